@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What the verbs hand to a back end, and what a back end must do with it. A new back end is one file that keeps this.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace kalscan {
+
+/// Set to true by each back end for its policy type.
+template <class P>
+inline constexpr bool is_policy = false;
+
+/// The first argument of every verb: which back end runs it, and how. `seq`, `omp`, ...
+template <class P>
+concept policy = is_policy<std::remove_cvref_t<P>>;
+
+/// Work along time, for a number of independent lanes. A sweep has
+///
+///     lanes(), length()          64-bit counts
+///     lane(i)                    a light view of one lane, below
+///     act(element, state)        the state after the stretch that the element summarizes
+///     has_outputs                false when only the final state matters (a reduction)
+///     absorb_cost                the cost of one absorb over that of one replay
+///
+/// and a lane has
+///
+///     start()                    the state before the first step
+///     replay(t, state)           takes step t: changes the state, writes the step's outputs
+///     lift(t)                    step t as an element
+///     absorb(t, element)         extends the element by step t
+///     finish(state)              takes the state after the last step
+///
+/// A back end P provides `void run_sweep(const P&, const Sweep&)`, found by argument-dependent lookup. For each lane it
+/// must leave the outputs of start, replay for t = 0 ... length-1, finish. It may reach the state before step t by any
+/// association of lift, absorb and act over the steps before t; it replays each step at most once, and exactly once where
+/// there are outputs. For a fixed association the result has the same bits on every run. An exception that a sweep
+/// throws reaches the caller.
+template <class S>
+concept sweep = requires(const S& s, std::int64_t i) {
+  { s.lanes() } -> std::same_as<std::int64_t>;
+  { s.length() } -> std::same_as<std::int64_t>;
+  { S::has_outputs } -> std::convertible_to<bool>;
+  { s.absorb_cost } -> std::convertible_to<double>;
+  s.lane(i).start();
+  s.lane(i).lift(i);
+};
+
+template <sweep S>
+using lane_t = decltype(std::declval<const S&>().lane(0));
+template <sweep S>
+using sweep_state_t = decltype(std::declval<lane_t<S>&>().start());
+template <sweep S>
+using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
+
+}  // namespace kalscan

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// What the verbs scan, in one shape: a number of rows of equal length, each indexed by time.
+#pragma once
+
+#include <cstdint>
+#include <iterator>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+
+#include <kalscan/sequences.hpp>
+
+namespace kalscan::detail {
+
+/// One sequence at its place: an iterator and a stride.
+template <class Iterator>
+struct row {
+  Iterator first;
+  std::int64_t stride;
+  decltype(auto) operator[](std::int64_t t) const {
+    return first[static_cast<std::iter_difference_t<Iterator>>(t * stride)];
+  }
+};
+
+/// The row of a range.
+template <std::ranges::random_access_range Range>
+struct range_rows {
+  std::ranges::iterator_t<Range> first;
+  std::int64_t length;
+
+  explicit range_rows(Range& range)
+      : first(std::ranges::begin(range)), length(static_cast<std::int64_t>(std::ranges::size(range))) {}
+  std::int64_t count() const { return 1; }
+  auto operator[](std::int64_t) const { return row<std::ranges::iterator_t<Range>>{first, 1}; }
+};
+
+/// The rows of a [batch, time, lane] view.
+template <class T>
+struct array_rows {
+  sequences<T> array;
+  std::int64_t length;
+
+  explicit array_rows(const sequences<T>& array_) : array(array_), length(array_.time) {}
+  std::int64_t count() const { return array.batch * array.lanes; }
+  auto operator[](std::int64_t i) const {
+    const std::int64_t offset = i / array.lanes * array.batch_stride + i % array.lanes * array.lane_stride;
+    return row<T*>{array.data + offset, array.time_stride};
+  }
+};
+
+/// Rows read from their end to their beginning.
+template <class Rows>
+struct reversed_rows {
+  Rows rows;
+  std::int64_t length = rows.length;
+
+  struct reversed_row {
+    decltype(std::declval<const Rows&>()[0]) forward;
+    std::int64_t last;
+    decltype(auto) operator[](std::int64_t t) const { return forward[last - t]; }
+  };
+
+  explicit reversed_rows(Rows rows_) : rows(rows_) {}
+  std::int64_t count() const { return rows.count(); }
+  auto operator[](std::int64_t i) const { return reversed_row{rows[i], length - 1}; }
+};
+
+[[noreturn]] inline void bad_argument(const char* verb, const std::string& what) {
+  throw std::invalid_argument(std::string("kalscan::") + verb + ": " + what);
+}
+
+inline void require_size(const char* verb, const char* argument, std::int64_t size, std::int64_t wanted) {
+  if (size != wanted) {
+    bad_argument(verb, std::string(argument) + " has size " + std::to_string(size) + ", not " + std::to_string(wanted));
+  }
+}
+
+template <class T>
+void require_valid(const char* verb, const char* argument, const sequences<T>& array) {
+  if (array.batch < 0 || array.time < 0 || array.lanes < 0) {
+    bad_argument(verb, std::string(argument) + " has shape [" + std::to_string(array.batch) + ", " +
+                           std::to_string(array.time) + ", " + std::to_string(array.lanes) + "]");
+  }
+  if (array.data == nullptr && array.batch * array.time * array.lanes > 0) {
+    bad_argument(verb, std::string(argument) + " is a null pointer");
+  }
+}
+
+template <class T, class U>
+void require_same_shape(const char* verb, const sequences<T>& in, const sequences<U>& out) {
+  require_valid(verb, "in", in);
+  require_valid(verb, "out", out);
+  require_size(verb, "batch of out", out.batch, in.batch);
+  require_size(verb, "time of out", out.time, in.time);
+  require_size(verb, "lanes of out", out.lanes, in.lanes);
+}
+
+}  // namespace kalscan::detail

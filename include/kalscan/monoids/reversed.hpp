@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// The opposite of a monoid: the same operation with its operands swapped.
+#pragma once
+
+#include <kalscan/detail/config.hpp>
+#include <kalscan/monoid.hpp>
+
+namespace kalscan {
+
+/// M read backwards: reversed(earlier, later) == M(later, earlier). As exact as M. A suffix scan with M is a prefix
+/// scan with reversed<M> over the reversed sequence.
+template <monoid M>
+struct reversed {
+  M inner;
+
+  KALSCAN_HD constexpr element_t<M> identity() const { return inner.identity(); }
+  KALSCAN_HD constexpr element_t<M> operator()(const element_t<M>& earlier, const element_t<M>& later) const {
+    return inner(later, earlier);
+  }
+};
+template <class M>
+reversed(M) -> reversed<M>;
+
+}  // namespace kalscan
