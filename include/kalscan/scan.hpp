@@ -55,6 +55,7 @@ struct recurrence_sweep {
 
   std::int64_t lanes() const { return in.count(); }
   std::int64_t length() const { return in.length; }
+  bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const { return recurrence.act(x, s); }
 
   struct lane_type {

@@ -22,6 +22,7 @@ concept policy = is_policy<std::remove_cvref_t<P>>;
 ///     lanes(), length()          64-bit counts
 ///     lane(i)                    a light view of one lane, below
 ///     act(element, state)        the state after the stretch that the element summarizes
+///     splits()                   whether lift, absorb and act may be used; if not, each lane is replayed in order
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
 ///
@@ -42,6 +43,7 @@ template <class S>
 concept sweep = requires(const S& s, std::int64_t i) {
   { s.lanes() } -> std::same_as<std::int64_t>;
   { s.length() } -> std::same_as<std::int64_t>;
+  { s.splits() } -> std::same_as<bool>;
   { S::has_outputs } -> std::convertible_to<bool>;
   { s.absorb_cost } -> std::convertible_to<double>;
   s.lane(i).start();

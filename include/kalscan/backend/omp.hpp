@@ -168,12 +168,12 @@ void run_sweep([[maybe_unused]] const omp& policy, [[maybe_unused]] const S& s) 
   const std::int64_t lanes = s.lanes(), length = s.length();
   constexpr std::int64_t shortest_split = 256;  // steps a thread: below, starting the threads costs more than it saves
 
-  if (policy.chunk > 0 && policy.chunk < length) {
+  if (s.splits() && policy.chunk > 0 && policy.chunk < length) {
     detail::absorb_carry_replay(s, threads, detail::equal_chunks(length, policy.chunk));
     return;
   }
   const auto workers = static_cast<int>(threads / std::max<std::int64_t>(lanes, 1));
-  if (policy.chunk == 0 && workers > 1 && lanes > 0 && length >= shortest_split * workers) {
+  if (s.splits() && policy.chunk == 0 && workers > 1 && lanes > 0 && length >= shortest_split * workers) {
     detail::absorb_carry_replay(s, threads, detail::uneven_chunks(length, workers, s.absorb_cost, S::has_outputs));
     return;
   }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Scalar Gaussian beliefs in moment and in information form, and the scalar observation.
+#pragma once
+
+#include <limits>
+
+#include <kalscan/detail/config.hpp>
+
+namespace kalscan {
+
+/// A scalar Gaussian N(mean, variance). An infinite variance is the diffuse belief, whose mean is 0 by convention.
+template <class T>
+struct belief {
+  T mean, variance;
+  friend bool operator==(const belief&, const belief&) = default;
+};
+
+/// A scalar Gaussian by precision = 1 / variance and vector = precision * mean. Zero precision is the diffuse belief.
+template <class T>
+struct information_belief {
+  T precision, vector;
+  friend bool operator==(const information_belief&, const information_belief&) = default;
+};
+
+/// What one step observes: the information phi >= 0 of the observation and its information vector r. An observation
+/// y = h x + noise of variance R has phi = h^2 / R and r = h y / R; phi = r = 0 is a missing one. In KLA
+/// phi = Lambda k^2 and r = v Lambda k (Shaj et al. 2026, arXiv 2602.10743).
+template <class T>
+struct scalar_observation {
+  T phi, r;
+  friend bool operator==(const scalar_observation&, const scalar_observation&) = default;
+};
+
+/// The same belief in information form. The variance must be positive; an infinite one gives (0, 0).
+template <class T>
+KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
+  return {T(1) / x.variance, x.mean / x.variance};
+}
+
+/// The same belief in moment form. Zero precision gives the diffuse belief (0, infinity).
+template <class T>
+KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  if (x.precision == T(0)) return {T(0), infinity};
+  return {x.vector / x.precision, T(1) / x.precision};
+}
+
+}  // namespace kalscan

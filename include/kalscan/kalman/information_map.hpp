@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// The scalar Kalman filter in information form: the Möbius map of the precision, and the 3x3 map of the whole belief.
+#pragma once
+
+#include <limits>
+
+#include <kalscan/detail/config.hpp>
+#include <kalscan/detail/rescale.hpp>
+#include <kalscan/kalman/belief.hpp>
+#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/monoid.hpp>
+#include <kalscan/monoids/mobius.hpp>
+#include <kalscan/recurrence.hpp>
+
+namespace kalscan {
+
+/// A belief in homogeneous coordinates, known up to a common positive factor: precision u / v and information vector
+/// w / v, so mean w / u and variance v / u. (0, 1, 0) is the diffuse belief, (1, 0, m) the point m.
+template <class T>
+struct homogeneous_belief {
+  T u, v, w;
+  friend bool operator==(const homogeneous_belief&, const homogeneous_belief&) = default;
+};
+
+/// The linear map [[uu, uv, 0], [vu, vv, 0], [wu, wv, ww]] of (u, v, w), known up to a common positive factor. Its
+/// upper left block is the Möbius map of the precision. operator== compares the matrices.
+template <class T>
+struct information_map {
+  T uu, uv, vu, vv, wu, wv, ww;
+  friend bool operator==(const information_map&, const information_map&) = default;
+};
+
+template <class T>
+KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  if (x.variance == infinity) return {T(0), T(1), T(0)};
+  return {T(1), x.variance, x.mean};
+}
+
+template <class T>
+KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const information_belief<T>& x) {
+  return {x.precision, T(1), x.vector};
+}
+
+/// The belief in moment form; the diffuse belief gives (0, infinity).
+template <class T>
+KALSCAN_HD constexpr belief<T> to_moments(const homogeneous_belief<T>& x) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  if (x.u == T(0)) return {T(0), infinity};
+  return {x.w / x.u, x.v / x.u};
+}
+
+/// The same stretch of time as an information map: the two are coordinates of one operator.
+template <class T>
+KALSCAN_HD constexpr information_map<T> to_information_map(const filtering_element<T>& x) {
+  return {T(1), x.J, x.C, x.A * x.A + x.C * x.J, x.b, x.A * x.eta + x.b * x.J, x.A};
+}
+
+/// The precision's part of an information map.
+template <class T>
+KALSCAN_HD constexpr mobius_map<T> precision_map(const information_map<T>& x) {
+  return {x.uu, x.uv, x.vu, x.vv};
+}
+
+/// Rescaled by a power of two where the largest entry has left [2^-k, 2^k]; see rescaled(mobius_map).
+template <class T>
+KALSCAN_HD constexpr information_map<T> rescaled(const information_map<T>& x) {
+  const T s = detail::rescale_factor(detail::largest_magnitude(x.uu, x.uv, x.vu, x.vv, x.wu, x.wv, x.ww));
+  return {x.uu * s, x.uv * s, x.vu * s, x.vv * s, x.wu * s, x.wv * s, x.ww * s};
+}
+
+template <class T>
+KALSCAN_HD constexpr homogeneous_belief<T> rescaled(const homogeneous_belief<T>& x) {
+  const T s = detail::rescale_factor(detail::largest_magnitude(x.u, x.v, x.w));
+  return {x.u * s, x.v * s, x.w * s};
+}
+
+/// Composition of information maps, the matrix product later * earlier; `earlier` acts first. Associative as maps: up
+/// to rounding and a power of two.
+///
+/// Range of validity: as mobius_monoid. Where p = 0 and the precision grows beyond about 1e19 in float, or a stretch
+/// forgets its past (a^n below 1e-19), entries that matter underflow. The filtering element has no such limits.
+template <class T>
+struct information_monoid {
+  KALSCAN_HD static constexpr information_map<T> identity() {
+    return {T(1), T(0), T(0), T(1), T(0), T(0), T(1)};
+  }
+  KALSCAN_HD constexpr information_map<T> operator()(const information_map<T>& earlier,
+                                                     const information_map<T>& later) const {
+    const auto& [uu1, uv1, vu1, vv1, wu1, wv1, ww1] = earlier;
+    const auto& [uu2, uv2, vu2, vv2, wu2, wv2, ww2] = later;
+    return rescaled<T>({uu2 * uu1 + uv2 * vu1, uu2 * uv1 + uv2 * vv1, vu2 * uu1 + vv2 * vu1, vu2 * uv1 + vv2 * vv1,
+                        wu2 * uu1 + wv2 * vu1 + ww2 * wu1, wu2 * uv1 + wv2 * vv1 + ww2 * wv1, ww2 * ww1});
+  }
+};
+static_assert(monoid<information_monoid<float>>);
+
+/// The scalar Kalman filter of scalar_filter (x' = a x + noise of variance p) in the paper's coordinates: state a
+/// homogeneous_belief, read with to_moments; input a scalar_observation. No division at all, at the price of the range
+/// of information_monoid. Source: arXiv 2602.10743, the Möbius form of the information recurrence.
+template <class T>
+struct information_filter {
+  using state_type = homogeneous_belief<T>;
+  using input_type = scalar_observation<T>;
+
+  T a, p;
+
+  KALSCAN_HD static constexpr information_monoid<T> monoid() { return {}; }
+
+  KALSCAN_HD constexpr state_type step(const state_type& state, const input_type& input) const {
+    const T v = p * state.u + a * a * state.v;
+    return rescaled<T>(state_type{state.u + input.phi * v, v, input.r * v + a * state.w});
+  }
+  KALSCAN_HD constexpr information_map<T> lift(const input_type& input) const {
+    const auto& [phi, r] = input;
+    return rescaled<T>({T(1) + p * phi, a * a * phi, p, a * a, r * p, r * a * a, a});
+  }
+  KALSCAN_HD constexpr state_type act(const information_map<T>& x, const state_type& state) const {
+    const auto& [u, v, w] = state;
+    return rescaled<T>(state_type{x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w});
+  }
+};
+static_assert(recurrence<information_filter<float>>);
+
+/// The precision alone: lambda' = lambda / (a^2 + p lambda) + phi, whose elements are Möbius maps. State: the
+/// precision, 0 (diffuse) and infinity (a point) allowed unless a = p = 0. The input's r is not used.
+template <class T>
+struct mobius_filter {
+  using state_type = T;
+  using input_type = scalar_observation<T>;
+
+  T a, p;
+
+  KALSCAN_HD static constexpr mobius_monoid<T> monoid() { return {}; }
+
+  KALSCAN_HD constexpr T step(const T& precision, const input_type& input) const {
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    if (precision == infinity) return T(1) / p + input.phi;
+    return precision / (a * a + p * precision) + input.phi;
+  }
+  KALSCAN_HD constexpr mobius_map<T> lift(const input_type& input) const {
+    return rescaled<T>({T(1) + p * input.phi, a * a * input.phi, p, a * a});
+  }
+  KALSCAN_HD constexpr T act(const mobius_map<T>& element, const T& precision) const { return element(precision); }
+};
+static_assert(recurrence<mobius_filter<float>>);
+
+}  // namespace kalscan

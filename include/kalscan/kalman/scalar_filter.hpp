@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// The scalar Kalman filter as a recurrence.
+#pragma once
+
+#include <limits>
+
+#include <kalscan/detail/config.hpp>
+#include <kalscan/kalman/belief.hpp>
+#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/recurrence.hpp>
+
+namespace kalscan {
+
+/// One lane of a Kalman filter: predict with x' = a x + noise of variance p >= 0, then update with an observation.
+///
+/// State: the belief after the step, in moment form. Input: a scalar_observation. The step is the information-form
+/// recurrence of Kalman Linear Attention (arXiv 2602.10743), lambda' = lambda / (a^2 + p lambda) + phi and
+/// eta' = a / (a^2 + p lambda) eta + r, written with one division and no cancellation; it is exact at a = 0, p = 0 and
+/// phi = 0. An infinite variance (diffuse belief) is allowed. Lift and absorb need finite phi p and phi C.
+template <class T>
+struct scalar_filter {
+  using state_type = belief<T>;
+  using input_type = scalar_observation<T>;
+
+  T a, p;
+
+  KALSCAN_HD static constexpr filtering_monoid<T> monoid() { return {}; }
+
+  /// Predict and update. While the variance is infinite: a = 0 predicts N(0, p), phi = 0 leaves it infinite, and
+  /// otherwise the observation alone decides, N(r / phi, 1 / phi).
+  KALSCAN_HD constexpr belief<T> step(const belief<T>& state, const scalar_observation<T>& input) const {
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    const auto& [phi, r] = input;
+    const bool forgets = a == T(0) && state.variance == infinity;
+    const T predicted = forgets ? p : state.variance == infinity ? infinity : a * a * state.variance + p;
+    const T gained = phi * predicted;
+    if (predicted == infinity || gained == infinity) {
+      if (phi == T(0)) return {T(0), infinity};
+      return {r / phi, T(1) / phi};
+    }
+    const T i = T(1) / (T(1) + gained);
+    const T variance = predicted * i;
+    return {a * state.mean * i + variance * r, variance};
+  }
+
+  KALSCAN_HD constexpr filtering_element<T> lift(const scalar_observation<T>& input) const {
+    const auto& [phi, r] = input;
+    const T i = T(1) / (T(1) + phi * p);
+    const T A = a * i, C = p * i;
+    return {A, C * r, C, A * r, a * phi * A};
+  }
+
+  KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& element, const belief<T>& state) const {
+    return kalscan::act(element, state);
+  }
+
+  KALSCAN_HD constexpr filtering_element<T> absorb(const filtering_element<T>& x,
+                                                   const scalar_observation<T>& input) const {
+    const auto& [phi, r] = input;
+    const T Am = a * x.A, bm = a * x.b, Cm = a * a * x.C + p;
+    const T i = T(1) / (T(1) + phi * Cm);
+    const T A = Am * i, C = Cm * i;
+    return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A};
+  }
+};
+static_assert(recurrence<scalar_filter<float>>);
+
+}  // namespace kalscan
