@@ -4,7 +4,29 @@
 
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
+#include <kalscan/kalman/belief.hpp>
+#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/kalman/information_map.hpp>
+#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/laws.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/affine.hpp>
+#include <kalscan/monoids/bicyclic.hpp>
+#include <kalscan/monoids/hmm.hpp>
+#include <kalscan/monoids/linear_recurrence.hpp>
+#include <kalscan/monoids/matrix.hpp>
+#include <kalscan/monoids/mobius.hpp>
+#include <kalscan/monoids/permutation.hpp>
+#include <kalscan/monoids/reversed.hpp>
+#include <kalscan/monoids/segmented.hpp>
 #include <kalscan/recurrence.hpp>
 #include <kalscan/scan.hpp>
+#include <kalscan/sequences.hpp>
+
+#if __has_include(<Eigen/Core>)
+#include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/matrix_filtering_element.hpp>
+#include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/smoother.hpp>
+#include <kalscan/kalman/smoothing_element.hpp>
+#endif

@@ -2,9 +2,8 @@
 // Scalar Gaussian beliefs in moment and in information form, and the scalar observation.
 #pragma once
 
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
 
 namespace kalscan {
 
@@ -40,8 +39,7 @@ KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
 /// The same belief in moment form. Zero precision gives the diffuse belief (0, infinity).
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
-  constexpr T infinity = std::numeric_limits<T>::infinity();
-  if (x.precision == T(0)) return {T(0), infinity};
+  if (x.precision == T(0)) return {T(0), detail::infinity<T>};
   return {x.vector / x.precision, T(1) / x.precision};
 }
 

@@ -2,9 +2,8 @@
 // The scalar Kalman filter in information form: the Möbius map of the precision, and the 3x3 map of the whole belief.
 #pragma once
 
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
@@ -32,8 +31,7 @@ struct information_map {
 
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
-  constexpr T infinity = std::numeric_limits<T>::infinity();
-  if (x.variance == infinity) return {T(0), T(1), T(0)};
+  if (x.variance == detail::infinity<T>) return {T(0), T(1), T(0)};
   return {T(1), x.variance, x.mean};
 }
 
@@ -45,8 +43,7 @@ KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const information_beli
 /// The belief in moment form; the diffuse belief gives (0, infinity).
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const homogeneous_belief<T>& x) {
-  constexpr T infinity = std::numeric_limits<T>::infinity();
-  if (x.u == T(0)) return {T(0), infinity};
+  if (x.u == T(0)) return {T(0), detail::infinity<T>};
   return {x.w / x.u, x.v / x.u};
 }
 
@@ -89,7 +86,7 @@ struct information_monoid {
                                                      const information_map<T>& later) const {
     const auto& [uu1, uv1, vu1, vv1, wu1, wv1, ww1] = earlier;
     const auto& [uu2, uv2, vu2, vv2, wu2, wv2, ww2] = later;
-    return rescaled<T>({uu2 * uu1 + uv2 * vu1, uu2 * uv1 + uv2 * vv1, vu2 * uu1 + vv2 * vu1, vu2 * uv1 + vv2 * vv1,
+    return rescaled(information_map<T>{uu2 * uu1 + uv2 * vu1, uu2 * uv1 + uv2 * vv1, vu2 * uu1 + vv2 * vu1, vu2 * uv1 + vv2 * vv1,
                         wu2 * uu1 + wv2 * vu1 + ww2 * wu1, wu2 * uv1 + wv2 * vv1 + ww2 * wv1, ww2 * ww1});
   }
 };
@@ -97,7 +94,7 @@ static_assert(monoid<information_monoid<float>>);
 
 /// The scalar Kalman filter of scalar_filter (x' = a x + noise of variance p) in the paper's coordinates: state a
 /// homogeneous_belief, read with to_moments; input a scalar_observation. No division at all, at the price of the range
-/// of information_monoid. Source: arXiv 2602.10743, the Möbius form of the information recurrence.
+/// of information_monoid, and without an image of the diffuse belief at a = 0. Source: arXiv 2602.10743, the Möbius form of the information recurrence.
 template <class T>
 struct information_filter {
   using state_type = homogeneous_belief<T>;
@@ -109,21 +106,21 @@ struct information_filter {
 
   KALSCAN_HD constexpr state_type step(const state_type& state, const input_type& input) const {
     const T v = p * state.u + a * a * state.v;
-    return rescaled<T>(state_type{state.u + input.phi * v, v, input.r * v + a * state.w});
+    return rescaled(state_type{state.u + input.phi * v, v, input.r * v + a * state.w});
   }
   KALSCAN_HD constexpr information_map<T> lift(const input_type& input) const {
     const auto& [phi, r] = input;
-    return rescaled<T>({T(1) + p * phi, a * a * phi, p, a * a, r * p, r * a * a, a});
+    return rescaled(information_map<T>{T(1) + p * phi, a * a * phi, p, a * a, r * p, r * a * a, a});
   }
   KALSCAN_HD constexpr state_type act(const information_map<T>& x, const state_type& state) const {
     const auto& [u, v, w] = state;
-    return rescaled<T>(state_type{x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w});
+    return rescaled(state_type{x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w});
   }
 };
 static_assert(recurrence<information_filter<float>>);
 
 /// The precision alone: lambda' = lambda / (a^2 + p lambda) + phi, whose elements are Möbius maps. State: the
-/// precision, 0 (diffuse) and infinity (a point) allowed unless a = p = 0. The input's r is not used.
+/// precision; 0 (diffuse) is allowed unless a = 0, and infinity (a point). The input's r is not used.
 template <class T>
 struct mobius_filter {
   using state_type = T;
@@ -134,12 +131,11 @@ struct mobius_filter {
   KALSCAN_HD static constexpr mobius_monoid<T> monoid() { return {}; }
 
   KALSCAN_HD constexpr T step(const T& precision, const input_type& input) const {
-    constexpr T infinity = std::numeric_limits<T>::infinity();
-    if (precision == infinity) return T(1) / p + input.phi;
+    if (precision == detail::infinity<T>) return T(1) / p + input.phi;
     return precision / (a * a + p * precision) + input.phi;
   }
   KALSCAN_HD constexpr mobius_map<T> lift(const input_type& input) const {
-    return rescaled<T>({T(1) + p * input.phi, a * a * input.phi, p, a * a});
+    return rescaled(mobius_map<T>{T(1) + p * input.phi, a * a * input.phi, p, a * a});
   }
   KALSCAN_HD constexpr T act(const mobius_map<T>& element, const T& precision) const { return element(precision); }
 };

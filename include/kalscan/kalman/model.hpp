@@ -3,7 +3,10 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <Eigen/Eigenvalues>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -38,21 +41,15 @@ template <class T, int N>
 struct gaussian_prior {
   Eigen::Vector<T, N> mean;
   Eigen::Matrix<T, N, N> covariance;  ///< symmetric positive semi-definite
-  bool before_first_transition = false;
-  /// Whether nothing is known of the state: a flat prior, exactly (not a large variance). mean and covariance are unused.
-  bool is_diffuse = false;
+  bool before_first_transition = false;  ///< else of the state at the first observation
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   static gaussian_prior of_first_state(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
-    return {std::move(mean), std::move(covariance), false, false};
+    return {std::move(mean), std::move(covariance), false};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   static gaussian_prior before_first_step(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
-    return {std::move(mean), std::move(covariance), true, false};
-  }
-  /// Nothing is known of the n states at the first observation.
-  static gaussian_prior diffuse(Eigen::Index n = N) {
-    return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false, true};
+    return {std::move(mean), std::move(covariance), true};
   }
 };
 
@@ -121,7 +118,10 @@ void require_covariance(const std::string& name, const Matrix& x) {
     }
   }
   Matrix factor = x;
-  if (!factor_semidefinite(factor, tolerance)) {
+  if (factor_semidefinite(factor, tolerance)) return;
+  // A singular matrix that was rounded may fail here; its eigenvalues decide.
+  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(x, Eigen::EigenvaluesOnly);
+  if (!(eigen.eigenvalues().minCoeff() >= -tolerance * x.diagonal().maxCoeff())) {
     std::ostringstream text;
     text << name << " is not positive semi-definite:\n" << x;
     bad_model(text.str());
@@ -153,9 +153,10 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (!model.u.allFinite()) bad_model("u has an entry that is not finite");
   require_covariances("Q", model.Q);
   require_covariances("R", model.R);
-  if (model.prior.is_diffuse) return;
-  const auto& [mean, covariance, before, diffuse] = model.prior;
-  if (mean.size() != n) bad_model("the prior's mean has size " + std::to_string(mean.size()) + ", not " + std::to_string(n));
+  const auto& [mean, covariance, before] = model.prior;
+  if (mean.size() != n) {
+    bad_model("the prior's mean has size " + std::to_string(mean.size()) + ", not " + std::to_string(n));
+  }
   if (covariance.rows() != n || covariance.cols() != n) {
     bad_model("the prior's covariance is " + shape(covariance.rows(), covariance.cols()) + ", not " + shape(n, n));
   }

@@ -2,9 +2,8 @@
 // The scalar Kalman filter as a recurrence.
 #pragma once
 
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/recurrence.hpp>
@@ -29,13 +28,12 @@ struct scalar_filter {
   /// Predict and update. While the variance is infinite: a = 0 predicts N(0, p), phi = 0 leaves it infinite, and
   /// otherwise the observation alone decides, N(r / phi, 1 / phi).
   KALSCAN_HD constexpr belief<T> step(const belief<T>& state, const scalar_observation<T>& input) const {
-    constexpr T infinity = std::numeric_limits<T>::infinity();
     const auto& [phi, r] = input;
-    const bool forgets = a == T(0) && state.variance == infinity;
-    const T predicted = forgets ? p : state.variance == infinity ? infinity : a * a * state.variance + p;
+    const bool diffuse = state.variance == detail::infinity<T>;
+    const T predicted = !diffuse ? a * a * state.variance + p : a == T(0) ? p : state.variance;
     const T gained = phi * predicted;
-    if (predicted == infinity || gained == infinity) {
-      if (phi == T(0)) return {T(0), infinity};
+    if (predicted == detail::infinity<T> || gained == detail::infinity<T>) {
+      if (phi == T(0)) return {T(0), detail::infinity<T>};
       return {r / phi, T(1) / phi};
     }
     const T i = T(1) / (T(1) + gained);

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <limits>
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
 #include <kalscan/monoid.hpp>
 
 namespace kalscan {
@@ -39,8 +39,7 @@ template <std::floating_point T>
 struct log_sum_exp {
   using value_type = T;
   KALSCAN_HD static constexpr T zero() {
-    constexpr T infinity = std::numeric_limits<T>::infinity();
-    return -infinity;
+    return -detail::infinity<T>;
   }
   KALSCAN_HD static constexpr T one() { return T(0); }
   KALSCAN_HD static T plus(const T& x, const T& y) {

@@ -2,9 +2,8 @@
 // Möbius maps x -> (a x + b) / (c x + d) under composition.
 #pragma once
 
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/monoid.hpp>
 
@@ -18,8 +17,7 @@ struct mobius_map {
 
   /// The image of x, which may be infinite: then a / c.
   KALSCAN_HD constexpr T operator()(const T& x) const {
-    constexpr T infinity = std::numeric_limits<T>::infinity();
-    if (x == infinity) return a / c;
+    if (x == detail::infinity<T>) return a / c;
     return (a * x + b) / (c * x + d);
   }
   friend bool operator==(const mobius_map&, const mobius_map&) = default;
@@ -43,7 +41,7 @@ template <class T>
 struct mobius_monoid {
   KALSCAN_HD static constexpr mobius_map<T> identity() { return {T(1), T(0), T(0), T(1)}; }
   KALSCAN_HD constexpr mobius_map<T> operator()(const mobius_map<T>& earlier, const mobius_map<T>& later) const {
-    return rescaled<T>({later.a * earlier.a + later.b * earlier.c, later.a * earlier.b + later.b * earlier.d,
+    return rescaled(mobius_map<T>{later.a * earlier.a + later.b * earlier.c, later.a * earlier.b + later.b * earlier.d,
                         later.c * earlier.a + later.d * earlier.c, later.c * earlier.b + later.d * earlier.d});
   }
 };

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// Infinity as a constant that device code may name, too.
+#pragma once
+
+#include <limits>
+
+namespace kalscan::detail {
+
+template <class T>
+inline constexpr T infinity = std::numeric_limits<T>::infinity();
+
+}  // namespace kalscan::detail
