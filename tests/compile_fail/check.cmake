@@ -1,0 +1,13 @@
+file(STRINGS ${SOURCE} first_line LIMIT_COUNT 1)
+string(REGEX REPLACE "^// expect: " "" expected "${first_line}")
+execute_process(COMMAND ${COMPILER} -std=c++20 -I${INCLUDE} -fsyntax-only ${SOURCE} RESULT_VARIABLE status
+                ERROR_VARIABLE output)
+if(expected STREQUAL "success")
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "does not compile:\n${output}")
+  endif()
+elseif(status EQUAL 0)
+  message(FATAL_ERROR "compiles")
+elseif(NOT output MATCHES "${expected}")
+  message(FATAL_ERROR "the message does not match '${expected}':\n${output}")
+endif()

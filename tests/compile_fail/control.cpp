@@ -1,0 +1,12 @@
+// expect: success
+// SPDX-License-Identifier: MIT
+#include <kalscan/backend/omp.hpp>
+#include <kalscan/backend/seq.hpp>
+#include <kalscan/monoids/affine.hpp>
+#include <kalscan/scan.hpp>
+#include <vector>
+
+int main() {
+  std::vector<kalscan::affine_map<double>> x(3, {1, 0});
+  kalscan::inclusive_scan(kalscan::seq{}, kalscan::affine_monoid<double>{}, x, x);
+}

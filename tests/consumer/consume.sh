@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# consume.sh HOW COMPILER SOURCE BUILD WORK: builds and runs the consumer, which gets the library in the way HOW.
+set -eu
+how=$1 compiler=$2 source=$3 build=$4 work=$5
+rm -rf "$work" && mkdir -p "$work"
+case $how in
+  plain)
+    "$compiler" -std=c++20 -I "$source/include" "$source/tests/consumer/main.cpp" -o "$work/consumer"
+    exec "$work/consumer" ;;
+  pkg_config)
+    cmake --install "$build" --prefix "$work/prefix" >/dev/null
+    mv "$work/prefix" "$work/moved"  # it must not matter where the tree lies
+    flags=$(PKG_CONFIG_PATH=$work/moved/share/pkgconfig pkg-config --cflags kalscan)
+    "$compiler" -std=c++20 $flags "$source/tests/consumer/main.cpp" -o "$work/consumer"
+    exec "$work/consumer" ;;
+  find_package) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
+esac
+mkdir "$work/project"
+cp "$source/tests/consumer/project.cmake" "$work/project/CMakeLists.txt"
+cmake -S "$work/project" -B "$work/build" -DHOW="$how" -DKALSCAN_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" \
+  -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
+cmake --build "$work/build" >/dev/null
+exec "$work/build/consumer"

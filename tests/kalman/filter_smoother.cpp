@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+// Filter and smoother of both back ends against the long double oracle, on random models.
+#include <doctest/doctest.h>
+
+#include "oracle.hpp"
+
+namespace {
+
+using Eigen::Dynamic;
+
+template <class Policy, class T, int N, int M>
+void check_against_oracle(const Policy& p, const oracle::problem<T, N, M>& problem, const oracle::beliefs& expected,
+                          double bound) {
+  const auto s = kalscan::smooth(p, problem.model, problem.y, {.predictions = true, .innovations = true});
+  const auto& f = s.filtered;
+  CHECK(oracle::defect(f.predicted_mean, f.predicted_covariance, expected.predicted_mean,
+                       expected.predicted_covariance) < bound);
+  CHECK(oracle::defect(f.mean, f.covariance, expected.mean, expected.covariance) < bound);
+  CHECK(oracle::defect(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance) < bound);
+  const auto size = static_cast<double>(problem.y.cols()) + std::abs(static_cast<double>(expected.log_likelihood));
+  CHECK(std::abs(static_cast<double>(f.log_likelihood) - static_cast<double>(expected.log_likelihood)) < bound * size);
+  for (const auto& P : s.covariance) CHECK(P == P.transpose());
+}
+
+template <class T, int N, int M>
+void check_every_policy(Eigen::Index n, Eigen::Index m, std::int64_t length, oracle::kind k, std::uint64_t seed,
+                        double bound) {
+  CAPTURE(n);
+  CAPTURE(m);
+  CAPTURE(length);
+  CAPTURE(seed);
+  const auto problem = oracle::random_problem<T, N, M>(n, m, length, k, seed);
+  const auto expected = oracle::run(problem.model, problem.y);
+  check_against_oracle(kalscan::seq{}, problem, expected, bound);
+  for (const kalscan::omp p : {kalscan::omp{2, 0}, kalscan::omp{3, 7}, kalscan::omp{8, 1}, kalscan::omp{2, 1000}}) {
+    CAPTURE(p.chunk);
+    check_against_oracle(p, problem, expected, bound);
+  }
+}
+
+constexpr double double_bound = 1e-10, float_bound = 2e-3;
+
+const std::vector<oracle::kind> kinds = {
+    {},
+    {.varying = true},
+    {.inputs = true},
+    {.missing = true},
+    {.singular_noise = true},
+    {.before_first = true},
+    {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true},
+};
+
+TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 to n") {
+  std::uint64_t seed = 100;
+  for (Eigen::Index n = 1; n <= 8; ++n) {
+    for (Eigen::Index m = 1; m <= n; ++m) {
+      check_every_policy<double, Dynamic, Dynamic>(n, m, 40, kinds[seed % kinds.size()], seed, double_bound);
+      ++seed;
+    }
+  }
+}
+
+TEST_CASE("filter and smoother agree with the oracle with fixed sizes, for every kind of model") {
+  std::uint64_t seed = 200;
+  for (const auto& k : kinds) {
+    check_every_policy<double, 1, 1>(1, 1, 60, k, ++seed, double_bound);
+    check_every_policy<double, 2, 1>(2, 1, 60, k, ++seed, double_bound);
+    check_every_policy<double, 4, 3>(4, 3, 60, k, ++seed, double_bound);
+    check_every_policy<double, 3, Dynamic>(3, 2, 60, k, ++seed, double_bound);
+  }
+}
+
+TEST_CASE("filter and smoother agree with the oracle in float") {
+  std::uint64_t seed = 300;
+  for (const auto& k : kinds) {
+    check_every_policy<float, 2, 2>(2, 2, 60, k, ++seed, float_bound);
+    check_every_policy<float, Dynamic, Dynamic>(3, 2, 60, k, ++seed, float_bound);
+  }
+}
+
+TEST_CASE("filter and smoother agree with the oracle at lengths around the chunks") {
+  std::uint64_t seed = 400;
+  for (const std::int64_t length : {1, 2, 6, 7, 8, 15, 1031}) {
+    check_every_policy<double, 2, 1>(2, 1, length, kinds[3], ++seed, double_bound);
+    check_every_policy<double, 3, 2>(3, 2, length, kinds[6], ++seed, double_bound);
+  }
+}
+
+TEST_CASE("a long series, split by the library itself, gives what the sequential filter gives") {
+  const auto problem = oracle::random_problem<double, 3, 2>(3, 2, 20011, {.missing = true}, 5);
+  const auto a = kalscan::smooth(kalscan::seq{}, problem.model, problem.y);
+  for (const int threads : {2, 3, 5}) {
+    const auto b = kalscan::smooth(kalscan::omp{threads}, problem.model, problem.y);
+    CHECK((a.mean - b.mean).cwiseAbs().maxCoeff() < 1e-12);
+    CHECK(std::abs(a.filtered.log_likelihood - b.filtered.log_likelihood) < 1e-8);
+  }
+}
+
+TEST_CASE("a noise-free observation is filtered and smoothed, alike on both back ends") {
+  auto problem = oracle::random_problem<double, 3, 1>(3, 1, 50, {}, 6);
+  problem.model.R = Eigen::Matrix<double, 1, 1>::Zero();
+  const auto expected = oracle::run(problem.model, problem.y);
+  check_against_oracle(kalscan::seq{}, problem, expected, 1e-8);
+  check_against_oracle(kalscan::omp{2, 7}, problem, expected, 1e-8);
+  const auto f = kalscan::filter(kalscan::omp{2}, problem.model, problem.y);
+  for (Eigen::Index t = 0; t < 50; ++t) CHECK((problem.model.H[t] * f.mean.col(t))(0) == doctest::Approx(problem.y(0, t)));
+}
+
+TEST_CASE("a batch of series of different lengths gives what each series gives alone") {
+  const auto problem = oracle::random_problem<double, 2, 2>(2, 2, 100, {.missing = true}, 7);
+  std::vector<kalscan::observations<double, 2>> batch;
+  for (const Eigen::Index length : {100, 1, 37, 2, 64}) batch.push_back(problem.y.leftCols(length));
+  for (const kalscan::omp p : {kalscan::omp{2, 0}, kalscan::omp{3, 10}, kalscan::omp{16, 0}}) {
+    const auto results = kalscan::smooth(p, problem.model, std::span<const kalscan::observations<double, 2>>(batch));
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto alone = kalscan::smooth(kalscan::seq{}, problem.model, batch[i]);
+      CHECK(results[i].mean.cols() == batch[i].cols());
+      CHECK((results[i].mean - alone.mean).cwiseAbs().maxCoeff() < 1e-12);
+      CHECK(results[i].filtered.log_likelihood == doctest::Approx(alone.filtered.log_likelihood));
+    }
+  }
+}
+
+TEST_CASE("the final belief, fed back as the prior of what follows, continues the filter") {
+  const auto problem = oracle::random_problem<double, 3, 2>(3, 2, 80, {}, 8);
+  const auto whole = kalscan::filter(kalscan::seq{}, problem.model, problem.y);
+  const auto first = kalscan::filter(kalscan::seq{}, problem.model, problem.y.leftCols(30));
+  auto rest = problem.model;
+  rest.prior = kalscan::gaussian_prior<double, 3>::before_first_step(first.mean.col(29), first.covariance.back());
+  const auto second = kalscan::filter(kalscan::seq{}, rest, problem.y.rightCols(50));
+  CHECK(second.mean == whole.mean.rightCols(50));
+  CHECK(first.log_likelihood + second.log_likelihood == doctest::Approx(whole.log_likelihood));
+  CHECK(kalscan::log_likelihood(kalscan::omp{2}, problem.model, problem.y) == doctest::Approx(whole.log_likelihood));
+}
+
+TEST_CASE("with a chunk fixed, the bits do not depend on the number of threads") {
+  const auto problem = oracle::random_problem<double, 4, 2>(4, 2, 500, {.missing = true}, 9);
+  const auto a = kalscan::smooth(kalscan::omp{1, 64}, problem.model, problem.y);
+  for (const int threads : {2, 3, 8}) {
+    const auto b = kalscan::smooth(kalscan::omp{threads, 64}, problem.model, problem.y);
+    CHECK(a.mean == b.mean);
+    CHECK(a.covariance == b.covariance);
+    CHECK(a.filtered.log_likelihood == b.filtered.log_likelihood);
+  }
+}
+
+template <class Call>
+std::string message_of(Call call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "no std::invalid_argument";
+}
+
+TEST_CASE("a model or data that do not fit are refused by name and value") {
+  using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
+  const auto good = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.inputs = true}, 10);
+  const auto refused = [&](auto change) {
+    auto problem = good;
+    change(problem.model, problem.y);
+    return message_of([&] { kalscan::filter(kalscan::seq{}, problem.model, problem.y); });
+  };
+  const auto starts = [](const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; };
+  const Eigen::MatrixXd wide = Eigen::MatrixXd::Identity(2, 3);
+  CHECK(refused([&](model_type& m, auto&) { m.F = wide; }) == "kalscan: F is 2 x 3, not 2 x 2");
+  CHECK(refused([&](model_type& m, auto&) { m.H = Eigen::MatrixXd(Eigen::MatrixXd::Ones(1, 3)); }) ==
+        "kalscan: H is 1 x 3, not 1 x 2");
+  CHECK(refused([&](model_type& m, auto&) { m.R = Eigen::MatrixXd(Eigen::MatrixXd::Identity(2, 2)); }) ==
+        "kalscan: R is 2 x 2, not 1 x 1");
+  CHECK(refused([&](model_type& m, auto&) { m.R = Eigen::MatrixXd(Eigen::MatrixXd::Constant(1, 1, -2)); }) ==
+        "kalscan: R has a negative variance: (0, 0) = -2");
+  CHECK(refused([&](model_type& m, auto&) { m.Q = Eigen::MatrixXd{{1, 0.5}, {0.25, 1}}; }) ==
+        "kalscan: Q is not symmetric: (1, 0) = 0.25, (0, 1) = 0.5");
+  CHECK(starts(refused([&](model_type& m, auto&) { m.Q = Eigen::MatrixXd{{1, 2}, {2, 1}}; }),
+               "kalscan: Q is not positive semi-definite"));
+  CHECK(starts(refused([&](model_type& m, auto&) { m.Q = Eigen::MatrixXd{{0, 1}, {1, 5}}; }), "kalscan: Q is not"));
+  CHECK(refused([&](model_type& m, auto&) { m.Q = std::vector<Eigen::MatrixXd>(4, Eigen::MatrixXd::Identity(2, 2)); }) ==
+        "kalscan: Q is given for 4 steps, the data have 10");
+  CHECK(refused([&](model_type& m, auto&) { m.u.conservativeResize(2, 7); }) ==
+        "kalscan: u has 7 columns, the data have 10 steps");
+  CHECK(refused([&](model_type& m, auto&) { m.prior.mean.resize(3); }) == "kalscan: the prior's mean has size 3, not 2");
+  CHECK(starts(refused([&](model_type& m, auto&) { m.prior.covariance = -Eigen::MatrixXd::Identity(2, 2); }),
+               "kalscan: the prior's covariance has a negative variance"));
+  CHECK(refused([&](model_type&, auto& y) { y.resize(2, 10); }) == "kalscan: y of series 0 has 2 rows, H has 1");
+  CHECK(refused([&](model_type&, auto& y) { y.resize(1, 0); }) == "kalscan: y of series 0 is empty");
+  CHECK(refused([&](model_type&, auto& y) { y(0, 4) = INFINITY; }) ==
+        "kalscan: y of series 0 is infinite at component 0, step 4");
+  CHECK(refused([&](model_type& m, auto&) { m.F = {}; }) == "kalscan: F is not given");
+}
+
+TEST_CASE("a step that overflows is reported with its index and reason, on both back ends") {
+  auto problem = oracle::random_problem<double, 1, 1>(1, 1, 2000, {}, 11);
+  problem.y.setConstant(std::numeric_limits<double>::quiet_NaN());
+  problem.model.F = Eigen::Matrix<double, 1, 1>::Constant(1e3);  // the variance overflows after about 51 steps
+  problem.model.prior = kalscan::gaussian_prior<double, 1>::of_first_state(Eigen::Vector<double, 1>::Ones(),
+                                                                           Eigen::Matrix<double, 1, 1>::Ones());
+  const auto first_failure = [&](const auto& p) -> std::int64_t {
+    try {
+      kalscan::filter(p, problem.model, problem.y);
+    } catch (const kalscan::filter_error& error) {
+      CHECK(std::string(error.what()).find("the filtered covariance is not finite") != std::string::npos);
+      CHECK(error.series == 0);
+      return error.step;
+    }
+    return -1;
+  };
+  const std::int64_t step = first_failure(kalscan::seq{});
+  CHECK(step == 52);
+  CHECK(first_failure(kalscan::omp{2, 10}) == step);
+  CHECK(first_failure(kalscan::omp{2, 0}) == step);
+}
+
+TEST_CASE("an observation that contradicts a prediction without variance is reported") {
+  const Eigen::Matrix<double, 1, 1> one = Eigen::Matrix<double, 1, 1>::Ones(), zero = one * 0;
+  const kalscan::kalman_model<double, 1, 1> model{
+      one, zero, one, zero, kalscan::gaussian_prior<double, 1>::of_first_state(Eigen::Vector<double, 1>::Zero(), one)};
+  kalscan::observations<double, 1> y(1, 4);
+  y << 2, 2, 2, 2;
+  CHECK(kalscan::filter(kalscan::seq{}, model, y).mean(0, 3) == doctest::Approx(2));
+  y(0, 2) = 3;
+  CHECK_THROWS_WITH(kalscan::filter(kalscan::seq{}, model, y),
+                    "kalscan: series 0, step 2: the observation contradicts a prediction that has no variance");
+}
+
+}  // namespace

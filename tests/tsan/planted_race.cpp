@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// A race on purpose: the data-race check must report it.
+#include <cstdio>
+
+int main() {
+  long sum = 0;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(4)
+  for (int i = 0; i < 1000; ++i) sum += i;
+  std::printf("%ld\n", sum);
+}
