@@ -150,7 +150,7 @@ problem<T, N, M> random_problem(Eigen::Index n, Eigen::Index m, std::int64_t len
   }
   Eigen::Vector<T, N> mean(n);
   fill_normal(mean, engine);
-  p.model.prior = {mean, random_covariance<T>(n, n, engine), k.before_first};
+  p.model.prior = {mean, random_covariance<T>(n, n, engine), k.before_first, {}};
   p.y.resize(m, length);
   fill_normal(p.y, engine);
   if (k.missing) {

@@ -4,6 +4,7 @@
 
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -42,15 +43,25 @@ struct gaussian_prior {
   Eigen::Vector<T, N> mean;
   Eigen::Matrix<T, N, N> covariance;  ///< symmetric positive semi-definite
   bool before_first_transition = false;  ///< else of the state at the first observation
+  /// Which components are diffuse: the limit of a variance that grows without bound, not a large one. Empty means none.
+  /// Their rows and columns of the covariance must be zero; their means do not matter.
+  std::vector<bool> diffuse = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   static gaussian_prior of_first_state(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
-    return {std::move(mean), std::move(covariance), false};
+    return {std::move(mean), std::move(covariance)};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   static gaussian_prior before_first_step(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
     return {std::move(mean), std::move(covariance), true};
   }
+  /// Nothing is known of the n states at the first observation.
+  static gaussian_prior all_diffuse(Eigen::Index n = N) {
+    return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false,
+            std::vector<bool>(static_cast<std::size_t>(n), true)};
+  }
+
+  bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
 };
 
 /// x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t).
@@ -153,7 +164,7 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (!model.u.allFinite()) bad_model("u has an entry that is not finite");
   require_covariances("Q", model.Q);
   require_covariances("R", model.R);
-  const auto& [mean, covariance, before] = model.prior;
+  const auto& [mean, covariance, before, diffuse] = model.prior;
   if (mean.size() != n) {
     bad_model("the prior's mean has size " + std::to_string(mean.size()) + ", not " + std::to_string(n));
   }
@@ -162,6 +173,14 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   }
   if (!mean.allFinite() || !covariance.allFinite()) bad_model("the prior has an entry that is not finite");
   require_covariance("the prior's covariance", covariance);
+  if (!diffuse.empty() && std::ssize(diffuse) != n) {
+    bad_model("the prior's diffuse has size " + std::to_string(diffuse.size()) + ", not " + std::to_string(n));
+  }
+  for (std::size_t i = 0; i < diffuse.size(); ++i) {
+    if (diffuse[i] && !covariance.row(static_cast<Eigen::Index>(i)).isZero(0)) {
+      bad_model("the prior's component " + std::to_string(i) + " is diffuse, its row of the covariance is not zero");
+    }
+  }
 }
 
 }  // namespace detail

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/model.hpp>
@@ -67,12 +69,10 @@ struct smoother_sweep {
       }
     };
 
-    backward conditional(std::int64_t t) const {
+    backward conditional(std::int64_t t, const vector& mean, const matrix& P) const {
       const auto& step = sweep->step;
       const matrix& F = step.model.F[t + 1];
       const matrix& Q = step.model.Q[t + 1];
-      const matrix& P = result->filtered.covariance[static_cast<std::size_t>(t)];
-      const vector mean = result->filtered.mean.col(t);
       matrix G = times(P, F.transpose());
       matrix predicted = times(F, G) + Q;
       symmetrize(predicted);
@@ -86,24 +86,30 @@ struct smoother_sweep {
     }
 
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
+    /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
+    std::int64_t first() const { return std::max<std::int64_t>(result->filtered.beginning.size() - 1, 0); }
 
     state_type start() const {
       const auto& filtered = result->filtered;
+      if (std::ssize(filtered.diffuse) == filtered.mean.cols()) {
+        throw filter_error(series, filtered.mean.cols() - 1, "the data leave a part of the state unknown, its prior is diffuse");
+      }
       state_type last{filtered.mean.col(filtered.mean.cols() - 1), filtered.covariance.back()};
       write(filtered.mean.cols() - 1, last);
       return last;
     }
-    void finish(const state_type&) const {}
+    void finish(const state_type& x) const {
+      if (first() > 0) smooth_beginning(x);
+    }
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
-      if (t < 0) return;
-      const backward c = conditional(t);
+      if (t < first()) return;
+      const auto index = static_cast<std::size_t>(t);
+      const backward c = conditional(t, result->filtered.mean.col(t), result->filtered.covariance[index]);
       const vector ahead = x.mean - c.predicted;
       x.mean = c.mean + times(c.G, ahead);
       x.covariance = c.covariance(x.covariance);
-      if (!x.mean.allFinite()) throw filter_error(series, t, "the smoothed mean is not finite");
-      if (!x.covariance.allFinite()) throw filter_error(series, t, "the smoothed covariance is not finite");
       write(t, x);
     }
 
@@ -115,8 +121,9 @@ struct smoother_sweep {
 
     void absorb(std::int64_t s, element& x) const {
       const std::int64_t t = time(s);
-      if (t < 0) return;
-      const backward c = conditional(t);
+      if (t < first()) return;
+      const auto index = static_cast<std::size_t>(t);
+      const backward c = conditional(t, result->filtered.mean.col(t), result->filtered.covariance[index]);
       const vector ahead = x.g - c.predicted;
       x.E = times(c.G, x.E);
       x.g = c.mean + times(c.G, ahead);
@@ -124,7 +131,44 @@ struct smoother_sweep {
     }
 
    private:
+    /// The steps before the first well-known belief, whose smoothed belief is x. Given the diffuse prior's unknowns d every
+    /// step is proper, so the walk carries the joint belief of x_t and d.
+    void smooth_beginning(state_type x) const {
+      const auto& history = result->filtered.beginning;
+      const std::int64_t last = history.size() - 1;
+      const auto at = [](std::int64_t t) { return static_cast<std::size_t>(t); };
+      // x_last = A d + b + N(0, C) observes d.
+      const matrix &A = history.A[at(last)], &C = history.C[at(last)];
+      matrix K = times(history.covariance, A.transpose());
+      matrix spread = times(A, K) + C;
+      symmetrize(spread);
+      factor_semidefinite(spread);
+      divide_by_factored(K, spread);
+      matrix keep = -times(K, A);
+      keep.diagonal().array() += T(1);
+      const vector surprise = x.mean - times(A, history.mean) - history.b[at(last)];
+      const vector d = history.mean + times(K, surprise);
+      const matrix inner = C + x.covariance;
+      const matrix d_covariance = congruence(keep, history.covariance) + congruence(K, inner);
+      matrix cross = times(K, x.covariance);  // of d and x_t
+      for (std::int64_t t = last - 1; t >= 0; --t) {
+        // x_t = G x_(t+1) + W d + (b - G predicted) + noise.
+        const backward c = conditional(t, history.b[at(t)], history.C[at(t)]);
+        const matrix FA = times(sweep->step.model.F[t + 1], history.A[at(t)]);
+        const matrix W = history.A[at(t)] - times(c.G, FA);
+        const vector ahead = x.mean - c.predicted;
+        x.mean = c.mean + times(c.G, ahead) + times(W, d);
+        const matrix mixed = times(times(W, cross), c.G.transpose());
+        x.covariance = c.covariance(x.covariance) + congruence(W, d_covariance) + mixed + mixed.transpose();
+        symmetrize(x.covariance);
+        cross = times(cross, c.G.transpose()) + times(d_covariance, W.transpose());
+        write(t, x);
+      }
+    }
+
     void write(std::int64_t t, const state_type& x) const {
+      if (!x.mean.allFinite()) throw filter_error(series, t, "the smoothed mean is not finite");
+      if (!x.covariance.allFinite()) throw filter_error(series, t, "the smoothed covariance is not finite");
       result->mean.col(t) = x.mean;
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }

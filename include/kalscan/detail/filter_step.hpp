@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// One step of the matrix Kalman filter: predict, observe, update, and write down what came out.
+#pragma once
+
+#include <Eigen/Core>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numbers>
+
+#include <kalscan/detail/linalg.hpp>
+#include <kalscan/kalman/filter_result.hpp>
+#include <kalscan/kalman/model.hpp>
+
+namespace kalscan::detail {
+
+template <class T, int N>
+struct matrix_belief {
+  Eigen::Vector<T, N> mean;
+  Eigen::Matrix<T, N, N> covariance;
+};
+
+/// One step of a filter, shared by all that walk through a model.
+template <class T, int N, int M>
+struct filter_step {
+  using vector_n = Eigen::Vector<T, N>;
+  using vector_m = Eigen::Vector<T, M>;
+  using matrix_nn = Eigen::Matrix<T, N, N>;
+  using matrix_mn = Eigen::Matrix<T, M, N>;
+  using matrix_mm = Eigen::Matrix<T, M, M>;
+  using matrix_nm = Eigen::Matrix<T, N, M>;
+
+  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and its
+  /// residual is zero: it changes nothing, and the sizes stay as they are.
+  struct observation {
+    matrix_mn H;
+    matrix_mm R;
+    vector_m y;  // less D u
+    Eigen::Index present;
+  };
+
+  /// The update of a covariance: gain, and the factor of the innovation covariance.
+  struct gain {
+    matrix_nm K;
+    matrix_mm S, factor;
+    bool ok;
+  };
+
+  const kalman_model<T, N, M>& model;
+
+  vector_n transition_offset(std::int64_t t) const {
+    return model.B.empty() ? vector_n(vector_n::Zero(model.states())) : vector_n(model.B[t] * model.u.col(t));
+  }
+
+  vector_n predict_mean(std::int64_t t, const vector_n& mean) const {
+    vector_n predicted = times(model.F[t], mean);
+    if (!model.B.empty()) predicted += transition_offset(t);
+    return predicted;
+  }
+
+  matrix_nn predict_covariance(std::int64_t t, const matrix_nn& covariance) const {
+    matrix_nn predicted = congruence(model.F[t], covariance) + model.Q[t];
+    symmetrize(predicted);
+    return predicted;
+  }
+
+  template <class Column>
+  observation observe(std::int64_t t, const Column& y) const {
+    observation o{model.H[t], model.R[t], y, y.size()};
+    if (!model.D.empty()) o.y -= model.D[t] * model.u.col(t);
+    for (Eigen::Index i = 0; i < y.size(); ++i) {
+      if (!std::isnan(y(i))) continue;
+      --o.present;
+      o.H.row(i).setZero();
+      o.R.row(i).setZero();
+      o.R.col(i).setZero();
+      o.R(i, i) = 1;
+      o.y(i) = 0;
+    }
+    return o;
+  }
+
+  gain gain_of(const observation& o, const matrix_nn& covariance) const {
+    gain g;
+    g.K = times(covariance, o.H.transpose());
+    g.S = times(o.H, g.K) + o.R;
+    symmetrize(g.S);
+    g.factor = g.S;
+    g.ok = factor_semidefinite(g.factor);
+    divide_by_factored(g.K, g.factor);
+    return g;
+  }
+
+  /// Joseph's form: semi-definite whatever the rounding of the gain.
+  matrix_nn update_covariance(const observation& o, const gain& g, const matrix_nn& covariance) const {
+    matrix_nn keep = -times(g.K, o.H);
+    keep.diagonal().array() += T(1);
+    matrix_nn updated = congruence(keep, covariance) + congruence(g.K, o.R);
+    symmetrize(updated);
+    return updated;
+  }
+};
+
+/// Writes the steps of one series into its result, and refuses what is not a belief.
+template <class T, int N, int M>
+struct filter_recorder {
+  using step_type = filter_step<T, N, M>;
+  using vector_n = Eigen::Vector<T, N>;
+  using matrix_nn = Eigen::Matrix<T, N, N>;
+  using vector_m = Eigen::Vector<T, M>;
+
+  filter_result<T, N, M>* result;
+  filter_outputs outputs;
+  std::int64_t series;
+
+  [[noreturn]] void fail(std::int64_t t, const char* reason) const { throw filter_error(series, t, reason); }
+
+  void predicted(std::int64_t t, const vector_n& mean, const matrix_nn& covariance) const {
+    if (!outputs.predictions) return;
+    result->predicted_mean.col(t) = mean;
+    result->predicted_covariance[static_cast<std::size_t>(t)] = covariance;
+  }
+
+  template <class Column>
+  void innovation(std::int64_t t, const Column& y, const vector_m& v, const typename step_type::gain& g) const {
+    if (!g.ok) fail(t, "the innovation covariance is not finite or not positive semi-definite");
+    if (!outputs.innovations) return;
+    for (Eigen::Index i = 0; i < v.size(); ++i) {
+      result->innovation(i, t) = std::isnan(y(i)) ? std::numeric_limits<T>::quiet_NaN() : v(i);
+    }
+    result->innovation_covariance[static_cast<std::size_t>(t)] = g.S;
+  }
+
+  void filtered(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
+    if (!mean.allFinite()) fail(t, "the filtered mean is not finite");
+    if (!covariance.allFinite()) fail(t, "the filtered covariance is not finite");
+    if (covariance.diagonal().minCoeff() < 0) fail(t, "the filtered covariance has a negative variance");
+    const auto column = static_cast<std::size_t>(t);
+    result->mean.col(t) = mean;
+    result->covariance[column] = covariance;
+    result->log_likelihood_terms[column] = log_density;
+  }
+
+  /// In a direction in which the innovation has no variance, the observation must agree with its prediction: w, what is
+  /// left of v(i) there, is rounding.
+  void require_agreement(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
+                         const vector_m& v, Eigen::Index i, T w) const {
+    const T scale = std::abs(o.y(i)) + std::abs(o.y(i) - v(i)) + std::sqrt(std::abs(g.S(i, i)));
+    if (std::abs(w) > std::sqrt(std::numeric_limits<T>::epsilon()) * scale) {
+      fail(t, "the observation contradicts a prediction that has no variance");
+    }
+  }
+
+  /// log N(v; 0, S) over the directions in which S is not zero.
+  T log_density(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
+                const vector_m& v) const {
+    T sum = 0;
+    Eigen::Index counted = o.present;
+    vector_m w = v;
+    for (Eigen::Index i = 0; i < v.size(); ++i) {
+      for (Eigen::Index k = 0; k < i; ++k) w(i) -= g.factor(i, k) * w(k);
+      const T root = g.factor(i, i);
+      if (root > 0) {
+        w(i) /= root;
+        sum += w(i) * w(i) + 2 * std::log(root);
+        continue;
+      }
+      require_agreement(t, o, g, v, i, w(i));
+      w(i) = 0;
+      --counted;
+    }
+    return -(sum + static_cast<T>(counted) * std::log(2 * std::numbers::pi_v<T>)) / 2;
+  }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// What the Kalman filter takes and returns besides the model.
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace kalscan {
+
+/// Observations of one series, m x length: column t is y_t. A NaN marks a component that is missing.
+template <class T, int M>
+using observations = Eigen::Matrix<T, M, Eigen::Dynamic>;
+
+/// The observations with those components missing whose entry in `present` (m x length) is false.
+template <class T, int M, class Mask>
+observations<T, M> masked(observations<T, M> y, const Eigen::DenseBase<Mask>& present) {
+  if (present.rows() != y.rows() || present.cols() != y.cols()) {
+    throw std::invalid_argument("kalscan: the mask is " + std::to_string(present.rows()) + " x " +
+                                std::to_string(present.cols()) + ", y is " + std::to_string(y.rows()) + " x " +
+                                std::to_string(y.cols()));
+  }
+  for (Eigen::Index t = 0; t < y.cols(); ++t) {
+    for (Eigen::Index i = 0; i < y.rows(); ++i) {
+      if (!present(i, t)) y(i, t) = std::numeric_limits<T>::quiet_NaN();
+    }
+  }
+  return y;
+}
+
+/// A step that could not be computed, found at that step.
+class filter_error : public std::runtime_error {
+ public:
+  filter_error(std::int64_t series_, std::int64_t step_, const std::string& reason)
+      : std::runtime_error("kalscan: series " + std::to_string(series_) + ", step " + std::to_string(step_) + ": " +
+                           reason),
+        series(series_),
+        step(step_) {}
+  std::int64_t series, step;
+};
+
+/// What a filter returns besides the filtered beliefs.
+struct filter_outputs {
+  bool predictions = false;  ///< one-step predictions of the state
+  bool innovations = false;  ///< y_t minus its prediction, and the covariance of that
+};
+
+namespace detail {
+
+/// The first steps under a prior that is diffuse in part, as the smoother needs them: x_t = A_t d + b_t + N(0, C_t), where
+/// the unknowns d are N(mean, covariance) given the data of these steps.
+template <class T, int N>
+struct diffuse_history {
+  std::vector<Eigen::Matrix<T, N, N>> A, C;
+  std::vector<Eigen::Vector<T, N>> b;
+  Eigen::Vector<T, N> mean;
+  Eigen::Matrix<T, N, N> covariance;
+
+  std::int64_t size() const { return std::ssize(b); }
+};
+
+}  // namespace detail
+
+/// n states, m observed components, one column or entry a step.
+///
+/// Under a prior that is diffuse in part, `diffuse` has an entry for each of the first steps whose filtered belief is
+/// improper: there the belief is N(mean, covariance + kappa diffuse) with kappa growing without bound; `diffuse` holds
+/// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'.
+template <class T, int N, int M>
+struct filter_result {
+  Eigen::Matrix<T, N, Eigen::Dynamic> mean;  ///< of x_t given y_0 ... y_t
+  std::vector<Eigen::Matrix<T, N, N>> covariance;
+  std::vector<Eigen::Matrix<T, N, N>> diffuse;
+  Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean;  ///< of x_t given y_0 ... y_(t-1), on request
+  std::vector<Eigen::Matrix<T, N, N>> predicted_covariance;
+  std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse;
+  observations<T, M> innovation;  ///< on request; NaN where missing
+  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;
+  std::vector<T> log_likelihood_terms;  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
+  T log_likelihood = 0;                 ///< their sum, in order of time
+  detail::diffuse_history<T, N> beginning;
+};
+
+}  // namespace kalscan
