@@ -3,7 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <Eigen/QR>
+#include <Eigen/Jacobi>
 #include <Eigen/SVD>
 #include <algorithm>
 #include <cmath>
@@ -23,122 +23,88 @@ namespace kalscan::detail {
 /// components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d everything is proper, and what the data
 /// tell of d is |R d - z|^2, updated by orthogonal transformations: so nothing large is ever added to anything small.
 /// There are n unknowns; those that the prior does not need have A = 0 and are pinned by a row of R.
-template <class T, int N, int M>
+template <class T>
 class diffuse_start {
  public:
-  using step_type = filter_step<T, N, M>;
-  using vector_n = Eigen::Vector<T, N>;
-  using vector_m = Eigen::Vector<T, M>;
-  using matrix_nn = Eigen::Matrix<T, N, N>;
+  // Whatever the sizes of the model, these are dynamic: a few steps are taken, and one compiled copy serves all models.
+  using step_type = filter_step<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using observation = typename step_type::observation;
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using vector = Eigen::Vector<T, Eigen::Dynamic>;
 
   /// The belief N(mean, covariance + kappa diffuse), kappa without bound.
   struct belief {
-    vector_n mean;
-    matrix_nn covariance, diffuse;
-    vector_n d;                // the unknowns: their mean and covariance
-    matrix_nn d_covariance;
+    vector mean;
+    matrix covariance, diffuse;
+    vector d;                  // the unknowns: their mean and covariance
+    matrix d_covariance;
     bool proper;
     T condition;               // of R with columns of length one: smallest over largest singular value
     T log_determinant;         // of R'R, on the directions that it sees
   };
 
-  diffuse_start(const step_type& step, const filter_recorder<T, N, M>& record) : step_(step), record_(record) {
-    const auto& prior = step.model.prior;
-    const Eigen::Index n = step.model.states();
-    A_ = matrix_nn::Zero(n, n);
+  matrix A, C;
+  vector b;
+
+  diffuse_start(const vector& mean, const matrix& covariance, const std::vector<bool>& diffuse) : C(covariance), b(mean) {
+    const Eigen::Index n = mean.size();
+    A = matrix::Zero(n, n);
     information_ = matrix::Zero(n, n + 1);
     for (Eigen::Index i = 0; i < n; ++i) {
-      const bool flat = prior.diffuse[static_cast<std::size_t>(i)];
-      A_(i, i) = flat ? T(1) : T(0);
+      const bool flat = diffuse[static_cast<std::size_t>(i)];
+      A(i, i) = flat ? T(1) : T(0);
       information_(i, i) = flat ? T(0) : T(1);
     }
-    b_ = prior.mean;
-    C_ = prior.covariance;
   }
 
-  /// Filters the series from its beginning until its state is well known, or to its end. Returns how many steps that took.
-  std::int64_t run(const observations<T, M>& y, filter_result<T, N, M>& result) {
-    // A belief whose variances differ by more than the square of this loses digits in an ordinary step. Data that take
-    // very long to get there must do with what they have.
-    constexpr T well_known = T(1e-3);
-    constexpr std::int64_t patience = 1000;
-    auto& history = result.beginning;
-    std::int64_t proper_steps = 0;
-    T last_total = 0;
-    for (std::int64_t t = 0; t < y.cols(); ++t) {
-      if (t > 0 || step_.model.prior.before_first_transition) predict(t);
-      const belief predicted = current();
-      record_.predicted(t, predicted.mean, predicted.covariance);
-      if (record_.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
-      const auto o = step_.observe(t, y.col(t));
-      if (record_.outputs.innovations) {
-        const vector_m v = o.y - times(o.H, predicted.mean);
-        record_.innovation(t, y.col(t), v, step_.gain_of(o, predicted.covariance));
-      }
-      update(t, o, history);
-      const belief filtered = current();
-      const T total = log_likelihood(filtered);
-      record_.filtered(t, filtered.mean, filtered.covariance, o.present > 0 ? total - last_total : T(0));
-      last_total = total;
-      if (!filtered.proper) result.diffuse.push_back(filtered.diffuse);
-      history.A.push_back(A_);
-      history.b.push_back(b_);
-      history.C.push_back(C_);
-      history.mean = filtered.d;
-      history.covariance = filtered.d_covariance;
-      if (!filtered.proper) continue;
-      if (filtered.condition >= well_known || ++proper_steps == patience) break;
-    }
-    return history.size();
-  }
-
- private:
-  static constexpr T epsilon = std::numeric_limits<T>::epsilon();
-
-  void predict(std::int64_t t) {
-    A_ = times(step_.model.F[t], A_);
-    b_ = step_.predict_mean(t, b_);
-    C_ = step_.predict_covariance(t, C_);
+  void predict(const matrix& F, const vector& offset, const matrix& Q) {
+    A = (F * A).eval();
+    b = F * b + offset;
+    C = congruence(F, C) + Q;
+    symmetrize(C);
   }
 
   belief current() const {
-    const Eigen::Index n = b_.size();
-    const matrix R = information_.leftCols(n);
-    const Eigen::Vector<T, Eigen::Dynamic> z = information_.col(n);
-    Eigen::Vector<T, Eigen::Dynamic> size = R.colwise().norm().transpose();
+    const Eigen::Index n = b.size();
+    vector size = information_.leftCols(n).colwise().norm().transpose();
     for (T& s : size) s = s > 0 ? s : T(1);
-    const Eigen::JacobiSVD<matrix> svd(R * size.cwiseInverse().asDiagonal(), Eigen::ComputeFullV);
-    const auto& singular = svd.singularValues();
+    const matrix to_d = size.cwiseInverse().asDiagonal();
+    const svd scaled(information_.leftCols(n) * to_d, Eigen::ComputeFullU | Eigen::ComputeFullV);
+    const vector& singular = scaled.singularValues();
     Eigen::Index rank = 0;
     while (rank < n && singular(rank) > 64 * static_cast<T>(n) * epsilon * singular(0)) ++rank;
 
-    // An orthonormal basis: directions that the data have not seen, then the others.
-    matrix basis = matrix::Identity(n, n);
-    if (rank < n) {
-      const matrix unseen = size.cwiseInverse().asDiagonal() * svd.matrixV().rightCols(n - rank);
-      basis = Eigen::HouseholderQR<matrix>(unseen).householderQ() * basis;
-    }
-    const matrix seen = basis.rightCols(rank);
-    const Eigen::HouseholderQR<matrix> qr(R * seen);
-    const matrix factor = qr.matrixQR().topRows(rank).template triangularView<Eigen::Upper>();
-    const matrix inverse = factor.template triangularView<Eigen::Upper>().solve(matrix::Identity(rank, rank));
-    const matrix root = seen * inverse;
-    const Eigen::Vector<T, Eigen::Dynamic> rotated = qr.householderQ().transpose() * z;
-
     belief x;
-    x.d = root * rotated.head(rank);
-    x.d_covariance = root * root.transpose();
-    const matrix spread = A_ * root, free = A_ * basis.leftCols(n - rank);
-    x.mean = A_ * x.d + b_;
-    x.covariance = spread * spread.transpose() + C_;
-    x.diffuse = free * free.transpose();
     x.proper = rank == n;
     x.condition = singular(n - 1) / singular(0);
-    x.log_determinant = 2 * factor.diagonal().cwiseAbs().array().log().sum();
-    symmetrize(x.covariance);
+    matrix root;  // root root' is the inverse of R'R, in the directions that R sees
+    if (x.proper) {
+      root = to_d * scaled.matrixV() * singular.cwiseInverse().asDiagonal();
+      x.d = root * (scaled.matrixU().transpose() * information_.col(n));
+      x.log_determinant = 2 * (singular.array().log().sum() + size.array().log().sum());
+      x.diffuse = matrix::Zero(n, n);
+    } else {
+      // An orthonormal basis: directions that the data have not seen, then the others.
+      matrix directions = matrix::Zero(n, n);
+      directions.leftCols(n - rank) = to_d * scaled.matrixV().rightCols(n - rank);
+      const matrix basis = svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV).matrixU();
+      directions.setZero();
+      directions.leftCols(rank) = information_.leftCols(n) * basis.rightCols(rank);
+      const svd seen(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
+      const vector values = seen.singularValues().head(rank);
+      root = basis.rightCols(rank) * seen.matrixV().topLeftCorner(rank, rank) * values.cwiseInverse().asDiagonal();
+      x.d = root * (seen.matrixU().leftCols(rank).transpose() * information_.col(n));
+      x.log_determinant = 2 * values.array().log().sum();
+      const matrix free = A * basis.leftCols(n - rank);
+      x.diffuse = free * free.transpose();
+      symmetrize(x.diffuse);
+    }
+    x.d_covariance = root * root.transpose();
     symmetrize(x.d_covariance);
-    symmetrize(x.diffuse);
+    const matrix spread = A * root;
+    x.mean = A * x.d + b;
+    x.covariance = spread * spread.transpose() + C;
+    symmetrize(x.covariance);
     return x;
   }
 
@@ -148,14 +114,15 @@ class diffuse_start {
              x.log_determinant) / 2;
   }
 
-  void update(std::int64_t t, const typename step_type::observation& o, diffuse_history<T, N>& history) {
-    if (o.present == 0) return;
-    const Eigen::Index n = b_.size(), m = o.y.size();
-    const auto g = step_.gain_of(o, C_);
-    if (!g.ok) record_.fail(t, "the innovation covariance is not finite or not positive semi-definite");
-    const vector_m v = o.y - times(o.H, b_);
-    const Eigen::Matrix<T, M, N> HA = times(o.H, A_);
-    const Eigen::Matrix<T, M, N> rounding = 8 * static_cast<T>(n) * epsilon * times(o.H.cwiseAbs(), A_.cwiseAbs());
+  /// Returns what is wrong with the observation, or nullptr. `history` holds the steps so far.
+  const char* update(const observation& o, diffuse_history<T>& history) {
+    if (o.present == 0) return nullptr;
+    const Eigen::Index n = b.size(), m = o.y.size();
+    const auto g = step_type::gain_of(o, C);
+    if (!g.ok) return bad_innovation;
+    const vector v = o.y - o.H * b;
+    const matrix HA = o.H * A;
+    const matrix rounding = 8 * static_cast<T>(n) * epsilon * o.H.cwiseAbs() * A.cwiseAbs();
     // What the observation says of d: rows [V v], made independent and of variance one.
     matrix rows(m, n + 1);
     rows << HA, v;
@@ -175,9 +142,9 @@ class diffuse_start {
         exact.push_back(i);
       }
     }
-    A_ -= times(g.K, HA);
-    b_ += times(g.K, v);
-    C_ = step_.update_covariance(o, g, C_);
+    A -= g.K * HA;
+    b += g.K * v;
+    C = step_type::update_covariance(o, g, C);
     counted_ += o.present;
     matrix noisy = rows;
     for (const Eigen::Index i : exact) noisy.row(i).setZero();
@@ -185,61 +152,117 @@ class diffuse_start {
     for (std::size_t k = 0; k < exact.size(); ++k) {
       const Eigen::Index i = exact[k];
       if (rows.row(i).head(n).norm() <= 64 * static_cast<T>(n) * rounding.row(i).norm()) {
-        record_.require_agreement(t, o, g, v, i, rows(i, n));
+        if (!agrees(o.y(i), v(i), g.S(i, i), rows(i, n))) return contradiction;
         --counted_;
         continue;
       }
-      impose(rows.row(i), rows, history);
+      impose(i, rows, history);
+    }
+    return nullptr;
+  }
+
+ private:
+  static constexpr T epsilon = std::numeric_limits<T>::epsilon();
+
+  /// Equations R d = z with independent errors of variance one: rotated into the triangle row by row. What is left of z
+  /// is a residual.
+  void absorb(const matrix& rows) {
+    const Eigen::Index n = b.size();
+    matrix pair(2, n + 1);
+    for (Eigen::Index i = 0; i < rows.rows(); ++i) {
+      pair.row(1) = rows.row(i);
+      for (Eigen::Index j = 0; j < n; ++j) {
+        if (pair(1, j) == 0) continue;
+        pair.row(0) = information_.row(j);
+        rotation r;
+        r.makeGivens(pair(0, j), pair(1, j));
+        pair.applyOnTheLeft(0, 1, r.adjoint());
+        pair(1, j) = 0;
+        information_.row(j) = pair.row(0);
+      }
+      residual_ += pair(1, n) * pair(1, n);
     }
   }
 
-  /// Rows of independent equations R d = z with errors of variance one.
-  void absorb(const matrix& rows) {
-    const Eigen::Index n = b_.size();
-    matrix stacked(n + rows.rows(), n + 1);
-    stacked << information_, rows;
-    const Eigen::HouseholderQR<matrix> qr(stacked);
-    const matrix factor = qr.matrixQR().topRows(std::min(stacked.rows(), n + 1)).template triangularView<Eigen::Upper>();
-    information_ = factor.topRows(n);
-    if (factor.rows() > n) residual_ += factor(n, n) * factor(n, n);
-  }
-
-  /// An equation without error, a'd = c. In coordinates in which d_0 runs along a, d_0 is known; it moves from A d to b,
-  /// and its place is pinned as one that is not needed.
-  void impose(Eigen::Matrix<T, 1, Eigen::Dynamic> row, matrix& rows, diffuse_history<T, N>& history) {
-    const Eigen::Index n = b_.size();
-    const Eigen::Vector<T, Eigen::Dynamic> a = row.head(n).transpose();
-    const Eigen::HouseholderQR<matrix> qr(a);
-    const matrix Q = qr.householderQ() * matrix::Identity(n, n);
-    const T along = Q.col(0).dot(a);
-    const T known = row(n) / along;
-    const auto move = [&](auto& coefficients, auto&& constant, T sign) {
-      coefficients = (coefficients * Q).eval();
-      constant += sign * known * coefficients.col(0);
-      coefficients.col(0).setZero();
+  /// An equation without error, a'd = c, given as row i of `rows`. In coordinates in which d_0 runs along a, d_0 is known;
+  /// it moves from A d to b, and its place is pinned as one that is not needed.
+  void impose(Eigen::Index i, matrix& rows, diffuse_history<T>& history) {
+    const Eigen::Index n = b.size();
+    const auto everywhere = [&](auto change) {
+      change(A);
+      change(information_);
+      for (matrix& each : history.A) change(each);
+      change(rows);
     };
-    move(A_, b_, T(1));
-    for (std::size_t s = 0; s < history.b.size(); ++s) move(history.A[s], history.b[s], T(1));
-    const auto move_equations = [&](matrix& equations) {
-      matrix left = equations.leftCols(n);
-      move(left, equations.col(n), T(-1));
-      equations.leftCols(n) = left;
-    };
-    move_equations(information_);
-    move_equations(rows);
-    matrix pin = matrix::Zero(1, n + 1);
-    pin(0, 0) = 1;
-    absorb(pin);
+    for (Eigen::Index j = 1; j < n; ++j) {
+      rotation r;
+      r.makeGivens(rows(i, 0), rows(i, j));
+      everywhere([&](matrix& x) { x.applyOnTheRight(0, j, r); });
+    }
+    const T along = rows(i, 0), known = rows(i, n) / along;
     log_determinants_ += 2 * std::log(std::abs(along));
+    b += known * A.col(0);
+    for (std::size_t t = 0; t < history.b.size(); ++t) history.b[t] += known * history.A[t].col(0);
+    information_.col(n) -= known * information_.col(0);
+    rows.col(n) -= known * rows.col(0);
+    everywhere([](matrix& x) { x.col(0).setZero(); });
+
+    matrix equations(n + 1, n + 1);  // no longer a triangle
+    equations << information_, matrix::Identity(1, n + 1);
+    information_.setZero();
+    absorb(equations);
   }
 
-  const step_type& step_;
-  const filter_recorder<T, N, M>& record_;
-  matrix_nn A_, C_;
-  vector_n b_;
+  using rotation = Eigen::JacobiRotation<T>;
+  using svd = Eigen::JacobiSVD<matrix, Eigen::NoQRPreconditioner>;
+
   matrix information_;  // [R z], n x (n + 1), R upper triangular
   T residual_ = 0, log_determinants_ = 0;
   std::int64_t counted_ = 0;
+};
+
+/// Walks back through the steps of a diffuse beginning: the joint belief of x_t and the unknowns d, given all the data.
+/// Given d every step is proper.
+template <class T>
+class diffuse_smoother {
+ public:
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using vector = Eigen::Vector<T, Eigen::Dynamic>;
+
+  vector mean;
+  matrix covariance;
+
+  /// From the smoothed belief of the beginning's last step: x = A d + b + N(0, C) there, so that x observes d.
+  diffuse_smoother(const diffuse_history<T>& history, const vector& mean_, const matrix& covariance_)
+      : mean(mean_), covariance(covariance_), history_(history) {
+    const matrix &A = history.A.back(), &C = history.C.back();
+    matrix K = history.covariance * A.transpose();
+    matrix spread = A * K + C;
+    symmetrize(spread);
+    factor_semidefinite(spread);
+    divide_by_factored(K, spread);
+    matrix keep = -K * A;
+    keep.diagonal().array() += T(1);
+    d_ = history.mean + K * (mean - A * history.mean - history.b.back());
+    d_covariance_ = congruence(keep, history.covariance) + congruence(K, C + covariance);
+    cross_ = K * covariance;
+  }
+
+  /// x_t | x_(t+1), d ~ N(G (x_(t+1) - predicted) + A d + b - G F A d, rest), where `predicted` is the mean for d = 0.
+  void step(std::int64_t t, const matrix& G, const vector& predicted, const matrix& rest, const matrix& F) {
+    const auto i = static_cast<std::size_t>(t);
+    const matrix W = history_.A[i] - G * F * history_.A[i];
+    mean = (history_.b[i] + G * (mean - predicted) + W * d_).eval();
+    const matrix mixed = W * cross_ * G.transpose();
+    covariance = (congruence(G, covariance) + congruence(W, d_covariance_) + mixed + mixed.transpose() + rest).eval();
+    symmetrize(covariance);
+    cross_ = (cross_ * G.transpose() + d_covariance_ * W.transpose()).eval();
+  }
+
+ private:
+  const diffuse_history<T>& history_;
+  vector d_;
+  matrix d_covariance_, cross_;  // cross: of d and x_t
 };
 
 /// The beginnings of all series, each a single step of one lane.
@@ -267,10 +290,46 @@ struct diffuse_sweep {
     void finish(nothing) const {}
     nothing lift(std::int64_t) const { return {}; }
     void absorb(std::int64_t, nothing&) const {}
+
+    /// Filters the series until its state is well known, or to its end.
     void replay(std::int64_t, nothing&) const {
-      const auto i = static_cast<std::size_t>(series);
-      const filter_recorder<T, N, M> record{&sweep->results[i], sweep->outputs, series};
-      diffuse_start<T, N, M>(sweep->step, record).run(sweep->data[i], sweep->results[i]);
+      // A belief whose variances differ by more than the square of this loses digits in an ordinary step. Data that take
+      // very long to get there must do with what they have.
+      constexpr T well_known = T(1e-3);
+      constexpr std::int64_t patience = 1000;
+      const auto& model = sweep->step.model;
+      const auto& y = sweep->data[static_cast<std::size_t>(series)];
+      auto& result = sweep->results[static_cast<std::size_t>(series)];
+      auto& history = result.beginning;
+      const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
+      diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse);
+      std::int64_t proper_steps = 0;
+      T last_total = 0;
+      for (std::int64_t t = 0; t < y.cols(); ++t) {
+        if (t > 0 || model.prior.before_first_transition) {
+          x.predict(model.F[t], sweep->step.transition_offset(t), model.Q[t]);
+        }
+        const auto o = sweep->step.observe(t, y.col(t));
+        if (record.outputs.predictions || record.outputs.innovations) {
+          const auto predicted = x.current();
+          record.predicted(t, predicted.mean, predicted.covariance);
+          if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
+          const Eigen::Vector<T, M> v = o.y - o.H * predicted.mean;
+          record.innovation(t, y.col(t), v, filter_step<T, N, M>::gain_of(o, predicted.covariance));
+        }
+        if (const char* reason = x.update({o.H, o.R, o.y, o.present}, history)) record.fail(t, reason);
+        const auto filtered = x.current();
+        const T total = x.log_likelihood(filtered);
+        record.filtered(t, filtered.mean, filtered.covariance, o.present > 0 ? total - last_total : T(0));
+        last_total = total;
+        if (!filtered.proper) result.diffuse.push_back(filtered.diffuse);
+        history.A.push_back(x.A);
+        history.b.push_back(x.b);
+        history.C.push_back(x.C);
+        history.mean = filtered.d;
+        history.covariance = filtered.d_covariance;
+        if (filtered.proper && (filtered.condition >= well_known || ++proper_steps == patience)) break;
+      }
     }
   };
   lane_type lane(std::int64_t i) const { return {this, i}; }

@@ -80,7 +80,7 @@ struct filter_step {
     return o;
   }
 
-  gain gain_of(const observation& o, const matrix_nn& covariance) const {
+  static gain gain_of(const observation& o, const matrix_nn& covariance) {
     gain g;
     g.K = times(covariance, o.H.transpose());
     g.S = times(o.H, g.K) + o.R;
@@ -92,7 +92,7 @@ struct filter_step {
   }
 
   /// Joseph's form: semi-definite whatever the rounding of the gain.
-  matrix_nn update_covariance(const observation& o, const gain& g, const matrix_nn& covariance) const {
+  static matrix_nn update_covariance(const observation& o, const gain& g, const matrix_nn& covariance) {
     matrix_nn keep = -times(g.K, o.H);
     keep.diagonal().array() += T(1);
     matrix_nn updated = congruence(keep, covariance) + congruence(g.K, o.R);
@@ -100,6 +100,17 @@ struct filter_step {
     return updated;
   }
 };
+
+inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
+inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
+
+/// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v: `rest`,
+/// what is left of v there, is rounding. `variance` is that of the component before it was made independent of others.
+template <class T>
+bool agrees(T y, T v, T variance, T rest) {
+  const T scale = std::abs(y) + std::abs(y - v) + std::sqrt(std::abs(variance));
+  return std::abs(rest) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale;
+}
 
 /// Writes the steps of one series into its result, and refuses what is not a belief.
 template <class T, int N, int M>
@@ -123,7 +134,7 @@ struct filter_recorder {
 
   template <class Column>
   void innovation(std::int64_t t, const Column& y, const vector_m& v, const typename step_type::gain& g) const {
-    if (!g.ok) fail(t, "the innovation covariance is not finite or not positive semi-definite");
+    if (!g.ok) fail(t, bad_innovation);
     if (!outputs.innovations) return;
     for (Eigen::Index i = 0; i < v.size(); ++i) {
       result->innovation(i, t) = std::isnan(y(i)) ? std::numeric_limits<T>::quiet_NaN() : v(i);
@@ -141,16 +152,6 @@ struct filter_recorder {
     result->log_likelihood_terms[column] = log_density;
   }
 
-  /// In a direction in which the innovation has no variance, the observation must agree with its prediction: w, what is
-  /// left of v(i) there, is rounding.
-  void require_agreement(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
-                         const vector_m& v, Eigen::Index i, T w) const {
-    const T scale = std::abs(o.y(i)) + std::abs(o.y(i) - v(i)) + std::sqrt(std::abs(g.S(i, i)));
-    if (std::abs(w) > std::sqrt(std::numeric_limits<T>::epsilon()) * scale) {
-      fail(t, "the observation contradicts a prediction that has no variance");
-    }
-  }
-
   /// log N(v; 0, S) over the directions in which S is not zero.
   T log_density(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
                 const vector_m& v) const {
@@ -165,7 +166,7 @@ struct filter_recorder {
         sum += w(i) * w(i) + 2 * std::log(root);
         continue;
       }
-      require_agreement(t, o, g, v, i, w(i));
+      if (!agrees(o.y(i), v(i), g.S(i, i), w(i))) fail(t, contradiction);
       w(i) = 0;
       --counted;
     }

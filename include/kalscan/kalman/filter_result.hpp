@@ -52,12 +52,15 @@ namespace detail {
 
 /// The first steps under a prior that is diffuse in part, as the smoother needs them: x_t = A_t d + b_t + N(0, C_t), where
 /// the unknowns d are N(mean, covariance) given the data of these steps.
-template <class T, int N>
+template <class T>
 struct diffuse_history {
-  std::vector<Eigen::Matrix<T, N, N>> A, C;
-  std::vector<Eigen::Vector<T, N>> b;
-  Eigen::Vector<T, N> mean;
-  Eigen::Matrix<T, N, N> covariance;
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using vector = Eigen::Vector<T, Eigen::Dynamic>;
+
+  std::vector<matrix> A, C;
+  std::vector<vector> b;
+  vector mean;
+  matrix covariance;
 
   std::int64_t size() const { return std::ssize(b); }
 };
@@ -81,7 +84,7 @@ struct filter_result {
   std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;
   std::vector<T> log_likelihood_terms;  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time
-  detail::diffuse_history<T, N> beginning;
+  detail::diffuse_history<T> beginning;
 };
 
 }  // namespace kalscan

@@ -2,8 +2,8 @@
 // A linear-Gaussian state-space model: its matrices, its prior, and the checks on both.
 #pragma once
 
+#include <Eigen/Cholesky>
 #include <Eigen/Core>
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -130,9 +130,9 @@ void require_covariance(const std::string& name, const Matrix& x) {
   }
   Matrix factor = x;
   if (factor_semidefinite(factor, tolerance)) return;
-  // A singular matrix that was rounded may fail here; its eigenvalues decide.
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(x, Eigen::EigenvaluesOnly);
-  if (!(eigen.eigenvalues().minCoeff() >= -tolerance * x.diagonal().maxCoeff())) {
+  // A singular matrix that was rounded may fail there; a factorization with pivots decides.
+  const Eigen::LDLT<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> pivoted(x);
+  if (!(pivoted.vectorD().minCoeff() >= -tolerance * x.diagonal().maxCoeff())) {
     std::ostringstream text;
     text << name << " is not positive semi-definite:\n" << x;
     bad_model(text.str());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/detail/diffuse_start.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter.hpp>
@@ -131,38 +132,16 @@ struct smoother_sweep {
     }
 
    private:
-    /// The steps before the first well-known belief, whose smoothed belief is x. Given the diffuse prior's unknowns d every
-    /// step is proper, so the walk carries the joint belief of x_t and d.
-    void smooth_beginning(state_type x) const {
+    /// The steps before the first well-known belief, whose smoothed belief is x.
+    void smooth_beginning(const state_type& x) const {
       const auto& history = result->filtered.beginning;
-      const std::int64_t last = history.size() - 1;
-      const auto at = [](std::int64_t t) { return static_cast<std::size_t>(t); };
-      // x_last = A d + b + N(0, C) observes d.
-      const matrix &A = history.A[at(last)], &C = history.C[at(last)];
-      matrix K = times(history.covariance, A.transpose());
-      matrix spread = times(A, K) + C;
-      symmetrize(spread);
-      factor_semidefinite(spread);
-      divide_by_factored(K, spread);
-      matrix keep = -times(K, A);
-      keep.diagonal().array() += T(1);
-      const vector surprise = x.mean - times(A, history.mean) - history.b[at(last)];
-      const vector d = history.mean + times(K, surprise);
-      const matrix inner = C + x.covariance;
-      const matrix d_covariance = congruence(keep, history.covariance) + congruence(K, inner);
-      matrix cross = times(K, x.covariance);  // of d and x_t
-      for (std::int64_t t = last - 1; t >= 0; --t) {
-        // x_t = G x_(t+1) + W d + (b - G predicted) + noise.
-        const backward c = conditional(t, history.b[at(t)], history.C[at(t)]);
-        const matrix FA = times(sweep->step.model.F[t + 1], history.A[at(t)]);
-        const matrix W = history.A[at(t)] - times(c.G, FA);
-        const vector ahead = x.mean - c.predicted;
-        x.mean = c.mean + times(c.G, ahead) + times(W, d);
-        const matrix mixed = times(times(W, cross), c.G.transpose());
-        x.covariance = c.covariance(x.covariance) + congruence(W, d_covariance) + mixed + mixed.transpose();
-        symmetrize(x.covariance);
-        cross = times(cross, c.G.transpose()) + times(d_covariance, W.transpose());
-        write(t, x);
+      diffuse_smoother<T> walk(history, x.mean, x.covariance);
+      for (std::int64_t t = first() - 1; t >= 0; --t) {
+        const auto index = static_cast<std::size_t>(t);
+        const backward c = conditional(t, history.b[index], history.C[index]);
+        const matrix rest = c.covariance(matrix::Zero(x.mean.size(), x.mean.size()));
+        walk.step(t, c.G, c.predicted, rest, sweep->step.model.F[t + 1]);
+        write(t, {walk.mean, walk.covariance});
       }
     }
 
