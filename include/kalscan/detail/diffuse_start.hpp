@@ -57,14 +57,15 @@ class diffuse_start {
     }
   }
 
-  void predict(const matrix& F, const vector& offset, const matrix& Q) {
+  // Not inlined: with sizes known to be one, g++ 12 warns of accesses that its own packet code never makes.
+  [[gnu::noinline]] void predict(const matrix& F, const vector& offset, const matrix& Q) {
     A = (F * A).eval();
     b = F * b + offset;
     C = congruence(F, C) + Q;
     symmetrize(C);
   }
 
-  belief current() const {
+  [[gnu::noinline]] belief current() const {
     const Eigen::Index n = b.size();
     vector size = information_.leftCols(n).colwise().norm().transpose();
     for (T& s : size) s = s > 0 ? s : T(1);
@@ -115,7 +116,7 @@ class diffuse_start {
   }
 
   /// Returns what is wrong with the observation, or nullptr. `history` holds the steps so far.
-  const char* update(const observation& o, diffuse_history<T>& history) {
+  [[gnu::noinline]] const char* update(const observation& o, diffuse_history<T>& history) {
     if (o.present == 0) return nullptr;
     const Eigen::Index n = b.size(), m = o.y.size();
     const auto g = step_type::gain_of(o, C);
