@@ -57,15 +57,14 @@ class diffuse_start {
     }
   }
 
-  // Not inlined: with sizes known to be one, g++ 12 warns of accesses that its own packet code never makes.
-  [[gnu::noinline]] void predict(const matrix& F, const vector& offset, const matrix& Q) {
+  void predict(const matrix& F, const vector& offset, const matrix& Q) {
     A = (F * A).eval();
     b = F * b + offset;
     C = congruence(F, C) + Q;
     symmetrize(C);
   }
 
-  [[gnu::noinline]] belief current() const {
+  belief current() const {
     const Eigen::Index n = b.size();
     vector size = information_.leftCols(n).colwise().norm().transpose();
     for (T& s : size) s = s > 0 ? s : T(1);
@@ -116,7 +115,7 @@ class diffuse_start {
   }
 
   /// Returns what is wrong with the observation, or nullptr. `history` holds the steps so far.
-  [[gnu::noinline]] const char* update(const observation& o, diffuse_history<T>& history) {
+  const char* update(const observation& o, diffuse_history<T>& history) {
     if (o.present == 0) return nullptr;
     const Eigen::Index n = b.size(), m = o.y.size();
     const auto g = step_type::gain_of(o, C);
@@ -266,10 +265,23 @@ class diffuse_smoother {
   matrix d_covariance_, cross_;  // cross: of d and x_t
 };
 
+// Not inlined: where it knows the size, g++ 12 warns of accesses that Eigen's packet code never makes.
+template <class T>
+[[gnu::noinline]] Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> copy(const T* data, Eigen::Index rows,
+                                                                         Eigen::Index cols) {
+  return Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(data, rows, cols);
+}
+
+/// A matrix of any sizes with dynamic ones.
+template <class X>
+auto with_dynamic_size(const X& x) {
+  return copy(x.data(), x.rows(), x.cols());
+}
+
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
 struct diffuse_sweep {
-  filter_step<T, N, M> step;
+  filter_step<T, N, M> stepper;
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
@@ -298,19 +310,20 @@ struct diffuse_sweep {
       // very long to get there must do with what they have.
       constexpr T well_known = T(1e-3);
       constexpr std::int64_t patience = 1000;
-      const auto& model = sweep->step.model;
+      const auto& model = sweep->stepper.model;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse);
+      diffuse_start<T> x(with_dynamic_size(model.prior.mean), with_dynamic_size(model.prior.covariance), model.prior.diffuse);
       std::int64_t proper_steps = 0;
       T last_total = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (t > 0 || model.prior.before_first_transition) {
-          x.predict(model.F[t], sweep->step.transition_offset(t), model.Q[t]);
+          x.predict(with_dynamic_size(model.F[t]), with_dynamic_size(sweep->stepper.transition_offset(t)),
+                    with_dynamic_size(model.Q[t]));
         }
-        const auto o = sweep->step.observe(t, y.col(t));
+        const auto o = sweep->stepper.observe(t, y.col(t));
         if (record.outputs.predictions || record.outputs.innovations) {
           const auto predicted = x.current();
           record.predicted(t, predicted.mean, predicted.covariance);
@@ -318,7 +331,7 @@ struct diffuse_sweep {
           const Eigen::Vector<T, M> v = o.y - o.H * predicted.mean;
           record.innovation(t, y.col(t), v, filter_step<T, N, M>::gain_of(o, predicted.covariance));
         }
-        if (const char* reason = x.update({o.H, o.R, o.y, o.present}, history)) record.fail(t, reason);
+        if (const char* reason = x.update({with_dynamic_size(o.H), with_dynamic_size(o.R), with_dynamic_size(o.y), o.present}, history)) record.fail(t, reason);
         const auto filtered = x.current();
         const T total = x.log_likelihood(filtered);
         record.filtered(t, filtered.mean, filtered.covariance, o.present > 0 ? total - last_total : T(0));

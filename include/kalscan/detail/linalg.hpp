@@ -76,6 +76,35 @@ KALSCAN_HD bool factor_semidefinite(X& x) {
   return factor_semidefinite(x, pivot_rounding(x));
 }
 
+/// R with x = R R', for a symmetric positive semi-definite x of any rank, in place. Pivots are chosen by what is left of
+/// each diagonal entry, so that what is dropped at the end is within rounding of sqrt(x_ii x_jj).
+template <class X>
+KALSCAN_HD void root_semidefinite(X& x) {
+  using T = typename X::Scalar;
+  const Eigen::Index n = x.rows();
+  X root = X::Zero(n, n);
+  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
+  for (Eigen::Index k = 0; k < n; ++k) {
+    Eigen::Index pivot = 0;
+    T most = 0;
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const T left = scale(i) > 0 ? x(i, i) / scale(i) : T(0);
+      if (left > most) {
+        most = left;
+        pivot = i;
+      }
+    }
+    if (!(most > pivot_rounding(x))) break;
+    const T r = std::sqrt(x(pivot, pivot));
+    for (Eigen::Index i = 0; i < n; ++i) root(i, k) = scale(i) > 0 ? x(i, pivot) / r : T(0);
+    scale(pivot) = 0;
+    for (Eigen::Index j = 0; j < n; ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) x(i, j) -= root(i, k) * root(j, k);
+    }
+  }
+  x = root;
+}
+
 /// x := x L'^-1 for a lower factor L; columns of zero pivots become zero.
 template <class X, class L>
 KALSCAN_HD void divide_by_transposed_factor(X& x, const L& l) {

@@ -30,7 +30,7 @@ struct filter_sweep {
   using state_type = matrix_belief<T, N>;
   using element = matrix_filtering_element<T, N>;
 
-  step_type step;
+  step_type stepper;
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
@@ -45,7 +45,7 @@ struct filter_sweep {
   bool splits() const { return noisy; }
 
   state_type act(const element& x, const state_type& s) const {
-    const Eigen::Index n = step.model.states();
+    const Eigen::Index n = stepper.model.states();
     const matrix_filtering_monoid<T, N> combine{n};
     element before = combine.identity();
     before.A.setZero();
@@ -62,11 +62,11 @@ struct filter_sweep {
 
     /// Where the prior is diffuse, the first steps are done before the sweep.
     std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
-    bool predicts(std::int64_t t) const { return t > 0 || sweep->step.model.prior.before_first_transition; }
+    bool predicts(std::int64_t t) const { return t > 0 || sweep->stepper.model.prior.before_first_transition; }
 
     state_type start() const {
       const std::int64_t done = time(0);
-      if (done == 0) return {sweep->step.model.prior.mean, sweep->step.model.prior.covariance};
+      if (done == 0) return {sweep->stepper.model.prior.mean, sweep->stepper.model.prior.covariance};
       return {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
     }
     void finish(const state_type&) const {}
@@ -74,7 +74,7 @@ struct filter_sweep {
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      const step_type& step = sweep->step;
+      const step_type& step = sweep->stepper;
       if (predicts(t)) {
         x.mean = step.predict_mean(t, x.mean);
         x.covariance = step.predict_covariance(t, x.covariance);
@@ -94,7 +94,7 @@ struct filter_sweep {
     }
 
     element lift(std::int64_t s) const {
-      element x = matrix_filtering_monoid<T, N>{sweep->step.model.states()}.identity();
+      element x = matrix_filtering_monoid<T, N>{sweep->stepper.model.states()}.identity();
       absorb(s, x);
       return x;
     }
@@ -102,7 +102,7 @@ struct filter_sweep {
     void absorb(std::int64_t s, element& x) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      const step_type& step = sweep->step;
+      const step_type& step = sweep->stepper;
       if (predicts(t)) {
         x.A = times(step.model.F[t], x.A);
         x.b = step.predict_mean(t, x.b);

@@ -23,7 +23,7 @@ struct matrix_filtering_element {
   Eigen::Matrix<T, N, N> J;
 };
 
-/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8, through Cholesky factors C1 = L L' and
+/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8, through a root C1 = L L' and the Cholesky factor
 /// I + L' J2 L = K K'. `earlier` acts first; C1 may be singular. Associative up to rounding. One state is left to the
 /// scalar operator, which loses less. Fixed sizes run on host and device and allocate nothing.
 template <class T, int N>
@@ -44,7 +44,7 @@ struct matrix_filtering_monoid {
     const auto& [A1, b1, C1, eta1, J1] = earlier;
     const auto& [A2, b2, C2, eta2, J2] = later;
     matrix L = C1;
-    detail::factor_semidefinite(L);
+    detail::root_semidefinite(L);
     const matrix J2L = times(J2, L);
     matrix K = times(L.transpose(), J2L);
     K.diagonal().array() += T(1);

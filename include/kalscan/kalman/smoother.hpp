@@ -37,7 +37,7 @@ struct smoother_sweep {
   using state_type = matrix_belief<T, N>;
   using element = smoothing_element<T, N>;
 
-  filter_step<T, N, M> step;
+  filter_step<T, N, M> stepper;
   std::span<smoother_result<T, N, M>> results;
   std::int64_t longest;
 
@@ -71,7 +71,7 @@ struct smoother_sweep {
     };
 
     backward conditional(std::int64_t t, const vector& mean, const matrix& P) const {
-      const auto& step = sweep->step;
+      const auto& step = sweep->stepper;
       const matrix& F = step.model.F[t + 1];
       const matrix& Q = step.model.Q[t + 1];
       matrix G = times(P, F.transpose());
@@ -115,7 +115,7 @@ struct smoother_sweep {
     }
 
     element lift(std::int64_t s) const {
-      element x = smoothing_monoid<T, N>{sweep->step.model.states()}.identity();
+      element x = smoothing_monoid<T, N>{sweep->stepper.model.states()}.identity();
       absorb(s, x);
       return x;
     }
@@ -140,7 +140,7 @@ struct smoother_sweep {
         const auto index = static_cast<std::size_t>(t);
         const backward c = conditional(t, history.b[index], history.C[index]);
         const matrix rest = c.covariance(matrix::Zero(x.mean.size(), x.mean.size()));
-        walk.step(t, c.G, c.predicted, rest, sweep->step.model.F[t + 1]);
+        walk.step(t, c.G, c.predicted, rest, sweep->stepper.model.F[t + 1]);
         write(t, {walk.mean, walk.covariance});
       }
     }
