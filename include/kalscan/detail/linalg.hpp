@@ -77,13 +77,15 @@ KALSCAN_HD bool factor_semidefinite(X& x) {
 }
 
 /// R with x = R R', for a symmetric positive semi-definite x of any rank, in place. Pivots are chosen by what is left of
-/// each diagonal entry, so that what is dropped at the end is within rounding of sqrt(x_ii x_jj).
+/// each diagonal entry; the last ones are dropped when no more than `tolerance` is left. False when what was dropped
+/// could not belong to a semi-definite matrix: an entry (i, j) above the tolerance times sqrt(x_ii x_jj).
 template <class X>
-KALSCAN_HD void root_semidefinite(X& x) {
+KALSCAN_HD bool root_semidefinite(X& x, typename X::Scalar tolerance) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
   X root = X::Zero(n, n);
-  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
+  const Eigen::Matrix<T, X::RowsAtCompileTime, 1> size = x.diagonal();
+  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = size;  // zero: done
   for (Eigen::Index k = 0; k < n; ++k) {
     Eigen::Index pivot = 0;
     T most = 0;
@@ -94,7 +96,7 @@ KALSCAN_HD void root_semidefinite(X& x) {
         pivot = i;
       }
     }
-    if (!(most > pivot_rounding(x))) break;
+    if (!(most > tolerance)) break;
     const T r = std::sqrt(x(pivot, pivot));
     for (Eigen::Index i = 0; i < n; ++i) root(i, k) = scale(i) > 0 ? x(i, pivot) / r : T(0);
     scale(pivot) = 0;
@@ -102,7 +104,16 @@ KALSCAN_HD void root_semidefinite(X& x) {
       for (Eigen::Index i = 0; i < n; ++i) x(i, j) -= root(i, k) * root(j, k);
     }
   }
+  bool ok = true;
+  for (Eigen::Index j = 0; j < n; ++j) {
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const bool positive = size(i) >= 0 && size(j) >= 0;
+      const T left = x(i, j) < 0 ? -x(i, j) : x(i, j);
+      ok = ok && positive && left <= 4 * tolerance * std::sqrt(size(i)) * std::sqrt(size(j));
+    }
+  }
   x = root;
+  return ok;
 }
 
 /// x := x L'^-1 for a lower factor L; columns of zero pivots become zero.

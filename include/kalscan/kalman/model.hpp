@@ -2,7 +2,6 @@
 // A linear-Gaussian state-space model: its matrices, its prior, and the checks on both.
 #pragma once
 
-#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
@@ -128,11 +127,8 @@ void require_covariance(const std::string& name, const Matrix& x) {
       }
     }
   }
-  Matrix factor = x;
-  if (factor_semidefinite(factor, tolerance)) return;
-  // A singular matrix that was rounded may fail there; a factorization with pivots decides.
-  const Eigen::LDLT<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> pivoted(x);
-  if (!(pivoted.vectorD().minCoeff() >= -tolerance * x.diagonal().maxCoeff())) {
+  Matrix root = x;
+  if (!root_semidefinite(root, tolerance)) {
     std::ostringstream text;
     text << name << " is not positive semi-definite:\n" << x;
     bad_model(text.str());
