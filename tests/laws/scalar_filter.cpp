@@ -121,10 +121,11 @@ struct swapped : kalscan::scalar_filter<double> {
 }  // namespace
 
 TEST_CASE_TEMPLATE("the scalar filter keeps the laws of a recurrence", T, float, double) {
-  for (const auto& [a, p, widest] : models<T>) {
-    CAPTURE(a);
-    CAPTURE(p);
-    const kalscan::scalar_filter<T> filter{a, p};
+  for (const model<T>& chosen : models<T>) {
+    CAPTURE(chosen.a);
+    CAPTURE(chosen.p);
+    const T widest = chosen.widest;
+    const kalscan::scalar_filter<T> filter{chosen.a, chosen.p};
     // Two ends of a stretch with observations of weight 10^12 and 10^-12 differ by what was lost between them.
     const double bound = few<T> * (widest > 1 ? 30 : 1);
     const auto report = kalscan::check_recurrence(filter, observations(widest), any_belief<T>,

@@ -1,0 +1,20 @@
+# Enables CUDA where nvcc is found: sets KALSCAN_HAS_CUDA. A macro, because a language belongs to the directory that asks.
+include(CheckLanguage)
+
+macro(kalscan_enable_cuda)
+  check_language(CUDA)
+  set(KALSCAN_HAS_CUDA OFF)
+  if(CMAKE_CUDA_COMPILER)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 90)
+    endif()
+    enable_language(CUDA)
+    # CMake 3.25 does not know that nvcc 13 speaks C++20.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    set(KALSCAN_HAS_CUDA ON)
+  endif()
+endmacro()
