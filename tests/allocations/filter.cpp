@@ -39,4 +39,4 @@ bool check() {
 
 }  // namespace
 
-int main() { return check<2, 1>() && check<6, 6>() && check<8, 4>() ? 0 : 1; }
+int main() { return check<2, 1>() && check<6, 6>() ? 0 : 1; }

@@ -63,7 +63,6 @@ TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 
 TEST_CASE("filter and smoother agree with the oracle with fixed sizes, for every kind of model") {
   std::uint64_t seed = 200;
   for (const auto& k : kinds) {
-    check_every_policy<double, 1, 1>(1, 1, 60, k, ++seed, double_bound);
     check_every_policy<double, 2, 1>(2, 1, 60, k, ++seed, double_bound);
     check_every_policy<double, 4, 3>(4, 3, 60, k, ++seed, double_bound);
     check_every_policy<double, 3, Dynamic>(3, 2, 60, k, ++seed, double_bound);

@@ -10,15 +10,10 @@
 
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter_result.hpp>
+#include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
 
 namespace kalscan::detail {
-
-template <class T, int N>
-struct matrix_belief {
-  Eigen::Vector<T, N> mean;
-  Eigen::Matrix<T, N, N> covariance;
-};
 
 /// One step of a filter, shared by all that walk through a model.
 template <class T, int N, int M>

@@ -44,16 +44,7 @@ struct filter_sweep {
   std::int64_t length() const { return longest; }
   bool splits() const { return noisy; }
 
-  state_type act(const element& x, const state_type& s) const {
-    const Eigen::Index n = stepper.model.states();
-    const matrix_filtering_monoid<T, N> combine{n};
-    element before = combine.identity();
-    before.A.setZero();
-    before.b = s.mean;
-    before.C = s.covariance;
-    const element after = combine(before, x);
-    return {after.b, after.C};
-  }
+  state_type act(const element& x, const state_type& s) const { return kalscan::act(x, s); }
 
   struct lane_type {
     const filter_sweep* sweep;

@@ -23,6 +23,13 @@ struct matrix_filtering_element {
   Eigen::Matrix<T, N, N> J;
 };
 
+/// A Gaussian N(mean, covariance) of n states.
+template <class T, int N>
+struct matrix_belief {
+  Eigen::Vector<T, N> mean;
+  Eigen::Matrix<T, N, N> covariance;
+};
+
 /// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8, through a root C1 = L L' and the Cholesky factor
 /// I + L' J2 L = K K'. `earlier` acts first; C1 may be singular. Associative up to rounding. One state is left to the
 /// scalar operator, which loses less. Fixed sizes run on host and device and allocate nothing.
@@ -78,5 +85,17 @@ struct matrix_filtering_monoid {
   }
 };
 static_assert(monoid<matrix_filtering_monoid<double, 2>>);
+
+/// The belief after the stretch, from the one before it; the covariance before may be singular.
+template <class T, int N>
+KALSCAN_HD matrix_belief<T, N> act(const matrix_filtering_element<T, N>& x, const matrix_belief<T, N>& before) {
+  const matrix_filtering_monoid<T, N> combine{before.mean.size()};
+  matrix_filtering_element<T, N> all = combine.identity();
+  all.A.setZero();
+  all.b = before.mean;
+  all.C = before.covariance;
+  all = combine(all, x);
+  return {all.b, all.C};
+}
 
 }  // namespace kalscan
