@@ -71,42 +71,47 @@ consteval std::size_t field_count() {
 template <class T>
 concept record = tuple_like<T> || (std::is_aggregate_v<T> && !std::is_array_v<T>);
 
-/// Calls f on each field of an aggregate or tuple.
+/// f(fields...) of an aggregate or tuple.
 template <record T, class F>
-void for_each_member(const T& x, F f) {
-  const auto each = [&f](const auto&... fields) { (f(fields), ...); };
+decltype(auto) with_members(const T& x, F f) {
   if constexpr (tuple_like<T>) {
-    std::apply(each, x);
+    return std::apply(f, x);
   } else {
     constexpr std::size_t count = field_count<T>();
     static_assert(count <= max_fields,
                   "more than 8 fields: offer `void visit_numbers(const T&, F)` in the namespace of the type");
     if constexpr (count == 1) {
       const auto& [a] = x;
-      each(a);
+      return f(a);
     } else if constexpr (count == 2) {
       const auto& [a, b] = x;
-      each(a, b);
+      return f(a, b);
     } else if constexpr (count == 3) {
       const auto& [a, b, c] = x;
-      each(a, b, c);
+      return f(a, b, c);
     } else if constexpr (count == 4) {
       const auto& [a, b, c, d] = x;
-      each(a, b, c, d);
+      return f(a, b, c, d);
     } else if constexpr (count == 5) {
       const auto& [a, b, c, d, e] = x;
-      each(a, b, c, d, e);
+      return f(a, b, c, d, e);
     } else if constexpr (count == 6) {
       const auto& [a, b, c, d, e, g] = x;
-      each(a, b, c, d, e, g);
+      return f(a, b, c, d, e, g);
     } else if constexpr (count == 7) {
       const auto& [a, b, c, d, e, g, h] = x;
-      each(a, b, c, d, e, g, h);
+      return f(a, b, c, d, e, g, h);
     } else if constexpr (count == 8) {
       const auto& [a, b, c, d, e, g, h, i] = x;
-      each(a, b, c, d, e, g, h, i);
+      return f(a, b, c, d, e, g, h, i);
     }
   }
+}
+
+/// Calls f on each field of an aggregate or tuple.
+template <record T, class F>
+void for_each_member(const T& x, F f) {
+  with_members(x, [&f](const auto&... fields) { (f(fields), ...); });
 }
 
 /// What for_each_number can take apart.

@@ -10,6 +10,17 @@
 
 namespace kalscan {
 
+/// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no cancellation.
+/// `aa` is a^2.
+template <class T>
+KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
+                                           const scalar_observation<T>& input) {
+  const T predicted = aa * before.variance + p;
+  const T i = T(1) / (T(1) + input.phi * predicted);
+  const T variance = predicted * i;
+  return {a * before.mean * i + variance * input.r, variance};
+}
+
 /// One lane of a Kalman filter: predict with x' = a x + noise of variance p >= 0, then update with an observation.
 ///
 /// State: the belief after the step, in moment form. Input: a scalar_observation. The step is the information-form
@@ -31,14 +42,11 @@ struct scalar_filter {
     const auto& [phi, r] = input;
     const bool diffuse = state.variance == detail::infinity<T>;
     const T predicted = !diffuse ? a * a * state.variance + p : a == T(0) ? p : state.variance;
-    const T gained = phi * predicted;
-    if (predicted == detail::infinity<T> || gained == detail::infinity<T>) {
+    if (predicted == detail::infinity<T> || phi * predicted == detail::infinity<T>) {
       if (phi == T(0)) return {T(0), detail::infinity<T>};
       return {r / phi, T(1) / phi};
     }
-    const T i = T(1) / (T(1) + gained);
-    const T variance = predicted * i;
-    return {a * state.mean * i + variance * r, variance};
+    return finite_step(diffuse ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
   }
 
   KALSCAN_HD constexpr filtering_element<T> lift(const scalar_observation<T>& input) const {

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// A mixer's call, checked: sizes, offsets, signs, and NaN where that is asked for.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <kalscan/kla/tensor.hpp>
+
+namespace kalscan::detail {
+
+/// Where a sequence lies on the axes of batch and time.
+struct sequence_place {
+  std::int64_t batch, first, length;
+};
+inline sequence_place sequence_at(const mixer_shape& shape, std::int64_t n) {
+  if (shape.offsets.empty()) return {n, 0, shape.time};
+  const auto i = static_cast<std::size_t>(n);
+  return {0, shape.offsets[i], shape.offsets[i + 1] - shape.offsets[i]};
+}
+
+/// Everything that a back end needs of a forward call.
+template <class M, class In, class Out>
+struct mixer_job {
+  using mixer = M;
+  using number = number_t<In>;
+
+  mixer_shape shape;
+  In in;
+  Out out;
+  mixer_states<M, number> states;
+
+  sequence_place sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
+};
+
+[[noreturn]] inline void bad_mixer(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
+
+inline std::string shape_text(const std::array<std::int64_t, 4>& extent) {
+  std::ostringstream text;
+  text << '[' << extent[0] << ", " << extent[1] << ", " << extent[2] << ", " << extent[3] << ']';
+  return text.str();
+}
+
+template <class T>
+void require_extent(const std::string& name, const tensor<T>& x, const std::array<std::int64_t, 4>& wanted) {
+  if (x.extent != wanted) bad_mixer(name + " is " + shape_text(x.extent) + ", not " + shape_text(wanted));
+}
+
+template <class T>
+void require_input(const mixer_input& info, const tensor<T>& x, const mixer_shape& s) {
+  const std::string name = info.name;
+  const auto& e = x.extent;
+  const auto size = e[0] * e[1] * e[2] * e[3];
+  if (!x.present() && size > 0) bad_mixer(name + " is a null pointer");
+  switch (info.varies) {
+    case role::channel: return require_extent(name, x, {s.batch, s.time, s.channels, 1});
+    case role::state: return require_extent(name, x, {s.batch, s.time, 1, s.states});
+    case role::parameter: break;
+  }
+  const bool fits = (e[2] == 1 || e[2] == s.channels) && (e[3] == 1 || e[3] == s.states) &&
+                    ((e[1] == 1 && (e[0] == 1 || e[0] == s.batch)) || (e[1] == s.time && e[0] == s.batch));
+  if (!fits) {
+    bad_mixer(name + " is " + shape_text(e) + ", neither [1, 1, M, S] nor [B, L, M, S] = " +
+              shape_text({s.batch, s.time, s.channels, s.states}) + ", each of M and S or 1");
+  }
+}
+
+/// Either none of the tensors of a state is there, or all are, with the wanted extent. `name(i)` names them.
+template <class Tensors, class Name>
+void require_state(const Tensors& tensors, Name name, const std::array<std::int64_t, 4>& wanted) {
+  bool any = false;
+  for (const auto& x : tensors) any = any || x.present();
+  if (!any) return;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].present()) bad_mixer(name(i) + " is a null pointer");
+    require_extent(name(i), tensors[i], wanted);
+  }
+}
+
+/// The first value of x that is negative or, where asked for, not a number is named with its index.
+template <class T>
+void require_values(const std::string& name, const tensor<T>& x, bool nonnegative, bool check_nan) {
+  if (!x.present() || (!nonnegative && !check_nan)) return;
+  for (std::int64_t b = 0; b < x.extent[0]; ++b) {
+    for (std::int64_t t = 0; t < x.extent[1]; ++t) {
+      for (std::int64_t m = 0; m < x.extent[2]; ++m) {
+        for (std::int64_t s = 0; s < x.extent[3]; ++s) {
+          const auto value = static_cast<double>(x(b, t, m, s));
+          if (nonnegative ? value >= 0 : !std::isnan(value)) continue;
+          std::ostringstream text;
+          text << name << ' ' << shape_text({b, t, m, s}) << " is " << value << (nonnegative ? ", not a number >= 0" : "");
+          bad_mixer(text.str());
+        }
+      }
+    }
+  }
+}
+
+inline void require_sizes(const mixer_shape& s) {
+  if (s.batch < 0 || s.time < 0 || s.channels < 0 || s.states < 0) {
+    bad_mixer("the shape is " + shape_text({s.batch, s.time, s.channels, s.states}));
+  }
+  if (s.offsets.empty()) return;
+  if (s.batch != 1) bad_mixer("with offsets the batch is 1, not " + std::to_string(s.batch));
+  const auto offset = [&](std::size_t i) { return "offsets[" + std::to_string(i) + "] is " + std::to_string(s.offsets[i]); };
+  if (s.offsets.front() != 0) bad_mixer(offset(0) + ", not 0");
+  for (std::size_t i = 1; i < s.offsets.size(); ++i) {
+    if (s.offsets[i] < s.offsets[i - 1]) bad_mixer(offset(i) + ", less than " + std::to_string(s.offsets[i - 1]));
+  }
+  if (s.offsets.back() != s.time) bad_mixer(offset(s.offsets.size() - 1) + ", not the time " + std::to_string(s.time));
+}
+
+/// [N, 1, M, S].
+inline std::array<std::int64_t, 4> state_extent(const mixer_shape& s) { return {s.sequences(), 1, s.channels, s.states}; }
+
+template <class M>
+auto state_name(const char* what) {
+  return [what](std::size_t k) { return std::string(what) + " " + M::state_info[k].name; };
+}
+
+/// What the calls forward and backward have in common: `x` is a mixer_states or a mixer_adjoints.
+template <class M, class In, class States>
+void check_inputs(const mixer_shape& s, const In& in, const States& x, bool check_nan) {
+  require_sizes(s);
+  std::size_t i = 0;
+  for_each_member(in, [&](const auto& tensor) { require_input(M::inputs_info[i++], tensor, s); });
+  const auto initial_name = [&](std::size_t k) { return std::string("initial ") + x.initial.describe(k).name; };
+  const auto initial = x.initial.all_tensors();
+  require_state(initial, initial_name, state_extent(s));
+  const auto checkpoints = with_members(x.checkpoints, [](const auto&... tensor) { return std::array{tensor...}; });
+  if (checkpoints[0].present()) {
+    if (x.every <= 0) bad_mixer("every is " + std::to_string(x.every) + ", not a positive number of steps");
+    require_state(checkpoints, state_name<M>("checkpoints"), {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
+  }
+  i = 0;
+  for_each_member(in, [&](const auto& tensor) {
+    const mixer_input& info = M::inputs_info[i++];
+    require_values(info.name, tensor, info.nonnegative, check_nan);
+  });
+  for (std::size_t k = 0; k < initial.size(); ++k) {
+    require_values(initial_name(k), initial[k], x.initial.describe(k).nonnegative, check_nan);
+  }
+}
+
+template <class M, class Out>
+void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
+  std::size_t i = 0;
+  for_each_member(out, [&](const auto& x) {
+    const std::string name = std::string(what) + M::output_names[i++];
+    if (x.present()) require_extent(name, x, {s.batch, s.time, s.channels, 1});
+  });
+}
+
+/// Throws std::invalid_argument unless the call fits itself. Signs are always checked, NaN when `check_nan`.
+template <class M, class In, class Out>
+void check_job(const mixer_job<M, In, Out>& job, bool check_nan) {
+  check_inputs<M>(job.shape, job.in, job.states, check_nan);
+  check_outputs<M>(job.shape, job.out, "");
+  require_state(words<tensor<number_t<In>>>(job.states.final), state_name<M>("final"), state_extent(job.shape));
+}
+
+template <class M, class Job>
+void check_adjoint_job(const Job& job, bool check_nan) {
+  using T = typename Job::number;
+  check_inputs<M>(job.shape, job.in, job.states, check_nan);
+  check_outputs<M>(job.shape, job.out_bar, "the adjoint of ");
+  std::array<std::array<std::int64_t, 4>, M::inputs_info.size()> extent;
+  std::size_t i = 0;
+  for_each_member(job.in, [&](const auto& x) { extent[i++] = x.extent; });
+  i = 0;
+  for_each_member(job.in_bar, [&](const auto& x) {
+    if (x.present()) require_extent(std::string("the adjoint of ") + M::inputs_info[i].name, x, extent[i]);
+    ++i;
+  });
+  require_state(words<tensor<const T>>(job.states.final_bar), state_name<M>("the adjoint of final"), state_extent(job.shape));
+  require_state(words<tensor<T>>(job.states.initial_bar), state_name<M>("the adjoint of initial"), state_extent(job.shape));
+}
+
+}  // namespace kalscan::detail

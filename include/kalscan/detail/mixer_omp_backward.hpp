@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+// The adjoint of a mixer on several threads: states again from checkpoints, a tile at a time, then the steps backwards.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <kalscan/backend/omp.hpp>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/mixer_gradients.hpp>
+#include <kalscan/detail/mixer_omp_forward.hpp>
+#include <kalscan/detail/mixer_plan.hpp>
+#include <kalscan/detail/mixer_tile.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+
+namespace kalscan::detail {
+
+/// Some blocks of channels of a job, walked backwards through time by one thread.
+template <class Job, bool Varying>
+class backward_walk {
+ public:
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using state = typename M::template state<T>;
+  using outputs = typename M::template outputs<T>;
+  using inputs = typename M::template inputs<T>;
+  using state_words = lane_words<state, T>;
+  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::size_t output_count = word_count<outputs, T>;
+
+  backward_walk(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block,
+                std::int64_t last_block)
+      : job_(job),
+        stage_(job, first_block, last_block - first_block),
+        sums_(job, parts, group, first_block, last_block - first_block),
+        blocks_(last_block - first_block),
+        length_(state_words::length(job.shape.states)) {
+    const std::int64_t tiles = (job.states.every + tile_steps - 1) / tile_steps;
+    starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
+    tape_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
+    out_bar_.resize(output_count * static_cast<std::size_t>(tile_steps * W));
+  }
+
+  std::vector<T> no_states() const { return std::vector<T>(static_cast<std::size_t>(blocks_ * length_)); }
+
+  void load_final(std::int64_t n, T* bars) {
+    const auto final = words<tensor<const T>>(job_.states.final_bar);
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      load_block<M>(bars + g * length_, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+        return from_words<state, T>([&](auto i) { return final[i].present() ? final[i](n, 0, m, s) : T(0); });
+      });
+      const state_words x(bars + g * length_, job_.shape.states);
+      for (std::int64_t j = 0; j < x.size; ++j) {
+        if (j % W >= stage_.width(g)) x.set(j, from_words<state, T>([](auto) { return T(0); }));
+      }
+    }
+  }
+  void store_initial(std::int64_t n, const T* bars) {
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      store_block(job_.states.initial_bar, n, 0, bars + g * length_, job_.shape.states, stage_.channel(g),
+                  stage_.width(g), job_.states.accumulate);
+    }
+  }
+
+  /// Steps to - 1, ..., from of sequence n: changes the adjoints of the states and writes or sums those of the inputs.
+  void sweep(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
+    each_tile(n, from, to, [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
+      adjoint_tile(steps, g, bars + g * length_);
+      sums_.add_block(job_.sequence_at(n), stage_, t, steps, g);
+    });
+  }
+  /// Makes the sums over time that this walk holds the parts of `slot`.
+  void finish(std::int64_t slot) { sums_.finish(slot); }
+
+  /// Steps [from, to) of sequence n as elements of the adjoint, one for each lane.
+  void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements)
+    requires mixer_with_adjoint_elements<M>
+  {
+    using element = element_t<decltype(M::template adjoint_monoid<T>())>;
+    using element_words = lane_words<element, T>;
+    const std::int64_t S = job_.shape.states, length = element_words::length(S);
+    const auto combine = M::template adjoint_monoid<T>();
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      const element_words x(elements + g * length, S);
+      for (std::int64_t j = 0; j < x.size; ++j) x.set(j, combine.identity());
+    }
+    each_tile(n, from, to, [&](std::int64_t, std::int64_t steps, std::int64_t g) {
+      const auto u = stage_.terms(g);
+      const element_words x(elements + g * length, S);
+      for (std::int64_t t = steps - 1; t >= 0; --t) {
+        const state_words before(tape_.data() + t * length_, S), after(tape_.data() + (t + 1) * length_, S);
+        for (std::int64_t s = 0; s < S; ++s) {
+          for (std::int64_t w = 0; w < W; ++w) {
+            const std::int64_t j = s * W + w;
+            x.set(j, combine(M::adjoint_lift(before[j], u(t, s, w), after[j], out_bar(t, w)), x[j]));
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  outputs out_bar(std::int64_t t, std::int64_t w) const {
+    return from_words<outputs, T>([&](auto i) { return out_bar_[(i * tile_steps + static_cast<std::size_t>(t)) * W + static_cast<std::size_t>(w)]; });
+  }
+
+  /// From the end to the beginning: tiles of steps [t, t + steps), each with the states on the tape, block by block.
+  template <class Call>
+  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Call call) {
+    const std::int64_t every = job_.states.every;
+    const sequence_place at = job_.sequence_at(n);
+    stage_.start_batch(at.batch);
+    for (std::int64_t end = to; end > from;) {
+      const std::int64_t begin = std::max(from, (end - 1) / every * every);  // from is a multiple of every
+      start_tiles(n, begin, end);
+      for (std::int64_t tile = (end - begin - 1) / tile_steps; tile >= 0; --tile) {
+        const std::int64_t t = begin + tile * tile_steps, steps = std::min(tile_steps, end - t);
+        stage_.stage_states(at.batch, at.first + t, steps);
+        for (std::int64_t g = 0; g < blocks_; ++g) {
+          stage_.stage_block(at.batch, at.first + t, steps, g);
+          stage_out_bar(at.batch, at.first + t, steps, g);
+          std::copy_n(start_of(tile, g), length_, tape_.data());
+          advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr), saved_);
+          call(t, steps, g);
+        }
+        sums_.finish_tile(at, t, steps);
+      }
+      end = begin;
+    }
+  }
+
+  T* start_of(std::int64_t tile, std::int64_t g) { return starts_.data() + (tile * blocks_ + g) * length_; }
+
+  /// The states before each tile of a stretch that starts at a checkpoint.
+  void start_tiles(std::int64_t n, std::int64_t begin, std::int64_t end) {
+    const sequence_place at = job_.sequence_at(n);
+    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + begin / job_.states.every;
+    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      load_block<M>(start_of(0, g), job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+        return from_words<state, T>([&](auto i) { return kept[i](at.batch, slot, m, s); });
+      });
+    }
+    for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
+      const std::int64_t t = at.first + begin + tile * tile_steps;
+      stage_.stage_states(at.batch, t, tile_steps);
+      for (std::int64_t g = 0; g < blocks_; ++g) {
+        stage_.stage_block(at.batch, t, tile_steps, g);
+        std::copy_n(start_of(tile, g), length_, start_of(tile + 1, g));
+        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr), saved_);
+      }
+    }
+  }
+
+  void stage_out_bar(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
+    T* to = out_bar_.data();
+    for_each_member(job_.out_bar, [&](const auto& y) {
+      for (std::int64_t t = 0; t < steps; ++t) {
+        if (y.present()) {
+          gather(to + t * W, y.at(b, t0 + t, stage_.channel(g), 0), y.stride[2], stage_.width(g), W, true);
+        } else {
+          std::fill_n(to + t * W, W, T(0));
+        }
+      }
+      to += tile_steps * W;
+    });
+  }
+
+  void adjoint_tile(std::int64_t steps, std::int64_t g, T* bars) {
+    if constexpr (requires { typename M::ordinary; }) {
+      bool ordinary = true;
+      for (std::int64_t t = 0; t <= steps; ++t) {
+        ordinary = ordinary && all_ordinary<M>(tape_.data() + t * length_, job_.shape.states);
+      }
+      if (ordinary) return adjoint_steps<typename M::ordinary>(steps, g, bars);
+    }
+    adjoint_steps<M>(steps, g, bars);
+  }
+
+  template <class Lane>
+  void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
+    const std::int64_t S = job_.shape.states;
+    const auto u = stage_.terms(g);
+    const auto sums = sums_.tile(g);
+    const state_words bar(bars, S);
+    for (std::int64_t t = steps - 1; t >= 0; --t) {
+      const state_words before(tape_.data() + t * length_, S), after(tape_.data() + (t + 1) * length_, S);
+      T channel[M::inputs_info.size()][W] = {};
+      T y_bar[output_count][W];
+      for (std::size_t i = 0; i < output_count; ++i) {
+        std::copy_n(out_bar_.data() + (static_cast<std::int64_t>(i) * tile_steps + t) * W, W, y_bar[i]);
+      }
+      for (std::int64_t s = 0; s < S; ++s) {
+        KALSCAN_LANES
+        for (std::int64_t w = 0; w < W; ++w) {
+          const std::int64_t j = s * W + w;
+          const auto y = from_words<outputs, T>([&](auto i) { return y_bar[i][w]; });
+          const auto back = Lane::adjoint(before[j], u(t, s, w), after[j], bar[j], y);
+          bar.set(j, back.earlier);
+          const auto x = words<T>(back.inputs);
+          for_each_index<M::inputs_info.size()>([&](auto i) {
+            if constexpr (M::inputs_info[i].varies == role::channel) {
+              channel[i][w] += x[i];
+            } else if constexpr (M::inputs_info[i].varies == role::state) {
+              sums.field[i][(t * S + s) * W + w] += x[i];
+            } else if constexpr (Varying) {
+              sums.field[i][(t * S + s) * W + w] = x[i];
+            } else {
+              sums.field[i][s * W + w] += x[i];
+            }
+          });
+        }
+      }
+      for_each_index<M::inputs_info.size()>([&](auto i) {
+        if constexpr (M::inputs_info[i].varies == role::channel) std::copy_n(channel[i], W, sums.field[i] + t * W);
+      });
+    }
+  }
+
+  const Job& job_;
+  tile_stage<Job, Varying> stage_;
+  gradient_sums<Job, Varying> sums_;
+  std::int64_t blocks_, length_;
+  std::vector<T> starts_, tape_, out_bar_, saved_;
+};
+
+/// The adjoints at the end of each chunk but the last, from those at the beginning of the last one and the elements of the
+/// chunks between: the end of chunk k from bars[k + 1] and elements[k + 1].
+template <class M, class T>
+void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_stride, T* bars, std::int64_t element_stride,
+                T* elements) {
+  using element = element_t<decltype(M::template adjoint_monoid<T>())>;
+  using state_words = lane_words<typename M::template state<T>, T>;
+  const std::int64_t length = state_words::length(states);
+  std::copy_n(bars + (chunks - 1) * bar_stride, length, bars + (chunks - 2) * bar_stride);
+  for (std::int64_t k = chunks - 3; k >= 0; --k) {
+    const state_words later(bars + (k + 1) * bar_stride, states), earlier(bars + k * bar_stride, states);
+    const lane_words<element, T> x(elements + (k + 1) * element_stride, states);
+    for (std::int64_t j = 0; j < x.size; ++j) earlier.set(j, M::adjoint_act(x[j], later[j]));
+  }
+}
+
+template <bool Varying, class Job>
+void backward_on_threads(const omp& policy, const Job& job) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using walk_type = backward_walk<Job, Varying>;
+  const int threads = threads_of(policy);
+  const std::int64_t S = job.shape.states;
+  const mixer_plan plan = plan_of(policy, job, mixer_with_adjoint_elements<M>, job.states.every);
+  // Sums over channels are made group by group: the groups must not depend on the number of threads.
+  const std::int64_t group = std::clamp<std::int64_t>(plan.blocks * job.shape.batch / 16, 1, 8);
+  const auto whole = std::ssize(plan.whole);
+  gradient_parts<Job> parts(job, plan, group);
+
+  parallel_groups(threads, whole, plan.blocks, group, [&](std::int64_t i, std::int64_t g0, std::int64_t g1) {
+    walk_type walk(job, parts, g0 / group, g0, g1);
+    auto bars = walk.no_states();
+    const auto& range = plan.whole[static_cast<std::size_t>(i)];
+    for (std::int64_t n = range.first; n < range.last; ++n) {
+      walk.load_final(n, bars.data());
+      walk.sweep(n, 0, job.sequence_at(n).length, bars.data());
+      walk.store_initial(n, bars.data());
+    }
+    walk.finish(i);
+  });
+  if constexpr (mixer_with_adjoint_elements<M>) {
+    using element = element_t<decltype(M::template adjoint_monoid<T>())>;
+    split_passes<T> passes(plan, threads, group, lane_words<typename M::template state<T>, T>::length(S),
+                           lane_words<element, T>::length(S));
+    const auto make_walk = [&](std::int64_t g0, std::int64_t g1) { return walk_type(job, parts, g0 / group, g0, g1); };
+    const auto last = [](const split_sequence& s) { return s.chunks() - 1; };
+    const auto sweep = [&](walk_type& walk, const time_chunk& c, T* bars) {
+      walk.sweep(c.sequence->n, c.from, c.to, bars);
+      if (c.k == 0) walk.store_initial(c.sequence->n, bars);
+      walk.finish(whole + c.sequence->slot + c.k);
+    };
+    passes.run([](const split_sequence&, std::int64_t k) { return k > 0; }, make_walk,
+               [&](walk_type& walk, const time_chunk& c, T* bars, T* elements) {
+                 if (c.k == last(*c.sequence)) {
+                   walk.load_final(c.sequence->n, bars);
+                   sweep(walk, c, bars);
+                 } else {
+                   walk.absorb(c.sequence->n, c.from, c.to, elements);
+                 }
+               });
+    passes.carry([&](const split_sequence& s, std::int64_t bar_stride, T* bars, std::int64_t element_stride, T* elements) {
+      carry_back<M>(s.chunks(), S, bar_stride, bars, element_stride, elements);
+    });
+    passes.run([&](const split_sequence& s, std::int64_t k) { return k < last(s); }, make_walk,
+               [&](walk_type& walk, const time_chunk& c, T* bars, T*) { sweep(walk, c, bars); });
+  }
+  parts.write();
+}
+
+template <class Job>
+void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job& job) {
+#if !defined(_OPENMP)
+  static_assert(!mixer<typename Job::mixer>,
+                "kalscan::omp needs the compiler's OpenMP switch (-fopenmp) or CMake's kalscan::omp target");
+#else
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  if (!words<tensor<const T>>(job.states.checkpoints)[0].present()) {
+    // The forward pass once more, for its checkpoints: one a tile, further apart where these would be many.
+    constexpr std::size_t count = word_count<typename M::template state<T>, T>;
+    Job with = job;
+    std::int64_t longest = 0;
+    for (std::int64_t n = 0; n < job.shape.sequences(); ++n) longest = std::max(longest, job.sequence_at(n).length);
+    with.states.every = tile_steps;
+    while (with.states.every * with.states.every < tile_steps * longest / 256) with.states.every *= 2;
+    const std::int64_t times = checkpoint_count(job.shape, with.states.every);
+    const std::int64_t size = job.shape.batch * times * job.shape.channels * job.shape.states;
+    std::vector<T> memory(count * static_cast<std::size_t>(size));
+    const auto tensors = from_words<state_tensors<M, T>, tensor<T>>([&](auto i) {
+      return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, job.shape.batch, times, job.shape.channels, job.shape.states);
+    });
+    const auto none = with_members(job.out_bar, [](const auto&... y) { return typename M::template outputs<tensor<T>>{(static_cast<void>(y), tensor<T>())...}; });
+    run_forward(policy, mixer_job<M, decltype(job.in), decltype(none)>{job.shape, job.in, none, {.initial = job.states.initial, .checkpoints = tensors, .every = with.states.every}});
+    with.states.checkpoints = read_only<M>(tensors);
+    return run_backward(policy, with);
+  }
+  if (parameters_vary(job)) {
+    backward_on_threads<true>(policy, job);
+  } else {
+    backward_on_threads<false>(policy, job);
+  }
+#endif
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// The mixer on one thread, one lane after the other: the reference for all back ends, in any floating-point type.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <kalscan/backend/seq.hpp>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/mixer_gradients.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+
+namespace kalscan::detail {
+
+/// The inputs of one lane at one step.
+template <class M, class T, class In>
+terms_t<M, T> terms_at(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(in, [&](const auto&... x) {
+    return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...};
+  }));
+}
+
+template <class T, class Tensors, class State>
+void store_state(const Tensors& tensors, std::int64_t n, std::int64_t t, std::int64_t m, std::int64_t s, const State& x,
+                 bool add = false) {
+  const auto to = words<tensor<T>>(tensors);
+  const auto from = words<T>(x);
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (to[i].present()) to[i](n, t, m, s) = (add ? to[i](n, t, m, s) : T(0)) + from[i];
+  }
+}
+
+template <class Job>
+void run_forward(const seq&, const Job& job) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const std::int64_t S = job.shape.states, every = job.states.every;
+  const bool checkpoints = words<tensor<T>>(job.states.checkpoints)[0].present();
+  std::vector<typename M::template state<T>> x(static_cast<std::size_t>(S));
+  for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
+    const sequence_place at = job.sequence_at(n);
+    const std::int64_t slot = checkpoints ? first_checkpoint(job.shape, n, every) : 0;
+    for (std::int64_t m = 0; m < job.shape.channels; ++m) {
+      const auto keep = [&](std::int64_t t) {
+        if (!checkpoints || t % every != 0) return;
+        for (std::int64_t s = 0; s < S; ++s) {
+          store_state<T>(job.states.checkpoints, at.batch, slot + t / every, m, s, x[static_cast<std::size_t>(s)]);
+        }
+      };
+      for (std::int64_t s = 0; s < S; ++s) x[static_cast<std::size_t>(s)] = job.states.initial(n, m, s);
+      for (std::int64_t t = 0; t < at.length; ++t) {
+        keep(t);
+        std::array<T, word_count<typename M::template outputs<T>, T>> sum{};
+        for (std::int64_t s = 0; s < S; ++s) {
+          auto& state = x[static_cast<std::size_t>(s)];
+          const auto u = terms_at<M, T>(job.in, at.batch, at.first + t, m, s);
+          state = M::step(state, u);
+          const auto y = words<T>(M::readout(state, u));
+          for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
+        }
+        std::size_t i = 0;
+        for_each_member(job.out, [&](const auto& y) {
+          if (y.present()) y(at.batch, at.first + t, m, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(sum[i]);
+          ++i;
+        });
+      }
+      keep(at.length);
+      for (std::int64_t s = 0; s < S; ++s) store_state<T>(job.states.final, n, 0, m, s, x[static_cast<std::size_t>(s)]);
+    }
+  }
+}
+
+template <class Job>
+void run_backward(const seq&, const Job& job) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using state = typename M::template state<T>;
+  std::vector<gradient_sum<T>> sums;
+  for_each_member(job.in, [&](const auto& x) { sums.emplace_back(x.extent); });
+  const auto final_bar = words<tensor<const T>>(job.states.final_bar);
+  std::vector<state> x;
+  for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
+    const sequence_place at = job.sequence_at(n);
+    for (std::int64_t m = 0; m < job.shape.channels; ++m) {
+      for (std::int64_t s = 0; s < job.shape.states; ++s) {
+        x.assign(1, job.states.initial(n, m, s));
+        for (std::int64_t t = 0; t < at.length; ++t) x.push_back(M::step(x.back(), terms_at<M, T>(job.in, at.batch, at.first + t, m, s)));
+        state bar = from_words<state, T>([&](auto i) { return final_bar[i].present() ? final_bar[i](n, 0, m, s) : T(0); });
+        for (std::int64_t t = at.length - 1; t >= 0; --t) {
+          const auto out_bar = with_members(job.out_bar, [&](const auto&... y) {
+            return typename M::template outputs<T>{(y.present() ? static_cast<T>(y(at.batch, at.first + t, m, 0)) : T(0))...};
+          });
+          const auto i = static_cast<std::size_t>(t);
+          const auto back = M::adjoint(x[i], terms_at<M, T>(job.in, at.batch, at.first + t, m, s), x[i + 1], bar, out_bar);
+          bar = back.earlier;
+          const auto inputs_bar = words<T>(back.inputs);
+          for (std::size_t k = 0; k < sums.size(); ++k) sums[k](at.batch, at.first + t, m, s) += inputs_bar[k];
+        }
+        store_state<T>(job.states.initial_bar, n, 0, m, s, bar, job.states.accumulate);
+      }
+    }
+  }
+  std::size_t k = 0;
+  for_each_member(job.in_bar, [&](const auto& to) { sums[k++].write(to, job.states.accumulate); });
+}
+
+}  // namespace kalscan::detail

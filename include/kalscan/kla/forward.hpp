@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The forward pass of a sequence mixer, and its one-token step.
+#pragma once
+
+#include <type_traits>
+
+#include <kalscan/backend/contract.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/mixer_omp_forward.hpp>
+#include <kalscan/detail/mixer_seq.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+
+namespace kalscan {
+
+/// Whether a mixer's call looks for NaN in its inputs before it computes. Signs and sizes are always checked.
+enum class nan_check { off, on };
+
+/// Runs a mixer over all tokens: `in` and `out` are the mixer's `inputs` and `outputs` of tensors, of the shapes given there.
+/// An output without data is not written; the states are optional. Numbers are computed in number_t of the inputs, so that
+/// bfloat16 and float16 are storage. Channels last are the fast layouts.
+///
+/// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs blocks of channels in parallel, and
+/// chunks of time where there are few of them or the policy names a chunk; its bits do not depend on the number of threads,
+/// and with offsets are those of a call for each sequence. It allocates tiles and states per task, nothing per token.
+///
+/// Throws std::invalid_argument, naming the argument, its index and its value, before anything is written.
+template <policy P, mixer M, class In, class Out>
+void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const Out& out,
+             const std::type_identity_t<mixer_states<M, number_t<In>>>& states = {}, nan_check nan = nan_check::off) {
+  const detail::mixer_job<M, In, Out> job{shape, in, out, states};
+  detail::check_job(job, nan == nan_check::on);
+  detail::run_forward(p, job);
+}
+
+/// One token for each of `shape.batch` sequences, shape.time = 1: reads the states and writes them in place.
+template <policy P, mixer M, class In, class Out>
+void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
+          const std::type_identity_t<state_tensors<M, number_t<In>>>& states) {
+  if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
+  forward(p, m, shape, in, out, {.initial = states, .final = states});
+}
+
+}  // namespace kalscan

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// Kalman Linear Attention: the mixer whose lanes are scalar Kalman filters (Shaj et al. 2026, arXiv 2602.10743).
+#pragma once
+
+#include <array>
+#include <limits>
+
+#include <kalscan/detail/config.hpp>
+#include <kalscan/detail/infinity.hpp>
+#include <kalscan/kalman/belief.hpp>
+#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/monoid.hpp>
+
+namespace kalscan {
+
+/// Value v and its precision Lambda >= 0 [B, L, M], key k and query q [B, L, S], decay a and process noise p >= 0
+/// ([M, S] or per token).
+template <class X, class P = X>
+struct kla_inputs {
+  X v, Lambda, k, q;
+  P a, p;
+};
+template <class X, class P>
+kla_inputs(X, X, X, X, P, P) -> kla_inputs<X, P>;
+
+/// The mean of the value that the query asks for, and its variance [B, L, M].
+template <class X>
+struct kla_outputs {
+  X y, yvar;
+};
+template <class X>
+kla_outputs(X, X) -> kla_outputs<X>;
+
+/// Which belief is read out: the one after the token's own update, or the prediction one step ahead.
+enum class readout { filtered, predicted };
+
+/// The inputs with the products that lanes share.
+template <class T>
+struct kla_terms {
+  T v, Lambda, vLambda, k, kk, q, qq, a, aa, p;
+};
+
+/// The affine map of the adjoint of a belief through a stretch of time, from its end to its beginning:
+/// mean' = x mean + c, variance' = y mean + x^2 variance + d.
+template <class T>
+struct belief_adjoint_map {
+  T x, y, c, d;
+  friend bool operator==(const belief_adjoint_map&, const belief_adjoint_map&) = default;
+};
+
+/// Composition of such maps, operands in order of time: `later` acts first. Associative up to rounding.
+template <class T>
+struct belief_adjoint_monoid {
+  KALSCAN_HD static constexpr belief_adjoint_map<T> identity() { return {T(1), T(0), T(0), T(0)}; }
+  KALSCAN_HD constexpr belief_adjoint_map<T> operator()(const belief_adjoint_map<T>& earlier,
+                                                        const belief_adjoint_map<T>& later) const {
+    const auto& [x1, y1, c1, d1] = earlier;
+    const auto& [x2, y2, c2, d2] = later;
+    return {x1 * x2, y1 * x2 + x1 * x1 * y2, x1 * c2 + c1, y1 * c2 + x1 * x1 * d2 + d1};
+  }
+};
+static_assert(monoid<belief_adjoint_monoid<float>>);
+
+/// Per lane a Kalman filter x' = a x + noise of variance p that observes with information phi = Lambda k^2 and information
+/// vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite variance (prior
+/// precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
+///
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float
+/// the error is about epsilon times the filter's memory, as that of the sequential moment form. The adjoint divides once, for
+/// the gain of the forward step, and has no cancellation between large terms.
+template <readout Readout = readout::filtered, bool Ordinary = false>
+struct kla_mixer {
+  template <class X, class P = X>
+  using inputs = kla_inputs<X, P>;
+  template <class X>
+  using outputs = kla_outputs<X>;
+  template <class X>
+  using state = belief<X>;
+  template <class T>
+  using terms = kla_terms<T>;
+  using ordinary = kla_mixer<Readout, true>;
+
+  static constexpr std::array<mixer_input, 6> inputs_info{{{"v", role::channel},
+                                                           {"Lambda", role::channel, true},
+                                                           {"k", role::state},
+                                                           {"q", role::state},
+                                                           {"a", role::parameter},
+                                                           {"p", role::parameter, true}}};
+  static constexpr std::array output_names{"y", "yvar"};
+  static constexpr std::array<mixer_state, 2> state_info{{{"mean"}, {"variance", true}}};
+  static constexpr std::array<role, 10> term_roles{role::channel, role::channel,   role::channel,   role::state,
+                                                   role::state,   role::state,     role::state,     role::parameter,
+                                                   role::parameter, role::parameter};
+
+  template <class T>
+  KALSCAN_HD static constexpr kla_terms<T> prepare(const kla_inputs<T>& u) {
+    return {u.v, u.Lambda, u.v * u.Lambda, u.k, u.k * u.k, u.q, u.q * u.q, u.a, u.a * u.a, u.p};
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> start() {
+    return {T(0), T(1)};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool is_ordinary(const belief<T>& x) {
+    constexpr int exponent = std::numeric_limits<T>::max_exponent / 2 - 4;
+    return x.variance <= largest_ordinary<T, exponent>();
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> step(const belief<T>& x, const kla_terms<T>& u) {
+    if constexpr (Ordinary) {
+      return finite_step(x, u.a, u.aa, u.p, observation(u));
+    } else {
+      return lane(u).step(x, observation(u));
+    }
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr kla_outputs<T> readout(const belief<T>& x, const kla_terms<T>& u) {
+    if constexpr (Readout == kalscan::readout::filtered) {
+      return {u.q * x.mean, scaled(u.qq, x.variance)};
+    } else {
+      return {u.q * (u.a * x.mean), scaled(u.qq, scaled(u.aa, x.variance) + u.p)};
+    }
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint(const belief<T>& before, const kla_terms<T>& u,
+                                                                 const belief<T>& after, const belief<T>& later,
+                                                                 const kla_outputs<T>& bar) {
+    if constexpr (Ordinary) {
+      return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
+    } else {
+      if (after.variance == detail::infinity<T>) return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
+      if (before.variance != detail::infinity<T>) {
+        return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
+      }
+      // The belief after owes nothing to the one before.
+      const T i = u.a == T(0) ? gain(T(0), u) : T(0);
+      auto x = adjoint_through(belief<T>{T(0), T(0)}, i, u, after, later, bar);
+      x.earlier = {T(0), T(0)};
+      return x;
+    }
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr filtering_monoid<T> monoid() {
+    return {};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr filtering_element<T> lift(const kla_terms<T>& u) {
+    return lane(u).lift(observation(u));
+  }
+  template <class T>
+  KALSCAN_HD static constexpr filtering_element<T> absorb(const filtering_element<T>& x, const kla_terms<T>& u) {
+    return lane(u).absorb(x, observation(u));
+  }
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
+    return kalscan::act(x, before);
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr belief_adjoint_monoid<T> adjoint_monoid() {
+    return {};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
+                                                                 const belief<T>& after, const kla_outputs<T>& bar) {
+    if constexpr (!Ordinary) {
+      if (after.variance == detail::infinity<T> || before.variance == detail::infinity<T>) return {T(0), T(0), T(0), T(0)};
+    }
+    const T x = u.a * gain(before.variance, u);
+    const T y = x * x * (u.Lambda * u.k) * (u.v - u.k * (u.a * before.mean));
+    const belief<T> read = readout_adjoint(u, bar);
+    return {x, y, x * read.mean, y * read.mean + x * x * read.variance};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> adjoint_act(const belief_adjoint_map<T>& map, const belief<T>& later) {
+    return {map.x * later.mean + map.c, map.y * later.mean + map.x * map.x * later.variance + map.d};
+  }
+
+ private:
+  template <class T>
+  KALSCAN_HD static constexpr scalar_filter<T> lane(const kla_terms<T>& u) {
+    return {u.a, u.p};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr scalar_observation<T> observation(const kla_terms<T>& u) {
+    return {u.Lambda * u.kk, u.vLambda * u.k};
+  }
+  /// i = 1 / (1 + phi (a^2 P + p)).
+  template <class T>
+  KALSCAN_HD static constexpr T gain(const T& P, const kla_terms<T>& u) {
+    return T(1) / (T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
+  }
+  /// factor * variance, 0 where a factor 0 meets an infinite variance.
+  template <class T>
+  KALSCAN_HD static constexpr T scaled(const T& factor, const T& variance) {
+    if constexpr (!Ordinary) {
+      if (factor == T(0)) return T(0);
+    }
+    return factor * variance;
+  }
+  template <class T, int Exponent>
+  KALSCAN_HD static constexpr T largest_ordinary() {
+    T x(1);
+    for (int i = 0; i < Exponent; ++i) x *= T(2);
+    return x;
+  }
+  /// The adjoint of the state through this step's readout alone.
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> readout_adjoint(const kla_terms<T>& u, const kla_outputs<T>& bar) {
+    if constexpr (Readout == kalscan::readout::filtered) {
+      return {u.q * bar.y, u.qq * bar.yvar};
+    } else {
+      return {u.a * (u.q * bar.y), u.aa * (u.qq * bar.yvar)};
+    }
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint_through(const belief<T>& before, const T& i,
+                                                                         const kla_terms<T>& u, const belief<T>& after,
+                                                                         const belief<T>& later,
+                                                                         const kla_outputs<T>& bar) {
+    const belief<T> read = readout_adjoint(u, bar);
+    const T mb = later.mean + read.mean, Pb = later.variance + read.variance;
+    const T ih = i * mb, eh = (u.v - u.k * (u.a * before.mean)) * ih;
+    const T Lk = u.Lambda * u.k;
+    const T Pmb = i * (Lk * eh + i * Pb);  // of the predicted variance
+    const T phib = -after.variance * (after.mean * mb + after.variance * Pb);
+    const T x = after.variance * (eh - after.variance * u.k * Pb);
+    step_adjoint<kla_mixer, T> result;
+    result.earlier = {u.a * ih, u.aa * Pmb};
+    result.inputs.v = Lk * (after.variance * mb);
+    result.inputs.Lambda = u.k * x;
+    result.inputs.k = u.Lambda * (x + u.k * phib);
+    result.inputs.a = before.mean * ih + T(2) * (u.a * before.variance) * Pmb;
+    result.inputs.p = Pmb;
+    if constexpr (Readout == kalscan::readout::filtered) {
+      result.inputs.q = bar.y * after.mean + T(2) * (u.q * bar.yvar) * after.variance;
+    } else {
+      const T qb = u.qq * bar.yvar;
+      result.inputs.q = bar.y * (u.a * after.mean) + T(2) * (u.q * bar.yvar) * (u.aa * after.variance + u.p);
+      result.inputs.a += u.q * bar.y * after.mean + T(2) * (u.a * after.variance) * qb;
+      result.inputs.p += qb;
+    }
+    return result;
+  }
+};
+
+using kla = kla_mixer<>;
+static_assert(mixer_with_adjoint_elements<kla>);
+static_assert(mixer_with_adjoint_elements<kla::ordinary>);
+
+}  // namespace kalscan

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// What a sequence mixer is: a recurrence in many lanes, driven by tokens, whose states are read out and summed.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include <kalscan/detail/config.hpp>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/tensor.hpp>
+#include <kalscan/recurrence.hpp>
+
+namespace kalscan {
+
+/// Over which axes an input of a mixer varies.
+enum class role {
+  channel,   ///< [B, L, M]: one value a token and channel
+  state,     ///< [B, L, S]: one value a token and state, the same for all channels
+  parameter  ///< [M, S], or per token: [B, L, M, S], [B, L, M] or [B, L, S]
+};
+
+/// What a mixer says of one of its inputs.
+struct mixer_input {
+  const char* name;
+  role varies;
+  bool nonnegative = false;
+};
+
+/// What a mixer says of one of the numbers of its state.
+struct mixer_state {
+  const char* name;
+  bool nonnegative = false;
+};
+
+namespace detail {
+
+template <class Mixer, class T>
+struct terms_of {
+  using type = typename Mixer::template inputs<T>;
+  static constexpr std::size_t count = Mixer::inputs_info.size();
+  static constexpr role varies(std::size_t i) { return Mixer::inputs_info[i].varies; }
+  KALSCAN_HD static constexpr type prepare(const type& u) { return u; }
+};
+template <class Mixer, class T>
+  requires requires { typename Mixer::template terms<T>; }
+struct terms_of<Mixer, T> {
+  using type = typename Mixer::template terms<T>;
+  static constexpr std::size_t count = Mixer::term_roles.size();
+  static constexpr role varies(std::size_t i) { return Mixer::term_roles[i]; }
+  KALSCAN_HD static constexpr type prepare(const typename Mixer::template inputs<T>& u) { return Mixer::prepare(u); }
+};
+
+}  // namespace detail
+
+/// What a lane's formulas are given of a mixer's inputs: the mixer's `terms`, or the inputs themselves.
+template <class Mixer, class T>
+using terms_t = typename detail::terms_of<Mixer, T>::type;
+
+template <class Mixer, class T>
+KALSCAN_HD constexpr terms_t<Mixer, T> prepare(const typename Mixer::template inputs<T>& u) {
+  return detail::terms_of<Mixer, T>::prepare(u);
+}
+
+/// The derivatives that one step hands back: of the state before it and of its inputs.
+template <class Mixer, class T>
+struct step_adjoint {
+  typename Mixer::template state<T> earlier;
+  typename Mixer::template inputs<T> inputs;
+};
+
+/// A sequence mixer: for each batch b, channel m and state s a lane runs a recurrence over time, and
+/// output[b, t, m] = sum over s of readout(state after step t). It has
+///
+///     inputs<X>, outputs<X>, state<X>   aggregates of X: numbers of one lane, or the tensors of all of them
+///     inputs_info, state_info           std::arrays of mixer_input and of mixer_state, in the order of the fields
+///     output_names                      std::array of the outputs' names
+///     start<T>()                        the state before the first token, where none is given
+///     step(state, terms)                the next state
+///     readout(state, terms)             what a lane adds to the outputs
+///     adjoint(before, terms, after, later, outputs)
+///                                       step_adjoint, from the adjoint `later` of the state after the step less this
+///                                       step's own readout, and from the adjoints of the outputs
+///
+/// all of them static templates over the number type T. Optional:
+///
+///     terms<T>, term_roles, prepare     what the formulas want of the inputs, each from inputs of one role: squares and
+///                                       products are then formed once for all lanes that share them
+///     monoid<T>(), lift, act, absorb    as a recurrence has them (with terms as its input): parallel over time
+///     adjoint_monoid<T>(), adjoint_lift(before, terms, after, outputs), adjoint_act(element, later)
+///                                       the adjoint's own recurrence, operands in order of time: the same, backwards
+///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
+///                                       hold between ordinary states, for vector code
+template <class M>
+concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
+                         const typename M::template outputs<double>& y) {
+  { M::inputs_info.size() } -> std::convertible_to<std::size_t>;
+  { M::template start<double>() } -> std::same_as<typename M::template state<double>>;
+  { M::step(x, u) } -> std::same_as<typename M::template state<double>>;
+  { M::readout(x, u) } -> std::same_as<typename M::template outputs<double>>;
+  { M::adjoint(x, u, x, x, y) } -> std::same_as<step_adjoint<M, double>>;
+};
+
+/// Whether time can be split, forward and backward.
+template <class M>
+concept mixer_with_elements = mixer<M> && requires { M::template monoid<double>(); };
+template <class M>
+concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires { M::template adjoint_monoid<double>(); };
+
+/// One lane of a mixer as a recurrence, for scan_states and for check_recurrence.
+template <mixer_with_elements M, class T>
+struct mixer_lane {
+  using state_type = typename M::template state<T>;
+  using input_type = typename M::template inputs<T>;
+  using element = element_t<decltype(M::template monoid<T>())>;
+
+  static constexpr auto monoid() { return M::template monoid<T>(); }
+  static constexpr state_type step(const state_type& s, const input_type& u) { return M::step(s, prepare<M, T>(u)); }
+  static constexpr element lift(const input_type& u) { return M::lift(prepare<M, T>(u)); }
+  static constexpr state_type act(const element& x, const state_type& s) { return M::act(x, s); }
+  static constexpr element absorb(const element& x, const input_type& u) { return M::absorb(x, prepare<M, T>(u)); }
+};
+
+/// The sizes of a call. With `offsets` the batch is 1 and the time axis holds N = offsets.size() - 1 sequences one after
+/// another, sequence n at times offsets[n] <= t < offsets[n + 1]; states then are [N, M, S] in place of [B, M, S].
+struct mixer_shape {
+  std::int64_t batch, time, channels, states;
+  std::span<const std::int64_t> offsets = {};
+
+  std::int64_t sequences() const { return offsets.empty() ? batch : std::ssize(offsets) - 1; }
+};
+
+namespace detail {
+
+template <class E>
+struct arithmetic {
+  using type = float;  // bfloat16, float16 and their like are storage
+};
+template <std::floating_point E>
+struct arithmetic<E> {
+  using type = E;
+};
+
+template <class Aggregate>
+struct number_of;
+template <template <class...> class Aggregate, class... Tensor>
+struct number_of<Aggregate<Tensor...>> {
+  using type = std::common_type_t<typename arithmetic<typename Tensor::value_type>::type...>;
+};
+
+}  // namespace detail
+
+/// The number type in which a mixer computes: the widest among its inputs, float for storage types.
+template <class Inputs>
+using number_t = typename detail::number_of<Inputs>::type;
+
+}  // namespace kalscan
