@@ -8,6 +8,14 @@
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/kalman/information_map.hpp>
 #include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kla/backward.hpp>
+#include <kalscan/kla/forward.hpp>
+#include <kalscan/kla/gla.hpp>
+#include <kalscan/kla/kla.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <kalscan/kla/storage.hpp>
+#include <kalscan/kla/tensor.hpp>
 #include <kalscan/laws.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/affine.hpp>

@@ -22,6 +22,7 @@ using monoid_t = std::remove_cvref_t<decltype(std::declval<const R&>().monoid())
 ///     lift(input)                that step as an element
 ///     act(element, state)        the state after the stretch of time that the element summarizes
 ///     absorb(element, input)     optional: equals monoid()(element, lift(input)), at less cost
+///     absorb_cost                optional: that cost over the cost of a step, a static constexpr double; else 1 is assumed
 ///
 /// All calls are const and free of side effects. <kalscan/laws.hpp> checks that they agree.
 template <class R>

@@ -279,4 +279,17 @@ TEST_CASE("bad arguments are named, with their values, before anything is writte
   CHECK(y == untouched);
 }
 
+TEST_CASE("far more threads than steps do no harm, and an empty view may be null") {
+  const std::vector<long> in{1, 2, 3};
+  std::vector<long> out(3);
+  struct sum {
+    static long identity() { return 0; }
+    long operator()(long x, long y) const { return x + y; }
+  };
+  kalscan::inclusive_scan(kalscan::omp{100000, 1}, sum{}, in, out);
+  CHECK(out == std::vector<long>{1, 3, 6});
+  const kalscan::sequences<const long> nothing(nullptr, 2, 0, 3);
+  kalscan::inclusive_scan(kalscan::omp{2}, sum{}, nothing, kalscan::sequences<long>(nullptr, 2, 0, 3));
+}
+
 }  // namespace

@@ -43,7 +43,10 @@ namespace detail {
 template <class Task>
 void parallel_tasks(int threads, std::int64_t count, Task task) {
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(count));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, threads > 0 ? threads : 1));
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+#endif
   for (std::int64_t i = 0; i < count; ++i) {
     try {
       task(i);
@@ -69,6 +72,7 @@ inline std::vector<std::int64_t> equal_chunks(std::int64_t length, std::int64_t 
 /// chunks are done. Either way the first chunk is `absorb_cost` times as long as the others.
 inline std::vector<std::int64_t> uneven_chunks(std::int64_t length, int workers, double absorb_cost, bool has_outputs) {
   const int others = has_outputs ? workers : workers - 1;
+  absorb_cost = std::clamp(absorb_cost, 0.1, 10.0);  // no chunk may be empty
   const double unit = static_cast<double>(length) / (absorb_cost + others);
   std::vector<std::int64_t> bounds{0};
   for (int k = 0; k < others; ++k) {

@@ -142,7 +142,10 @@ class diffuse_start {
         exact.push_back(i);
       }
     }
-    A -= g.K * HA;
+    const matrix taken = g.K * HA;
+    const matrix terms = A.cwiseAbs() + g.K.cwiseAbs() * HA.cwiseAbs();
+    A -= taken;
+    if (g.exact) clear_rounding(A, terms);
     b += g.K * v;
     C = step_type::update_covariance(o, g, C);
     counted_ += o.present;
@@ -163,6 +166,13 @@ class diffuse_start {
 
  private:
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
+
+  /// Entries no larger than the rounding of the terms that they are sums of are zero: what exact data have fixed must not seem
+  /// to vary a little.
+  static void clear_rounding(matrix& x, const matrix& terms) {
+    const T rounding = 8 * static_cast<T>(x.rows()) * epsilon;
+    x = (x.array().abs() <= rounding * terms.array()).select(T(0), x);
+  }
 
   /// Equations R d = z with independent errors of variance one: rotated into the triangle row by row. What is left of z
   /// is a residual.
@@ -199,6 +209,10 @@ class diffuse_start {
       r.makeGivens(rows(i, 0), rows(i, j));
       everywhere([&](matrix& x) { x.applyOnTheRight(0, j, r); });
     }
+    // What a rotation leaves of a row that lies along the known direction is rounding.
+    const auto clean = [n](matrix& x) { clear_rounding(x, x.rowwise().norm().replicate(1, n)); };
+    clean(A);
+    for (matrix& each : history.A) clean(each);
     const T along = rows(i, 0), known = rows(i, n) / along;
     log_determinants_ += 2 * std::log(std::abs(along));
     b += known * A.col(0);
@@ -239,8 +253,7 @@ class diffuse_smoother {
     matrix K = history.covariance * A.transpose();
     matrix spread = A * K + C;
     symmetrize(spread);
-    factor_semidefinite(spread);
-    divide_by_factored(K, spread);
+    divide_by_semidefinite(K, spread, vector(spread.diagonal()));
     matrix keep = -K * A;
     keep.diagonal().array() += T(1);
     d_ = history.mean + K * (mean - A * history.mean - history.b.back());

@@ -39,6 +39,7 @@ struct filter_step {
     matrix_nm K;
     matrix_mm S, factor;
     bool ok;
+    bool exact;  // R is singular: something is observed without noise
   };
 
   const kalman_model<T, N, M>& model;
@@ -56,6 +57,7 @@ struct filter_step {
   matrix_nn predict_covariance(std::int64_t t, const matrix_nn& covariance) const {
     matrix_nn predicted = congruence(model.F[t], covariance) + model.Q[t];
     symmetrize(predicted);
+    clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
   }
 
@@ -81,17 +83,28 @@ struct filter_step {
     g.S = times(o.H, g.K) + o.R;
     symmetrize(g.S);
     g.factor = g.S;
-    g.ok = factor_semidefinite(g.factor);
+    // A pivot of S is at least that of R: where R has noise, none is zero, whatever rounding left of it.
+    matrix_mm noise = o.R;
+    factor_semidefinite(noise);
+    const vector_m least = noise.diagonal().cwiseAbs2();
+    vector_m scale = g.S.diagonal();
+    g.exact = !(least.minCoeff() > 0);
+    if (g.exact) scale = congruence_scale(o.H, covariance) + o.R.diagonal();
+    g.ok = factor_semidefinite(g.factor, pivot_rounding(g.factor), scale, least);
     divide_by_factored(g.K, g.factor);
     return g;
   }
 
-  /// Joseph's form: semi-definite whatever the rounding of the gain.
+  /// Joseph's form: semi-definite up to rounding, whatever the rounding of the gain. What is observed without noise has
+  /// no variance left.
   static matrix_nn update_covariance(const observation& o, const gain& g, const matrix_nn& covariance) {
     matrix_nn keep = -times(g.K, o.H);
     keep.diagonal().array() += T(1);
     matrix_nn updated = congruence(keep, covariance) + congruence(g.K, o.R);
     symmetrize(updated);
+    vector_n rounding = vector_n::Zero(covariance.rows());
+    if (g.exact) rounding = pivot_rounding(updated) * congruence_scale(keep, covariance);
+    clear_null_variances(updated, [&](Eigen::Index i) { return rounding(i); });
     return updated;
   }
 };
@@ -113,6 +126,7 @@ struct filter_recorder {
   using step_type = filter_step<T, N, M>;
   using vector_n = Eigen::Vector<T, N>;
   using matrix_nn = Eigen::Matrix<T, N, N>;
+  using matrix_mm = Eigen::Matrix<T, M, M>;
   using vector_m = Eigen::Vector<T, M>;
 
   filter_result<T, N, M>* result;
@@ -134,13 +148,18 @@ struct filter_recorder {
     for (Eigen::Index i = 0; i < v.size(); ++i) {
       result->innovation(i, t) = std::isnan(y(i)) ? std::numeric_limits<T>::quiet_NaN() : v(i);
     }
-    result->innovation_covariance[static_cast<std::size_t>(t)] = g.S;
+    matrix_mm S = g.S;
+    for (Eigen::Index i = 0; i < v.size(); ++i) {
+      if (!std::isnan(y(i))) continue;
+      S.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
+      S.col(i).setConstant(std::numeric_limits<T>::quiet_NaN());
+    }
+    result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 
   void filtered(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
     if (!mean.allFinite()) fail(t, "the filtered mean is not finite");
     if (!covariance.allFinite()) fail(t, "the filtered covariance is not finite");
-    if (covariance.diagonal().minCoeff() < 0) fail(t, "the filtered covariance has a negative variance");
     const auto column = static_cast<std::size_t>(t);
     result->mean.col(t) = mean;
     result->covariance[column] = covariance;

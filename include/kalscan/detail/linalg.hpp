@@ -29,6 +29,13 @@ KALSCAN_HD auto congruence(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBas
   return times(times(x, y), x.transpose());
 }
 
+/// A bound on what is summed into each diagonal entry of x y x', for a semi-definite y.
+template <class X, class Y>
+KALSCAN_HD Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1> congruence_scale(const Eigen::MatrixBase<X>& x,
+                                                                                       const Eigen::MatrixBase<Y>& y) {
+  return times(x.cwiseAbs(), y.diagonal().cwiseAbs().cwiseSqrt()).cwiseAbs2();
+}
+
 template <class X>
 KALSCAN_HD void symmetrize(X& x) {
   for (Eigen::Index j = 0; j < x.cols(); ++j) {
@@ -36,27 +43,28 @@ KALSCAN_HD void symmetrize(X& x) {
   }
 }
 
-/// The lower Cholesky factor of a symmetric positive semi-definite matrix, in place. A pivot within `tolerance` of its
-/// diagonal entry counts as zero, and its column becomes zero. False when a pivot is negative beyond the tolerance, when
-/// the column of a zero pivot could not belong to a semi-definite matrix, or when an entry is not finite.
-template <class X>
-KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance) {
+/// The lower Cholesky factor of a symmetric positive semi-definite matrix, in place. `scale` bounds what was summed into each
+/// diagonal entry: a pivot within `tolerance` of it counts as zero, and its column becomes zero, unless the pivot is known to be
+/// at least `least` > 0. False when a pivot is negative or the column of a zero pivot is not zero, far beyond rounding, or when an
+/// entry is not finite.
+template <class X, class Scale, class Least>
+KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance, const Scale& scale, const Least& least) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
+  const T wide = std::sqrt(std::numeric_limits<T>::epsilon());
   bool ok = true;
   for (Eigen::Index j = 0; j < n; ++j) {
-    const T diagonal = x(j, j);
-    T pivot = diagonal;
+    T pivot = x(j, j);
     for (Eigen::Index k = 0; k < j; ++k) pivot -= x(j, k) * x(j, k);
-    const T slack = tolerance * (diagonal < 0 ? -diagonal : diagonal);
-    ok = ok && pivot >= -slack && diagonal >= 0 && diagonal <= std::numeric_limits<T>::max();
-    const bool positive = pivot > slack;
+    const T slack = wide * scale(j);
+    ok = ok && pivot >= -slack && scale(j) >= 0 && scale(j) <= std::numeric_limits<T>::max();
+    if (pivot < least(j)) pivot = least(j);
+    const bool positive = pivot > tolerance * scale(j) || (pivot > 0 && least(j) > 0);
     const T root = positive ? std::sqrt(pivot) : T(0);
     for (Eigen::Index i = j + 1; i < n; ++i) {
       T entry = x(i, j);
-      const T scale = slack * (x(i, i) < 0 ? -x(i, i) : x(i, i));
       for (Eigen::Index k = 0; k < j; ++k) entry -= x(i, k) * x(j, k);
-      ok = ok && (positive || entry * entry <= 4 * scale);
+      ok = ok && (positive || entry * entry <= 4 * slack * scale(i));
       x(i, j) = positive ? entry / root : T(0);
     }
     x(j, j) = root;
@@ -73,20 +81,32 @@ KALSCAN_HD typename X::Scalar pivot_rounding(const X& x) {
 
 template <class X>
 KALSCAN_HD bool factor_semidefinite(X& x) {
-  return factor_semidefinite(x, pivot_rounding(x));
+  using vector = Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1>;
+  const vector scale = x.diagonal();
+  return factor_semidefinite(x, pivot_rounding(x), scale, vector::Zero(x.rows()));
 }
 
-/// R with x = R R', for a symmetric positive semi-definite x of any rank, in place. Pivots are chosen by what is left of
-/// each diagonal entry; the last ones are dropped when no more than `tolerance` is left. False when what was dropped
-/// could not belong to a semi-definite matrix: an entry (i, j) above the tolerance times sqrt(x_ii x_jj).
+/// R with x = R R', for a symmetric positive semi-definite x of any rank. The columns of R belong to pivots, chosen by what is
+/// left of each diagonal entry: R is a lower triangle in the order of `pivot`, and zero from column `rank` on.
 template <class X>
-KALSCAN_HD bool root_semidefinite(X& x, typename X::Scalar tolerance) {
+struct semidefinite_root {
+  X root;
+  Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot;
+  Eigen::Index rank;
+  bool ok;  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack sqrt(s_i s_j)
+};
+
+/// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into each
+/// diagonal entry.
+template <class X, class Scale>
+KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack, const Scale& s) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
-  X root = X::Zero(n, n);
-  const Eigen::Matrix<T, X::RowsAtCompileTime, 1> size = x.diagonal();
-  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = size;  // zero: done
-  for (Eigen::Index k = 0; k < n; ++k) {
+  semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
+  r.pivot.resize(n);
+  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
+  for (; r.rank < n; ++r.rank) {
+    const Eigen::Index k = r.rank;
     Eigen::Index pivot = 0;
     T most = 0;
     for (Eigen::Index i = 0; i < n; ++i) {
@@ -97,23 +117,56 @@ KALSCAN_HD bool root_semidefinite(X& x, typename X::Scalar tolerance) {
       }
     }
     if (!(most > tolerance)) break;
-    const T r = std::sqrt(x(pivot, pivot));
-    for (Eigen::Index i = 0; i < n; ++i) root(i, k) = scale(i) > 0 ? x(i, pivot) / r : T(0);
+    r.pivot(k) = pivot;
+    const T root = std::sqrt(x(pivot, pivot));
+    for (Eigen::Index i = 0; i < n; ++i) r.root(i, k) = scale(i) > 0 ? x(i, pivot) / root : T(0);
     scale(pivot) = 0;
     for (Eigen::Index j = 0; j < n; ++j) {
-      for (Eigen::Index i = 0; i < n; ++i) x(i, j) -= root(i, k) * root(j, k);
+      for (Eigen::Index i = 0; i < n; ++i) x(i, j) -= r.root(i, k) * r.root(j, k);
     }
   }
-  bool ok = true;
   for (Eigen::Index j = 0; j < n; ++j) {
     for (Eigen::Index i = 0; i < n; ++i) {
-      const bool positive = size(i) >= 0 && size(j) >= 0;
+      const bool positive = s(i) >= 0 && s(j) >= 0;
       const T left = x(i, j) < 0 ? -x(i, j) : x(i, j);
-      ok = ok && positive && left <= 4 * tolerance * std::sqrt(size(i)) * std::sqrt(size(j));
+      r.ok = r.ok && positive && left <= slack * std::sqrt(s(i)) * std::sqrt(s(j));
     }
   }
-  x = root;
-  return ok;
+  return r;
+}
+
+/// x := x A^- for a symmetric positive semi-definite A and its generalized inverse on the pivots of its root. False when A is
+/// not semi-definite, far beyond the rounding of `scale`, which bounds what was summed into its diagonal, or not finite.
+template <class X, class A, class Scale>
+KALSCAN_HD bool divide_by_semidefinite(X& x, const A& a, const Scale& scale) {
+  using T = typename X::Scalar;
+  const auto r = root_semidefinite(a, pivot_rounding(a), 4 * std::sqrt(std::numeric_limits<T>::epsilon()), scale);
+  const X rows = x;
+  x.setZero();
+  for (Eigen::Index j = 0; j < r.rank; ++j) {
+    auto column = x.col(r.pivot(j));
+    column = rows.col(r.pivot(j));
+    for (Eigen::Index k = 0; k < j; ++k) column -= x.col(r.pivot(k)) * r.root(r.pivot(j), k);
+    column /= r.root(r.pivot(j), j);
+  }
+  for (Eigen::Index j = r.rank - 1; j >= 0; --j) {
+    auto column = x.col(r.pivot(j));
+    for (Eigen::Index k = j + 1; k < r.rank; ++k) column -= x.col(r.pivot(k)) * r.root(r.pivot(k), j);
+    column /= r.root(r.pivot(j), j);
+  }
+  return r.ok;
+}
+
+/// Removes from a covariance what cannot be: a variance that is negative, or not above `least`, is zero but for rounding, and
+/// so are the covariances of its component.
+template <class X, class Least>
+KALSCAN_HD void clear_null_variances(X& x, Least least) {
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    if (x(i, i) < 0 || (x(i, i) > 0 && x(i, i) <= least(i))) {
+      x.row(i).setZero();
+      x.col(i).setZero();
+    }
+  }
 }
 
 /// x := x L'^-1 for a lower factor L; columns of zero pivots become zero.

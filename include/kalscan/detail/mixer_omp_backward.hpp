@@ -184,7 +184,7 @@ class backward_walk {
   }
 
   template <class Lane>
-  void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
+  KALSCAN_FLATTEN void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
     const std::int64_t S = job_.shape.states;
     const auto u = stage_.terms(g);
     const auto sums = sums_.tile(g);

@@ -20,6 +20,8 @@
 #else
 #define KALSCAN_LANES _Pragma("GCC ivdep")
 #endif
+/// Everything that such a function calls is to be part of it: loops over lanes are vector code only without calls.
+#define KALSCAN_FLATTEN [[gnu::flatten]]
 
 namespace kalscan::detail {
 
@@ -247,7 +249,7 @@ bool all_ordinary(const T* state, std::int64_t states) {
 /// Takes `steps` steps of a block. The states before step t are at state + t * advance, and those after it `advance` further
 /// on (0: in place). With Emit, out holds the outputs, [output][step of a tile][lane].
 template <class Lane, bool Emit, class M, class T, bool Varying>
-void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance, T* out) {
+KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance, T* out) {
   constexpr std::int64_t W = block_width<T>;
   constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
   const std::int64_t S = u.states;

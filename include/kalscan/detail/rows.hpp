@@ -43,6 +43,7 @@ struct array_rows {
   explicit array_rows(const sequences<T>& array_) : array(array_), length(array_.time) {}
   std::int64_t count() const { return array.batch * array.lanes; }
   auto operator[](std::int64_t i) const {
+    if (length == 0) return row<T*>{array.data, 0};  // perhaps null, from which nothing can be counted
     const std::int64_t offset = i / array.lanes * array.batch_stride + i % array.lanes * array.lane_stride;
     return row<T*>{array.data + offset, array.time_stride};
   }

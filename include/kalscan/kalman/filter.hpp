@@ -129,7 +129,8 @@ void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t serie
   for (Eigen::Index t = 0; t < y.cols(); ++t) {
     for (Eigen::Index i = 0; i < m; ++i) {
       if (std::isinf(y(i, t))) {
-        bad_model(name + " is infinite at component " + std::to_string(i) + ", step " + std::to_string(t));
+        bad_model(name + " is " + (y(i, t) > 0 ? "" : "-") + "infinite at component " + std::to_string(i) + ", step " +
+                  std::to_string(t));
       }
     }
   }
@@ -158,7 +159,8 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 /// prior nothing is allocated per step.
 template <policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
-                                           std::span<const observations<T, M>> series, filter_outputs outputs = {}) {
+                                           std::type_identity_t<std::span<const observations<T, M>>> series,
+                                           filter_outputs outputs = {}) {
   std::int64_t longest = 0;
   for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
   detail::check_model(model, longest);

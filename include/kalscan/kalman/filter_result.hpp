@@ -81,7 +81,7 @@ struct filter_result {
   std::vector<Eigen::Matrix<T, N, N>> predicted_covariance;
   std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse;
   observations<T, M> innovation;  ///< on request; NaN where missing
-  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;
+  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;  ///< NaN in rows and columns of missing components
   std::vector<T> log_likelihood_terms;  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time
   detail::diffuse_history<T> beginning;

@@ -50,8 +50,7 @@ struct matrix_filtering_monoid {
     if (n == 1) return one_state(earlier, later);
     const auto& [A1, b1, C1, eta1, J1] = earlier;
     const auto& [A2, b2, C2, eta2, J2] = later;
-    matrix L = C1;
-    detail::root_semidefinite(L, detail::pivot_rounding(L));
+    const matrix L = detail::root_semidefinite(C1, detail::pivot_rounding(C1), T(1), C1.diagonal()).root;
     const matrix J2L = times(J2, L);
     matrix K = times(L.transpose(), J2L);
     K.diagonal().array() += T(1);

@@ -16,24 +16,47 @@
 #include <kalscan/detail/linalg.hpp>
 
 namespace kalscan {
+namespace detail {
+
+inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
+  return std::to_string(rows) + " x " + std::to_string(cols);
+}
+
+}  // namespace detail
 
 /// A matrix of the model: one for all steps, or one a step.
 template <class Matrix>
 class per_step {
  public:
   per_step() = default;
+  /// One of another size than a fixed one of the model is refused by the filter, which knows its name.
   template <class Derived>
-  per_step(const Eigen::MatrixBase<Derived>& constant) : values_{Matrix(constant)}, constant_(true) {}
+  per_step(const Eigen::MatrixBase<Derived>& constant) : constant_(true), rows_(constant.rows()), cols_(constant.cols()) {
+    if (fits()) {
+      values_.push_back(Matrix(constant));
+    } else {
+      values_.emplace_back();
+    }
+  }
   per_step(std::vector<Matrix> values) : values_(std::move(values)), constant_(false) {}
 
   bool constant() const { return constant_; }
   bool empty() const { return values_.empty(); }
   std::int64_t size() const { return std::ssize(values_); }
   const Matrix& operator[](std::int64_t t) const { return values_[constant_ ? 0 : static_cast<std::size_t>(t)]; }
+  /// The size of matrix t as it was given.
+  Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
+  Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
 
  private:
+  bool fits() const {
+    return rows_ < 0 || ((Matrix::RowsAtCompileTime == Eigen::Dynamic || Matrix::RowsAtCompileTime == rows_) &&
+                         (Matrix::ColsAtCompileTime == Eigen::Dynamic || Matrix::ColsAtCompileTime == cols_));
+  }
+
   std::vector<Matrix> values_;
   bool constant_ = true;
+  Eigen::Index rows_ = -1, cols_ = -1;
 };
 
 /// What is known of the state before the data.
@@ -47,12 +70,16 @@ struct gaussian_prior {
   std::vector<bool> diffuse = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
-  static gaussian_prior of_first_state(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
-    return {std::move(mean), std::move(covariance)};
+  template <class Mean, class Covariance>
+  static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean, const Eigen::MatrixBase<Covariance>& covariance) {
+    require(mean, covariance);
+    return {mean, covariance};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
-  static gaussian_prior before_first_step(Eigen::Vector<T, N> mean, Eigen::Matrix<T, N, N> covariance) {
-    return {std::move(mean), std::move(covariance), true};
+  template <class Mean, class Covariance>
+  static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean, const Eigen::MatrixBase<Covariance>& covariance) {
+    require(mean, covariance);
+    return {mean, covariance, true};
   }
   /// Nothing is known of the n states at the first observation.
   static gaussian_prior all_diffuse(Eigen::Index n = N) {
@@ -61,6 +88,16 @@ struct gaussian_prior {
   }
 
   bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
+
+ private:
+  template <class Mean, class Covariance>
+  static void require(const Mean& mean, const Covariance& covariance) {
+    const Eigen::Index n = N == Eigen::Dynamic ? mean.rows() : N;
+    if (mean.rows() == n && mean.cols() == 1 && covariance.rows() == n && covariance.cols() == n) return;
+    throw std::invalid_argument("kalscan: the prior's mean is " + detail::shape(mean.rows(), mean.cols()) +
+                                " and its covariance " + detail::shape(covariance.rows(), covariance.cols()) + ", not " +
+                                detail::shape(n, 1) + " and " + detail::shape(n, n));
+  }
 };
 
 /// x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t).
@@ -87,8 +124,16 @@ namespace detail {
 
 [[noreturn]] inline void bad_model(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
 
-inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
-  return std::to_string(rows) + " x " + std::to_string(cols);
+template <class Matrix>
+void require_finite(const std::string& name, const Matrix& x) {
+  for (Eigen::Index j = 0; j < x.cols(); ++j) {
+    for (Eigen::Index i = 0; i < x.rows(); ++i) {
+      if (std::isfinite(x(i, j))) continue;
+      std::ostringstream text;
+      text << name << " is not finite: (" << i << ", " << j << ") = " << x(i, j);
+      bad_model(text.str());
+    }
+  }
 }
 
 template <class Matrix>
@@ -102,10 +147,10 @@ void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::I
   for (std::int64_t t = 0; t < matrices.size(); ++t) {
     const auto& x = matrices[t];
     const std::string step = matrices.constant() ? "" : " of step " + std::to_string(t);
-    if (x.rows() != rows || x.cols() != cols) {
-      bad_model(std::string(name) + step + " is " + shape(x.rows(), x.cols()) + ", not " + shape(rows, cols));
+    if (matrices.rows(t) != rows || matrices.cols(t) != cols) {
+      bad_model(std::string(name) + step + " is " + shape(matrices.rows(t), matrices.cols(t)) + ", not " + shape(rows, cols));
     }
-    if (!x.allFinite()) bad_model(std::string(name) + step + " has an entry that is not finite");
+    require_finite(name + step, x);
   }
 }
 
@@ -122,13 +167,12 @@ void require_covariance(const std::string& name, const Matrix& x) {
         return text.str();
       };
       if (i == j && x(i, i) < 0) bad_model(name + " has a negative variance: " + entry(i, i));
-      if (std::abs(x(i, j) - x(j, i)) > tolerance * std::sqrt(std::abs(x(i, i) * x(j, j)))) {
+      if (std::abs(x(i, j) - x(j, i)) > tolerance * std::sqrt(std::abs(x(i, i))) * std::sqrt(std::abs(x(j, j)))) {
         bad_model(name + " is not symmetric: " + entry(i, j) + ", " + entry(j, i));
       }
     }
   }
-  Matrix root = x;
-  if (!root_semidefinite(root, tolerance)) {
+  if (!root_semidefinite(x, tolerance, 4 * tolerance, x.diagonal()).ok) {
     std::ostringstream text;
     text << name << " is not positive semi-definite:\n" << x;
     bad_model(text.str());
@@ -147,7 +191,9 @@ template <class T, int N, int M>
 void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (model.F.empty()) bad_model("F is not given");
   if (model.H.empty()) bad_model("H is not given");
-  const Eigen::Index n = model.states(), m = model.observed(), k = model.u.rows();
+  const Eigen::Index n = model.F.rows(0), m = model.H.rows(0), k = model.u.rows();
+  if (n == 0 || m == 0) bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
+  if (model.u.size() > 0 && model.B.empty() && model.D.empty()) bad_model("u is given, B and D are not");
   require_shapes("F", model.F, n, n, length);
   require_shapes("Q", model.Q, n, n, length);
   require_shapes("H", model.H, m, n, length);
@@ -157,7 +203,7 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if ((!model.B.empty() || !model.D.empty()) && model.u.cols() < length) {
     bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(length) + " steps");
   }
-  if (!model.u.allFinite()) bad_model("u has an entry that is not finite");
+  require_finite("u", model.u);
   require_covariances("Q", model.Q);
   require_covariances("R", model.R);
   const auto& [mean, covariance, before, diffuse] = model.prior;
@@ -167,7 +213,8 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (covariance.rows() != n || covariance.cols() != n) {
     bad_model("the prior's covariance is " + shape(covariance.rows(), covariance.cols()) + ", not " + shape(n, n));
   }
-  if (!mean.allFinite() || !covariance.allFinite()) bad_model("the prior has an entry that is not finite");
+  require_finite("the prior's mean", mean);
+  require_finite("the prior's covariance", covariance);
   require_covariance("the prior's covariance", covariance);
   if (!diffuse.empty() && std::ssize(diffuse) != n) {
     bad_model("the prior's diffuse has size " + std::to_string(diffuse.size()) + ", not " + std::to_string(n));

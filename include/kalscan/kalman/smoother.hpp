@@ -77,10 +77,11 @@ struct smoother_sweep {
       matrix G = times(P, F.transpose());
       matrix predicted = times(F, G) + Q;
       symmetrize(predicted);
-      if (!factor_semidefinite(predicted)) {
+      clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
+      const vector scale = congruence_scale(F, P) + Q.diagonal();
+      if (!divide_by_semidefinite(G, predicted, scale)) {
         throw filter_error(series, t, "the predicted covariance is not finite or not positive semi-definite");
       }
-      divide_by_factored(G, predicted);
       matrix keep = -times(G, F);
       keep.diagonal().array() += T(1);
       return {G, congruence(keep, P), mean, step.predict_mean(t + 1, mean), Q};
@@ -165,9 +166,19 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
   std::int64_t longest = 1;
+  if (model.F.empty()) detail::bad_model("F is not given");
   for (std::size_t i = 0; i < filtered.size(); ++i) {
     const Eigen::Index length = filtered[i].mean.cols();
-    if (length == 0) detail::bad_model("the filter result of series " + std::to_string(i) + " is empty");
+    const std::string name = "the filter result of series " + std::to_string(i);
+    if (length == 0) detail::bad_model(name + " is empty");
+    if (filtered[i].mean.rows() != model.states()) {
+      detail::bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
+                        std::to_string(model.states()));
+    }
+    if (std::ssize(filtered[i].covariance) != length) {
+      detail::bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
+                        std::to_string(length) + " means");
+    }
     longest = std::max<std::int64_t>(longest, length);
     results[i].mean.resize(filtered[i].mean.rows(), length);
     results[i].covariance.resize(static_cast<std::size_t>(length));
@@ -181,7 +192,8 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
 /// Filters and smooths independent series.
 template <policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
-                                             std::span<const observations<T, M>> series, filter_outputs outputs = {}) {
+                                             std::type_identity_t<std::span<const observations<T, M>>> series,
+                                             filter_outputs outputs = {}) {
   return smooth(p, model, filter(p, model, series, outputs));
 }
 

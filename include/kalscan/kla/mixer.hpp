@@ -156,6 +156,6 @@ struct number_of<Aggregate<Tensor...>> {
 
 /// The number type in which a mixer computes: the widest among its inputs, float for storage types.
 template <class Inputs>
-using number_t = typename detail::number_of<Inputs>::type;
+using number_t = typename detail::number_of<std::remove_cvref_t<Inputs>>::type;
 
 }  // namespace kalscan

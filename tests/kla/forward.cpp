@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+// The forward pass of the mixers: omp against seq, every layout and split, and the ways in which calls chain.
+#include <doctest/doctest.h>
+
+#include "problem.hpp"
+
+using namespace kla_test;
+using kalscan::gla;
+using kalscan::kla;
+using kalscan::omp;
+using kalscan::seq;
+using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
+
+namespace {
+
+const std::vector<omp> policies = {omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
+
+template <class M, class T>
+void check_forward(const problem<M, T>& p, double bound) {
+  const auto exact = run_forward<M>(seq{}, p.template as<long double>(), 5);
+  CHECK(difference(run_forward<M>(seq{}, p, 5).out, exact.out) < bound);
+  for (const omp& policy : policies) {
+    CAPTURE(policy.chunk);
+    const auto r = run_forward<M>(policy, p, 5, true);
+    CHECK(difference(r.out, exact.out) < bound);
+    CHECK(difference(r.final, exact.final) < bound);
+    CHECK(difference(r.checkpoints, exact.checkpoints) < bound);
+    for (const auto& x : r.out) CHECK(x.untouched_between());
+    for (const auto& x : r.checkpoints) CHECK(x.untouched_between());
+  }
+}
+
+TEST_CASE_TEMPLATE("omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M,
+                   kla, predicted_kla, gla) {
+  std::uint64_t seed = 0;
+  for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
+    for (const auto& [B, L, C, S] : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
+      CAPTURE(L);
+      ++seed;
+      check_forward(random_problem<M, double>(B, L, C, S, seed, g, seed % 2 == 0), 1e-12);
+    }
+  }
+  check_forward(random_problem<M, float>(2, 70, 40, 17, 90), 1e-5);
+  check_forward(random_problem<M, float>(2, 70, 40, 17, 91, given::per_token, true), 1e-5);
+}
+
+TEST_CASE("lengths around tiles and chunks") {
+  for (const std::int64_t L : {0, 1, 2, 15, 16, 17, 32, 33, 47, 211}) {
+    CAPTURE(L);
+    check_forward(random_problem<kla, double>(1, L, 3, 2, 100 + static_cast<std::uint64_t>(L)), 1e-12);
+  }
+}
+
+TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether time is split or not", M, kla, gla) {
+  const auto p = random_problem<M, float>(2, 300, 70, 4, 1);
+  for (const std::int64_t chunk : {0, 50}) {
+    const auto one = run_forward<M>(omp{1, chunk}, p);
+    for (const int threads : {2, 3, 16}) {
+      const auto r = run_forward<M>(omp{threads, chunk}, p);
+      CHECK(same_bits(r.out, one.out));
+      CHECK(same_bits(r.final, one.final));
+    }
+  }
+}
+
+TEST_CASE("long narrow shapes are split by default, and say so by their bits") {
+  const auto p = random_problem<kla, float>(1, 40000, 2, 1, 2);
+  const auto whole = run_forward<kla>(omp{2, 40000}, p), automatic = run_forward<kla>(omp{2}, p);
+  CHECK(same_bits(automatic.out, run_forward<kla>(omp{7}, p).out));
+  CHECK(same_bits(automatic.out, run_forward<kla>(omp{2, 8000}, p).out));
+  CHECK(!same_bits(automatic.out, whole.out));
+  CHECK(difference(automatic.out, whole.out) < 1e-5);
+}
+
+template <class M, class T>
+problem<M, T> part_of(const problem<M, T>& p, std::int64_t from, std::int64_t to, const std::vector<array<T>>& initial) {
+  problem<M, T> q;
+  q.shape = {p.shape.batch, to - from, p.shape.channels, p.shape.states, {}};
+  const auto cut = [&](const array<T>& x) {
+    if (x.extent[1] == 1 && p.shape.time != 1) return x;
+    array<T> part(x.extent[0], to - from, x.extent[2], x.extent[3]);
+    for (std::int64_t b = 0; b < x.extent[0]; ++b)
+      for (std::int64_t t = from; t < to; ++t)
+        for (std::int64_t m = 0; m < x.extent[2]; ++m)
+          for (std::int64_t s = 0; s < x.extent[3]; ++s) part.view()(b, t - from, m, s) = x.view()(b, t, m, s);
+    return part;
+  };
+  for (const auto& x : p.in) q.in.push_back(cut(x));
+  for (const auto& x : p.out_bar) q.out_bar.push_back(cut(x));
+  q.initial = initial;
+  q.final_bar = p.final_bar;
+  return q;
+}
+
+TEST_CASE_TEMPLATE("the final states of a part, fed into the next one, give the whole", M, kla, gla) {
+  for (const given g : {given::fixed, given::per_token}) {
+    const auto p = random_problem<M, float>(2, 60, 20, 3, 3, g);
+    for (const auto& run : {+[](const problem<M, float>& x) { return run_forward<M>(seq{}, x); },
+                            +[](const problem<M, float>& x) { return run_forward<M>(omp{2}, x); }}) {
+      const auto whole = run(p);
+      std::vector<array<float>> states = p.initial, y;
+      std::int64_t t = 0;
+      for (const std::int64_t next : {1, 17, 17, 40, 60}) {
+        const auto part = run(part_of(p, t, next, states));
+        states = part.final;
+        for (std::int64_t i = t; i < next; ++i) {
+          CHECK(part.out[0].view()(1, i - t, 19, 0) == whole.out[0].view()(1, i, 19, 0));
+        }
+        t = next;
+      }
+      CHECK(same_bits(states, whole.final));
+    }
+  }
+}
+
+TEST_CASE("a checkpoint is the state before its step") {
+  const auto p = random_problem<kla, double>(2, 48, 5, 2, 4);
+  for (const std::int64_t every : {1, 5, 16, 24, 100}) {
+    const auto r = run_forward<kla>(omp{2}, p, every);
+    for (std::int64_t c = 0; c * every <= 48; ++c) {
+      const auto before = run_forward<kla>(seq{}, part_of(p, 0, c * every, p.initial));
+      for (std::size_t i = 0; i < 2; ++i) {
+        CHECK(r.checkpoints[i].view()(1, c, 4, 1) == doctest::Approx(before.final[i].view()(1, 0, 4, 1)).epsilon(1e-13));
+      }
+    }
+  }
+}
+
+TEST_CASE("step, token by token and in place, is the forward pass") {
+  auto p = random_problem<kla, float>(3, 20, 21, 4, 5);
+  const auto whole = run_forward<kla>(omp{2}, p);
+  std::vector<array<float>> state = p.initial;
+  const auto states = kalscan::belief<tensor<float>>{state[0].view(), state[1].view()};
+  for (std::int64_t t = 0; t < 20; ++t) {
+    const auto token = part_of(p, t, t + 1, p.initial);
+    array<float> y(3, 1, 21, 1), yvar(3, 1, 21, 1);
+    kalscan::step(omp{2}, kla{}, token.shape, token.in_views(), kalscan::kla_outputs{y.view(), yvar.view()}, states);
+    CHECK(y.view()(2, 0, 20, 0) == whole.out[0].view()(2, t, 20, 0));
+    CHECK(yvar.view()(2, 0, 20, 0) == whole.out[1].view()(2, t, 20, 0));
+  }
+  CHECK(same_bits(state, whole.final));
+}
+
+/// Packed sequences and one call for each of them.
+template <class M, class Policy>
+void check_packed(const Policy& policy, const std::vector<std::int64_t>& offsets, given g) {
+  const auto p = random_problem<M, float>(1, offsets.back(), 21, 3, 6, g, false, offsets);
+  const auto packed = run_forward<M>(policy, p, 4);
+  for (std::int64_t n = 0; n + 1 < std::ssize(offsets); ++n) {
+    CAPTURE(n);
+    const auto first = offsets[static_cast<std::size_t>(n)], last = offsets[static_cast<std::size_t>(n) + 1];
+    std::vector<array<float>> initial;
+    for (const auto& x : p.initial) {
+      initial.emplace_back(1, 1, 21, 3);
+      std::copy_n(x.values.begin() + n * 63, 63, initial.back().values.begin());
+    }
+    const auto alone = run_forward<M>(policy, part_of(p, first, last, initial), 4);
+    for (std::size_t i = 0; i < p.outputs; ++i) {
+      CHECK(std::equal(alone.out[i].values.begin(), alone.out[i].values.end(), packed.out[i].values.begin() + first * 21));
+    }
+    for (std::size_t i = 0; i < p.states; ++i) {
+      CHECK(std::equal(alone.final[i].values.begin(), alone.final[i].values.end(), packed.final[i].values.begin() + n * 63));
+      CHECK(std::equal(alone.checkpoints[i].values.begin(), alone.checkpoints[i].values.end(),
+                       packed.checkpoints[i].values.begin() + kalscan::first_checkpoint(p.shape, n, 4) * 63));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("packed sequences, empty and short ones among them, have the bits of separate calls", M, kla, gla) {
+  const std::vector<std::int64_t> offsets = {0, 5, 5, 6, 90, 90, 123, 124, 124};
+  for (const given g : {given::fixed, given::per_token}) {
+    check_packed<M>(seq{}, offsets, g);
+    for (const omp& policy : policies) check_packed<M>(policy, offsets, g);
+  }
+  check_packed<M>(omp{2}, {0, 3, 40003, 40010}, given::fixed);  // one of them is split by default
+  check_packed<M>(omp{2}, {0, 0}, given::fixed);
+}
+
+TEST_CASE("a prior in information form is the same prior, and precision 0 is no prior at all") {
+  auto p = random_problem<kla, double>(2, 40, 18, 3, 7);
+  const auto moments = run_forward<kla>(omp{2}, p);
+  std::vector<array<double>> information = p.initial;
+  for (std::size_t i = 0; i < information[0].values.size(); ++i) {
+    information[0].values[i] = 1 / p.initial[1].values[i];
+    information[1].values[i] = p.initial[0].values[i] / p.initial[1].values[i];
+  }
+  array<double> y(2, 40, 18, 1), yvar(2, 40, 18, 1);
+  const kalscan::kla_outputs out{y.view(), yvar.view()};
+  const auto run = [&](auto policy) {
+    const auto views = kalscan::information_belief<tensor<const double>>{std::as_const(information[0]).view(), std::as_const(information[1]).view()};
+    kalscan::forward(policy, kla{}, p.shape, p.in_views(), out, {.initial = views});
+  };
+  run(omp{2});
+  CHECK(difference(std::vector{y, yvar}, moments.out) < 1e-13);
+  information[0].each([](double& x) { x = 0; });
+  information[1].each([](double& x) { x = 0; });
+  run(seq{});
+  const auto exact = std::vector{y, yvar};
+  run(omp{2});
+  CHECK(difference(std::vector{y, yvar}, exact) < 1e-13);
+  run(omp{2, 9});
+  CHECK(difference(std::vector{y, yvar}, exact) < 1e-13);
+  auto large = p;  // the limit is that of a large variance
+  large.initial[0].each([](double& x) { x = 0; });
+  large.initial[1].each([](double& x) { x = 1e9; });
+  CHECK(difference(run_forward<kla>(seq{}, large).out, exact) < 1e-6);
+}
+
+TEST_CASE_TEMPLATE("short storage, arithmetic in float", E, kalscan::bfloat16, kalscan::float16) {
+  const auto p = random_problem<kla, float>(2, 50, 20, 4, 8);
+  std::vector<array<E>> stored;
+  auto rounded = p;
+  for (std::size_t i = 0; i < 4; ++i) {
+    stored.push_back(p.in[i].as<E>());
+    rounded.in[i] = stored[i].template as<float>();
+  }
+  array<E> y(2, 50, 20, 1), yvar(2, 50, 20, 1);
+  const auto in = [&](std::size_t i) { return std::as_const(stored[i]).view(); };
+  const kalscan::kla_inputs inputs{in(0), in(1), in(2), in(3), p.in[4].view(), p.in[5].view()};
+  static_assert(std::is_same_v<kalscan::number_t<decltype(inputs)>, float>);
+  const auto expected = run_forward<kla>(omp{2}, rounded, 0).out;
+  const auto initial = p.initial_views();
+  for (const bool parallel : {false, true}) {
+    const kalscan::kla_outputs out{y.view(), yvar.view()};
+    if (parallel) {
+      kalscan::forward(omp{2}, kla{}, p.shape, inputs, out, {.initial = initial});
+    } else {
+      kalscan::forward(seq{}, kla{}, p.shape, inputs, out, {.initial = initial});
+    }
+    const double digit = std::is_same_v<E, kalscan::bfloat16> ? 0x1p-8 : 0x1p-11;
+    CHECK(difference(std::vector{y, yvar}, expected) < digit);
+  }
+}
+
+TEST_CASE("without outputs, states are advanced all the same; without states, the prior is N(0, 1)") {
+  const auto p = random_problem<kla, double>(1, 30, 4, 2, 9);
+  array<double> mean(1, 1, 4, 2), variance(1, 1, 4, 2);
+  const kalscan::belief<tensor<double>> final{mean.view(), variance.view()};
+  kalscan::forward(omp{2}, kla{}, p.shape, p.in_views(), kalscan::kla_outputs<tensor<double>>{}, {.final = final});
+  auto standard = p;
+  standard.initial[0].each([](double& x) { x = 0; });
+  standard.initial[1].each([](double& x) { x = 1; });
+  CHECK(difference(std::vector{mean, variance}, run_forward<kla>(seq{}, standard).final) < 1e-14);
+}
+
+}  // namespace
