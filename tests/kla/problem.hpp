@@ -17,6 +17,15 @@ namespace kla_test {
 using kalscan::mixer_shape;
 using kalscan::tensor;
 
+template <class T>
+double to_double(const T& x) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<double>(x);
+  } else {
+    return static_cast<double>(static_cast<float>(x));
+  }
+}
+
 /// An array that owns its values. With `spread` the axes are strided and what lies between the values is NaN.
 template <class T>
 struct array {
@@ -59,7 +68,7 @@ struct array {
   bool untouched_between() const {
     array copy = *this;
     copy.each([](T& x) { x = poison(); });
-    return std::all_of(copy.values.begin(), copy.values.end(), [](T x) { return std::isnan(static_cast<double>(x)); });
+    return std::all_of(copy.values.begin(), copy.values.end(), [](T x) { return std::isnan(to_double(x)); });
   }
 };
 
@@ -170,8 +179,8 @@ struct backward_result {
 };
 
 template <class M, class T, class Policy>
-backward_result<T> run_backward(const Policy& policy, const problem<M, T>& p, const forward_result<T>* checkpoints = nullptr,
-                                std::int64_t every = 0, bool spread = false, const backward_result<T>* onto = nullptr) {
+backward_result<T> run_backward(const Policy& policy, const problem<M, T>& p, const std::type_identity_t<forward_result<T>>* checkpoints = nullptr,
+                                std::int64_t every = 0, bool spread = false, const std::type_identity_t<backward_result<T>>* onto = nullptr) {
   backward_result<T> r;
   for (const auto& x : p.in) r.in_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread);
   for (const auto& x : p.initial) r.initial_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread);
@@ -197,10 +206,10 @@ double difference(const array<T>& x, const array<U>& y) {
   if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
   double worst = 0, largest = 1e-30;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const double d = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    const double d = std::abs(to_double(a[i]) - to_double(b[i]));
     if (!(d < std::numeric_limits<double>::infinity())) return std::numeric_limits<double>::infinity();
     worst = std::max(worst, d);
-    largest = std::max(largest, std::abs(static_cast<double>(b[i])));
+    largest = std::max(largest, std::abs(to_double(b[i])));
   }
   return worst / largest;
 }

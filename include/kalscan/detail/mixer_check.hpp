@@ -3,11 +3,13 @@
 #pragma once
 
 #include <array>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -84,16 +86,35 @@ void require_state(const Tensors& tensors, Name name, const std::array<std::int6
   }
 }
 
+/// Whether all of n values are numbers, and none is negative where that matters. Compares without branches: vector code.
+template <class T>
+bool all_valid(const T* x, std::int64_t n, std::int64_t stride, bool nonnegative) {
+  using number = typename arithmetic<std::remove_const_t<T>>::type;
+  const auto least = nonnegative ? number(0) : -std::numeric_limits<number>::infinity();
+  int valid = 1;
+  if (stride == 1) {
+    for (std::int64_t i = 0; i < n; ++i) valid &= static_cast<number>(x[i]) >= least;
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) valid &= static_cast<number>(x[i * stride]) >= least;
+  }
+  return valid != 0;
+}
+
 /// The first value of x that is negative or, where asked for, not a number is named with its index.
 template <class T>
 void require_values(const std::string& name, const tensor<T>& x, bool nonnegative, bool check_nan) {
+  using number = typename arithmetic<std::remove_const_t<T>>::type;
   if (!x.present() || (!nonnegative && !check_nan)) return;
+  const bool many_states = x.extent[3] > 1;
+  const std::int64_t rows = many_states ? x.extent[2] : 1, length = x.extent[many_states ? 3 : 2];
   for (std::int64_t b = 0; b < x.extent[0]; ++b) {
     for (std::int64_t t = 0; t < x.extent[1]; ++t) {
-      for (std::int64_t m = 0; m < x.extent[2]; ++m) {
-        for (std::int64_t s = 0; s < x.extent[3]; ++s) {
-          const auto value = static_cast<double>(x(b, t, m, s));
-          if (nonnegative ? value >= 0 : !std::isnan(value)) continue;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        if (all_valid(x.at(b, t, r, 0), length, x.stride[many_states ? 3 : 2], nonnegative)) continue;
+        for (std::int64_t i = 0; i < length; ++i) {
+          const std::int64_t m = many_states ? r : i, s = many_states ? i : 0;
+          const auto value = static_cast<number>(x(b, t, m, s));
+          if (nonnegative ? value >= 0 : value == value) continue;
           std::ostringstream text;
           text << name << ' ' << shape_text({b, t, m, s}) << " is " << value << (nonnegative ? ", not a number >= 0" : "");
           bad_mixer(text.str());

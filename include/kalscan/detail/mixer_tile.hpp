@@ -98,7 +98,7 @@ bool parameters_are_shared(const Job& job) {
 template <class Job>
 bool parameters_vary(const Job& job) {
   bool vary = false;
-  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t, const auto& x) { vary = vary || x.extent[1] > 1; });
+  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t, const auto& x) { vary = vary || x.extent[1] != 1; });
   return vary;
 }
 
