@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_plan.hpp>
@@ -48,7 +49,7 @@ class gradient_sum {
   }
 
  private:
-  std::vector<T> sum_;
+  aligned_vector<T> sum_;
   tensor<T> view_;
 };
 
@@ -115,7 +116,7 @@ class gradient_parts {
   template <class E>
   void write_over_lanes(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
     const mixer_shape& s = job_.shape;
-    std::vector<T> sum(static_cast<std::size_t>(s.states));
+    aligned_vector<T> sum(static_cast<std::size_t>(s.states));
     for (std::int64_t b = 0; b < s.batch; ++b) {
       for (std::int64_t t = 0; t < s.time; ++t) {
         std::fill(sum.begin(), sum.end(), T(0));
@@ -153,7 +154,7 @@ class gradient_parts {
   const mixer_plan& plan_;
   std::int64_t groups_;
   std::array<gathering, inputs> how_;
-  std::array<std::vector<T>, inputs> part_;
+  std::array<aligned_vector<T>, inputs> part_;
 };
 
 /// The sums of one task, tile by tile.
@@ -290,7 +291,7 @@ class gradient_sums {
   const Job& job_;
   gradient_parts<Job>& parts_;
   std::int64_t group_, first_block_, blocks_;
-  std::array<std::vector<T>, inputs> lanes_, shared_;
+  std::array<aligned_vector<T>, inputs> lanes_, shared_;
 };
 
 }  // namespace kalscan::detail

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <kalscan/backend/omp.hpp>
+#include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_gradients.hpp>
@@ -44,21 +45,21 @@ class backward_walk {
     const std::int64_t tiles = (job.states.every + tile_steps - 1) / tile_steps;
     starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
     tape_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
+    saved_.resize(static_cast<std::size_t>(length_));
     out_bar_.resize(output_count * static_cast<std::size_t>(tile_steps * W));
   }
 
-  std::vector<T> no_states() const { return std::vector<T>(static_cast<std::size_t>(blocks_ * length_)); }
+  aligned_vector<T> no_states() const { return aligned_vector<T>(static_cast<std::size_t>(blocks_ * length_)); }
 
   void load_final(std::int64_t n, T* bars) {
     const auto final = words<tensor<const T>>(job_.states.final_bar);
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(bars + g * length_, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
-        return from_words<state, T>([&](auto i) { return final[i].present() ? final[i](n, 0, m, s) : T(0); });
+      const state_words x{bars + g * length_};
+      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, from_words<state, T>([&](auto i) {
+          return final[i].present() && w < stage_.width(g) ? final[i](n, 0, stage_.channel(g) + w, s) : T(0);
+        }));
       });
-      const state_words x(bars + g * length_, job_.shape.states);
-      for (std::int64_t j = 0; j < x.size; ++j) {
-        if (j % W >= stage_.width(g)) x.set(j, from_words<state, T>([](auto) { return T(0); }));
-      }
     }
   }
   void store_initial(std::int64_t n, const T* bars) {
@@ -87,27 +88,39 @@ class backward_walk {
     const std::int64_t S = job_.shape.states, length = element_words::length(S);
     const auto combine = M::template adjoint_monoid<T>();
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      const element_words x(elements + g * length, S);
-      for (std::int64_t j = 0; j < x.size; ++j) x.set(j, combine.identity());
+      const element_words x{elements + g * length};
+      for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, combine.identity()); });
     }
     each_tile(n, from, to, [&](std::int64_t, std::int64_t steps, std::int64_t g) {
-      const auto u = stage_.terms(g);
-      const element_words x(elements + g * length, S);
-      for (std::int64_t t = steps - 1; t >= 0; --t) {
-        const state_words before(tape_.data() + t * length_, S), after(tape_.data() + (t + 1) * length_, S);
-        for (std::int64_t s = 0; s < S; ++s) {
-          for (std::int64_t w = 0; w < W; ++w) {
-            const std::int64_t j = s * W + w;
-            x.set(j, combine(M::adjoint_lift(before[j], u(t, s, w), after[j], out_bar(t, w)), x[j]));
-          }
-        }
-      }
+      absorb_steps(steps, g, element_words{elements + g * length});
     });
   }
 
  private:
-  outputs out_bar(std::int64_t t, std::int64_t w) const {
-    return from_words<outputs, T>([&](auto i) { return out_bar_[(i * tile_steps + static_cast<std::size_t>(t)) * W + static_cast<std::size_t>(w)]; });
+  /// The states before each step of the tape.
+  state_words on_tape(std::int64_t t) { return {tape_.data() + t * length_}; }
+  template <class Elements>
+  void absorb_steps(std::int64_t steps, std::int64_t g, const Elements& x) {
+    if constexpr (requires { typename M::ordinary; }) {
+      if (tape_is_ordinary_) return absorb_steps_by<typename M::ordinary>(steps, g, x);
+    }
+    absorb_steps_by<M>(steps, g, x);
+  }
+  template <class Lane, class Elements>
+  KALSCAN_FLATTEN void absorb_steps_by(std::int64_t steps, std::int64_t g, const Elements x) {
+    const auto combine = M::template adjoint_monoid<T>();
+    const auto u = stage_.terms(g);
+    const T* y_bar = out_bar_.data();
+    for (std::int64_t t = steps - 1; t >= 0; --t) {
+      const state_words before = on_tape(t), after = on_tape(t + 1);
+      for (std::int64_t s = 0; s < u.states; ++s) {
+        KALSCAN_LANES
+        for (std::int64_t w = 0; w < W; ++w) {
+          const auto y = from_words<outputs, T>([&](auto i) { return y_bar[(static_cast<std::int64_t>(i()) * tile_steps + t) * W + w]; });
+          x.set(s, w, combine(Lane::adjoint_lift(before(s, w), u(t, s, w), after(s, w), y), x(s, w)));
+        }
+      }
+    }
   }
 
   /// From the end to the beginning: tiles of steps [t, t + steps), each with the states on the tape, block by block.
@@ -126,7 +139,9 @@ class backward_walk {
           stage_.stage_block(at.batch, at.first + t, steps, g);
           stage_out_bar(at.batch, at.first + t, steps, g);
           std::copy_n(start_of(tile, g), length_, tape_.data());
-          advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr), saved_);
+          tape_is_ordinary_ = is_ordinary<M>(tape_.data(), job_.shape.states);
+          advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr), saved_.data(),
+                                  tape_is_ordinary_);
           call(t, steps, g);
         }
         sums_.finish_tile(at, t, steps);
@@ -153,7 +168,8 @@ class backward_walk {
       for (std::int64_t g = 0; g < blocks_; ++g) {
         stage_.stage_block(at.batch, t, tile_steps, g);
         std::copy_n(start_of(tile, g), length_, start_of(tile + 1, g));
-        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr), saved_);
+        char ordinary = is_ordinary<M>(start_of(tile, g), job_.shape.states);
+        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr), saved_.data(), ordinary);
       }
     }
   }
@@ -163,7 +179,7 @@ class backward_walk {
     for_each_member(job_.out_bar, [&](const auto& y) {
       for (std::int64_t t = 0; t < steps; ++t) {
         if (y.present()) {
-          gather(to + t * W, y.at(b, t0 + t, stage_.channel(g), 0), y.stride[2], stage_.width(g), W, true);
+          gather_lanes(to + t * W, y.at(b, t0 + t, stage_.channel(g), 0), y.stride[2], stage_.width(g), true);
         } else {
           std::fill_n(to + t * W, W, T(0));
         }
@@ -174,11 +190,7 @@ class backward_walk {
 
   void adjoint_tile(std::int64_t steps, std::int64_t g, T* bars) {
     if constexpr (requires { typename M::ordinary; }) {
-      bool ordinary = true;
-      for (std::int64_t t = 0; t <= steps; ++t) {
-        ordinary = ordinary && all_ordinary<M>(tape_.data() + t * length_, job_.shape.states);
-      }
-      if (ordinary) return adjoint_steps<typename M::ordinary>(steps, g, bars);
+      if (tape_is_ordinary_) return adjoint_steps<typename M::ordinary>(steps, g, bars);
     }
     adjoint_steps<M>(steps, g, bars);
   }
@@ -188,9 +200,9 @@ class backward_walk {
     const std::int64_t S = job_.shape.states;
     const auto u = stage_.terms(g);
     const auto sums = sums_.tile(g);
-    const state_words bar(bars, S);
+    const state_words bar{bars};
     for (std::int64_t t = steps - 1; t >= 0; --t) {
-      const state_words before(tape_.data() + t * length_, S), after(tape_.data() + (t + 1) * length_, S);
+      const state_words before = on_tape(t), after = on_tape(t + 1);
       T channel[M::inputs_info.size()][W] = {};
       T y_bar[output_count][W];
       for (std::size_t i = 0; i < output_count; ++i) {
@@ -199,10 +211,9 @@ class backward_walk {
       for (std::int64_t s = 0; s < S; ++s) {
         KALSCAN_LANES
         for (std::int64_t w = 0; w < W; ++w) {
-          const std::int64_t j = s * W + w;
           const auto y = from_words<outputs, T>([&](auto i) { return y_bar[i][w]; });
-          const auto back = Lane::adjoint(before[j], u(t, s, w), after[j], bar[j], y);
-          bar.set(j, back.earlier);
+          const auto back = Lane::adjoint(before(s, w), u(t, s, w), after(s, w), bar(s, w), y);
+          bar.set(s, w, back.earlier);
           const auto x = words<T>(back.inputs);
           for_each_index<M::inputs_info.size()>([&](auto i) {
             if constexpr (M::inputs_info[i].varies == role::channel) {
@@ -227,7 +238,8 @@ class backward_walk {
   tile_stage<Job, Varying> stage_;
   gradient_sums<Job, Varying> sums_;
   std::int64_t blocks_, length_;
-  std::vector<T> starts_, tape_, out_bar_, saved_;
+  aligned_vector<T> starts_, tape_, out_bar_, saved_;
+  char tape_is_ordinary_ = false;  // all states on it
 };
 
 /// The adjoints at the end of each chunk but the last, from those at the beginning of the last one and the elements of the
@@ -240,9 +252,9 @@ void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_strid
   const std::int64_t length = state_words::length(states);
   std::copy_n(bars + (chunks - 1) * bar_stride, length, bars + (chunks - 2) * bar_stride);
   for (std::int64_t k = chunks - 3; k >= 0; --k) {
-    const state_words later(bars + (k + 1) * bar_stride, states), earlier(bars + k * bar_stride, states);
-    const lane_words<element, T> x(elements + (k + 1) * element_stride, states);
-    for (std::int64_t j = 0; j < x.size; ++j) earlier.set(j, M::adjoint_act(x[j], later[j]));
+    const state_words later{bars + (k + 1) * bar_stride}, earlier{bars + k * bar_stride};
+    const lane_words<element, T> x{elements + (k + 1) * element_stride};
+    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) { earlier.set(s, w, M::adjoint_act(x(s, w), later(s, w))); });
   }
 }
 
@@ -317,7 +329,7 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
     while (with.states.every * with.states.every < tile_steps * longest / 256) with.states.every *= 2;
     const std::int64_t times = checkpoint_count(job.shape, with.states.every);
     const std::int64_t size = job.shape.batch * times * job.shape.channels * job.shape.states;
-    std::vector<T> memory(count * static_cast<std::size_t>(size));
+    aligned_vector<T> memory(count * static_cast<std::size_t>(size));
     const auto tensors = from_words<state_tensors<M, T>, tensor<T>>([&](auto i) {
       return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, job.shape.batch, times, job.shape.channels, job.shape.states);
     });

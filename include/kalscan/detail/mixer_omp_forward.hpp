@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <kalscan/backend/omp.hpp>
+#include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_plan.hpp>
@@ -21,12 +22,10 @@ namespace kalscan::detail {
 /// A block's states from the [n, t, M, S] tensors of a state.
 template <class M, class T, class Read>
 void load_block(T* state, std::int64_t states, std::int64_t channel, std::int64_t width, Read read) {
-  const lane_words<typename M::template state<T>, T> x(state, states);
-  for (std::int64_t s = 0; s < states; ++s) {
-    for (std::int64_t w = 0; w < block_width<T>; ++w) {
-      x.set(s * block_width<T> + w, w < width ? read(channel + w, s) : M::template start<T>());
-    }
-  }
+  const lane_words<typename M::template state<T>, T> x{state};
+  for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
+    x.set(s, w, w < width ? read(channel + w, s) : M::template start<T>());
+  });
 }
 
 /// A block's states into such tensors, where they are there.
@@ -38,7 +37,7 @@ void store_block(const Tensors& tensors, std::int64_t n, std::int64_t t, const T
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (!to[i].present()) continue;
     for (std::int64_t s = 0; s < states; ++s) {
-      const T* from = state + (static_cast<std::int64_t>(i) * states + s) * W;
+      const T* from = state + (s * std::ssize(to) + static_cast<std::int64_t>(i)) * W;
       for (std::int64_t w = 0; w < width; ++w) {
         T& x = to[i](n, t, channel + w, s);
         x = add ? x + from[w] : from[w];
@@ -62,10 +61,12 @@ class forward_walk {
     checkpoints_ = words<tensor<T>>(job.states.checkpoints)[0].present();
     const auto outputs = static_cast<std::int64_t>(word_count<typename M::template outputs<T>, T>);
     out_.resize(static_cast<std::size_t>(outputs * tile_steps * W));
+    saved_.resize(static_cast<std::size_t>(block_length()));
+    ordinary_.resize(static_cast<std::size_t>(blocks_));
   }
 
   std::int64_t block_length() const { return state_words::length(job_.shape.states); }
-  std::vector<T> no_states() const { return std::vector<T>(static_cast<std::size_t>(blocks_ * block_length())); }
+  aligned_vector<T> no_states() const { return aligned_vector<T>(static_cast<std::size_t>(blocks_ * block_length())); }
 
   void load_initial(std::int64_t n, T* states) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
@@ -84,6 +85,9 @@ class forward_walk {
   void replay(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
     const sequence_place at = job_.sequence_at(n);
     stage_.start_batch(at.batch);
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), job_.shape.states);
+    }
     for (std::int64_t t = from; t < to;) {
       keep(n, t, states);
       const std::int64_t steps = tile(t, to);
@@ -91,11 +95,13 @@ class forward_walk {
       for (std::int64_t g = 0; g < blocks_; ++g) {
         stage_.stage_block(at.batch, at.first + t, steps, g);
         T* block = states + g * block_length();
+        char& ordinary = ordinary_[static_cast<std::size_t>(g)];
         if (emits_) {
-          advance_block<true, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_);
+          prefetch(at.batch, at.first + t, steps, g);
+          advance_block<true, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
           write(at.batch, at.first + t, steps, g);
         } else {
-          advance_block<false, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_);
+          advance_block<false, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
         }
       }
       t += steps;
@@ -120,22 +126,27 @@ class forward_walk {
       for (std::int64_t g = 0; g < blocks_; ++g) {
         stage_.stage_block(at.batch, at.first + t, steps, g);
         const auto u = stage_.terms(g);
-        const lane_words<element, T> x(elements + g * lane_words<element, T>::length(S), S);
+        const lane_words<element, T> x{elements + g * lane_words<element, T>::length(S)};
         if (t == from) {
-          for (std::int64_t j = 0; j < x.size; ++j) x.set(j, M::template monoid<T>().identity());
+          for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, M::template monoid<T>().identity()); });
         }
-        for (std::int64_t i = 0; i < steps; ++i) {
-          for (std::int64_t s = 0; s < S; ++s) {
-            KALSCAN_LANES
-            for (std::int64_t w = 0; w < W; ++w) x.set(s * W + w, M::absorb(x[s * W + w], u(i, s, w)));
-          }
-        }
+        absorb_steps(u, steps, x);
       }
       t += steps;
     }
   }
 
  private:
+  template <class Terms, class Elements>
+  KALSCAN_FLATTEN static void absorb_steps(const Terms u, std::int64_t steps, const Elements x) {
+    for (std::int64_t t = 0; t < steps; ++t) {
+      for (std::int64_t s = 0; s < u.states; ++s) {
+        KALSCAN_LANES
+        for (std::int64_t w = 0; w < W; ++w) x.set(s, w, M::absorb(x(s, w), u(t, s, w)));
+      }
+    }
+  }
+
   std::int64_t tile(std::int64_t t, std::int64_t to) const {
     std::int64_t steps = std::min(tile_steps, to - t);
     if (checkpoints_) steps = std::min(steps, job_.states.every - t % job_.states.every);
@@ -146,23 +157,29 @@ class forward_walk {
     const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
     store(job_.states.checkpoints, job_.sequence_at(n).batch, slot, states);
   }
-  void write(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
-    const T* from = out_.data();
+  void prefetch(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     for_each_member(job_.out, [&](const auto& y) {
-      if (y.present()) {
-        for (std::int64_t t = 0; t < steps; ++t) {
-          scatter(y.at(b, t0 + t, stage_.channel(g), 0), from + t * W, y.stride[2], stage_.width(g));
-        }
+      for (std::int64_t t = 0; t < steps && y.present(); ++t) {
+        prefetch_lanes<true>(y.at(b, t0 + t, stage_.channel(g), 0), y.stride[2], stage_.width(g));
       }
-      from += tile_steps * W;
     });
+  }
+  void write(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
+    for (std::int64_t t = 0; t < steps; ++t) {
+      const T* from = out_.data() + t * W;
+      for_each_member(job_.out, [&](const auto& y) {
+        if (y.present()) scatter_lanes(y.at(b, t0 + t, stage_.channel(g), 0), from, y.stride[2], stage_.width(g));
+        from += tile_steps * W;
+      });
+    }
   }
 
   const Job& job_;
   tile_stage<Job, Varying> stage_;
   std::int64_t blocks_;
   bool emits_ = false, checkpoints_ = false;
-  std::vector<T> out_, saved_;
+  aligned_vector<T> out_, saved_;
+  std::vector<char> ordinary_;  // for each block
 };
 
 /// The states at the beginning of each chunk after the first, from the state after the first one and the elements of the
@@ -175,9 +192,9 @@ void carry(std::int64_t chunks, std::int64_t states, std::int64_t state_stride, 
   const std::int64_t length = state_words::length(states);
   std::copy(state, state + length, state + state_stride);
   for (std::int64_t k = 2; k < chunks; ++k) {
-    const state_words before(state + (k - 1) * state_stride, states), after(state + k * state_stride, states);
-    const lane_words<element, T> x(elements + (k - 1) * element_stride, states);
-    for (std::int64_t j = 0; j < x.size; ++j) after.set(j, M::act(x[j], before[j]));
+    const state_words before{state + (k - 1) * state_stride}, after{state + k * state_stride};
+    const lane_words<element, T> x{elements + (k - 1) * element_stride};
+    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) { after.set(s, w, M::act(x(s, w), before(s, w))); });
   }
 }
 

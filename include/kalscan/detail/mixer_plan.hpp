@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <kalscan/backend/omp.hpp>
+#include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/kla/mixer.hpp>
 
@@ -142,7 +143,7 @@ class split_passes {
   const mixer_plan& plan_;
   int threads_;
   std::int64_t group_, state_length_, element_length_;
-  std::vector<T> states_, elements_;
+  aligned_vector<T> states_, elements_;
 };
 
 }  // namespace kalscan::detail

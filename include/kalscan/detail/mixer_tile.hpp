@@ -7,8 +7,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <tuple>
+#include <type_traits>
 
+#include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -30,47 +32,90 @@ template <class T>
 inline constexpr std::int64_t block_width = 64 / static_cast<std::int64_t>(sizeof(T));
 inline constexpr std::int64_t tile_steps = 16;
 
-/// Copies n > 0 values at a stride and fills up to `width`: with the last one, so that lanes beyond the edge only repeat a
-/// real one, or with zeros.
+/// Copies n values at a stride.
 template <class T, class E>
-void gather(T* to, const E* from, std::int64_t stride, std::int64_t n, std::int64_t width, bool zeros = false) {
+void gather(T* to, const E* from, std::int64_t stride, std::int64_t n) {
   if (stride == 1) {
     KALSCAN_LANES
     for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
   } else {
     for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i * stride]);
   }
-  for (std::int64_t i = n; i < width; ++i) to[i] = zeros ? T(0) : to[n - 1];
+}
+
+/// Copies 0 < n <= W values, one for each lane. Lanes beyond the edge repeat the last one, so that nothing but what somebody
+/// wrote is computed with, or are zero.
+template <class T, class E>
+void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, bool zeros = false) {
+  constexpr std::int64_t W = block_width<T>;
+  if (stride == 1 && n == W) {
+    T lanes[W];  // as a whole: what is read and what is written are not the same memory
+    for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<T>(from[i]);
+    std::copy(lanes, lanes + W, to);
+    return;
+  }
+  gather(to, from, stride, n);
+  for (std::int64_t i = n; i < W; ++i) to[i] = zeros ? T(0) : to[n - 1];
+}
+
+/// Asks for the cache lines of a block's lanes: rows of one block lie pages apart, where hardware does not look ahead.
+template <bool Write, class E>
+void prefetch_lanes([[maybe_unused]] E* first, [[maybe_unused]] std::int64_t stride, [[maybe_unused]] std::int64_t n) {
+#if defined(__GNUC__)
+  if (stride != 1) return;
+  __builtin_prefetch(first, Write);
+  __builtin_prefetch(first + n - 1, Write);
+#endif
 }
 
 template <class E, class T>
-void scatter(E* to, const T* from, std::int64_t stride, std::int64_t n) {
-  if (stride == 1) {
-    KALSCAN_LANES
-    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<E>(from[i]);
+void scatter_lanes(E* to, const T* from, std::int64_t stride, std::int64_t n) {
+  constexpr std::int64_t W = block_width<T>;
+  if (stride == 1 && n == W) {
+    E lanes[W];
+    for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<E>(from[i]);
+    std::copy(lanes, lanes + W, to);
   } else {
     for (std::int64_t i = 0; i < n; ++i) to[i * stride] = static_cast<E>(from[i]);
   }
 }
 
-/// The terms of one tile as the loops read them. A term of a channel is [step][lane], of a state [step][state], a parameter
-/// [state][lane] or, where parameters vary with time, [step][state][lane].
+/// How many of the terms before term i, or of all where i is their count, vary as r.
+template <class M, class T>
+constexpr std::int64_t terms_before(std::size_t i, role r) {
+  std::int64_t n = 0;
+  for (std::size_t k = 0; k < i; ++k) n += terms_of<M, T>::varies(k) == r ? 1 : 0;
+  return n;
+}
+template <class M, class T>
+inline constexpr std::int64_t channel_terms = terms_before<M, T>(terms_of<M, T>::count, role::channel);
+template <class M, class T>
+inline constexpr std::int64_t state_terms = terms_before<M, T>(terms_of<M, T>::count, role::state);
+template <class M, class T>
+inline constexpr std::int64_t parameter_terms = terms_before<M, T>(terms_of<M, T>::count, role::parameter);
+
+/// The terms of one tile as the loops read them, those of one place side by side so that few pointers reach all: of channels
+/// [step][term][lane], of states [step][state][term], of parameters [state][term][lane] or, where parameters vary with time,
+/// [step][state][term][lane].
 template <class M, class T, bool Varying>
 struct tile_terms {
   using info = terms_of<M, T>;
 
-  std::array<const T*, info::count> field;
+  static constexpr std::int64_t W = block_width<T>;
+
+  const T *channel, *state, *parameter;
   std::int64_t states;
 
   terms_t<M, T> operator()(std::int64_t t, std::int64_t s, std::int64_t w) const {
-    constexpr std::int64_t W = block_width<T>;
     return from_words<terms_t<M, T>, T>([&](auto i) {
-      if constexpr (info::varies(i) == role::channel) {
-        return field[i][t * W + w];
-      } else if constexpr (info::varies(i) == role::state) {
-        return field[i][t * states + s];
+      constexpr role r = info::varies(i);
+      constexpr std::int64_t k = terms_before<M, T>(i, r);
+      if constexpr (r == role::channel) {
+        return channel[(t * channel_terms<M, T> + k) * W + w];
+      } else if constexpr (r == role::state) {
+        return state[(t * states + s) * state_terms<M, T> + k];
       } else {
-        return field[i][((Varying ? t * states : 0) + s) * W + w];
+        return parameter[(((Varying ? t * states : 0) + s) * parameter_terms<M, T> + k) * W + w];
       }
     });
   }
@@ -115,15 +160,10 @@ class tile_stage {
   tile_stage(const Job& job, std::int64_t first_block, std::int64_t blocks)
       : job_(job), first_block_(first_block), blocks_(blocks) {
     const std::int64_t S = job.shape.states;
-    longest_ = std::max(tile_steps * std::max(W, S), (Varying ? tile_steps : 1) * S * W);
-    raw_.resize(static_cast<std::size_t>(longest_) * input_count);
-    for_each_index<info::count>([&](auto i) {
-      const std::int64_t size = info::varies(i) == role::channel ? tile_steps * W
-                                : info::varies(i) == role::state ? tile_steps * S
-                                : Varying                        ? tile_steps * S * W
-                                                                 : blocks * S * W;
-      terms_[i].resize(static_cast<std::size_t>(size));
-    });
+    raw_.resize(static_cast<std::size_t>(std::max(S, W)) * input_count);
+    channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
+    state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
+    parameter_.resize(static_cast<std::size_t>((Varying ? tile_steps : blocks) * block_parameters()));
   }
 
   /// Parameters that do not vary with time, for all blocks of the task. To be called first.
@@ -138,29 +178,27 @@ class tile_stage {
   /// Terms of states, which all blocks share.
   void stage_states(std::int64_t b, std::int64_t t0, std::int64_t steps) {
     const std::int64_t S = job_.shape.states;
-    for_each_input<role::state>([&](T* raw, const auto& x) {
-      for (std::int64_t t = 0; t < steps; ++t) gather(raw + t * S, x.at(b, t0 + t, 0, 0), x.stride[3], S, S);
-    });
-    prepare_terms<role::state>(steps * S, 0);
+    for (std::int64_t t = 0; t < steps; ++t) {
+      for_each_input<role::state>(S, [&](T* raw, const auto& x) { gather(raw, x.at(b, t0 + t, 0, 0), x.stride[3], S); });
+      prepare_terms<role::state, 1>(S, state_.data() + t * S * state_terms<M, T>);
+    }
   }
 
   /// Terms of channels, and of parameters that vary, of block g of the task.
   void stage_block(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     const std::int64_t m = channel(g), n = width(g);
-    for_each_input<role::channel>([&](T* raw, const auto& x) {
-      for (std::int64_t t = 0; t < steps; ++t) gather(raw + t * W, x.at(b, t0 + t, m, 0), x.stride[2], n, W);
-    });
-    prepare_terms<role::channel>(steps * W, 0);
+    for (std::int64_t t = 0; t < steps; ++t) {
+      for_each_input<role::channel>(W, [&](T* raw, const auto& x) {
+        gather_lanes(raw, x.at(b, t0 + t, m, 0), x.stride[2], n);
+        if (g + 1 < blocks_) prefetch_lanes<false>(x.at(b, t0 + t, m + W, 0), x.stride[2], width(g + 1));
+      });
+      prepare_terms<role::channel, W>(1, channel_.data() + t * channel_terms<M, T> * W);
+    }
     if constexpr (Varying) stage_parameters(b, t0, steps, g);
   }
 
   tile_terms<M, T, Varying> terms(std::int64_t g) const {
-    tile_terms<M, T, Varying> x{{}, job_.shape.states};
-    for_each_index<info::count>([&](auto i) {
-      const bool kept = info::varies(i) == role::parameter && !Varying;
-      x.field[i] = terms_[i].data() + (kept ? g * job_.shape.states * W : 0);
-    });
-    return x;
+    return {channel_.data(), state_.data(), parameter_.data() + (Varying ? 0 : g * block_parameters()), job_.shape.states};
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
@@ -169,80 +207,91 @@ class tile_stage {
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     const std::int64_t S = job_.shape.states, m = channel(g), n = width(g);
-    for_each_input<role::parameter>([&](T* raw, const auto& x) {
-      for (std::int64_t t = 0; t < steps; ++t) {
-        for (std::int64_t s = 0; s < S; ++s) {
-          gather(raw + (t * S + s) * W, x.at(b, t0 + t, m, s), x.stride[2], n, W);
-        }
+    T* to = parameter_.data() + (Varying ? 0 : g * block_parameters());
+    for (std::int64_t t = 0; t < steps; ++t) {
+      for (std::int64_t s = 0; s < S; ++s) {
+        for_each_input<role::parameter>(W, [&](T* raw, const auto& x) { gather_lanes(raw, x.at(b, t0 + t, m, s), x.stride[2], n); });
+        prepare_terms<role::parameter, W>(1, to + (t * S + s) * parameter_terms<M, T> * W);
       }
-    });
-    prepare_terms<role::parameter>(steps * S * W, Varying ? 0 : g * S * W);
+    }
   }
 
   /// Calls f(where its values go, tensor) for each input that varies as R.
   template <role R, class F>
-  void for_each_input(F f) {
-    std::size_t i = 0;
-    for_each_member(job_.in, [&](const auto& x) {
-      if (M::inputs_info[i].varies == R) f(raw_.data() + static_cast<std::int64_t>(i) * longest_, x);
-      ++i;
+  void for_each_input(std::int64_t length, F f) {
+    with_members(job_.in, [&](const auto&... x) {
+      const auto all = std::tie(x...);
+      for_each_index<input_count>([&](auto i) {
+        if constexpr (M::inputs_info[i].varies == R) f(raw_.data() + static_cast<std::int64_t>(i()) * length, std::get<i>(all));
+      });
     });
   }
 
-  /// From the inputs that vary as R, the terms that do.
-  template <role R>
-  void prepare_terms(std::int64_t count, std::int64_t offset) {
-    std::array<const T*, input_count> raw;
-    for (std::size_t i = 0; i < input_count; ++i) raw[i] = raw_.data() + static_cast<std::int64_t>(i) * longest_;
-    std::array<T*, info::count> to;
-    for (std::size_t i = 0; i < info::count; ++i) to[i] = terms_[i].data() + offset;
-    KALSCAN_LANES
-    for (std::int64_t j = 0; j < count; ++j) {
-      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
-        if constexpr (M::inputs_info[i].varies == R) {
-          return raw[i][j];
-        } else {
-          return T(0);
-        }
-      });
-      const auto x = words<T>(prepare<M, T>(u));
-      for_each_index<info::count>([&](auto i) {
-        if constexpr (info::varies(i) == R) to[i][j] = x[i];
-      });
+  std::int64_t block_parameters() const { return job_.shape.states * parameter_terms<M, T> * W; }
+
+  /// From Rows rows of Width values of the inputs that vary as R, the terms that do: [row][term][value].
+  template <role R, std::int64_t Width>
+  void prepare_terms(std::int64_t rows, T* to) {
+    constexpr std::int64_t terms = terms_before<M, T>(info::count, R);
+    const T* raw = raw_.data();
+    const std::int64_t length = rows * Width;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      KALSCAN_LANES
+      for (std::int64_t w = 0; w < Width; ++w) {
+        const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+          if constexpr (M::inputs_info[i].varies == R) {
+            return raw[static_cast<std::int64_t>(i()) * length + row * Width + w];
+          } else {
+            return T(0);
+          }
+        });
+        const auto x = words<T>(prepare<M, T>(u));
+        for_each_index<info::count>([&](auto i) {
+          if constexpr (info::varies(i) == R) to[(row * terms + terms_before<M, T>(i, R)) * Width + w] = x[i];
+        });
+      }
     }
   }
 
   const Job& job_;
-  std::int64_t first_block_, blocks_, longest_ = 0, staged_batch_ = -1;
-  std::vector<T> raw_;
-  std::array<std::vector<T>, info::count> terms_;
+  std::int64_t first_block_, blocks_, staged_batch_ = -1;
+  aligned_vector<T> raw_, channel_, state_, parameter_;
 };
 
-/// The numbers of a state, an element, ... for all lanes of a block: [number][state][lane].
+/// The numbers of a state, an element, ... for all lanes of a block: [state][number][lane].
 template <class X, class T>
 struct lane_words {
-  static constexpr std::size_t count = word_count<X, T>;
+  static constexpr auto count = static_cast<std::int64_t>(word_count<X, T>);
+  static constexpr std::int64_t W = block_width<T>;
   T* first;
-  std::int64_t size;  // states * lanes
 
-  lane_words(T* first_, std::int64_t states) : first(first_), size(states * block_width<T>) {}
-  static std::int64_t length(std::int64_t states) {
-    return static_cast<std::int64_t>(count) * states * block_width<T>;
+  static std::int64_t length(std::int64_t states) { return count * states * W; }
+  X operator()(std::int64_t s, std::int64_t w) const {
+    return from_words<X, T>([&](auto i) { return first[(s * count + static_cast<std::int64_t>(i())) * W + w]; });
   }
-  X operator[](std::int64_t lane) const {
-    return from_words<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i) * size + lane]; });
-  }
-  void set(std::int64_t lane, const X& x) const {
-    const auto w = words<T>(x);
-    for_each_index<count>([&](auto i) { first[static_cast<std::int64_t>(i) * size + lane] = w[i]; });
+  void set(std::int64_t s, std::int64_t w, const X& x) const {
+    const auto numbers = words<T>(x);
+    for_each_index<word_count<X, T>>([&](auto i) { first[(s * count + static_cast<std::int64_t>(i())) * W + w] = numbers[i]; });
   }
 };
+
+/// Calls f(s, w) on every lane of a block.
+template <class T, class F>
+void for_each_lane(std::int64_t states, F f) {
+  for (std::int64_t s = 0; s < states; ++s) {
+    for (std::int64_t w = 0; w < block_width<T>; ++w) f(s, w);
+  }
+}
 
 template <class M, class T>
 bool all_ordinary(const T* state, std::int64_t states) {
-  const lane_words<typename M::template state<T>, T> x(const_cast<T*>(state), states);
+  const lane_words<typename M::template state<T>, T> x{const_cast<T*>(state)};
   int ordinary = 1;
-  for (std::int64_t j = 0; j < x.size; ++j) ordinary &= M::is_ordinary(x[j]) ? 1 : 0;
+  for (std::int64_t s = 0; s < states; ++s) {
+    int all = 1;
+    for (std::int64_t w = 0; w < block_width<T>; ++w) all &= M::is_ordinary(x(s, w));
+    ordinary &= all;
+  }
   return ordinary != 0;
 }
 
@@ -254,46 +303,61 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
   constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
   const std::int64_t S = u.states;
   for (std::int64_t t = 0; t < steps; ++t) {
-    const lane_words<typename M::template state<T>, T> before(state + t * advance, S), after(state + t * advance + advance, S);
-    T sum[outputs][W] = {};
-    for (std::int64_t s = 0; s < S; ++s) {
+    const lane_words<typename M::template state<T>, T> before{state + t * advance}, after{state + t * advance + advance};
+    T sum[outputs][W];
+    const auto one_state = [&](std::int64_t s, auto first) {
       KALSCAN_LANES
       for (std::int64_t w = 0; w < W; ++w) {
         const auto terms = u(t, s, w);
-        const auto x = Lane::step(before[s * W + w], terms);
+        const auto x = Lane::step(before(s, w), terms);
         if constexpr (Emit) {
           const auto y = words<T>(Lane::readout(x, terms));
-          for_each_index<outputs>([&](auto i) { sum[i][w] += y[i]; });
+          for_each_index<outputs>([&](auto i) { sum[i][w] = first ? y[i] : sum[i][w] + y[i]; });
         }
-        after.set(s * W + w, x);
+        after.set(s, w, x);
       }
-    }
+    };
+    if (S > 0) one_state(0, std::true_type{});  // so that sums need not be zero before: clearing them takes as long as a few states
+    for (std::int64_t s = 1; s < S; ++s) one_state(s, std::false_type{});
     if constexpr (Emit) {
       for (std::size_t i = 0; i < outputs; ++i) {
-        std::copy(sum[i], sum[i] + W, out + (static_cast<std::int64_t>(i) * tile_steps + t) * W);
+        for (std::int64_t w = 0; w < W; ++w) out[(static_cast<std::int64_t>(i) * tile_steps + t) * W + w] = S > 0 ? sum[i][w] : T(0);
       }
     }
   }
 }
 
-/// The same, with the formulas of ordinary states where these suffice. `saved` holds a copy of the states.
+/// The same, with the formulas of ordinary states where these suffice. In place, `saved` has room for the states; `ordinary`
+/// is whether they are that, before and after.
 template <bool Emit, class M, class T, bool Varying>
-void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* state, std::int64_t advance, T* out,
-                   std::vector<T>& saved) {
+void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* state, std::int64_t advance, T* out, T* saved,
+                   [[maybe_unused]] char& ordinary) {
   if constexpr (requires { typename M::ordinary; }) {
-    if (all_ordinary<M>(state, u.states)) {
+    if (ordinary) {
       const std::int64_t length = lane_words<typename M::template state<T>, T>::length(u.states);
-      if (advance == 0) saved.assign(state, state + length);
+      if (advance == 0) std::copy_n(state, length, saved);
       take_steps<typename M::ordinary, Emit>(u, steps, state, advance, out);
-      bool ordinary = true;
-      for (std::int64_t t = advance == 0 ? steps : 1; t <= steps; ++t) {
-        ordinary = ordinary && all_ordinary<M>(state + t * advance, u.states);
+      for (std::int64_t t = advance == 0 ? steps : 1; t <= steps && ordinary; ++t) {
+        ordinary = all_ordinary<M>(state + t * advance, u.states);
       }
       if (ordinary) return;
-      if (advance == 0) std::copy(saved.begin(), saved.end(), state);
+      if (advance == 0) std::copy_n(saved, length, state);
     }
+    take_steps<M, Emit>(u, steps, state, advance, out);
+    ordinary = advance == 0 && all_ordinary<M>(state, u.states);
+  } else {
+    take_steps<M, Emit>(u, steps, state, advance, out);
   }
-  take_steps<M, Emit>(u, steps, state, advance, out);
+}
+
+/// Whether the states of a block are ordinary, for a mixer that knows of these.
+template <class M, class T>
+char is_ordinary(const T* state, std::int64_t states) {
+  if constexpr (requires { typename M::ordinary; }) {
+    return all_ordinary<M>(state, states);
+  } else {
+    return false;
+  }
 }
 
 }  // namespace kalscan::detail

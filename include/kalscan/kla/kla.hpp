@@ -7,6 +7,7 @@
 
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/infinity.hpp>
+#include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/kalman/scalar_filter.hpp>
@@ -105,8 +106,8 @@ struct kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool is_ordinary(const belief<T>& x) {
-    constexpr int exponent = std::numeric_limits<T>::max_exponent / 2 - 4;
-    return x.variance <= largest_ordinary<T, exponent>();
+    constexpr T largest = detail::power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
+    return x.variance <= largest;
   }
 
   template <class T>
@@ -204,12 +205,6 @@ struct kla_mixer {
       if (factor == T(0)) return T(0);
     }
     return factor * variance;
-  }
-  template <class T, int Exponent>
-  KALSCAN_HD static constexpr T largest_ordinary() {
-    T x(1);
-    for (int i = 0; i < Exponent; ++i) x *= T(2);
-    return x;
   }
   /// The adjoint of the state through this step's readout alone.
   template <class T>
