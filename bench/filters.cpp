@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter and smoother on seq and omp: 100 000 steps, as many observations as states, double, with covariances.
+// The Kalman filter and smoother on seq and omp: 100 000 steps, as many observations as states, double, with
+// covariances.
 #include <benchmark/benchmark.h>
 
 #include <kalscan/kalscan.hpp>

@@ -39,13 +39,15 @@ void measure(std::vector<row>& rows, int rounds) {
 }
 
 void print(std::vector<row>& rows) {
-  for (row& r : rows) std::printf("  %-44s %9.2f ms  %6.2f G lane-steps/s\n", r.name, 1e3 * r.median(), 1e-9 * r.steps / r.median());
+  for (row& r : rows)
+    std::printf("  %-44s %9.2f ms  %6.2f G lane-steps/s\n", r.name, 1e3 * r.median(), 1e-9 * r.steps / r.median());
 }
 
 struct arrays {
   std::int64_t B, L, M, S;
   std::mt19937 engine{1};
-  std::vector<float> v, Lambda, k, q, a, p, y, yvar, y_bar, yvar_bar, v_bar, Lambda_bar, k_bar, q_bar, a_bar, p_bar, mean, variance;
+  std::vector<float> v, Lambda, k, q, a, p, y, yvar, y_bar, yvar_bar, v_bar, Lambda_bar, k_bar, q_bar, a_bar, p_bar,
+      mean, variance;
 
   std::vector<float> draw(std::int64_t n, float low, float high) {
     std::uniform_real_distribution<float> d(low, high);
@@ -55,25 +57,34 @@ struct arrays {
   }
   arrays(std::int64_t B_, std::int64_t L_, std::int64_t M_, std::int64_t S_) : B(B_), L(L_), M(M_), S(S_) {
     v = draw(B * L * M, -1, 1), Lambda = draw(B * L * M, 0, 2), k = draw(B * L * S, -1, 1), q = draw(B * L * S, -1, 1);
-    a = draw(M * S, 0.9F, 0.999F), p = draw(M * S, 0, 0.1F), y_bar = draw(B * L * M, -1, 1), yvar_bar = draw(B * L * M, -1, 1);
+    a = draw(M * S, 0.9F, 0.999F), p = draw(M * S, 0, 0.1F), y_bar = draw(B * L * M, -1, 1),
+    yvar_bar = draw(B * L * M, -1, 1);
     y = yvar = v_bar = Lambda_bar = v, k_bar = q_bar = k, a_bar = p_bar = a;
     mean = variance = draw(B * (L / 16 + 1) * M * S, 0, 1);
   }
   auto shape() const { return kalscan::mixer_shape{B, L, M, S}; }
   template <class T>
-  tensor<T> channels(std::vector<std::remove_const_t<T>>& x) const { return {x.data(), B, L, M, 1}; }
+  tensor<T> channels(std::vector<std::remove_const_t<T>>& x) const {
+    return {x.data(), B, L, M, 1};
+  }
   template <class T>
-  tensor<T> states(std::vector<std::remove_const_t<T>>& x) const { return {x.data(), B, L, 1, S}; }
+  tensor<T> states(std::vector<std::remove_const_t<T>>& x) const {
+    return {x.data(), B, L, 1, S};
+  }
   template <class T>
-  tensor<T> parameters(std::vector<std::remove_const_t<T>>& x) const { return {x.data(), 1, 1, M, S}; }
+  tensor<T> parameters(std::vector<std::remove_const_t<T>>& x) const {
+    return {x.data(), 1, 1, M, S};
+  }
 
   auto kla_in() {
     using T = const float;
-    return kalscan::kla_inputs{channels<T>(v), channels<T>(Lambda), states<T>(k), states<T>(q), parameters<T>(a), parameters<T>(p)};
+    return kalscan::kla_inputs{channels<T>(v), channels<T>(Lambda), states<T>(k),
+                               states<T>(q),   parameters<T>(a),    parameters<T>(p)};
   }
   auto kla_in_bar() {
     using T = float;
-    return kalscan::kla_inputs{channels<T>(v_bar), channels<T>(Lambda_bar), states<T>(k_bar), states<T>(q_bar), parameters<T>(a_bar), parameters<T>(p_bar)};
+    return kalscan::kla_inputs{channels<T>(v_bar), channels<T>(Lambda_bar), states<T>(k_bar),
+                               states<T>(q_bar),   parameters<T>(a_bar),    parameters<T>(p_bar)};
   }
   auto kla_out() { return kalscan::kla_outputs{channels<float>(y), channels<float>(yvar)}; }
   auto kla_out_bar() { return kalscan::kla_outputs{channels<const float>(y_bar), channels<const float>(yvar_bar)}; }
@@ -95,7 +106,9 @@ void whole_lanes(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S,
   arrays x(B, L, M, S);
   const double steps = static_cast<double>(B * L * M * S);
   const kalscan::omp one{1}, many{threads};
-  const auto kla_forward = [&](kalscan::omp p) { kalscan::forward(p, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out()); };
+  const auto kla_forward = [&](kalscan::omp p) {
+    kalscan::forward(p, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out());
+  };
   const auto gla_forward = [&](kalscan::omp p) {
     kalscan::forward(p, kalscan::gla{}, x.shape(), x.gla_in(), kalscan::gla_outputs{x.channels<float>(x.y)});
   };
@@ -104,7 +117,8 @@ void whole_lanes(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S,
       {"KLA forward", [&] { kla_forward(many); }, steps},
       {"KLA forward, a checkpoint every 16 steps",
        [&] {
-         kalscan::forward(many, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out(), {.checkpoints = x.checkpoints<float>(), .every = 16});
+         kalscan::forward(many, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out(),
+                          {.checkpoints = x.checkpoints<float>(), .every = 16});
        },
        steps},
       {"KLA backward from these checkpoints",
@@ -119,24 +133,31 @@ void whole_lanes(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S,
       {"GLA forward", [&] { gla_forward(many); }, steps},
       {"GLA backward without checkpoints",
        [&] {
-         kalscan::backward(many, kalscan::gla{}, x.shape(), x.gla_in(), kalscan::gla_outputs{x.channels<const float>(x.y_bar)}, x.gla_in_bar());
+         kalscan::backward(many, kalscan::gla{}, x.shape(), x.gla_in(),
+                           kalscan::gla_outputs{x.channels<const float>(x.y_bar)}, x.gla_in_bar());
        },
        steps}};
   measure(rows, 11);
   print(rows);
   const double forward = rows[1].median(), gla = rows[6].median();
-  std::printf("  %d threads over 1: %.2f (KLA), %.2f (GLA)\n", threads, rows[0].median() / forward, rows[5].median() / gla);
-  std::printf("  forward and backward over forward: %.2f (KLA with checkpoints)\n", (rows[2].median() + rows[3].median()) / forward);
-  std::printf("  KLA over GLA: time %.2f; arithmetic instructions a lane-step 12 (one a division) over 3, %.2f\n", forward / gla, 12.0 / 3);
+  std::printf("  %d threads over 1: %.2f (KLA), %.2f (GLA)\n", threads, rows[0].median() / forward,
+              rows[5].median() / gla);
+  std::printf("  forward and backward over forward: %.2f (KLA with checkpoints)\n",
+              (rows[2].median() + rows[3].median()) / forward);
+  std::printf("  KLA over GLA: time %.2f; arithmetic instructions a lane-step 12 (one a division) over 3, %.2f\n",
+              forward / gla, 12.0 / 3);
 }
 
 void narrow(std::int64_t L, std::int64_t M, std::int64_t S, int threads) {
   arrays x(1, L, M, S);
   const double steps = static_cast<double>(L * M * S);
   const auto with = [&](std::int64_t chunk) {
-    return [&x, threads, chunk] { kalscan::forward(kalscan::omp{threads, chunk}, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out()); };
+    return [&x, threads, chunk] {
+      kalscan::forward(kalscan::omp{threads, chunk}, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out());
+    };
   };
-  std::vector<row> rows{{"whole lanes", with(L), steps}, {"5 chunks of time, the default", with(0), steps},
+  std::vector<row> rows{{"whole lanes", with(L), steps},
+                        {"5 chunks of time, the default", with(0), steps},
                         {"as many chunks as threads and one", with(L / (threads + 1) + 1), steps}};
   measure(rows, 5);
   print(rows);

@@ -30,7 +30,8 @@ TEST_CASE("a prior of any rank and noise-free observations: consistent data are 
     const Eigen::VectorXd x = root * normal(rank, 1, engine);
     const series_type y = (H * x).replicate(1, 6);
     for (const int threads : {0, 2}) {
-      const auto s = threads ? kalscan::smooth(kalscan::omp{threads, 2}, model, y) : kalscan::smooth(kalscan::seq{}, model, y);
+      const auto s =
+          threads ? kalscan::smooth(kalscan::omp{threads, 2}, model, y) : kalscan::smooth(kalscan::seq{}, model, y);
       CHECK((H * s.filtered.mean.col(0) - y.col(0)).norm() < 1e-9);
       CHECK((s.mean.col(0) - s.mean.col(5)).norm() < 1e-6);
       if (rank <= m) CHECK((s.mean.col(0) - x).norm() < 1e-6);
@@ -68,13 +69,15 @@ TEST_CASE("two sensors far better than the prior are noise, not contradictions, 
 }
 
 TEST_CASE("a diffuse prior, noise-free observations and gaps: the limit of a large variance") {
-  const model_type model{Eigen::MatrixXd{{1, 1}, {0, 1}}, Eigen::MatrixXd{{0.5, 0.1}, {0.1, 0.2}}, Eigen::MatrixXd{{1, 0}},
-                         Eigen::MatrixXd(Eigen::MatrixXd::Zero(1, 1)), prior_type::all_diffuse(2)};
+  const model_type model{Eigen::MatrixXd{{1, 1}, {0, 1}}, Eigen::MatrixXd{{0.5, 0.1}, {0.1, 0.2}},
+                         Eigen::MatrixXd{{1, 0}}, Eigen::MatrixXd(Eigen::MatrixXd::Zero(1, 1)),
+                         prior_type::all_diffuse(2)};
   series_type y(1, 30);
   for (Eigen::Index t = 0; t < 30; ++t) y(0, t) = 3 * std::sin(static_cast<double>(t)) + static_cast<double>(t);
   y(0, 0) = y(0, 5) = NAN;
   auto wide = oracle::convert<oracle::real, Dynamic, Dynamic>(model);
-  wide.prior = kalscan::gaussian_prior<oracle::real, Dynamic>::of_first_state(oracle::vector::Zero(2), oracle::matrix::Identity(2, 2) * 1e6L);
+  wide.prior = kalscan::gaussian_prior<oracle::real, Dynamic>::of_first_state(oracle::vector::Zero(2),
+                                                                              oracle::matrix::Identity(2, 2) * 1e6L);
   const auto expected = oracle::run(wide, oracle::matrix(y.cast<oracle::real>()));
   for (const int chunk : {30, 7}) {
     const auto s = kalscan::smooth(kalscan::omp{2, chunk}, model, y);
@@ -87,7 +90,8 @@ TEST_CASE("a diffuse prior, noise-free observations and gaps: the limit of a lar
 
 TEST_CASE("a variance that is not zero but tiny counts") {
   const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1);
-  const model_type model{one, one, one, Eigen::MatrixXd(one * 1e-30), prior_type::of_first_state(Eigen::VectorXd::Zero(1), one)};
+  const model_type model{one, one, one, Eigen::MatrixXd(one * 1e-30),
+                         prior_type::of_first_state(Eigen::VectorXd::Zero(1), one)};
   const series_type y = series_type::Constant(1, 3, 2.0);
   const auto f = kalscan::filter(kalscan::seq{}, model, y);
   CHECK(f.covariance[2](0, 0) == doctest::Approx(1e-30));
@@ -106,20 +110,25 @@ TEST_CASE("a batch may be a vector of series; a missing component has no innovat
 }
 
 TEST_CASE("sizes that fit no model are refused") {
-  const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1), wide = Eigen::MatrixXd::Ones(1, 3), two = Eigen::MatrixXd::Identity(2, 2);
+  const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1), wide = Eigen::MatrixXd::Ones(1, 3),
+                        two = Eigen::MatrixXd::Identity(2, 2);
   const series_type y = series_type::Ones(1, 3);
   using fixed = kalscan::kalman_model<double, 2, 1>;
   const auto prior = kalscan::gaussian_prior<double, 2>::of_first_state(Eigen::Vector2d::Zero(), two);
-  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, fixed{two, two, wide, one, prior}, y), "kalscan: H is 1 x 3, not 1 x 2",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, fixed{two, two, wide, one, prior}, y),
+                       "kalscan: H is 1 x 3, not 1 x 2", std::invalid_argument);
   CHECK_THROWS_WITH_AS((kalscan::gaussian_prior<double, 2>::of_first_state(Eigen::VectorXd::Zero(3), two)),
-                       "kalscan: the prior's mean is 3 x 1 and its covariance 2 x 2, not 2 x 1 and 2 x 2", std::invalid_argument);
+                       "kalscan: the prior's mean is 3 x 1 and its covariance 2 x 2, not 2 x 1 and 2 x 2",
+                       std::invalid_argument);
   const Eigen::MatrixXd none(0, 0);
-  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, model_type{none, none, Eigen::MatrixXd(1, 0), one, prior_type::all_diffuse(0)}, y),
-                       "kalscan: the model has 0 states and 1 observed components", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      kalscan::filter(kalscan::seq{}, model_type{none, none, Eigen::MatrixXd(1, 0), one, prior_type::all_diffuse(0)},
+                      y),
+      "kalscan: the model has 0 states and 1 observed components", std::invalid_argument);
   const model_type level{one, one, one, one, prior_type::of_first_state(Eigen::VectorXd::Zero(1), one)};
   std::vector filtered{kalscan::filter(kalscan::seq{}, level, y)};
-  const model_type other{two, two, Eigen::MatrixXd(wide.leftCols(2)), one, prior_type::of_first_state(Eigen::Vector2d::Zero(), two)};
+  const model_type other{two, two, Eigen::MatrixXd(wide.leftCols(2)), one,
+                         prior_type::of_first_state(Eigen::Vector2d::Zero(), two)};
   CHECK_THROWS_WITH_AS(kalscan::smooth(kalscan::seq{}, other, filtered),
                        "kalscan: the filter result of series 0 has 1 states, the model 2", std::invalid_argument);
   filtered[0].covariance.clear();
@@ -127,10 +136,12 @@ TEST_CASE("sizes that fit no model are refused") {
                        "kalscan: the filter result of series 0 has 0 covariances and 3 means", std::invalid_argument);
   auto unused = level;
   unused.u = one;
-  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, unused, y), "kalscan: u is given, B and D are not", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, unused, y), "kalscan: u is given, B and D are not",
+                       std::invalid_argument);
   auto infinite = level;
   infinite.F = Eigen::MatrixXd(one * INFINITY);
-  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, infinite, y), "kalscan: F is not finite: (0, 0) = inf", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, infinite, y), "kalscan: F is not finite: (0, 0) = inf",
+                       std::invalid_argument);
 }
 
 }  // namespace

@@ -45,8 +45,10 @@ long double difference_quotient(problem<M, long double>& p, long double& x) {
 
 TEST_CASE_TEMPLATE("every adjoint is the derivative, for every kind of parameter", M, kla, predicted_kla, gla) {
   std::uint64_t seed = 50;
-  for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const std::vector<std::int64_t>& offsets : {std::vector<std::int64_t>{}, std::vector<std::int64_t>{0, 2, 2, 3, 7}}) {
+  for (const given g :
+       {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
+    for (const std::vector<std::int64_t>& offsets :
+         {std::vector<std::int64_t>{}, std::vector<std::int64_t>{0, 2, 2, 3, 7}}) {
       const std::int64_t B = offsets.empty() ? 2 : 1, L = offsets.empty() ? 4 : 7;
       auto p = random_problem<M, long double>(B, L, 3, 2, ++seed, g, false, offsets);
       const auto bars = run_backward<M>(seq{}, p);
@@ -80,10 +82,12 @@ void check_backward(const problem<M, T>& p, double bound) {
   }
 }
 
-TEST_CASE_TEMPLATE("omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M,
-                   kla, predicted_kla, gla) {
+TEST_CASE_TEMPLATE(
+    "omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M, kla,
+    predicted_kla, gla) {
   std::uint64_t seed = 0;
-  for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
+  for (const given g :
+       {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
     for (const auto& [B, L, C, S] : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
       CAPTURE(L);
       ++seed;
@@ -126,7 +130,8 @@ TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether tim
 }
 
 TEST_CASE("checkpoints of the forward pass, at any distance, give the adjoints that no checkpoints give") {
-  for (const std::vector<std::int64_t>& offsets : {std::vector<std::int64_t>{}, std::vector<std::int64_t>{0, 40, 40, 47, 100}}) {
+  for (const std::vector<std::int64_t>& offsets :
+       {std::vector<std::int64_t>{}, std::vector<std::int64_t>{0, 40, 40, 47, 100}}) {
     const std::int64_t B = offsets.empty() ? 2 : 1;
     const auto p = random_problem<kla, double>(B, 100, 20, 3, 2, given::fixed, false, offsets);
     const auto expected = run_backward<kla>(omp{2}, p);

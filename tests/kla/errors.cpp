@@ -83,13 +83,16 @@ TEST_CASE("offsets") {
 
 TEST_CASE("states and checkpoints") {
   CHECK(call{}.refused([](call& c) {
-          c.states.initial = kalscan::belief<tensor<const float>>{c.p.initial[0].view(), c.p.initial[1].view()};
-          c.p.initial[1].view()(1, 0, 2, 3) = -1;
-        }) == "kalscan: initial variance [1, 0, 2, 3] is -1, not a number >= 0");
-  CHECK(call{}.refused([](call& c) {
-          c.p.initial[0].view()(0, 0, 1, 0) = -2;
-          c.states.initial = kalscan::information_belief<tensor<const float>>{c.p.initial[0].view(), c.p.initial[1].view()};
-        }).rfind("kalscan: initial precision [0, 0, ", 0) == 0);
+    c.states.initial = kalscan::belief<tensor<const float>>{c.p.initial[0].view(), c.p.initial[1].view()};
+    c.p.initial[1].view()(1, 0, 2, 3) = -1;
+  }) == "kalscan: initial variance [1, 0, 2, 3] is -1, not a number >= 0");
+  CHECK(call{}
+            .refused([](call& c) {
+              c.p.initial[0].view()(0, 0, 1, 0) = -2;
+              c.states.initial =
+                  kalscan::information_belief<tensor<const float>>{c.p.initial[0].view(), c.p.initial[1].view()};
+            })
+            .rfind("kalscan: initial precision [0, 0, ", 0) == 0);
   CHECK(call{}.refused([](call& c) { c.states.final.variance = {}; }) == "kalscan: final variance is a null pointer");
   CHECK(call{}.refused([](call& c) { c.states.checkpoints = c.states.final; }) ==
         "kalscan: every is 0, not a positive number of steps");

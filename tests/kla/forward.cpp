@@ -30,10 +30,12 @@ void check_forward(const problem<M, T>& p, double bound) {
   }
 }
 
-TEST_CASE_TEMPLATE("omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M,
-                   kla, predicted_kla, gla) {
+TEST_CASE_TEMPLATE(
+    "omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M, kla,
+    predicted_kla, gla) {
   std::uint64_t seed = 0;
-  for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
+  for (const given g :
+       {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
     for (const auto& [B, L, C, S] : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
       CAPTURE(L);
       ++seed;
@@ -66,7 +68,8 @@ TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether tim
 TEST_CASE("long narrow shapes are split by default, and say so by their bits") {
   auto p = random_problem<kla, double>(1, 40000, 2, 1, 2);
   std::mt19937_64 engine(2);
-  fill(p.in[1], engine, 0, 1e-6), fill(p.in[4], engine, 0.9999, 1), fill(p.in[5], engine, 0, 1e-6);  // nothing is forgotten
+  fill(p.in[1], engine, 0, 1e-6), fill(p.in[4], engine, 0.9999, 1),
+      fill(p.in[5], engine, 0, 1e-6);  // nothing is forgotten
   const auto whole = run_forward<kla>(omp{2, 40000}, p), automatic = run_forward<kla>(omp{2}, p);
   CHECK(same_bits(automatic.out, run_forward<kla>(omp{7}, p).out));
   CHECK(same_bits(automatic.out, run_forward<kla>(omp{2, 8000}, p).out));
@@ -75,7 +78,8 @@ TEST_CASE("long narrow shapes are split by default, and say so by their bits") {
 }
 
 template <class M, class T>
-problem<M, T> part_of(const problem<M, T>& p, std::int64_t from, std::int64_t to, const std::vector<array<T>>& initial) {
+problem<M, T> part_of(const problem<M, T>& p, std::int64_t from, std::int64_t to,
+                      const std::vector<array<T>>& initial) {
   problem<M, T> q;
   q.shape = {p.shape.batch, to - from, p.shape.channels, p.shape.states, {}};
   const auto cut = [&](const array<T>& x) {
@@ -122,7 +126,8 @@ TEST_CASE("a checkpoint is the state before its step") {
     for (std::int64_t c = 0; c * every <= 48; ++c) {
       const auto before = run_forward<kla>(seq{}, part_of(p, 0, c * every, p.initial));
       for (std::size_t i = 0; i < 2; ++i) {
-        CHECK(r.checkpoints[i].view()(1, c, 4, 1) == doctest::Approx(before.final[i].view()(1, 0, 4, 1)).epsilon(1e-13));
+        CHECK(r.checkpoints[i].view()(1, c, 4, 1) ==
+              doctest::Approx(before.final[i].view()(1, 0, 4, 1)).epsilon(1e-13));
       }
     }
   }
@@ -158,10 +163,12 @@ void check_packed(const Policy& policy, const std::vector<std::int64_t>& offsets
     }
     const auto alone = run_forward<M>(policy, part_of(p, first, last, initial), 4);
     for (std::size_t i = 0; i < p.outputs; ++i) {
-      CHECK(std::equal(alone.out[i].values.begin(), alone.out[i].values.end(), packed.out[i].values.begin() + first * 21));
+      CHECK(std::equal(alone.out[i].values.begin(), alone.out[i].values.end(),
+                       packed.out[i].values.begin() + first * 21));
     }
     for (std::size_t i = 0; i < p.states; ++i) {
-      CHECK(std::equal(alone.final[i].values.begin(), alone.final[i].values.end(), packed.final[i].values.begin() + n * 63));
+      CHECK(std::equal(alone.final[i].values.begin(), alone.final[i].values.end(),
+                       packed.final[i].values.begin() + n * 63));
       CHECK(std::equal(alone.checkpoints[i].values.begin(), alone.checkpoints[i].values.end(),
                        packed.checkpoints[i].values.begin() + kalscan::first_checkpoint(p.shape, n, 4) * 63));
     }
@@ -189,7 +196,8 @@ TEST_CASE("a prior in information form is the same prior, and precision 0 is no 
   array<double> y(2, 40, 18, 1), yvar(2, 40, 18, 1);
   const kalscan::kla_outputs out{y.view(), yvar.view()};
   const auto run = [&](auto policy) {
-    const auto views = kalscan::information_belief<tensor<const double>>{std::as_const(information[0]).view(), std::as_const(information[1]).view()};
+    const auto views = kalscan::information_belief<tensor<const double>>{std::as_const(information[0]).view(),
+                                                                         std::as_const(information[1]).view()};
     kalscan::forward(policy, kla{}, p.shape, p.in_views(), out, {.initial = views});
   };
   run(omp{2});

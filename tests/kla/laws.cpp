@@ -12,7 +12,8 @@ double uniform(std::mt19937_64& engine, double low, double high) {
 }
 
 kalscan::kla_inputs<double> kla_input(std::mt19937_64& e) {
-  return {uniform(e, -2, 2), uniform(e, 0, 3), uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, 0, 1)};
+  return {uniform(e, -2, 2), uniform(e, 0, 3),  uniform(e, -1, 1),
+          uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, 0, 1)};
 }
 kalscan::gla_inputs<double> gla_input(std::mt19937_64& e) {
   return {uniform(e, -2, 2), uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1)};
@@ -29,18 +30,21 @@ TEST_CASE("a lane of each mixer keeps the laws of a recurrence") {
   const auto ordinary = kalscan::check_recurrence(lane<kalscan::kla::ordinary>{}, kla_input, belief, tolerance);
   CHECK_MESSAGE(ordinary, ordinary.message());
   const auto gla = kalscan::check_recurrence(
-      lane<kalscan::gla>{}, gla_input, [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; }, tolerance);
+      lane<kalscan::gla>{}, gla_input, [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; },
+      tolerance);
   CHECK_MESSAGE(gla, gla.message());
 }
 
 TEST_CASE("the adjoint's maps are a monoid") {
   const auto map = [](auto& e) {
-    return kalscan::belief_adjoint_map<double>{uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1)};
+    return kalscan::belief_adjoint_map<double>{uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1),
+                                               uniform(e, -1, 1)};
   };
   const auto laws = kalscan::check_monoid(kalscan::belief_adjoint_monoid<double>{}, map, kalscan::relative(1e-13));
   CHECK_MESSAGE(laws, laws.message());
   struct swapped : kalscan::belief_adjoint_monoid<double> {
-    kalscan::belief_adjoint_map<double> operator()(kalscan::belief_adjoint_map<double> x, kalscan::belief_adjoint_map<double> y) const {
+    kalscan::belief_adjoint_map<double> operator()(kalscan::belief_adjoint_map<double> x,
+                                                   kalscan::belief_adjoint_map<double> y) const {
       auto z = kalscan::belief_adjoint_monoid<double>::operator()(x, y);
       z.d = kalscan::belief_adjoint_monoid<double>::operator()(y, x).d;
       return z;
@@ -58,7 +62,8 @@ void check_adjoint_recurrence(Inputs input, State state) {
     const auto u1 = kalscan::prepare<M, double>(input(e)), u2 = kalscan::prepare<M, double>(input(e));
     const auto x0 = state(e), x1 = M::step(x0, u1), x2 = M::step(x1, u2), later = state(e);
     const auto bar = [&] {
-      return kalscan::detail::from_words<typename M::template outputs<double>, double>([&](auto) { return uniform(e, -1, 1); });
+      return kalscan::detail::from_words<typename M::template outputs<double>, double>(
+          [&](auto) { return uniform(e, -1, 1); });
     };
     const auto y1 = bar(), y2 = bar();
     const auto stepped = M::adjoint(x0, u1, x1, M::adjoint(x1, u2, x2, later, y2).earlier, y1).earlier;
@@ -71,7 +76,8 @@ void check_adjoint_recurrence(Inputs input, State state) {
 TEST_CASE("the adjoint through a stretch is the composition of the adjoints of its steps") {
   check_adjoint_recurrence<kalscan::kla>(kla_input, belief);
   check_adjoint_recurrence<kalscan::kla_mixer<kalscan::readout::predicted>>(kla_input, belief);
-  check_adjoint_recurrence<kalscan::gla>(gla_input, [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; });
+  check_adjoint_recurrence<kalscan::gla>(gla_input,
+                                         [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; });
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ enum class given { fixed, per_token, per_token_channel, per_token_state, per_bat
 /// Everything that a forward and a backward call of mixer M take. X names a type by its role.
 template <class M, class T>
 struct problem {
-  static constexpr std::size_t inputs = M::inputs_info.size(), outputs = M::output_names.size(), states = M::state_info.size();
+  static constexpr std::size_t inputs = M::inputs_info.size(), outputs = M::output_names.size(),
+                               states = M::state_info.size();
 
   mixer_shape shape;
   std::vector<std::int64_t> offsets;
@@ -94,8 +95,12 @@ struct problem {
   }
   auto in_views() const { return views<inputs, T, typename M::template inputs<tensor<const T>>>(in); }
   auto out_bar_views() const { return views<outputs, T, typename M::template outputs<tensor<const T>>>(out_bar); }
-  kalscan::state_tensors<M, const T> initial_views() const { return views<states, T, kalscan::state_tensors<M, const T>>(initial); }
-  kalscan::state_tensors<M, const T> final_bar_views() const { return views<states, T, kalscan::state_tensors<M, const T>>(final_bar); }
+  kalscan::state_tensors<M, const T> initial_views() const {
+    return views<states, T, kalscan::state_tensors<M, const T>>(initial);
+  }
+  kalscan::state_tensors<M, const T> final_bar_views() const {
+    return views<states, T, kalscan::state_tensors<M, const T>>(final_bar);
+  }
 
   template <class U>
   problem<M, U> as() const {
@@ -127,8 +132,12 @@ problem<M, T> random_problem(std::int64_t B, std::int64_t L, std::int64_t C, std
   if (!p.offsets.empty()) p.shape.offsets = p.offsets;
   for (const auto& info : M::inputs_info) {
     switch (info.varies) {
-      case kalscan::role::channel: p.in.emplace_back(B, L, C, 1, spread); break;
-      case kalscan::role::state: p.in.emplace_back(B, L, 1, S, spread); break;
+      case kalscan::role::channel:
+        p.in.emplace_back(B, L, C, 1, spread);
+        break;
+      case kalscan::role::state:
+        p.in.emplace_back(B, L, 1, S, spread);
+        break;
       case kalscan::role::parameter:
         p.in.emplace_back(g == given::fixed ? 1 : B, g == given::fixed || g == given::per_batch ? 1 : L,
                           g == given::per_token_state ? 1 : C, g == given::per_token_channel ? 1 : S, spread);
@@ -155,13 +164,15 @@ struct forward_result {
 };
 
 template <class M, class T, class Policy>
-forward_result<T> run_forward(const Policy& policy, const problem<M, T>& p, std::int64_t every = 0, bool spread = false) {
+forward_result<T> run_forward(const Policy& policy, const problem<M, T>& p, std::int64_t every = 0,
+                              bool spread = false) {
   const auto& s = p.shape;
   forward_result<T> r;
   for (std::size_t i = 0; i < p.outputs; ++i) r.out.emplace_back(s.batch, s.time, s.channels, 1, spread);
   for (std::size_t i = 0; i < p.states; ++i) {
     r.final.emplace_back(s.sequences(), 1, s.channels, s.states, spread);
-    if (every > 0) r.checkpoints.emplace_back(s.batch, kalscan::checkpoint_count(s, every), s.channels, s.states, spread);
+    if (every > 0)
+      r.checkpoints.emplace_back(s.batch, kalscan::checkpoint_count(s, every), s.channels, s.states, spread);
   }
   kalscan::mixer_states<M, T> states{.initial = p.initial_views(),
                                      .final = p.template writable<kalscan::state_tensors<M, T>>(r.final)};
@@ -169,7 +180,8 @@ forward_result<T> run_forward(const Policy& policy, const problem<M, T>& p, std:
     states.checkpoints = p.template writable<kalscan::state_tensors<M, T>>(r.checkpoints);
     states.every = every;
   }
-  kalscan::forward(policy, M{}, s, p.in_views(), p.template writable<typename M::template outputs<tensor<T>>>(r.out), states);
+  kalscan::forward(policy, M{}, s, p.in_views(), p.template writable<typename M::template outputs<tensor<T>>>(r.out),
+                   states);
   return r;
 }
 
@@ -179,18 +191,22 @@ struct backward_result {
 };
 
 template <class M, class T, class Policy>
-backward_result<T> run_backward(const Policy& policy, const problem<M, T>& p, const std::type_identity_t<forward_result<T>>* checkpoints = nullptr,
-                                std::int64_t every = 0, bool spread = false, const std::type_identity_t<backward_result<T>>* onto = nullptr) {
+backward_result<T> run_backward(const Policy& policy, const problem<M, T>& p,
+                                const std::type_identity_t<forward_result<T>>* checkpoints = nullptr,
+                                std::int64_t every = 0, bool spread = false,
+                                const std::type_identity_t<backward_result<T>>* onto = nullptr) {
   backward_result<T> r;
   for (const auto& x : p.in) r.in_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread);
-  for (const auto& x : p.initial) r.initial_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread);
+  for (const auto& x : p.initial)
+    r.initial_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread);
   if (onto) r = *onto;
   kalscan::mixer_adjoints<M, T> states{.initial = p.initial_views(),
                                        .final_bar = p.final_bar_views(),
                                        .initial_bar = p.template writable<kalscan::state_tensors<M, T>>(r.initial_bar),
                                        .accumulate = onto != nullptr};
   if (checkpoints) {
-    states.checkpoints = p.template views<problem<M, T>::states, T, kalscan::state_tensors<M, const T>>(checkpoints->checkpoints);
+    states.checkpoints =
+        p.template views<problem<M, T>::states, T, kalscan::state_tensors<M, const T>>(checkpoints->checkpoints);
     states.every = every;
   }
   kalscan::backward(policy, M{}, p.shape, p.in_views(), p.out_bar_views(),

@@ -13,9 +13,9 @@ using kalscan::seq;
 
 namespace {
 
-/// lambda' = lambda / (a^2 + p lambda) + phi and eta' = a eta / (a^2 + p lambda) + r (arXiv 2602.10743), as it stands there;
-/// where a = 0 the state before is forgotten and the fraction 0 / 0 is the prediction's 1 / p. A precision without bound
-/// (a = 0 and p = 0, or a point prior) is the point 0, until it is.
+/// lambda' = lambda / (a^2 + p lambda) + phi and eta' = a eta / (a^2 + p lambda) + r (arXiv 2602.10743), as it stands
+/// there; where a = 0 the state before is forgotten and the fraction 0 / 0 is the prediction's 1 / p. A precision
+/// without bound (a = 0 and p = 0, or a point prior) is the point 0, until it is.
 struct paper_filter {
   long double lambda, eta;
   bool point = false;
@@ -60,7 +60,8 @@ const std::vector<regime> regimes = {
     {"information 1e-12", 0.99, 1e-3, 1e-12, 1e-11, 3, 0, false},  // a variance of 1e12 is forgotten in 1700 steps
     {"information 1e12", 0.99, 1e-3, 1e11, 1e12, 3},
     {"r to 1e6", 0.9, 0.1, 1e-2, 1e1, 1e6, 0, true, true},
-    {"r of either sign to 1e6", 0.9, 0.1, 1e-2, 1e1, 1e6, 0, false},  // means of 1e6 that cancel, to within their rounding
+    {"r of either sign to 1e6", 0.9, 0.1, 1e-2, 1e1, 1e6, 0,
+     false},  // means of 1e6 that cancel, to within their rounding
 };
 
 struct errors {
@@ -82,7 +83,8 @@ struct lanes {
     p.in[3].each([](float& x) { x = 1; });
     p.in[4].each([&](float& x) { x = static_cast<float>(r.a); });
     p.in[5].each([&](float& x) { x = static_cast<float>(r.p); });
-    const float variance = prior_precision == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(1 / prior_precision);
+    const float variance =
+        prior_precision == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(1 / prior_precision);
     p.initial[0].each([&](float& x) { x = prior_precision == 0 ? 0 : static_cast<float>(u(engine)); });
     p.initial[1].each([&](float& x) { x = variance; });
     for (std::int64_t m = 0; m < C; ++m) {
@@ -95,7 +97,9 @@ struct lanes {
         float& Lambda = p.in[1].view()(0, t, m, 0);
         float& v = p.in[0].view()(0, t, m, 0);
         Lambda = gap ? 0 : static_cast<float>(r.least_phi * std::pow(r.most_phi / r.least_phi, u(engine)));
-        v = Lambda > 0 ? static_cast<float>(r.largest_r * (r.one_sign ? u(engine) : 2 * u(engine) - 1) / (r.largest_r > 1e3 ? static_cast<double>(Lambda) : 1)) : 0;
+        v = Lambda > 0 ? static_cast<float>(r.largest_r * (r.one_sign ? u(engine) : 2 * u(engine) - 1) /
+                                            (r.largest_r > 1e3 ? static_cast<double>(Lambda) : 1))
+                       : 0;
         f.step(static_cast<float>(r.a), static_cast<float>(r.p), Lambda, static_cast<long double>(v) * Lambda);
         truth.back().push_back(f);
       }
@@ -108,8 +112,10 @@ struct lanes {
     for (std::size_t m = 0; m < truth.size(); ++m) {
       for (std::size_t t = 0; t < truth[m].size(); ++t) {
         const auto i = static_cast<std::int64_t>(t), c = static_cast<std::int64_t>(m);
-        const auto y = static_cast<double>(out[0].view()(0, i, c, 0)), yvar = static_cast<double>(out[1].view()(0, i, c, 0));
-        const auto mean = static_cast<double>(truth[m][t].mean()), variance = static_cast<double>(truth[m][t].variance());
+        const auto y = static_cast<double>(out[0].view()(0, i, c, 0)),
+                   yvar = static_cast<double>(out[1].view()(0, i, c, 0));
+        const auto mean = static_cast<double>(truth[m][t].mean()),
+                   variance = static_cast<double>(truth[m][t].variance());
         const double scale = std::sqrt(variance) + std::abs(mean);
         e.finite = e.finite && std::isfinite(y) && std::isfinite(yvar);
         constexpr double range = 1e-35;  // what is smaller, float keeps with few digits or not at all
@@ -122,7 +128,8 @@ struct lanes {
 };
 
 TEST_CASE("no regime makes float lose more than its memory costs, on any back end") {
-  std::printf("%-28s %10s %10s | %10s %10s | %10s %10s\n", "largest error in float", "seq y", "yvar", "omp y", "yvar", "chunks y", "yvar");
+  std::printf("%-28s %10s %10s | %10s %10s | %10s %10s\n", "largest error in float", "seq y", "yvar", "omp y", "yvar",
+              "chunks y", "yvar");
   std::uint64_t seed = 0;
   for (const regime& r : regimes) {
     errors sequential, whole, split;
@@ -146,7 +153,8 @@ TEST_CASE("no regime makes float lose more than its memory costs, on any back en
         worst(split, omp{2, (L + 4) / 5});
       }
     }
-    std::printf("%-28s %10.1e %10.1e | %10.1e %10.1e | %10.1e %10.1e\n", r.name, sequential.y, sequential.yvar, whole.y, whole.yvar, split.y, split.yvar);
+    std::printf("%-28s %10.1e %10.1e | %10.1e %10.1e | %10.1e %10.1e\n", r.name, sequential.y, sequential.yvar, whole.y,
+                whole.yvar, split.y, split.yvar);
     CAPTURE(std::string(r.name));
     for (const errors& e : {sequential, whole, split}) {
       const double bound = r.bounded ? 1e-5 : 0;

@@ -5,13 +5,12 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <cstdint>
-#include <limits>
-#include <numbers>
-
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
+#include <limits>
+#include <numbers>
 
 namespace kalscan::detail {
 
@@ -25,8 +24,8 @@ struct filter_step {
   using matrix_mm = Eigen::Matrix<T, M, M>;
   using matrix_nm = Eigen::Matrix<T, N, M>;
 
-  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and its
-  /// residual is zero: it changes nothing, and the sizes stay as they are.
+  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
+  /// its residual is zero: it changes nothing, and the sizes stay as they are.
   struct observation {
     matrix_mn H;
     matrix_mm R;
@@ -112,8 +111,9 @@ struct filter_step {
 inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
 inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
 
-/// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v: `rest`,
-/// what is left of v there, is rounding. `variance` is that of the component before it was made independent of others.
+/// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v:
+/// `rest`, what is left of v there, is rounding. `variance` is that of the component before it was made independent of
+/// others.
 template <class T>
 bool agrees(T y, T v, T variance, T rest) {
   const T scale = std::abs(y) + std::abs(y - v) + std::sqrt(std::abs(variance));

@@ -4,9 +4,8 @@
 
 #include <Eigen/Core>
 #include <cmath>
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
+#include <limits>
 
 namespace kalscan::detail {
 
@@ -43,10 +42,10 @@ KALSCAN_HD void symmetrize(X& x) {
   }
 }
 
-/// The lower Cholesky factor of a symmetric positive semi-definite matrix, in place. `scale` bounds what was summed into each
-/// diagonal entry: a pivot within `tolerance` of it counts as zero, and its column becomes zero, unless the pivot is known to be
-/// at least `least` > 0. False when a pivot is negative or the column of a zero pivot is not zero, far beyond rounding, or when an
-/// entry is not finite.
+/// The lower Cholesky factor of a symmetric positive semi-definite matrix, in place. `scale` bounds what was summed
+/// into each diagonal entry: a pivot within `tolerance` of it counts as zero, and its column becomes zero, unless the
+/// pivot is known to be at least `least` > 0. False when a pivot is negative or the column of a zero pivot is not zero,
+/// far beyond rounding, or when an entry is not finite.
 template <class X, class Scale, class Least>
 KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance, const Scale& scale, const Least& least) {
   using T = typename X::Scalar;
@@ -86,20 +85,22 @@ KALSCAN_HD bool factor_semidefinite(X& x) {
   return factor_semidefinite(x, pivot_rounding(x), scale, vector::Zero(x.rows()));
 }
 
-/// R with x = R R', for a symmetric positive semi-definite x of any rank. The columns of R belong to pivots, chosen by what is
-/// left of each diagonal entry: R is a lower triangle in the order of `pivot`, and zero from column `rank` on.
+/// R with x = R R', for a symmetric positive semi-definite x of any rank. The columns of R belong to pivots, chosen by
+/// what is left of each diagonal entry: R is a lower triangle in the order of `pivot`, and zero from column `rank` on.
 template <class X>
 struct semidefinite_root {
   X root;
   Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot;
   Eigen::Index rank;
-  bool ok;  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack sqrt(s_i s_j)
+  bool ok;  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack
+            ///< sqrt(s_i s_j)
 };
 
-/// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into each
-/// diagonal entry.
+/// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into
+/// each diagonal entry.
 template <class X, class Scale>
-KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack, const Scale& s) {
+KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack,
+                                                  const Scale& s) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
   semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
@@ -135,8 +136,9 @@ KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolera
   return r;
 }
 
-/// x := x A^- for a symmetric positive semi-definite A and its generalized inverse on the pivots of its root. False when A is
-/// not semi-definite, far beyond the rounding of `scale`, which bounds what was summed into its diagonal, or not finite.
+/// x := x A^- for a symmetric positive semi-definite A and its generalized inverse on the pivots of its root. False
+/// when A is not semi-definite, far beyond the rounding of `scale`, which bounds what was summed into its diagonal, or
+/// not finite.
 template <class X, class A, class Scale>
 KALSCAN_HD bool divide_by_semidefinite(X& x, const A& a, const Scale& scale) {
   using T = typename X::Scalar;
@@ -157,8 +159,8 @@ KALSCAN_HD bool divide_by_semidefinite(X& x, const A& a, const Scale& scale) {
   return r.ok;
 }
 
-/// Removes from a covariance what cannot be: a variance that is negative, or not above `least`, is zero but for rounding, and
-/// so are the covariances of its component.
+/// Removes from a covariance what cannot be: a variance that is negative, or not above `least`, is zero but for
+/// rounding, and so are the covariances of its component.
 template <class X, class Least>
 KALSCAN_HD void clear_null_variances(X& x, Least least) {
   for (Eigen::Index i = 0; i < x.rows(); ++i) {

@@ -5,16 +5,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <kalscan/kla/tensor.hpp>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
-
-#include <kalscan/detail/fields.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
-#include <kalscan/kla/tensor.hpp>
 
 namespace kalscan::detail {
 
@@ -62,9 +61,12 @@ void require_input(const mixer_input& info, const tensor<T>& x, const mixer_shap
   const auto size = e[0] * e[1] * e[2] * e[3];
   if (!x.present() && size > 0) bad_mixer(name + " is a null pointer");
   switch (info.varies) {
-    case role::channel: return require_extent(name, x, {s.batch, s.time, s.channels, 1});
-    case role::state: return require_extent(name, x, {s.batch, s.time, 1, s.states});
-    case role::parameter: break;
+    case role::channel:
+      return require_extent(name, x, {s.batch, s.time, s.channels, 1});
+    case role::state:
+      return require_extent(name, x, {s.batch, s.time, 1, s.states});
+    case role::parameter:
+      break;
   }
   const bool fits = (e[2] == 1 || e[2] == s.channels) && (e[3] == 1 || e[3] == s.states) &&
                     ((e[1] == 1 && (e[0] == 1 || e[0] == s.batch)) || (e[1] == s.time && e[0] == s.batch));
@@ -86,7 +88,8 @@ void require_state(const Tensors& tensors, Name name, const std::array<std::int6
   }
 }
 
-/// Whether all of n values are numbers, and none is negative where that matters. Compares without branches: vector code.
+/// Whether all of n values are numbers, and none is negative where that matters. Compares without branches: vector
+/// code.
 template <class T>
 bool all_valid(const T* x, std::int64_t n, std::int64_t stride, bool nonnegative) {
   using number = typename arithmetic<std::remove_const_t<T>>::type;
@@ -116,7 +119,8 @@ void require_values(const std::string& name, const tensor<T>& x, bool nonnegativ
           const auto value = static_cast<number>(x(b, t, m, s));
           if (nonnegative ? value >= 0 : value == value) continue;
           std::ostringstream text;
-          text << name << ' ' << shape_text({b, t, m, s}) << " is " << value << (nonnegative ? ", not a number >= 0" : "");
+          text << name << ' ' << shape_text({b, t, m, s}) << " is " << value
+               << (nonnegative ? ", not a number >= 0" : "");
           bad_mixer(text.str());
         }
       }
@@ -130,7 +134,9 @@ inline void require_sizes(const mixer_shape& s) {
   }
   if (s.offsets.empty()) return;
   if (s.batch != 1) bad_mixer("with offsets the batch is 1, not " + std::to_string(s.batch));
-  const auto offset = [&](std::size_t i) { return "offsets[" + std::to_string(i) + "] is " + std::to_string(s.offsets[i]); };
+  const auto offset = [&](std::size_t i) {
+    return "offsets[" + std::to_string(i) + "] is " + std::to_string(s.offsets[i]);
+  };
   if (s.offsets.front() != 0) bad_mixer(offset(0) + ", not 0");
   for (std::size_t i = 1; i < s.offsets.size(); ++i) {
     if (s.offsets[i] < s.offsets[i - 1]) bad_mixer(offset(i) + ", less than " + std::to_string(s.offsets[i - 1]));
@@ -139,7 +145,9 @@ inline void require_sizes(const mixer_shape& s) {
 }
 
 /// [N, 1, M, S].
-inline std::array<std::int64_t, 4> state_extent(const mixer_shape& s) { return {s.sequences(), 1, s.channels, s.states}; }
+inline std::array<std::int64_t, 4> state_extent(const mixer_shape& s) {
+  return {s.sequences(), 1, s.channels, s.states};
+}
 
 template <class M>
 auto state_name(const char* what) {
@@ -158,7 +166,8 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   const auto checkpoints = with_members(x.checkpoints, [](const auto&... tensor) { return std::array{tensor...}; });
   if (checkpoints[0].present()) {
     if (x.every <= 0) bad_mixer("every is " + std::to_string(x.every) + ", not a positive number of steps");
-    require_state(checkpoints, state_name<M>("checkpoints"), {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
+    require_state(checkpoints, state_name<M>("checkpoints"),
+                  {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
   }
   i = 0;
   for_each_member(in, [&](const auto& tensor) {
@@ -200,8 +209,10 @@ void check_adjoint_job(const Job& job, bool check_nan) {
     if (x.present()) require_extent(std::string("the adjoint of ") + M::inputs_info[i].name, x, extent[i]);
     ++i;
   });
-  require_state(words<tensor<const T>>(job.states.final_bar), state_name<M>("the adjoint of final"), state_extent(job.shape));
-  require_state(words<tensor<T>>(job.states.initial_bar), state_name<M>("the adjoint of initial"), state_extent(job.shape));
+  require_state(words<tensor<const T>>(job.states.final_bar), state_name<M>("the adjoint of final"),
+                state_extent(job.shape));
+  require_state(words<tensor<T>>(job.states.initial_bar), state_name<M>("the adjoint of initial"),
+                state_extent(job.shape));
 }
 
 }  // namespace kalscan::detail

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Gradients of a mixer's inputs: each value goes to its place, and what several lanes, batches or times share is summed in an
-// order that depends on the shape alone.
+// Gradients of a mixer's inputs: each value goes to its place, and what several lanes, batches or times share is summed
+// in an order that depends on the shape alone.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
-
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
@@ -17,6 +15,7 @@
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/tensor.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -55,9 +54,9 @@ class gradient_sum {
 
 /// How the gradient of an input comes about.
 enum class gathering {
-  direct,        // each lane's channel, perhaps summed over states, has a place of its own
-  over_lanes,    // shared by the channels: summed over lanes, then over blocks, then over groups of blocks
-  over_time      // shared by all times
+  direct,      // each lane's channel, perhaps summed over states, has a place of its own
+  over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over groups of blocks
+  over_time    // shared by all times
 };
 
 /// The partial sums of all tasks.
@@ -139,7 +138,8 @@ class gradient_parts {
     gradient_sum<T> sum(extent);
     const auto add = [&](std::int64_t slot, std::int64_t b) {
       for (std::int64_t s = 0; s < job_.shape.states; ++s) {
-        for (std::int64_t m = 0; m < job_.shape.channels; ++m) sum(b, 0, m, s) += over_time(i, slot, m / W)[s * W + m % W];
+        for (std::int64_t m = 0; m < job_.shape.channels; ++m)
+          sum(b, 0, m, s) += over_time(i, slot, m / W)[s * W + m % W];
       }
     };
     std::int64_t slot = 0;
@@ -167,19 +167,21 @@ class gradient_sums {
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = block_width<T>;
 
-  /// Where a tile's loops put the gradients: of a channel [step][lane], of a state [step][state][lane] and of a parameter
-  /// [state][lane], to be added to; of a parameter in a tile whose parameters vary, [step][state][lane].
+  /// Where a tile's loops put the gradients: of a channel [step][lane], of a state [step][state][lane] and of a
+  /// parameter [state][lane], to be added to; of a parameter in a tile whose parameters vary, [step][state][lane].
   struct places {
     std::array<T*, inputs> field;
   };
 
-  gradient_sums(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block, std::int64_t blocks)
+  gradient_sums(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block,
+                std::int64_t blocks)
       : job_(job), parts_(parts), group_(group), first_block_(first_block), blocks_(blocks) {
     const std::int64_t S = job.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       const role r = M::inputs_info[i].varies;
       const bool kept = r == role::parameter && !Varying;
-      lanes_[i].resize(static_cast<std::size_t>(r == role::channel ? tile_steps * W : (kept ? blocks : tile_steps) * S * W));
+      lanes_[i].resize(
+          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (kept ? blocks : tile_steps) * S * W));
       if (r == role::parameter && Varying) {
         shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? blocks * S * W
                                                    : parts.how(i) == gathering::over_lanes ? tile_steps * S
@@ -255,8 +257,8 @@ class gradient_sums {
   }
 
   template <class E>
-  void put_row(const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t m, std::int64_t s, std::int64_t n,
-               const T* from) {
+  void put_row(const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t m, std::int64_t s,
+               std::int64_t n, const T* from) {
     E* first = to.at(at.batch, at.first + t, m, s);
     for (std::int64_t w = 0; w < n; ++w) gradient_sum<T>::put(first[w * to.stride[2]], from[w], job_.states.accumulate);
   }

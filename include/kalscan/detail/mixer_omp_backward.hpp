@@ -7,8 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
-
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
@@ -19,6 +17,7 @@
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -57,8 +56,8 @@ class backward_walk {
       const state_words x{bars + g * length_};
       for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
         x.set(s, w, from_words<state, T>([&](auto i) {
-          return final[i].present() && w < stage_.width(g) ? final[i](n, 0, stage_.channel(g) + w, s) : T(0);
-        }));
+                return final[i].present() && w < stage_.width(g) ? final[i](n, 0, stage_.channel(g) + w, s) : T(0);
+              }));
       });
     }
   }
@@ -80,9 +79,7 @@ class backward_walk {
   void finish(std::int64_t slot) { sums_.finish(slot); }
 
   /// Steps [from, to) of sequence n as elements of the adjoint, one for each lane.
-  void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements)
-    requires mixer_with_adjoint_elements<M>
-  {
+  void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires mixer_with_adjoint_elements<M> {
     using element = element_t<decltype(M::template adjoint_monoid<T>())>;
     using element_words = lane_words<element, T>;
     const std::int64_t S = job_.shape.states, length = element_words::length(S);
@@ -116,7 +113,8 @@ class backward_walk {
       for (std::int64_t s = 0; s < u.states; ++s) {
         KALSCAN_LANES
         for (std::int64_t w = 0; w < W; ++w) {
-          const auto y = from_words<outputs, T>([&](auto i) { return y_bar[(static_cast<std::int64_t>(i()) * tile_steps + t) * W + w]; });
+          const auto y = from_words<outputs, T>(
+              [&](auto i) { return y_bar[(static_cast<std::int64_t>(i()) * tile_steps + t) * W + w]; });
           x.set(s, w, combine(Lane::adjoint_lift(before(s, w), u(t, s, w), after(s, w), y), x(s, w)));
         }
       }
@@ -140,8 +138,8 @@ class backward_walk {
           stage_out_bar(at.batch, at.first + t, steps, g);
           std::copy_n(start_of(tile, g), length_, tape_.data());
           tape_is_ordinary_ = is_ordinary<M>(tape_.data(), job_.shape.states);
-          advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr), saved_.data(),
-                                  tape_is_ordinary_);
+          advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr),
+                                  saved_.data(), tape_is_ordinary_);
           call(t, steps, g);
         }
         sums_.finish_tile(at, t, steps);
@@ -158,9 +156,10 @@ class backward_walk {
     const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + begin / job_.states.every;
     const auto kept = words<tensor<const T>>(job_.states.checkpoints);
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(start_of(0, g), job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
-        return from_words<state, T>([&](auto i) { return kept[i](at.batch, slot, m, s); });
-      });
+      load_block<M>(start_of(0, g), job_.shape.states, stage_.channel(g), stage_.width(g),
+                    [&](std::int64_t m, std::int64_t s) {
+                      return from_words<state, T>([&](auto i) { return kept[i](at.batch, slot, m, s); });
+                    });
     }
     for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
       const std::int64_t t = at.first + begin + tile * tile_steps;
@@ -169,7 +168,8 @@ class backward_walk {
         stage_.stage_block(at.batch, t, tile_steps, g);
         std::copy_n(start_of(tile, g), length_, start_of(tile + 1, g));
         char ordinary = is_ordinary<M>(start_of(tile, g), job_.shape.states);
-        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr), saved_.data(), ordinary);
+        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr),
+                                saved_.data(), ordinary);
       }
     }
   }
@@ -242,8 +242,8 @@ class backward_walk {
   char tape_is_ordinary_ = false;  // all states on it
 };
 
-/// The adjoints at the end of each chunk but the last, from those at the beginning of the last one and the elements of the
-/// chunks between: the end of chunk k from bars[k + 1] and elements[k + 1].
+/// The adjoints at the end of each chunk but the last, from those at the beginning of the last one and the elements of
+/// the chunks between: the end of chunk k from bars[k + 1] and elements[k + 1].
 template <class M, class T>
 void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_stride, T* bars, std::int64_t element_stride,
                 T* elements) {
@@ -254,7 +254,8 @@ void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_strid
   for (std::int64_t k = chunks - 3; k >= 0; --k) {
     const state_words later{bars + (k + 1) * bar_stride}, earlier{bars + k * bar_stride};
     const lane_words<element, T> x{elements + (k + 1) * element_stride};
-    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) { earlier.set(s, w, M::adjoint_act(x(s, w), later(s, w))); });
+    for_each_lane<T>(states,
+                     [&](std::int64_t s, std::int64_t w) { earlier.set(s, w, M::adjoint_act(x(s, w), later(s, w))); });
   }
 }
 
@@ -302,9 +303,8 @@ void backward_on_threads(const omp& policy, const Job& job) {
                    walk.absorb(c.sequence->n, c.from, c.to, elements);
                  }
                });
-    passes.carry([&](const split_sequence& s, std::int64_t bar_stride, T* bars, std::int64_t element_stride, T* elements) {
-      carry_back<M>(s.chunks(), S, bar_stride, bars, element_stride, elements);
-    });
+    passes.carry([&](const split_sequence& s, std::int64_t bar_stride, T* bars, std::int64_t element_stride,
+                     T* elements) { carry_back<M>(s.chunks(), S, bar_stride, bars, element_stride, elements); });
     passes.run([&](const split_sequence& s, std::int64_t k) { return k < last(s); }, make_walk,
                [&](walk_type& walk, const time_chunk& c, T* bars, T*) { sweep(walk, c, bars); });
   }
@@ -331,10 +331,17 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
     const std::int64_t size = job.shape.batch * times * job.shape.channels * job.shape.states;
     aligned_vector<T> memory(count * static_cast<std::size_t>(size));
     const auto tensors = from_words<state_tensors<M, T>, tensor<T>>([&](auto i) {
-      return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, job.shape.batch, times, job.shape.channels, job.shape.states);
+      return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, job.shape.batch, times, job.shape.channels,
+                       job.shape.states);
     });
-    const auto none = with_members(job.out_bar, [](const auto&... y) { return typename M::template outputs<tensor<T>>{(static_cast<void>(y), tensor<T>())...}; });
-    run_forward(policy, mixer_job<M, decltype(job.in), decltype(none)>{job.shape, job.in, none, {.initial = job.states.initial, .checkpoints = tensors, .every = with.states.every}});
+    const auto none = with_members(job.out_bar, [](const auto&... y) {
+      return typename M::template outputs<tensor<T>>{(static_cast<void>(y), tensor<T>())...};
+    });
+    run_forward(policy, mixer_job<M, decltype(job.in), decltype(none)>{
+                            job.shape,
+                            job.in,
+                            none,
+                            {.initial = job.states.initial, .checkpoints = tensors, .every = with.states.every}});
     with.states.checkpoints = read_only<M>(tensors);
     return run_backward(policy, with);
   }

@@ -5,9 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <vector>
-
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
@@ -16,6 +13,8 @@
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
+#include <optional>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -81,7 +80,8 @@ class forward_walk {
     }
   }
 
-  /// Steps [from, to) of sequence n, changing the states and writing outputs, checkpoints and, at the end, final states.
+  /// Steps [from, to) of sequence n, changing the states and writing outputs, checkpoints and, at the end, final
+  /// states.
   void replay(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
     const sequence_place at = job_.sequence_at(n);
     stage_.start_batch(at.batch);
@@ -113,9 +113,7 @@ class forward_walk {
   }
 
   /// Steps [from, to) of sequence n as elements, one for each lane.
-  void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements)
-    requires mixer_with_elements<M>
-  {
+  void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires mixer_with_elements<M> {
     using element = element_t<decltype(M::template monoid<T>())>;
     const std::int64_t S = job_.shape.states;
     const sequence_place at = job_.sequence_at(n);
@@ -182,8 +180,8 @@ class forward_walk {
   std::vector<char> ordinary_;  // for each block
 };
 
-/// The states at the beginning of each chunk after the first, from the state after the first one and the elements of the
-/// chunks between: those of chunk k in states[k], and so the elements.
+/// The states at the beginning of each chunk after the first, from the state after the first one and the elements of
+/// the chunks between: those of chunk k in states[k], and so the elements.
 template <class M, class T>
 void carry(std::int64_t chunks, std::int64_t states, std::int64_t state_stride, T* state, std::int64_t element_stride,
            T* elements) {
@@ -210,15 +208,16 @@ void forward_on_threads(const omp& policy, const Job& job) {
   // Lanes do not depend on each other, so that groups may: the widest that leave two tasks a thread.
   const std::int64_t group = std::clamp<std::int64_t>(count * plan.blocks / (2 * threads), 1, 16);
 
-  parallel_groups(threads, std::ssize(plan.whole), plan.blocks, group, [&](std::int64_t i, std::int64_t g0, std::int64_t g1) {
-    walk_type walk(job, g0, g1);
-    auto states = walk.no_states();
-    const auto& range = plan.whole[static_cast<std::size_t>(i)];
-    for (std::int64_t n = range.first; n < range.last; ++n) {
-      walk.load_initial(n, states.data());
-      walk.replay(n, 0, job.sequence_at(n).length, states.data());
-    }
-  });
+  parallel_groups(threads, std::ssize(plan.whole), plan.blocks, group,
+                  [&](std::int64_t i, std::int64_t g0, std::int64_t g1) {
+                    walk_type walk(job, g0, g1);
+                    auto states = walk.no_states();
+                    const auto& range = plan.whole[static_cast<std::size_t>(i)];
+                    for (std::int64_t n = range.first; n < range.last; ++n) {
+                      walk.load_initial(n, states.data());
+                      walk.replay(n, 0, job.sequence_at(n).length, states.data());
+                    }
+                  });
   if constexpr (mixer_with_elements<M>) {
     using element = element_t<decltype(M::template monoid<T>())>;
     split_passes<T> passes(plan, threads, group, lane_words<typename M::template state<T>, T>::length(S),
@@ -233,11 +232,11 @@ void forward_on_threads(const omp& policy, const Job& job) {
                    walk.absorb(c.sequence->n, c.from, c.to, elements);
                  }
                });
-    passes.carry([S](const split_sequence& s, std::int64_t state_stride, T* states, std::int64_t element_stride, T* elements) {
-      carry<M>(s.chunks(), S, state_stride, states, element_stride, elements);
-    });
-    passes.run([](const split_sequence&, std::int64_t k) { return k > 0; }, make,
-               [](walk_type& walk, const time_chunk& c, T* states, T*) { walk.replay(c.sequence->n, c.from, c.to, states); });
+    passes.carry([S](const split_sequence& s, std::int64_t state_stride, T* states, std::int64_t element_stride,
+                     T* elements) { carry<M>(s.chunks(), S, state_stride, states, element_stride, elements); });
+    passes.run(
+        [](const split_sequence&, std::int64_t k) { return k > 0; }, make,
+        [](walk_type& walk, const time_chunk& c, T* states, T*) { walk.replay(c.sequence->n, c.from, c.to, states); });
   }
 }
 

@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
-#include <vector>
-
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/kla/mixer.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -33,8 +32,9 @@ struct mixer_plan {
   std::int64_t blocks = 0, slots = 0;
 };
 
-/// Time is split where the policy says so, else where there are fewer than 4 blocks of channels and at least 2^15 steps, into
-/// 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple` divides all bounds but the last.
+/// Time is split where the policy says so, else where there are fewer than 4 blocks of channels and at least 2^15
+/// steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple` divides all bounds
+/// but the last.
 template <class Job>
 mixer_plan plan_of(const omp& policy, const Job& job, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
@@ -48,7 +48,8 @@ mixer_plan plan_of(const omp& policy, const Job& job, bool may_split, std::int64
   for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
     const std::int64_t length = job.sequence_at(n).length;
     std::int64_t chunk = policy.chunk;
-    if (chunk == 0 && beside < few_blocks && length >= many_steps) chunk = (length + default_chunks - 1) / default_chunks;
+    if (chunk == 0 && beside < few_blocks && length >= many_steps)
+      chunk = (length + default_chunks - 1) / default_chunks;
     chunk = (chunk + multiple - 1) / multiple * multiple;
     if (may_split && chunk > 0 && chunk < length) {
       plan.split.push_back({n, plan.slots, equal_chunks(length, chunk)});
@@ -94,13 +95,14 @@ struct time_chunk {
   std::int64_t k, from, to;
 };
 
-/// Two passes over the chunks of the split sequences with a carry between them, and the states and elements that these leave
-/// for each other.
+/// Two passes over the chunks of the split sequences with a carry between them, and the states and elements that these
+/// leave for each other.
 template <class T>
 class split_passes {
  public:
   /// The lengths are those of the states and of the elements of one block.
-  split_passes(const mixer_plan& plan, int threads, std::int64_t group, std::int64_t state_length, std::int64_t element_length)
+  split_passes(const mixer_plan& plan, int threads, std::int64_t group, std::int64_t state_length,
+               std::int64_t element_length)
       : plan_(plan),
         threads_(threads),
         group_(group),
@@ -109,8 +111,8 @@ class split_passes {
         states_(static_cast<std::size_t>(plan.slots * plan.blocks * state_length)),
         elements_(static_cast<std::size_t>(plan.slots * plan.blocks * element_length)) {}
 
-  /// Calls task(walk, chunk, states, elements) on each group of blocks of each chunk that `wanted(sequence, k)` names, with
-  /// walk = make(first block, last block) and pointers to the group's states and elements of the chunk.
+  /// Calls task(walk, chunk, states, elements) on each group of blocks of each chunk that `wanted(sequence, k)` names,
+  /// with walk = make(first block, last block) and pointers to the group's states and elements of the chunk.
   template <class Wanted, class Make, class Task>
   void run(Wanted wanted, Make make, Task task) {
     std::vector<time_chunk> chunks;
@@ -120,23 +122,25 @@ class split_passes {
         if (wanted(s, k)) chunks.push_back({&s, k, s.bounds[i], s.bounds[i + 1]});
       }
     }
-    parallel_groups(threads_, std::ssize(chunks), plan_.blocks, group_, [&](std::int64_t i, std::int64_t first, std::int64_t last) {
-      const time_chunk& c = chunks[static_cast<std::size_t>(i)];
-      auto walk = make(first, last);
-      const std::int64_t cell = (c.sequence->slot + c.k) * plan_.blocks + first;
-      task(walk, c, states_.data() + cell * state_length_, elements_.data() + cell * element_length_);
-    });
+    parallel_groups(threads_, std::ssize(chunks), plan_.blocks, group_,
+                    [&](std::int64_t i, std::int64_t first, std::int64_t last) {
+                      const time_chunk& c = chunks[static_cast<std::size_t>(i)];
+                      auto walk = make(first, last);
+                      const std::int64_t cell = (c.sequence->slot + c.k) * plan_.blocks + first;
+                      task(walk, c, states_.data() + cell * state_length_, elements_.data() + cell * element_length_);
+                    });
   }
 
   /// Calls task(sequence, stride between the states of chunks, states of chunk 0, the same of elements) for each block.
   template <class Task>
   void carry(Task task) {
-    parallel_groups(threads_, std::ssize(plan_.split), plan_.blocks, 1, [&](std::int64_t i, std::int64_t g, std::int64_t) {
-      const split_sequence& s = plan_.split[static_cast<std::size_t>(i)];
-      const std::int64_t cell = s.slot * plan_.blocks + g;
-      task(s, plan_.blocks * state_length_, states_.data() + cell * state_length_, plan_.blocks * element_length_,
-           elements_.data() + cell * element_length_);
-    });
+    parallel_groups(threads_, std::ssize(plan_.split), plan_.blocks, 1,
+                    [&](std::int64_t i, std::int64_t g, std::int64_t) {
+                      const split_sequence& s = plan_.split[static_cast<std::size_t>(i)];
+                      const std::int64_t cell = s.slot * plan_.blocks + g;
+                      task(s, plan_.blocks * state_length_, states_.data() + cell * state_length_,
+                           plan_.blocks * element_length_, elements_.data() + cell * element_length_);
+                    });
   }
 
  private:

@@ -5,23 +5,21 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
-
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_gradients.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 
 /// The inputs of one lane at one step.
 template <class M, class T, class In>
 terms_t<M, T> terms_at(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
-  return prepare<M, T>(with_members(in, [&](const auto&... x) {
-    return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...};
-  }));
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
 }
 
 template <class T, class Tensors, class State>
@@ -64,7 +62,9 @@ void run_forward(const seq&, const Job& job) {
         }
         std::size_t i = 0;
         for_each_member(job.out, [&](const auto& y) {
-          if (y.present()) y(at.batch, at.first + t, m, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(sum[i]);
+          if (y.present())
+            y(at.batch, at.first + t, m, 0) =
+                static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(sum[i]);
           ++i;
         });
       }
@@ -88,14 +88,18 @@ void run_backward(const seq&, const Job& job) {
     for (std::int64_t m = 0; m < job.shape.channels; ++m) {
       for (std::int64_t s = 0; s < job.shape.states; ++s) {
         x.assign(1, job.states.initial(n, m, s));
-        for (std::int64_t t = 0; t < at.length; ++t) x.push_back(M::step(x.back(), terms_at<M, T>(job.in, at.batch, at.first + t, m, s)));
-        state bar = from_words<state, T>([&](auto i) { return final_bar[i].present() ? final_bar[i](n, 0, m, s) : T(0); });
+        for (std::int64_t t = 0; t < at.length; ++t)
+          x.push_back(M::step(x.back(), terms_at<M, T>(job.in, at.batch, at.first + t, m, s)));
+        state bar =
+            from_words<state, T>([&](auto i) { return final_bar[i].present() ? final_bar[i](n, 0, m, s) : T(0); });
         for (std::int64_t t = at.length - 1; t >= 0; --t) {
           const auto out_bar = with_members(job.out_bar, [&](const auto&... y) {
-            return typename M::template outputs<T>{(y.present() ? static_cast<T>(y(at.batch, at.first + t, m, 0)) : T(0))...};
+            return typename M::template outputs<T>{
+                (y.present() ? static_cast<T>(y(at.batch, at.first + t, m, 0)) : T(0))...};
           });
           const auto i = static_cast<std::size_t>(t);
-          const auto back = M::adjoint(x[i], terms_at<M, T>(job.in, at.batch, at.first + t, m, s), x[i + 1], bar, out_bar);
+          const auto back =
+              M::adjoint(x[i], terms_at<M, T>(job.in, at.batch, at.first + t, m, s), x[i + 1], bar, out_bar);
           bar = back.earlier;
           const auto inputs_bar = words<T>(back.inputs);
           for (std::size_t k = 0; k < sums.size(); ++k) sums[k](at.batch, at.first + t, m, s) += inputs_bar[k];

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Tiles: a few steps of a block of channels, all states. Inputs are copied to where neighbouring lanes lie side by side, so
-// that strides, storage types and ragged edges end here, and the loops over lanes are vector code.
+// Tiles: a few steps of a block of channels, all states. Inputs are copied to where neighbouring lanes lie side by
+// side, so that strides, storage types and ragged edges end here, and the loops over lanes are vector code.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <tuple>
-#include <type_traits>
-
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/tensor.hpp>
+#include <tuple>
+#include <type_traits>
 
 /// The lanes of a loop are independent of each other.
 #if defined(__clang__)
@@ -43,8 +42,8 @@ void gather(T* to, const E* from, std::int64_t stride, std::int64_t n) {
   }
 }
 
-/// Copies 0 < n <= W values, one for each lane. Lanes beyond the edge repeat the last one, so that nothing but what somebody
-/// wrote is computed with, or are zero.
+/// Copies 0 < n <= W values, one for each lane. Lanes beyond the edge repeat the last one, so that nothing but what
+/// somebody wrote is computed with, or are zero.
 template <class T, class E>
 void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, bool zeros = false) {
   constexpr std::int64_t W = block_width<T>;
@@ -94,9 +93,9 @@ inline constexpr std::int64_t state_terms = terms_before<M, T>(terms_of<M, T>::c
 template <class M, class T>
 inline constexpr std::int64_t parameter_terms = terms_before<M, T>(terms_of<M, T>::count, role::parameter);
 
-/// The terms of one tile as the loops read them, those of one place side by side so that few pointers reach all: of channels
-/// [step][term][lane], of states [step][state][term], of parameters [state][term][lane] or, where parameters vary with time,
-/// [step][state][term][lane].
+/// The terms of one tile as the loops read them, those of one place side by side so that few pointers reach all: of
+/// channels [step][term][lane], of states [step][state][term], of parameters [state][term][lane] or, where parameters
+/// vary with time, [step][state][term][lane].
 template <class M, class T, bool Varying>
 struct tile_terms {
   using info = terms_of<M, T>;
@@ -135,7 +134,8 @@ void for_each_parameter(const In& in, F f) {
 template <class Job>
 bool parameters_are_shared(const Job& job) {
   bool shared = true;
-  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t, const auto& x) { shared = shared && x.extent[0] == 1; });
+  for_each_parameter<typename Job::mixer>(job.in,
+                                          [&](std::size_t, const auto& x) { shared = shared && x.extent[0] == 1; });
   return shared;
 }
 
@@ -179,7 +179,8 @@ class tile_stage {
   void stage_states(std::int64_t b, std::int64_t t0, std::int64_t steps) {
     const std::int64_t S = job_.shape.states;
     for (std::int64_t t = 0; t < steps; ++t) {
-      for_each_input<role::state>(S, [&](T* raw, const auto& x) { gather(raw, x.at(b, t0 + t, 0, 0), x.stride[3], S); });
+      for_each_input<role::state>(S,
+                                  [&](T* raw, const auto& x) { gather(raw, x.at(b, t0 + t, 0, 0), x.stride[3], S); });
       prepare_terms<role::state, 1>(S, state_.data() + t * S * state_terms<M, T>);
     }
   }
@@ -198,7 +199,8 @@ class tile_stage {
   }
 
   tile_terms<M, T, Varying> terms(std::int64_t g) const {
-    return {channel_.data(), state_.data(), parameter_.data() + (Varying ? 0 : g * block_parameters()), job_.shape.states};
+    return {channel_.data(), state_.data(), parameter_.data() + (Varying ? 0 : g * block_parameters()),
+            job_.shape.states};
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
@@ -210,7 +212,8 @@ class tile_stage {
     T* to = parameter_.data() + (Varying ? 0 : g * block_parameters());
     for (std::int64_t t = 0; t < steps; ++t) {
       for (std::int64_t s = 0; s < S; ++s) {
-        for_each_input<role::parameter>(W, [&](T* raw, const auto& x) { gather_lanes(raw, x.at(b, t0 + t, m, s), x.stride[2], n); });
+        for_each_input<role::parameter>(
+            W, [&](T* raw, const auto& x) { gather_lanes(raw, x.at(b, t0 + t, m, s), x.stride[2], n); });
         prepare_terms<role::parameter, W>(1, to + (t * S + s) * parameter_terms<M, T> * W);
       }
     }
@@ -222,7 +225,8 @@ class tile_stage {
     with_members(job_.in, [&](const auto&... x) {
       const auto all = std::tie(x...);
       for_each_index<input_count>([&](auto i) {
-        if constexpr (M::inputs_info[i].varies == R) f(raw_.data() + static_cast<std::int64_t>(i()) * length, std::get<i>(all));
+        if constexpr (M::inputs_info[i].varies == R)
+          f(raw_.data() + static_cast<std::int64_t>(i()) * length, std::get<i>(all));
       });
     });
   }
@@ -271,7 +275,8 @@ struct lane_words {
   }
   void set(std::int64_t s, std::int64_t w, const X& x) const {
     const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>([&](auto i) { first[(s * count + static_cast<std::int64_t>(i())) * W + w] = numbers[i]; });
+    for_each_index<word_count<X, T>>(
+        [&](auto i) { first[(s * count + static_cast<std::int64_t>(i())) * W + w] = numbers[i]; });
   }
 };
 
@@ -295,15 +300,17 @@ bool all_ordinary(const T* state, std::int64_t states) {
   return ordinary != 0;
 }
 
-/// Takes `steps` steps of a block. The states before step t are at state + t * advance, and those after it `advance` further
-/// on (0: in place). With Emit, out holds the outputs, [output][step of a tile][lane].
+/// Takes `steps` steps of a block. The states before step t are at state + t * advance, and those after it `advance`
+/// further on (0: in place). With Emit, out holds the outputs, [output][step of a tile][lane].
 template <class Lane, bool Emit, class M, class T, bool Varying>
-KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance, T* out) {
+KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance,
+                                T* out) {
   constexpr std::int64_t W = block_width<T>;
   constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
   const std::int64_t S = u.states;
   for (std::int64_t t = 0; t < steps; ++t) {
-    const lane_words<typename M::template state<T>, T> before{state + t * advance}, after{state + t * advance + advance};
+    const lane_words<typename M::template state<T>, T> before{state + t * advance},
+        after{state + t * advance + advance};
     T sum[outputs][W];
     const auto one_state = [&](std::int64_t s, auto first) {
       KALSCAN_LANES
@@ -317,21 +324,24 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
         after.set(s, w, x);
       }
     };
-    if (S > 0) one_state(0, std::true_type{});  // so that sums need not be zero before: clearing them takes as long as a few states
+    if (S > 0)
+      one_state(0,
+                std::true_type{});  // so that sums need not be zero before: clearing them takes as long as a few states
     for (std::int64_t s = 1; s < S; ++s) one_state(s, std::false_type{});
     if constexpr (Emit) {
       for (std::size_t i = 0; i < outputs; ++i) {
-        for (std::int64_t w = 0; w < W; ++w) out[(static_cast<std::int64_t>(i) * tile_steps + t) * W + w] = S > 0 ? sum[i][w] : T(0);
+        for (std::int64_t w = 0; w < W; ++w)
+          out[(static_cast<std::int64_t>(i) * tile_steps + t) * W + w] = S > 0 ? sum[i][w] : T(0);
       }
     }
   }
 }
 
-/// The same, with the formulas of ordinary states where these suffice. In place, `saved` has room for the states; `ordinary`
-/// is whether they are that, before and after.
+/// The same, with the formulas of ordinary states where these suffice. In place, `saved` has room for the states;
+/// `ordinary` is whether they are that, before and after.
 template <bool Emit, class M, class T, bool Varying>
-void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* state, std::int64_t advance, T* out, T* saved,
-                   [[maybe_unused]] char& ordinary) {
+void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* state, std::int64_t advance, T* out,
+                   T* saved, [[maybe_unused]] char& ordinary) {
   if constexpr (requires { typename M::ordinary; }) {
     if (ordinary) {
       const std::int64_t length = lane_words<typename M::template state<T>, T>::length(u.states);

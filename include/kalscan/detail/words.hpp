@@ -22,14 +22,15 @@ template <class Aggregate, class T, class Read>
 constexpr Aggregate from_words(Read read) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return Aggregate{read(std::integral_constant<std::size_t, I>{})...};
-  }(std::make_index_sequence<word_count<Aggregate, T>>{});
+  }
+  (std::make_index_sequence<word_count<Aggregate, T>>{});
 }
 
 /// Calls f(std::integral_constant<std::size_t, I>{}) for I = 0 ... N - 1.
 template <std::size_t N, class F>
 constexpr void for_each_index(F f) {
-  [&]<std::size_t... I>(std::index_sequence<I...>) { (f(std::integral_constant<std::size_t, I>{}), ...); }(
-      std::make_index_sequence<N>{});
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (f(std::integral_constant<std::size_t, I>{}), ...); }
+  (std::make_index_sequence<N>{});
 }
 
 }  // namespace kalscan::detail

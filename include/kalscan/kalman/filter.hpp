@@ -6,12 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
-#include <span>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_start.hpp>
 #include <kalscan/detail/filter_step.hpp>
@@ -19,6 +13,11 @@
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace kalscan {
 namespace detail {
@@ -148,13 +147,13 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 }  // namespace detail
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
-/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All matrices
-/// of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of each series
-/// are taken in sequence, until its state is well known, and the log-likelihood is the limit for kappa without bound of
-/// log p(y) + (d / 2) log kappa under N(0, kappa I) for the d diffuse components.
+/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
+/// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
+/// each series are taken in sequence, until its state is well known, and the log-likelihood is the limit for kappa
+/// without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the d diffuse components.
 ///
-/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a step
-/// has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
+/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
+/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
 /// prior nothing is allocated per step.
 template <policy P, class T, int N, int M>
@@ -186,11 +185,14 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
   if (model.prior.has_diffuse()) {
     run_sweep(p, detail::diffuse_sweep<T, N, M>{{model}, series, results, outputs});
     longest = 0;
-    for (const auto& result : results) longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
+    for (const auto& result : results)
+      longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
   }
-  run_sweep(p, detail::filter_sweep<T, N, M>{{model}, series, results, outputs, longest, detail::noise_is_definite(model)});
+  run_sweep(
+      p, detail::filter_sweep<T, N, M>{{model}, series, results, outputs, longest, detail::noise_is_definite(model)});
   for (auto& result : results) {
-    result.log_likelihood = std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));
+    result.log_likelihood =
+        std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));
   }
   return results;
 }

@@ -50,8 +50,8 @@ struct filter_outputs {
 
 namespace detail {
 
-/// The first steps under a prior that is diffuse in part, as the smoother needs them: x_t = A_t d + b_t + N(0, C_t), where
-/// the unknowns d are N(mean, covariance) given the data of these steps.
+/// The first steps under a prior that is diffuse in part, as the smoother needs them: x_t = A_t d + b_t + N(0, C_t),
+/// where the unknowns d are N(mean, covariance) given the data of these steps.
 template <class T>
 struct diffuse_history {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
@@ -80,7 +80,7 @@ struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean;  ///< of x_t given y_0 ... y_(t-1), on request
   std::vector<Eigen::Matrix<T, N, N>> predicted_covariance;
   std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse;
-  observations<T, M> innovation;  ///< on request; NaN where missing
+  observations<T, M> innovation;                              ///< on request; NaN where missing
   std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;  ///< NaN in rows and columns of missing components
   std::vector<T> log_likelihood_terms;  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time

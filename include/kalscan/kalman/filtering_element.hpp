@@ -52,7 +52,8 @@ KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const informat
 /// as the earlier operand. The variance may be zero, or infinite (diffuse).
 template <class T>
 KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
-  if (before.variance == detail::infinity<T> || before.variance * x.J == detail::infinity<T>) return act(x, to_information(before));
+  if (before.variance == detail::infinity<T> || before.variance * x.J == detail::infinity<T>)
+    return act(x, to_information(before));
   const T d = T(1) / (T(1) + before.variance * x.J);
   const T dP = d * before.variance;
   return {x.A * (d * before.mean + dP * x.eta) + x.b, x.A * x.A * dP + x.C};

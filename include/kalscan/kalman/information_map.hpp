@@ -79,22 +79,22 @@ KALSCAN_HD constexpr homogeneous_belief<T> rescaled(const homogeneous_belief<T>&
 /// forgets its past (a^n below 1e-19), entries that matter underflow. The filtering element has no such limits.
 template <class T>
 struct information_monoid {
-  KALSCAN_HD static constexpr information_map<T> identity() {
-    return {T(1), T(0), T(0), T(1), T(0), T(0), T(1)};
-  }
+  KALSCAN_HD static constexpr information_map<T> identity() { return {T(1), T(0), T(0), T(1), T(0), T(0), T(1)}; }
   KALSCAN_HD constexpr information_map<T> operator()(const information_map<T>& earlier,
                                                      const information_map<T>& later) const {
     const auto& [uu1, uv1, vu1, vv1, wu1, wv1, ww1] = earlier;
     const auto& [uu2, uv2, vu2, vv2, wu2, wv2, ww2] = later;
-    return rescaled(information_map<T>{uu2 * uu1 + uv2 * vu1, uu2 * uv1 + uv2 * vv1, vu2 * uu1 + vv2 * vu1, vu2 * uv1 + vv2 * vv1,
-                        wu2 * uu1 + wv2 * vu1 + ww2 * wu1, wu2 * uv1 + wv2 * vv1 + ww2 * wv1, ww2 * ww1});
+    return rescaled(information_map<T>{uu2 * uu1 + uv2 * vu1, uu2 * uv1 + uv2 * vv1, vu2 * uu1 + vv2 * vu1,
+                                       vu2 * uv1 + vv2 * vv1, wu2 * uu1 + wv2 * vu1 + ww2 * wu1,
+                                       wu2 * uv1 + wv2 * vv1 + ww2 * wv1, ww2 * ww1});
   }
 };
 static_assert(monoid<information_monoid<float>>);
 
 /// The scalar Kalman filter of scalar_filter (x' = a x + noise of variance p) in the paper's coordinates: state a
 /// homogeneous_belief, read with to_moments; input a scalar_observation. No division at all, at the price of the range
-/// of information_monoid, and without an image of the diffuse belief at a = 0. Source: arXiv 2602.10743, the Möbius form of the information recurrence.
+/// of information_monoid, and without an image of the diffuse belief at a = 0. Source: arXiv 2602.10743, the Möbius
+/// form of the information recurrence.
 template <class T>
 struct information_filter {
   using state_type = homogeneous_belief<T>;

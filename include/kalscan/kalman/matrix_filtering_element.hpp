@@ -3,7 +3,6 @@
 #pragma once
 
 #include <Eigen/Core>
-
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
@@ -11,9 +10,9 @@
 
 namespace kalscan {
 
-/// A stretch of time of a linear-Gaussian model with n states: x_out | x_in ~ N(A x_in + b, C), and the likelihood of the
-/// stretch's data as a function of x_in, in information form (eta, J). A, C, J: n x n; b, eta: n. C and J are symmetric
-/// positive semi-definite. N may be Eigen::Dynamic.
+/// A stretch of time of a linear-Gaussian model with n states: x_out | x_in ~ N(A x_in + b, C), and the likelihood of
+/// the stretch's data as a function of x_in, in information form (eta, J). A, C, J: n x n; b, eta: n. C and J are
+/// symmetric positive semi-definite. N may be Eigen::Dynamic.
 template <class T, int N>
 struct matrix_filtering_element {
   Eigen::Matrix<T, N, N> A;

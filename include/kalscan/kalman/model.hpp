@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/linalg.hpp>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <kalscan/detail/linalg.hpp>
 
 namespace kalscan {
 namespace detail {
@@ -31,7 +30,8 @@ class per_step {
   per_step() = default;
   /// One of another size than a fixed one of the model is refused by the filter, which knows its name.
   template <class Derived>
-  per_step(const Eigen::MatrixBase<Derived>& constant) : constant_(true), rows_(constant.rows()), cols_(constant.cols()) {
+  per_step(const Eigen::MatrixBase<Derived>& constant)
+      : constant_(true), rows_(constant.rows()), cols_(constant.cols()) {
     if (fits()) {
       values_.push_back(Matrix(constant));
     } else {
@@ -63,7 +63,7 @@ class per_step {
 template <class T, int N>
 struct gaussian_prior {
   Eigen::Vector<T, N> mean;
-  Eigen::Matrix<T, N, N> covariance;  ///< symmetric positive semi-definite
+  Eigen::Matrix<T, N, N> covariance;     ///< symmetric positive semi-definite
   bool before_first_transition = false;  ///< else of the state at the first observation
   /// Which components are diffuse: the limit of a variance that grows without bound, not a large one. Empty means none.
   /// Their rows and columns of the covariance must be zero; their means do not matter.
@@ -71,13 +71,15 @@ struct gaussian_prior {
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
-  static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean, const Eigen::MatrixBase<Covariance>& covariance) {
+  static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
+                                       const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   template <class Mean, class Covariance>
-  static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean, const Eigen::MatrixBase<Covariance>& covariance) {
+  static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
+                                          const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance, true};
   }
@@ -95,8 +97,8 @@ struct gaussian_prior {
     const Eigen::Index n = N == Eigen::Dynamic ? mean.rows() : N;
     if (mean.rows() == n && mean.cols() == 1 && covariance.rows() == n && covariance.cols() == n) return;
     throw std::invalid_argument("kalscan: the prior's mean is " + detail::shape(mean.rows(), mean.cols()) +
-                                " and its covariance " + detail::shape(covariance.rows(), covariance.cols()) + ", not " +
-                                detail::shape(n, 1) + " and " + detail::shape(n, n));
+                                " and its covariance " + detail::shape(covariance.rows(), covariance.cols()) +
+                                ", not " + detail::shape(n, 1) + " and " + detail::shape(n, n));
   }
 };
 
@@ -104,8 +106,8 @@ struct gaussian_prior {
 ///
 /// n states, m observed components, k inputs; N and M may be Eigen::Dynamic. F, Q: n x n; H: m x n; R: m x m, of any
 /// correlation; B: n x k; D: m x k; u: k x length. B, D and u are optional. Each of the matrices is constant or given
-/// per step; F_t, Q_t and B_t lead to step t, so that those of step 0 matter only for a prior before the first step. Q and
-/// R may be singular.
+/// per step; F_t, Q_t and B_t lead to step t, so that those of step 0 matter only for a prior before the first step. Q
+/// and R may be singular.
 template <class T, int N, int M>
 struct kalman_model {
   per_step<Eigen::Matrix<T, N, N>> F, Q;
@@ -148,7 +150,8 @@ void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::I
     const auto& x = matrices[t];
     const std::string step = matrices.constant() ? "" : " of step " + std::to_string(t);
     if (matrices.rows(t) != rows || matrices.cols(t) != cols) {
-      bad_model(std::string(name) + step + " is " + shape(matrices.rows(t), matrices.cols(t)) + ", not " + shape(rows, cols));
+      bad_model(std::string(name) + step + " is " + shape(matrices.rows(t), matrices.cols(t)) + ", not " +
+                shape(rows, cols));
     }
     require_finite(name + step, x);
   }
@@ -192,7 +195,8 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (model.F.empty()) bad_model("F is not given");
   if (model.H.empty()) bad_model("H is not given");
   const Eigen::Index n = model.F.rows(0), m = model.H.rows(0), k = model.u.rows();
-  if (n == 0 || m == 0) bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
+  if (n == 0 || m == 0)
+    bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
   if (model.u.size() > 0 && model.B.empty() && model.D.empty()) bad_model("u is given, B and D are not");
   require_shapes("F", model.F, n, n, length);
   require_shapes("Q", model.Q, n, n, length);
@@ -201,7 +205,8 @@ void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
   if (!model.B.empty()) require_shapes("B", model.B, n, k, length);
   if (!model.D.empty()) require_shapes("D", model.D, m, k, length);
   if ((!model.B.empty() || !model.D.empty()) && model.u.cols() < length) {
-    bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(length) + " steps");
+    bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(length) +
+              " steps");
   }
   require_finite("u", model.u);
   require_covariances("Q", model.Q);

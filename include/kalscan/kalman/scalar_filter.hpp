@@ -10,8 +10,8 @@
 
 namespace kalscan {
 
-/// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no cancellation.
-/// `aa` is a^2.
+/// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no
+/// cancellation. `aa` is a^2.
 template <class T>
 KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
                                            const scalar_observation<T>& input) {

@@ -5,10 +5,6 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstdint>
-#include <span>
-#include <utility>
-#include <vector>
-
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_start.hpp>
 #include <kalscan/detail/filter_step.hpp>
@@ -16,6 +12,9 @@
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
+#include <span>
+#include <utility>
+#include <vector>
 
 namespace kalscan {
 
@@ -94,7 +93,8 @@ struct smoother_sweep {
     state_type start() const {
       const auto& filtered = result->filtered;
       if (std::ssize(filtered.diffuse) == filtered.mean.cols()) {
-        throw filter_error(series, filtered.mean.cols() - 1, "the data leave a part of the state unknown, its prior is diffuse");
+        throw filter_error(series, filtered.mean.cols() - 1,
+                           "the data leave a part of the state unknown, its prior is diffuse");
       }
       state_type last{filtered.mean.col(filtered.mean.cols() - 1), filtered.covariance.back()};
       write(filtered.mean.cols() - 1, last);
@@ -158,9 +158,9 @@ struct smoother_sweep {
 
 }  // namespace detail
 
-/// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized inverse
-/// of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory and the
-/// effect of the policy as for `filter`; time is split whatever R is.
+/// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized
+/// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
+/// and the effect of the policy as for `filter`; time is split whatever R is.
 template <policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {

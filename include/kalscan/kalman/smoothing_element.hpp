@@ -3,7 +3,6 @@
 #pragma once
 
 #include <Eigen/Core>
-
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/monoid.hpp>

@@ -4,8 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <type_traits>
-
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_omp_backward.hpp>
@@ -13,18 +11,19 @@
 #include <kalscan/kla/forward.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/states.hpp>
+#include <type_traits>
 
 namespace kalscan {
 
 /// What a backward call is given and gives back besides the adjoints of outputs and inputs. All of it is optional.
 template <class M, class T>
 struct mixer_adjoints {
-  initial_states<M, T> initial = {};            ///< as the forward call had it
-  state_tensors<M, const T> checkpoints = {};   ///< of the forward call; without them it is run once more
-  std::int64_t every = 0;                       ///< as the forward call had it
-  state_tensors<M, const T> final_bar = {};     ///< adjoints of the final states; none: zero
-  state_tensors<M, T> initial_bar = {};         ///< adjoints of the initial states (in moment form); may be final_bar's memory
-  bool accumulate = false;                      ///< add to what initial_bar and in_bar hold, instead of replacing it
+  initial_states<M, T> initial = {};           ///< as the forward call had it
+  state_tensors<M, const T> checkpoints = {};  ///< of the forward call; without them it is run once more
+  std::int64_t every = 0;                      ///< as the forward call had it
+  state_tensors<M, const T> final_bar = {};    ///< adjoints of the final states; none: zero
+  state_tensors<M, T> initial_bar = {};  ///< adjoints of the initial states (in moment form); may be final_bar's memory
+  bool accumulate = false;               ///< add to what initial_bar and in_bar hold, instead of replacing it
 };
 
 namespace detail {
@@ -46,18 +45,21 @@ struct mixer_adjoint_job {
 
 }  // namespace detail
 
-/// The exact adjoints of all inputs and of the initial states, from those of the outputs and of the final states. `in_bar` are
-/// the mixer's `inputs` of tensors of the extents of `in`: where an input is shared by states, channels, times or batches,
-/// its adjoint is their sum. One without data is not computed; an output's adjoint without data is zero.
+/// The exact adjoints of all inputs and of the initial states, from those of the outputs and of the final states.
+/// `in_bar` are the mixer's `inputs` of tensors of the extents of `in`: where an input is shared by states, channels,
+/// times or batches, its adjoint is their sum. One without data is not computed; an output's adjoint without data is
+/// zero.
 ///
-/// Nothing of size B x L x M x S is kept: states are computed again from checkpoints, tile by tile. With `every` = 16 this takes
-/// one more pass over the steps, with longer stretches two. Every sum has an order that depends on the shape and on the policy's
-/// chunk alone: the bits are the same for any number of threads. `seq` keeps the states of one lane.
+/// Nothing of size B x L x M x S is kept: states are computed again from checkpoints, tile by tile. With `every` = 16
+/// this takes one more pass over the steps, with longer stretches two. Every sum has an order that depends on the shape
+/// and on the policy's chunk alone: the bits are the same for any number of threads. `seq` keeps the states of one
+/// lane.
 ///
 /// Errors as for forward, before anything is written.
 template <policy P, mixer M, class In, class OutBar, class InBar>
 void backward(const P& p, const M&, const mixer_shape& shape, const In& in, const OutBar& out_bar, const InBar& in_bar,
-              const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}, nan_check nan = nan_check::off) {
+              const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {},
+              nan_check nan = nan_check::off) {
   const detail::mixer_adjoint_job<M, In, OutBar, InBar> job{shape, in, out_bar, in_bar, states};
   detail::check_adjoint_job<M>(job, nan == nan_check::on);
   detail::run_backward(p, job);

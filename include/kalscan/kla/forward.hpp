@@ -2,27 +2,27 @@
 // The forward pass of a sequence mixer, and its one-token step.
 #pragma once
 
-#include <type_traits>
-
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_omp_forward.hpp>
 #include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/states.hpp>
+#include <type_traits>
 
 namespace kalscan {
 
 /// Whether a mixer's call looks for NaN in its inputs before it computes. Signs and sizes are always checked.
 enum class nan_check { off, on };
 
-/// Runs a mixer over all tokens: `in` and `out` are the mixer's `inputs` and `outputs` of tensors, of the shapes given there.
-/// An output without data is not written; the states are optional. Numbers are computed in number_t of the inputs, so that
-/// bfloat16 and float16 are storage. Channels last are the fast layouts.
+/// Runs a mixer over all tokens: `in` and `out` are the mixer's `inputs` and `outputs` of tensors, of the shapes given
+/// there. An output without data is not written; the states are optional. Numbers are computed in number_t of the
+/// inputs, so that bfloat16 and float16 are storage. Channels last are the fast layouts.
 ///
-/// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs blocks of channels in parallel, and
-/// chunks of time where there are few of them or the policy names a chunk; its bits do not depend on the number of threads,
-/// and with offsets are those of a call for each sequence. It allocates tiles and states per task, nothing per token.
+/// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs blocks of channels in
+/// parallel, and chunks of time where there are few of them or the policy names a chunk; its bits do not depend on the
+/// number of threads, and with offsets are those of a call for each sequence. It allocates tiles and states per task,
+/// nothing per token.
 ///
 /// Throws std::invalid_argument, naming the argument, its index and its value, before anything is written.
 template <policy P, mixer M, class In, class Out>

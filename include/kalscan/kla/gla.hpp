@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Gated linear attention and diagonal state-space models as a mixer: the linear recurrence beside which KLA is measured.
+// Gated linear attention and diagonal state-space models as a mixer: the linear recurrence beside which KLA is
+// measured.
 #pragma once
 
 #include <array>
-
 #include <kalscan/detail/config.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/monoids/affine.hpp>
@@ -32,8 +32,8 @@ struct gla_state {
   X h;
 };
 
-/// h' = g h + k v, y = sum over the states of q h (Yang et al. 2023, arXiv 2312.06635; with k and q named B and C, Gu & Dao
-/// 2023, arXiv 2312.00752).
+/// h' = g h + k v, y = sum over the states of q h (Yang et al. 2023, arXiv 2312.06635; with k and q named B and C, Gu &
+/// Dao 2023, arXiv 2312.00752).
 struct gla {
   template <class X, class P = X>
   using inputs = gla_inputs<X, P>;

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <array>
-#include <limits>
-
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
@@ -13,6 +11,7 @@
 #include <kalscan/kalman/scalar_filter.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/monoid.hpp>
+#include <limits>
 
 namespace kalscan {
 
@@ -64,13 +63,13 @@ struct belief_adjoint_monoid {
 };
 static_assert(monoid<belief_adjoint_monoid<float>>);
 
-/// Per lane a Kalman filter x' = a x + noise of variance p that observes with information phi = Lambda k^2 and information
-/// vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite variance (prior
-/// precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
+/// Per lane a Kalman filter x' = a x + noise of variance p that observes with information phi = Lambda k^2 and
+/// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
+/// variance (prior precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
 ///
-/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float
-/// the error is about epsilon times the filter's memory, as that of the sequential moment form. The adjoint divides once, for
-/// the gain of the forward step, and has no cancellation between large terms.
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In
+/// float the error is about epsilon times the filter's memory, as that of the sequential moment form. The adjoint
+/// divides once, for the gain of the forward step, and has no cancellation between large terms.
 template <readout Readout = readout::filtered, bool Ordinary = false>
 struct kla_mixer {
   template <class X, class P = X>
@@ -91,8 +90,8 @@ struct kla_mixer {
                                                            {"p", role::parameter, true}}};
   static constexpr std::array output_names{"y", "yvar"};
   static constexpr std::array<mixer_state, 2> state_info{{{"mean"}, {"variance", true}}};
-  static constexpr std::array<role, 10> term_roles{role::channel, role::channel,   role::channel,   role::state,
-                                                   role::state,   role::state,     role::state,     role::parameter,
+  static constexpr std::array<role, 10> term_roles{role::channel,   role::channel,  role::channel, role::state,
+                                                   role::state,     role::state,    role::state,   role::parameter,
                                                    role::parameter, role::parameter};
 
   template <class T>
@@ -172,7 +171,8 @@ struct kla_mixer {
   KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const kla_outputs<T>& bar) {
     if constexpr (!Ordinary) {
-      if (after.variance == detail::infinity<T> || before.variance == detail::infinity<T>) return {T(0), T(0), T(0), T(0)};
+      if (after.variance == detail::infinity<T> || before.variance == detail::infinity<T>)
+        return {T(0), T(0), T(0), T(0)};
     }
     const T x = u.a * gain(before.variance, u);
     const T y = x * x * (u.Lambda * u.k) * (u.v - u.k * (u.a * before.mean));

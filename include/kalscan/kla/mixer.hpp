@@ -6,14 +6,13 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <type_traits>
-
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/tensor.hpp>
 #include <kalscan/recurrence.hpp>
+#include <span>
+#include <type_traits>
 
 namespace kalscan {
 
@@ -47,7 +46,7 @@ struct terms_of {
   KALSCAN_HD static constexpr type prepare(const type& u) { return u; }
 };
 template <class Mixer, class T>
-  requires requires { typename Mixer::template terms<T>; }
+requires requires { typename Mixer::template terms<T>; }
 struct terms_of<Mixer, T> {
   using type = typename Mixer::template terms<T>;
   static constexpr std::size_t count = Mixer::term_roles.size();
@@ -88,7 +87,8 @@ struct step_adjoint {
 ///
 /// all of them static templates over the number type T. Optional:
 ///
-///     terms<T>, term_roles, prepare     what the formulas want of the inputs, each from inputs of one role: squares and
+///     terms<T>, term_roles, prepare     what the formulas want of the inputs, each from inputs of one role: squares
+///     and
 ///                                       products are then formed once for all lanes that share them
 ///     monoid<T>(), lift, act, absorb    as a recurrence has them (with terms as its input): parallel over time
 ///     adjoint_monoid<T>(), adjoint_lift(before, terms, after, outputs), adjoint_act(element, later)
@@ -107,9 +107,13 @@ concept mixer = requires(const typename M::template state<double>& x, const term
 
 /// Whether time can be split, forward and backward.
 template <class M>
-concept mixer_with_elements = mixer<M> && requires { M::template monoid<double>(); };
+concept mixer_with_elements = mixer<M> && requires {
+  M::template monoid<double>();
+};
 template <class M>
-concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires { M::template adjoint_monoid<double>(); };
+concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires {
+  M::template adjoint_monoid<double>();
+};
 
 /// One lane of a mixer as a recurrence, for scan_states and for check_recurrence.
 template <mixer_with_elements M, class T>
@@ -125,8 +129,9 @@ struct mixer_lane {
   static constexpr element absorb(const element& x, const input_type& u) { return M::absorb(x, prepare<M, T>(u)); }
 };
 
-/// The sizes of a call. With `offsets` the batch is 1 and the time axis holds N = offsets.size() - 1 sequences one after
-/// another, sequence n at times offsets[n] <= t < offsets[n + 1]; states then are [N, M, S] in place of [B, M, S].
+/// The sizes of a call. With `offsets` the batch is 1 and the time axis holds N = offsets.size() - 1 sequences one
+/// after another, sequence n at times offsets[n] <= t < offsets[n + 1]; states then are [N, M, S] in place of [B, M,
+/// S].
 struct mixer_shape {
   std::int64_t batch, time, channels, states;
   std::span<const std::int64_t> offsets = {};

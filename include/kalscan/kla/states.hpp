@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -82,9 +81,9 @@ template <class M, class T>
 struct mixer_states {
   initial_states<M, T> initial = {};
   state_tensors<M, T> final = {};  ///< after the last token; may be the memory of `initial`
-  /// The state before every step that is a multiple of `every`, counted in its sequence: for prefix caching, rollback, and
-  /// the backward pass. [B, L / every + 1, M, S]; where `every` divides L the last one is the final state. With offsets
-  /// [1, L / every + N, M, S], those of sequence n from index offsets[n] / every + n on.
+  /// The state before every step that is a multiple of `every`, counted in its sequence: for prefix caching, rollback,
+  /// and the backward pass. [B, L / every + 1, M, S]; where `every` divides L the last one is the final state. With
+  /// offsets [1, L / every + N, M, S], those of sequence n from index offsets[n] / every + n on.
   state_tensors<M, T> checkpoints = {};
   std::int64_t every = 0;
 };

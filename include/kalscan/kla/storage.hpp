@@ -4,7 +4,6 @@
 
 #include <bit>
 #include <cstdint>
-
 #include <kalscan/detail/config.hpp>
 
 namespace kalscan {
@@ -22,8 +21,8 @@ struct bfloat16 {
   KALSCAN_HD explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
-/// IEEE 754 binary16: 5 bits of exponent, 11 of precision, subnormals below 2^-14, infinity from 65520 on. Rounds to nearest,
-/// ties to even.
+/// IEEE 754 binary16: 5 bits of exponent, 11 of precision, subnormals below 2^-14, infinity from 65520 on. Rounds to
+/// nearest, ties to even.
 struct float16 {
   std::uint16_t bits = 0;
 
@@ -45,7 +44,8 @@ struct float16 {
     bits = static_cast<std::uint16_t>(sign | half);
   }
   KALSCAN_HD explicit operator float() const {
-    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16, rest = static_cast<std::uint32_t>(bits & 0x7fff) << 13;
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16,
+                        rest = static_cast<std::uint32_t>(bits & 0x7fff) << 13;
     if (rest >= 0x7c00U << 13) return std::bit_cast<float>(sign | 0x7f800000 | rest);
     // As a float's bits the exponent is 112 too small; the product repairs it, and subnormals with it.
     return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(std::bit_cast<float>(rest) * 0x1p112F));

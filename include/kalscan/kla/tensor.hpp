@@ -9,9 +9,9 @@
 
 namespace kalscan {
 
-/// A view of shape [batch, time, channel, state]. An axis of extent 1 is broadcast: a value given once for all states, say,
-/// is [B, L, M, 1], and one for all times and batches [1, 1, M, S]. Strides count elements, may be negative, and do not
-/// matter where the extent is 1. A view without data stands for an array that is not there.
+/// A view of shape [batch, time, channel, state]. An axis of extent 1 is broadcast: a value given once for all states,
+/// say, is [B, L, M, 1], and one for all times and batches [1, 1, M, S]. Strides count elements, may be negative, and
+/// do not matter where the extent is 1. A view without data stands for an array that is not there.
 template <class T>
 struct tensor {
   using value_type = std::remove_const_t<T>;
@@ -31,11 +31,7 @@ struct tensor {
     }
   }
   /// A view that may be written serves where one to read is asked for.
-  operator tensor<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, extent, stride};
-  }
+  operator tensor<const T>() const requires(!std::is_const_v<T>) { return {data, extent, stride}; }
 
   bool present() const { return data != nullptr; }
   T* at(index b, index t, index m, index s) const {

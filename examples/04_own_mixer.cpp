@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// A sequence mixer of one's own: damped rotations, h' = (c + i s) h + k v with complex h, y = sum over states of q Re
+// h, as in linear recurrent units (Orvieto et al. 2023, arXiv 2303.06349). The step, its readout and its adjoint are
+// all it takes.
+#include <array>
+#include <cmath>
+#include <iostream>
+#include <kalscan/kalscan.hpp>
+#include <vector>
+
+struct rotation {
+  template <class X>
+  struct inputs {
+    X v, k, q, c, s;
+  };
+  template <class X>
+  struct outputs {
+    X y;
+  };
+  template <class X>
+  struct state {
+    X re, im;
+  };
+
+  static constexpr std::array<kalscan::mixer_input, 5> inputs_info{{{"v", kalscan::role::channel},
+                                                                    {"k", kalscan::role::state},
+                                                                    {"q", kalscan::role::state},
+                                                                    {"c", kalscan::role::parameter},
+                                                                    {"s", kalscan::role::parameter}}};
+  static constexpr std::array<kalscan::mixer_state, 2> state_info{{{"re"}, {"im"}}};
+  static constexpr std::array output_names{"y"};
+
+  template <class T>
+  static state<T> start() {
+    return {T(0), T(0)};
+  }
+  template <class T>
+  static state<T> step(const state<T>& h, const inputs<T>& u) {
+    return {u.c * h.re - u.s * h.im + u.k * u.v, u.s * h.re + u.c * h.im};
+  }
+  template <class T>
+  static outputs<T> readout(const state<T>& h, const inputs<T>& u) {
+    return {u.q * h.re};
+  }
+  template <class T>
+  static kalscan::step_adjoint<rotation, T> adjoint(const state<T>& before, const inputs<T>& u, const state<T>& after,
+                                                    const state<T>& later, const outputs<T>& bar) {
+    const T re = later.re + u.q * bar.y, im = later.im;
+    return {{u.c * re + u.s * im, u.c * im - u.s * re},
+            {u.k * re, u.v * re, bar.y * after.re, before.re * re + before.im * im, before.re * im - before.im * re}};
+  }
+};
+
+int main() {
+  using in = kalscan::tensor<const double>;
+  using out = kalscan::tensor<double>;
+  constexpr long B = 2, L = 500, M = 24, S = 8;
+  std::vector<double> v(B * L * M, 0.1), k(B * L * S, 0.5), q(B * L * S, 0.25), c(M * S), s(M * S), y(B * L * M),
+      check(y), c_bar(M * S);
+  for (long j = 0; j < M * S; ++j) c[j] = 0.99 * std::cos(0.01 * double(j)), s[j] = 0.99 * std::sin(0.01 * double(j));
+
+  const kalscan::mixer_shape shape{B, L, M, S};
+  const rotation::inputs<in> inputs{{v.data(), B, L, M, 1},
+                                    {k.data(), B, L, 1, S},
+                                    {q.data(), B, L, 1, S},
+                                    {c.data(), 1, 1, M, S},
+                                    {s.data(), 1, 1, M, S}};
+  kalscan::forward(kalscan::omp{}, rotation{}, shape, inputs, rotation::outputs<out>{{y.data(), B, L, M, 1}});
+  kalscan::forward(kalscan::seq{}, rotation{}, shape, inputs, rotation::outputs<out>{{check.data(), B, L, M, 1}});
+
+  // The derivative of the sum of y^2 / 2 by one of the rotations, against a difference quotient.
+  rotation::inputs<out> bars{};
+  bars.c = {c_bar.data(), 1, 1, M, S};
+  kalscan::backward(kalscan::omp{}, rotation{}, shape, inputs, rotation::outputs<in>{{y.data(), B, L, M, 1}}, bars);
+  const auto half_square = [&](double x) {
+    std::vector<double> moved = c, z(y.size());
+    moved[77] = x;
+    auto other = inputs;
+    other.c = in(moved.data(), 1, 1, M, S);
+    kalscan::forward(kalscan::omp{}, rotation{}, shape, other, rotation::outputs<out>{{z.data(), B, L, M, 1}});
+    double sum = 0;
+    for (const double e : z) sum += e * e / 2;
+    return sum;
+  };
+  const double difference = (half_square(c[77] + 1e-6) - half_square(c[77] - 1e-6)) / 2e-6;
+  double worst = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) worst = std::max(worst, std::abs(y[i] - check[i]));
+  std::cout << "omp and seq differ by " << worst << ", the adjoint is " << c_bar[77] << ", the difference quotient "
+            << difference << '\n';
+  return worst < 1e-12 && std::abs(c_bar[77] - difference) < 1e-4 * std::abs(difference) ? 0 : 1;
+}
