@@ -57,7 +57,9 @@ int main() {
   constexpr long B = 2, L = 500, M = 24, S = 8;
   std::vector<double> v(B * L * M, 0.1), k(B * L * S, 0.5), q(B * L * S, 0.25), c(M * S), s(M * S), y(B * L * M),
       check(y), c_bar(M * S);
-  for (long j = 0; j < M * S; ++j) c[j] = 0.99 * std::cos(0.01 * double(j)), s[j] = 0.99 * std::sin(0.01 * double(j));
+  for (std::size_t j = 0; j < c.size(); ++j) {
+    c[j] = 0.99 * std::cos(0.01 * static_cast<double>(j)), s[j] = 0.99 * std::sin(0.01 * static_cast<double>(j));
+  }
 
   const kalscan::mixer_shape shape{B, L, M, S};
   const rotation::inputs<in> inputs{{v.data(), B, L, M, 1},

@@ -88,10 +88,10 @@ TEST_CASE_TEMPLATE(
   std::uint64_t seed = 0;
   for (const given g :
        {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const auto& [B, L, C, S] : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
-      CAPTURE(L);
+    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
+      CAPTURE(size[1]);
       ++seed;
-      check_backward(random_problem<M, double>(B, L, C, S, seed, g, seed % 2 == 0), 1e-11);
+      check_backward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-11);
     }
   }
   check_backward(random_problem<M, float>(2, 70, 40, 17, 90), 2e-5);
@@ -266,6 +266,29 @@ TEST_CASE("gradients that nobody asks for are left alone") {
       kalscan::backward(seq{}, kla{}, p.shape, p.in_views(), p.out_bar_views(), wanted, states);
     }
     CHECK(difference(v_bar, all.in_bar[0]) < 1e-13);
+  }
+}
+
+TEST_CASE("shapes without lanes or sequences") {
+  const std::vector<std::array<std::int64_t, 4>> shapes = {{0, 20, 3, 2}, {2, 20, 0, 2}, {2, 20, 3, 0}};
+  for (const auto& size : shapes) {
+    for (const given g : {given::fixed, given::per_token, given::per_token_channel}) {
+      const auto p = random_problem<kla, double>(size[0], size[1], size[2], size[3], 9, g);
+      CHECK(same_bits(run_backward<kla>(omp{2}, p).in_bar, run_backward<kla>(seq{}, p).in_bar));
+      CHECK(same_bits(run_forward<kla>(omp{2}, p).out, run_forward<kla>(seq{}, p).out));
+    }
+  }
+  const auto none = random_problem<kla, double>(1, 0, 3, 2, 9, given::fixed, false, {0});
+  CHECK(run_backward<kla>(omp{2}, none).in_bar[4].list() == std::vector<double>(6, 0.0));
+}
+
+TEST_CASE("checkpoints may be further apart than the sequence is long") {
+  const auto p = random_problem<kla, double>(1, 40, 3, 2, 10);
+  const auto expected = run_backward<kla>(omp{2}, p);
+  for (const std::int64_t every :
+       {std::int64_t{1} << 32, std::int64_t{1} << 62, std::numeric_limits<std::int64_t>::max()}) {
+    const auto forward = run_forward<kla>(omp{2}, p, every);
+    CHECK(difference(run_backward<kla>(omp{2, 10}, p, &forward, every).in_bar, expected.in_bar) < 1e-12);
   }
 }
 

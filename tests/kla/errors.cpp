@@ -100,6 +100,19 @@ TEST_CASE("states and checkpoints") {
         "kalscan: checkpoints mean is [2, 1, 3, 4], not [2, 3, 3, 4]");
 }
 
+TEST_CASE("states given by half") {
+  CHECK(call{}.refused([](call& c) { c.states.checkpoints.variance = c.final_variance.view(), c.states.every = 5; }) ==
+        "kalscan: checkpoints mean is a null pointer");
+  CHECK(call{}.refused([](call& c) {
+    c.states.initial = kalscan::information_belief<tensor<const float>>{{}, c.p.initial[1].view()};
+  }) == "kalscan: initial precision is a null pointer");
+  call c;
+  const kalscan::kla_outputs<tensor<float>> none;
+  c.shape.time = 1;
+  CHECK(message_of([&] { kalscan::step(kalscan::seq{}, kla{}, c.shape, c.in, none, {}); }) ==
+        "kalscan: step needs all states");
+}
+
 TEST_CASE("the policy, the step and the adjoint") {
   call c;
   const kalscan::kla_outputs<tensor<float>> none;

@@ -36,10 +36,10 @@ TEST_CASE_TEMPLATE(
   std::uint64_t seed = 0;
   for (const given g :
        {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const auto& [B, L, C, S] : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
-      CAPTURE(L);
+    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
+      CAPTURE(size[1]);
       ++seed;
-      check_forward(random_problem<M, double>(B, L, C, S, seed, g, seed % 2 == 0), 1e-12);
+      check_forward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-12);
     }
   }
   check_forward(random_problem<M, float>(2, 70, 40, 17, 90), 1e-5);
@@ -251,6 +251,23 @@ TEST_CASE("without outputs, states are advanced all the same; without states, th
   standard.initial[0].each([](double& x) { x = 0; });
   standard.initial[1].each([](double& x) { x = 1; });
   CHECK(difference(std::vector{mean, variance}, run_forward<kla>(seq{}, standard).final) < 1e-14);
+}
+
+TEST_CASE("states that grow without bound are not split by default, and a certain belief is never an overflow") {
+  auto p = random_problem<kla, float>(1, 40000, 2, 2, 11);
+  p.in[4].each([](float& x) { x = 1.1F; });
+  p.in[5].each([](float& x) { x = 0; });
+  const auto exact = run_forward<kla>(seq{}, p.as<long double>());
+  CHECK(difference(run_forward<kla>(omp{2}, p).out, exact.out) < 1e-4);
+
+  auto q = random_problem<kla, float>(1, 5, 1, 1, 12);
+  for (auto& x : q.in) x.each([](float& e) { e = 1; });
+  q.in[0].each([](float& e) { e = 3; });
+  q.in[1].each([](float& e) { e = 0; });
+  q.in[1].view()(0, 4, 0, 0) = 1e6F;
+  q.in[4].each([](float& e) { e = 4096; });
+  q.in[5].each([](float& e) { e = 0; });
+  CHECK(same_bits(run_forward<kla>(omp{1}, q).out, run_forward<kla>(seq{}, q).out));
 }
 
 }  // namespace

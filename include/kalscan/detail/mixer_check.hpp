@@ -2,6 +2,7 @@
 // A mixer's call, checked: sizes, offsets, signs, and NaN where that is asked for.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -108,6 +109,7 @@ template <class T>
 void require_values(const std::string& name, const tensor<T>& x, bool nonnegative, bool check_nan) {
   using number = typename arithmetic<std::remove_const_t<T>>::type;
   if (!x.present() || (!nonnegative && !check_nan)) return;
+  if (x.extent[2] == 0 || x.extent[3] == 0) return;
   const bool many_states = x.extent[3] > 1;
   const std::int64_t rows = many_states ? x.extent[2] : 1, length = x.extent[many_states ? 3 : 2];
   for (std::int64_t b = 0; b < x.extent[0]; ++b) {
@@ -164,7 +166,7 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   const auto initial = x.initial.all_tensors();
   require_state(initial, initial_name, state_extent(s));
   const auto checkpoints = with_members(x.checkpoints, [](const auto&... tensor) { return std::array{tensor...}; });
-  if (checkpoints[0].present()) {
+  if (std::any_of(checkpoints.begin(), checkpoints.end(), [](const auto& tensor) { return tensor.present(); })) {
     if (x.every <= 0) bad_mixer("every is " + std::to_string(x.every) + ", not a positive number of steps");
     require_state(checkpoints, state_name<M>("checkpoints"),
                   {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
@@ -188,7 +190,8 @@ void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
   });
 }
 
-/// Throws std::invalid_argument unless the call fits itself. Signs are always checked, NaN when `check_nan`.
+/// Throws std::invalid_argument unless the call fits itself. Inputs with a sign are always checked for it and for NaN,
+/// the others for NaN when `check_nan`.
 template <class M, class In, class Out>
 void check_job(const mixer_job<M, In, Out>& job, bool check_nan) {
   check_inputs<M>(job.shape, job.in, job.states, check_nan);

@@ -14,6 +14,7 @@
 #include <kalscan/detail/mixer_gradients.hpp>
 #include <kalscan/detail/mixer_omp_forward.hpp>
 #include <kalscan/detail/mixer_plan.hpp>
+#include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -41,7 +42,8 @@ class backward_walk {
         sums_(job, parts, group, first_block, last_block - first_block),
         blocks_(last_block - first_block),
         length_(state_words::length(job.shape.states)) {
-    const std::int64_t tiles = (job.states.every + tile_steps - 1) / tile_steps;
+    const std::int64_t stretch = std::min(job.states.every, std::max<std::int64_t>(job.shape.time, 1));
+    const std::int64_t tiles = (stretch + tile_steps - 1) / tile_steps;
     starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
     tape_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
     saved_.resize(static_cast<std::size_t>(length_));
@@ -319,6 +321,7 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
 #else
   using M = typename Job::mixer;
   using T = typename Job::number;
+  if (job.shape.sequences() == 0 || job.shape.channels == 0 || job.shape.states == 0) return run_backward(seq{}, job);
   if (!words<tensor<const T>>(job.states.checkpoints)[0].present()) {
     // The forward pass once more, for its checkpoints: one a tile, further apart where these would be many.
     constexpr std::size_t count = word_count<typename M::template state<T>, T>;

@@ -206,7 +206,7 @@ void forward_on_threads(const omp& policy, const Job& job) {
   const mixer_plan plan = plan_of(policy, job, mixer_with_elements<M>, 1);
   const auto count = static_cast<std::int64_t>(plan.whole.size() + plan.split.size());
   // Lanes do not depend on each other, so that groups may: the widest that leave two tasks a thread.
-  const std::int64_t group = std::clamp<std::int64_t>(count * plan.blocks / (2 * threads), 1, 16);
+  const std::int64_t group = std::clamp<std::int64_t>(count * plan.blocks / (2 * std::int64_t(threads)), 1, 16);
 
   parallel_groups(threads, std::ssize(plan.whole), plan.blocks, group,
                   [&](std::int64_t i, std::int64_t g0, std::int64_t g1) {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/detail/aligned_vector.hpp>
+#include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <stdexcept>
@@ -32,6 +35,27 @@ struct mixer_plan {
   std::int64_t blocks = 0, slots = 0;
 };
 
+/// Whether no gain of sequence n exceeds one: over a stretch of time, products of larger ones may leave the range of
+/// the number type where the states themselves stay finite.
+template <class Job>
+bool gains_within_one(const Job& job, std::int64_t n) {
+  using T = typename Job::number;
+  const sequence_place at = job.sequence_at(n);
+  bool within = true;
+  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t i, const auto& x) {
+    if (!Job::mixer::inputs_info[i].gain) return;
+    const std::int64_t first = x.extent[1] == 1 ? 0 : at.first, last = x.extent[1] == 1 ? 1 : at.first + at.length;
+    for (std::int64_t t = first; t < last && within; ++t) {
+      for (std::int64_t m = 0; m < x.extent[2]; ++m) {
+        for (std::int64_t s = 0; s < x.extent[3]; ++s) {
+          within = within && std::abs(static_cast<T>(x(x.extent[0] == 1 ? 0 : at.batch, t, m, s))) <= T(1);
+        }
+      }
+    }
+  });
+  return within;
+}
+
 /// Time is split where the policy says so, else where there are fewer than 4 blocks of channels and at least 2^15
 /// steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple` divides all bounds
 /// but the last.
@@ -48,9 +72,10 @@ mixer_plan plan_of(const omp& policy, const Job& job, bool may_split, std::int64
   for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
     const std::int64_t length = job.sequence_at(n).length;
     std::int64_t chunk = policy.chunk;
-    if (chunk == 0 && beside < few_blocks && length >= many_steps)
+    if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(job, n)) {
       chunk = (length + default_chunks - 1) / default_chunks;
-    chunk = (chunk + multiple - 1) / multiple * multiple;
+    }
+    chunk = chunk >= length || multiple >= length ? length : (chunk + multiple - 1) / multiple * multiple;
     if (may_split && chunk > 0 && chunk < length) {
       plan.split.push_back({n, plan.slots, equal_chunks(length, chunk)});
       plan.slots += plan.split.back().chunks();

@@ -50,10 +50,13 @@ struct mixer_adjoint_job {
 /// times or batches, its adjoint is their sum. One without data is not computed; an output's adjoint without data is
 /// zero.
 ///
-/// Nothing of size B x L x M x S is kept: states are computed again from checkpoints, tile by tile. With `every` = 16
-/// this takes one more pass over the steps, with longer stretches two. Every sum has an order that depends on the shape
-/// and on the policy's chunk alone: the bits are the same for any number of threads. `seq` keeps the states of one
-/// lane.
+/// States are not kept but computed again from checkpoints, tile by tile. With `every` = 16 this takes one more pass
+/// over the steps, with longer stretches two. `omp` allocates, besides tiles, the checkpoints that it is not given (2 /
+/// 16 of B x L x M x S numbers at most, fewer beyond 4096 steps) and a sum of size B x L x S for each input that
+/// channels share and each group of 1 to 8 blocks of them. Every sum has an order that depends on the shape, on `every`
+/// and on the policy's chunk alone: the bits are the same for any number of threads. `seq` keeps the states of one lane
+/// and a sum for each value of each input; it starts from `initial` and does not need checkpoints. The arrays of
+/// `in_bar` must not overlap.
 ///
 /// Errors as for forward, before anything is written.
 template <policy P, mixer M, class In, class OutBar, class InBar>

@@ -12,7 +12,8 @@
 
 namespace kalscan {
 
-/// Whether a mixer's call looks for NaN in its inputs before it computes. Signs and sizes are always checked.
+/// Whether a mixer's call looks for NaN in all of its inputs before it computes. Sizes, and the inputs that have a
+/// sign, are always checked.
 enum class nan_check { off, on };
 
 /// Runs a mixer over all tokens: `in` and `out` are the mixer's `inputs` and `outputs` of tensors, of the shapes given
@@ -20,9 +21,9 @@ enum class nan_check { off, on };
 /// inputs, so that bfloat16 and float16 are storage. Channels last are the fast layouts.
 ///
 /// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs blocks of channels in
-/// parallel, and chunks of time where there are few of them or the policy names a chunk; its bits do not depend on the
-/// number of threads, and with offsets are those of a call for each sequence. It allocates tiles and states per task,
-/// nothing per token.
+/// parallel, and chunks of time where there are few of them (and no gain exceeds one) or the policy names a chunk; its
+/// bits do not depend on the number of threads, and with offsets are those of a call for each sequence. It allocates
+/// tiles and states per task, nothing per token.
 ///
 /// Throws std::invalid_argument, naming the argument, its index and its value, before anything is written.
 template <policy P, mixer M, class In, class Out>
@@ -38,6 +39,9 @@ template <policy P, mixer M, class In, class Out>
 void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
           const std::type_identity_t<state_tensors<M, number_t<In>>>& states) {
   if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
+  detail::for_each_member(states, [](const auto& x) {
+    if (!x.present()) detail::bad_mixer("step needs all states");
+  });
   forward(p, m, shape, in, out, {.initial = states, .final = states});
 }
 

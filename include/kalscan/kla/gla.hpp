@@ -43,7 +43,7 @@ struct gla {
   using state = gla_state<X>;
 
   static constexpr std::array<mixer_input, 4> inputs_info{
-      {{"v", role::channel}, {"k", role::state}, {"q", role::state}, {"g", role::parameter}}};
+      {{"v", role::channel}, {"k", role::state}, {"q", role::state}, {"g", role::parameter, false, true}}};
   static constexpr std::array output_names{"y"};
   static constexpr std::array<mixer_state, 1> state_info{{{"h"}}};
 

@@ -67,9 +67,10 @@ static_assert(monoid<belief_adjoint_monoid<float>>);
 /// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
 /// variance (prior precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
 ///
-/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In
-/// float the error is about epsilon times the filter's memory, as that of the sequential moment form. The adjoint
-/// divides once, for the gain of the forward step, and has no cancellation between large terms.
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite; where time is split, so
+/// must be the product of a^2 over a chunk, times phi. Nothing is clamped. In float the error is about epsilon times
+/// the filter's memory, as that of the sequential moment form. The adjoint divides once, for the gain of the forward
+/// step, and has no cancellation between large terms.
 template <readout Readout = readout::filtered, bool Ordinary = false>
 struct kla_mixer {
   template <class X, class P = X>
@@ -86,7 +87,7 @@ struct kla_mixer {
                                                            {"Lambda", role::channel, true},
                                                            {"k", role::state},
                                                            {"q", role::state},
-                                                           {"a", role::parameter},
+                                                           {"a", role::parameter, false, true},
                                                            {"p", role::parameter, true}}};
   static constexpr std::array output_names{"y", "yvar"};
   static constexpr std::array<mixer_state, 2> state_info{{{"mean"}, {"variance", true}}};
@@ -106,7 +107,7 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr bool is_ordinary(const belief<T>& x) {
     constexpr T largest = detail::power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
-    return x.variance <= largest;
+    return x.variance > T(0) && x.variance <= largest;  // zero may be what is left of one divided by infinity
   }
 
   template <class T>

@@ -28,6 +28,7 @@ struct mixer_input {
   const char* name;
   role varies;
   bool nonnegative = false;
+  bool gain = false;  ///< a factor of the state from step to step: time is split by default only where none exceeds one
 };
 
 /// What a mixer says of one of the numbers of its state.

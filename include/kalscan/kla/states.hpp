@@ -57,7 +57,7 @@ struct initial_states<kla_mixer<R, O>, T> {
   initial_states(const information_belief<tensor<const T>>& x) : information(x) {}
   initial_states(const information_belief<tensor<T>>& x) : information{x.precision, x.vector} {}
 
-  bool in_information_form() const { return information.precision.present(); }
+  bool in_information_form() const { return information.precision.present() || information.vector.present(); }
   std::array<tensor<const T>, 2> all_tensors() const {
     if (in_information_form()) return {information.precision, information.vector};
     return {moments.mean, moments.variance};
