@@ -20,6 +20,7 @@
 #include <kalscan/kla/mixer.hpp>
 #include <vector>
 
+KALSCAN_QUIET_LANES_BEGIN
 namespace kalscan::detail {
 
 /// Some blocks of channels of a job, walked backwards through time by one thread.
@@ -357,3 +358,4 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
 }
 
 }  // namespace kalscan::detail
+KALSCAN_QUIET_LANES_END

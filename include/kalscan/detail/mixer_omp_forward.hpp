@@ -16,6 +16,7 @@
 #include <optional>
 #include <vector>
 
+KALSCAN_QUIET_LANES_BEGIN
 namespace kalscan::detail {
 
 /// A block's states from the [n, t, M, S] tensors of a state.
@@ -255,3 +256,4 @@ void run_forward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job&
 }
 
 }  // namespace kalscan::detail
+KALSCAN_QUIET_LANES_END

@@ -21,9 +21,18 @@
 #else
 #define KALSCAN_LANES _Pragma("GCC ivdep")
 #endif
+/// A loop that is better left as it is may be: clang's warning of that is silenced in the files that have such loops.
+#if defined(__clang__)
+#define KALSCAN_QUIET_LANES_BEGIN _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wpass-failed\"")
+#define KALSCAN_QUIET_LANES_END _Pragma("clang diagnostic pop")
+#else
+#define KALSCAN_QUIET_LANES_BEGIN
+#define KALSCAN_QUIET_LANES_END
+#endif
 /// Everything that such a function calls is to be part of it: loops over lanes are vector code only without calls.
 #define KALSCAN_FLATTEN [[gnu::flatten]]
 
+KALSCAN_QUIET_LANES_BEGIN
 namespace kalscan::detail {
 
 /// Channels in a block: a cache line, so that threads do not share one.
@@ -371,3 +380,4 @@ char is_ordinary(const T* state, std::int64_t states) {
 }
 
 }  // namespace kalscan::detail
+KALSCAN_QUIET_LANES_END
