@@ -13,7 +13,6 @@
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
-#include <optional>
 #include <vector>
 
 KALSCAN_QUIET_LANES_BEGIN
