@@ -30,11 +30,10 @@ struct sequences {
         time_stride(time_stride_),
         lane_stride(lane_stride_) {}
   /// A view that may be written serves where one to read is asked for.
-  operator sequences<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, batch, time, lanes, batch_stride, time_stride, lane_stride};
-  }
+  template <class U>
+    requires(std::is_same_v<const U, T>)
+  sequences(const sequences<U>& x)
+      : sequences(x.data, x.batch, x.time, x.lanes, x.batch_stride, x.time_stride, x.lane_stride) {}
 };
 
 }  // namespace kalscan

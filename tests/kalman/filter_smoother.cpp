@@ -2,6 +2,7 @@
 // Filter and smoother of both back ends against the long double oracle, on random models.
 #include <doctest/doctest.h>
 
+#include "../errors.hpp"
 #include "oracle.hpp"
 
 namespace {
@@ -141,16 +142,6 @@ TEST_CASE("with a chunk fixed, the bits do not depend on the number of threads")
     CHECK(a.covariance == b.covariance);
     CHECK(a.filtered.log_likelihood == b.filtered.log_likelihood);
   }
-}
-
-template <class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no std::invalid_argument";
 }
 
 TEST_CASE("a model or data that do not fit are refused by name and value") {

@@ -2,22 +2,13 @@
 // Bad calls of a mixer are refused by name, index and value, before anything is written.
 #include <doctest/doctest.h>
 
+#include "../errors.hpp"
 #include "problem.hpp"
 
 using namespace kla_test;
 using kalscan::kla;
 
 namespace {
-
-template <class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no std::invalid_argument";
-}
 
 struct call {
   problem<kla, float> p = random_problem<kla, float>(2, 5, 3, 4, 1);

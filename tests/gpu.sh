@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Tests the CUDA parts on this machine's GPU and prints one table. Usage: tests/gpu.sh [--sanitize] [--bench]
+#   --sanitize   also under compute-sanitizer: memcheck, racecheck, initcheck
+#   --bench      also the benchmarks; JSON goes to .build/gpu/*.json
+# Needs nvcc, CMake, ninja or make, Eigen, doctest, and Google Benchmark; those that CMake does not find it fetches.
+# Prefixes in CMAKE_PREFIX_PATH are searched first. Ends with `N passed, N failed, N skipped`.
+set -u
+cd "$(dirname "$0")/.."
+sanitize=false bench=false
+for argument in "$@"; do
+  case "$argument" in
+    --sanitize) sanitize=true ;;
+    --bench) bench=true ;;
+    *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
+  esac
+done
+build=.build/gpu
+command -v nvcc >/dev/null || PATH=/usr/local/cuda/bin:$PATH
+generator=(); command -v ninja >/dev/null && generator=(-G Ninja)
+mkdir -p "$build"
+if ! cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
+    -DKALSCAN_BUILD_EXAMPLES=ON >"$build/configure.log" 2>&1; then
+  cat "$build/configure.log"; exit 1
+fi
+if ! cmake --build "$build" --parallel "$(nproc)" --target kalscan_gpu >"$build/build.log" 2>&1; then
+  cat "$build/build.log"; exit 1
+fi
+
+passed=0 failed=0 skipped=0 table=""
+# run NAME COMMAND...: one row; 77 means skipped.
+run() {
+  local name=$1 log begin code verdict
+  shift
+  log=$build/$(echo "$name" | tr ' /' '__').log
+  begin=$(date +%s%N)
+  "$@" >"$log" 2>&1
+  code=$?
+  case $code in
+    0) verdict=passed passed=$((passed + 1)) ;;
+    77) verdict=skipped skipped=$((skipped + 1)) ;;
+    *) verdict=FAILED failed=$((failed + 1)); tail -n 40 "$log" ;;
+  esac
+  table+=$(printf '%-40s %-8s %8d ms' "$name" "$verdict" "$(( ($(date +%s%N) - begin) / 1000000 ))")$'\n'
+}
+tests=$(cd "$build/tests/cuda" && ls test_cuda_*)
+for t in $tests; do run "$t" "$build/tests/cuda/$t"; done
+for example in "$build"/examples/*_cuda_*; do run "${example##*/}" "$example"; done
+if $sanitize; then
+  for tool in memcheck racecheck initcheck; do
+    for t in $tests; do
+      # The long runs add nothing here that the others lack; each kernel is many times slower under a tool.
+      run "$tool $t" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/cuda/$t" \
+        --test-case-exclude='3 * 10^9*,*20 runs*,*2^60*,what CUDA refuses*,*million*,*host threads*'
+    done
+  done
+fi
+if $bench; then
+  for b in "$build"/bench/bench_cuda_*; do
+    run "${b##*/}" "$b" --benchmark_out="$build/${b##*/}.json" --benchmark_out_format=json --benchmark_min_time=0.05
+  done
+fi
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null
+echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+printf '%s' "$table"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
