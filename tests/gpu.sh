@@ -49,7 +49,7 @@ if $sanitize; then
   for tool in memcheck racecheck initcheck; do
     for t in $tests; do
       # The long runs add nothing here that the others lack; each kernel is many times slower under a tool.
-      run "$tool $t" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/cuda/$t" \
+      run "$tool $t" env KALSCAN_TEST_LONGEST=10000 timeout 120 compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/cuda/$t" \
         --test-case-exclude='3 * 10^9*,*20 runs*,*2^60*,what CUDA refuses*,*million*,*host threads*'
     done
   done

@@ -24,7 +24,8 @@ __device__ typename Job::state_type replay_chunk(const Job& job, std::int64_t ro
   constexpr int ahead = sizeof(typename Job::input_type) <= 32 ? 4 : 1;
   const auto* in = job.in.row(row);
   S* out = job.has_outputs ? job.out.row(row) : nullptr;
-  const auto take = [&](std::int64_t t, const typename Job::input_type& u) {
+  // The input by value: it may lie where the output goes.
+  const auto take = [&](std::int64_t t, const typename Job::input_type u) {
     if constexpr (Job::emits == emit::before) out[t * job.out.time_stride] = state;
     state = job.recurrence.step(state, u);
     if constexpr (Job::emits == emit::after) out[t * job.out.time_stride] = state;
