@@ -86,13 +86,14 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
 
   static constexpr int total_slot = 32 * run_stride;
   __device__ static constexpr int slot(int rank) { return rank / run * run_stride + rank % run; }
-  /// How many elements the run of this lane of the first warp has, and how many lanes have any.
+  /// How many elements are left for the run of this lane of the first warp (none where this is not positive, all places
+  /// of it where this is larger), and how many lanes have any. Not clamped: ptxas 13.0 gets `min(x, n) == n` wrong.
   template <class Count>
   __device__ int run_length(Count valid) const {
     if constexpr (fills_runs<Count>) {
       return run;
     } else {
-      return max(0, min(run, valid - rank() * run));
+      return valid - rank() * run;
     }
   }
   template <class Count>
@@ -119,13 +120,15 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
       const auto runs = run_count(valid);
       E kept[in_registers ? run : 1];
       E sum;
+      bool some = false;
 #pragma unroll
       for (int k = 0; k < run; ++k) {
         const int i = Suffix ? run - 1 - k : k;
         if (i < count) {
           const E item = slots.get(begin + i);
           if constexpr (in_registers) kept[i] = item;
-          sum = i == (Suffix ? count - 1 : 0) ? item : op(sum, item);
+          sum = some ? op(sum, item) : item;
+          some = true;
         }
       }
       const detail::thread_scan<E> scanned = warp_.template scan<Suffix>(op, sum, runs);

@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(Threads, along_blocks<Job, Threads>) along_ker
   wait_for_copies();
   __syncthreads();
 
-  const int n = max(0, min(tile::items, valid - rank * tile::items));
+  const int n = valid - rank * tile::items;
   const int threads = (valid + tile::items - 1) / tile::items;
   const int begin = Backward ? valid - 1 - rank * tile::items : rank * tile::items;
   const auto place_of = [&](int i) { return Backward ? begin - i : begin + i; };

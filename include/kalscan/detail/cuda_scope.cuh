@@ -152,13 +152,13 @@ class scope_verbs {
 
   // The three words of scan_states, for kernels that do something between them.
 
-  /// How many of this thread's N places hold items.
+  /// How many items are left for this thread's N places: not positive where they hold none, perhaps more than N.
   template <int N, tile_places Places>
   __device__ int items_with(Places places) const {
     if constexpr (std::same_as<Places, all_places>) {
       return N;
     } else {
-      return max(0, min(N, places.count - scope().rank() * N));
+      return places.count - scope().rank() * N;
     }
   }
   /// How many threads hold items: a constant where all do.
@@ -170,7 +170,8 @@ class scope_verbs {
       return (places.count + N - 1) / N;
     }
   }
-  /// The element of n inputs of this thread; meaningless where n is 0.
+  /// The element of this thread's inputs, the first n of its N places (all where n is larger); meaningless where n is
+  /// not positive.
   template <int N, device_recurrence R, class Read>
   __device__ static element_t<monoid_t<R>> absorb_run(const R& r, Read read, int n) {
     element_t<monoid_t<R>> sum;
@@ -193,7 +194,7 @@ class scope_verbs {
     carry = r.act(threads.total, carry);
     return start;
   }
-  /// Takes n steps; returns the state after them.
+  /// Takes the steps of the first n places (all where n is larger); returns the state after them.
   template <int N, device_recurrence R, class Read, class Visit>
   __device__ static typename R::state_type replay_run(const R& r, Read read, typename R::state_type state, Visit visit,
                                                       int n) {
