@@ -1,55 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Filter and smoother of both back ends against the long double oracle, on random models.
+// Filter and smoother of both back ends against the long double oracle, on random models of dynamic size.
 #include <doctest/doctest.h>
 
 #include "../errors.hpp"
-#include "oracle.hpp"
+#include "against_oracle.hpp"
 
 namespace {
 
 using Eigen::Dynamic;
-
-template <class Policy, class T, int N, int M>
-void check_against_oracle(const Policy& p, const oracle::problem<T, N, M>& problem, const oracle::beliefs& expected,
-                          double bound) {
-  const auto s = kalscan::smooth(p, problem.model, problem.y, {.predictions = true, .innovations = true});
-  const auto& f = s.filtered;
-  CHECK(oracle::defect(f.predicted_mean, f.predicted_covariance, expected.predicted_mean,
-                       expected.predicted_covariance) < bound);
-  CHECK(oracle::defect(f.mean, f.covariance, expected.mean, expected.covariance) < bound);
-  CHECK(oracle::defect(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance) < bound);
-  const auto size = static_cast<double>(problem.y.cols()) + std::abs(static_cast<double>(expected.log_likelihood));
-  CHECK(std::abs(static_cast<double>(f.log_likelihood) - static_cast<double>(expected.log_likelihood)) < bound * size);
-  for (const auto& P : s.covariance) CHECK(P == P.transpose());
-}
-
-template <class T, int N, int M>
-void check_every_policy(Eigen::Index n, Eigen::Index m, std::int64_t length, oracle::kind k, std::uint64_t seed,
-                        double bound) {
-  CAPTURE(n);
-  CAPTURE(m);
-  CAPTURE(length);
-  CAPTURE(seed);
-  const auto problem = oracle::random_problem<T, N, M>(n, m, length, k, seed);
-  const auto expected = oracle::run(problem.model, problem.y);
-  check_against_oracle(kalscan::seq{}, problem, expected, bound);
-  for (const kalscan::omp p : {kalscan::omp{2, 0}, kalscan::omp{3, 7}, kalscan::omp{8, 1}, kalscan::omp{2, 1000}}) {
-    CAPTURE(p.chunk);
-    check_against_oracle(p, problem, expected, bound);
-  }
-}
-
-constexpr double double_bound = 1e-10, float_bound = 2e-3;
-
-const std::vector<oracle::kind> kinds = {
-    {},
-    {.varying = true},
-    {.inputs = true},
-    {.missing = true},
-    {.singular_noise = true},
-    {.before_first = true},
-    {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true},
-};
 
 TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 to n") {
   std::uint64_t seed = 100;
@@ -61,38 +19,10 @@ TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 
   }
 }
 
-TEST_CASE("filter and smoother agree with the oracle with fixed sizes, for every kind of model") {
-  std::uint64_t seed = 200;
-  for (const auto& k : kinds) {
-    check_every_policy<double, 2, 1>(2, 1, 60, k, ++seed, double_bound);
-    check_every_policy<double, 4, 3>(4, 3, 60, k, ++seed, double_bound);
-    check_every_policy<double, 3, Dynamic>(3, 2, 60, k, ++seed, double_bound);
-  }
-}
-
-TEST_CASE("filter and smoother agree with the oracle in float") {
-  std::uint64_t seed = 300;
-  for (const auto& k : kinds) {
-    check_every_policy<float, 2, 2>(2, 2, 60, k, ++seed, float_bound);
-    check_every_policy<float, Dynamic, Dynamic>(3, 2, 60, k, ++seed, float_bound);
-  }
-}
-
 TEST_CASE("filter and smoother agree with the oracle at lengths around the chunks") {
   std::uint64_t seed = 400;
   for (const std::int64_t length : {1, 2, 6, 7, 8, 15, 1031}) {
-    check_every_policy<double, 2, 1>(2, 1, length, kinds[3], ++seed, double_bound);
-    check_every_policy<double, 4, 3>(4, 3, length, kinds[6], ++seed, double_bound);
-  }
-}
-
-TEST_CASE("a long series, split by the library itself, gives what the sequential filter gives") {
-  const auto problem = oracle::random_problem<double, 4, 3>(4, 3, 20011, {.missing = true}, 5);
-  const auto a = kalscan::smooth(kalscan::seq{}, problem.model, problem.y);
-  for (const int threads : {2, 3, 5}) {
-    const auto b = kalscan::smooth(kalscan::omp{threads}, problem.model, problem.y);
-    CHECK((a.mean - b.mean).cwiseAbs().maxCoeff() < 1e-12);
-    CHECK(std::abs(a.filtered.log_likelihood - b.filtered.log_likelihood) < 1e-8);
+    check_every_policy<double, Dynamic, Dynamic>(4, 3, length, kinds[6], ++seed, double_bound);
   }
 }
 
@@ -121,20 +51,8 @@ TEST_CASE("a batch of series of different lengths gives what each series gives a
   }
 }
 
-TEST_CASE("the final belief, fed back as the prior of what follows, continues the filter") {
-  const auto problem = oracle::random_problem<double, 4, 3>(4, 3, 80, {}, 8);
-  const auto whole = kalscan::filter(kalscan::seq{}, problem.model, problem.y);
-  const auto first = kalscan::filter(kalscan::seq{}, problem.model, problem.y.leftCols(30));
-  auto rest = problem.model;
-  rest.prior = kalscan::gaussian_prior<double, 4>::before_first_step(first.mean.col(29), first.covariance.back());
-  const auto second = kalscan::filter(kalscan::seq{}, rest, problem.y.rightCols(50));
-  CHECK(second.mean == whole.mean.rightCols(50));
-  CHECK(first.log_likelihood + second.log_likelihood == doctest::Approx(whole.log_likelihood));
-  CHECK(kalscan::log_likelihood(kalscan::omp{2}, problem.model, problem.y) == doctest::Approx(whole.log_likelihood));
-}
-
 TEST_CASE("with a chunk fixed, the bits do not depend on the number of threads") {
-  const auto problem = oracle::random_problem<double, 4, 3>(4, 3, 500, {.missing = true}, 9);
+  const auto problem = oracle::random_problem<double, Dynamic, Dynamic>(4, 3, 500, {.missing = true}, 9);
   const auto a = kalscan::smooth(kalscan::omp{1, 64}, problem.model, problem.y);
   for (const int threads : {2, 3, 8}) {
     const auto b = kalscan::smooth(kalscan::omp{threads, 64}, problem.model, problem.y);
