@@ -4,6 +4,7 @@
 
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/infinity.hpp>
+#include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/recurrence.hpp>
@@ -11,12 +12,12 @@
 namespace kalscan {
 
 /// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no
-/// cancellation. `aa` is a^2.
-template <class T>
+/// cancellation. `aa` is a^2. With Bounded, what is to be inverted is also below 2^126, or a variance 0 will do.
+template <bool Bounded = false, class T>
 KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
                                            const scalar_observation<T>& input) {
   const T predicted = aa * before.variance + p;
-  const T i = T(1) / (T(1) + input.phi * predicted);
+  const T i = detail::reciprocal<Bounded>(T(1) + input.phi * predicted);
   const T variance = predicted * i;
   return {a * before.mean * i + variance * input.r, variance};
 }
@@ -64,7 +65,7 @@ struct scalar_filter {
                                                    const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
     const T Am = a * x.A, bm = a * x.b, Cm = a * a * x.C + p;
-    const T i = T(1) / (T(1) + phi * Cm);
+    const T i = detail::reciprocal(T(1) + phi * Cm);
     const T A = Am * i, C = Cm * i;
     return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A};
   }

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+// The mixer's kernels, forward: whole sequences in one launch, or chunks of time by absorb, carry, replay in three.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/cuda/policy.cuh>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_stage.cuh>
+#include <kalscan/detail/cuda_mixer_walk.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+
+namespace kalscan::detail {
+
+/// What summarizes a chunk: the mixer's element, or nothing that is ever used.
+template <class M, class T>
+struct mixer_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_elements M, class T>
+struct mixer_element<M, T> {
+  using type = element_t<decltype(M::template monoid<T>())>;
+};
+
+/// The workspace of a forward call.
+template <class M, class T>
+struct forward_arrays {
+  lane_array<typename M::template state<T>, T> carry;      // before each chunk but the first
+  lane_array<typename mixer_element<M, T>::type, T> element;  // of each chunk
+};
+
+/// One block's walk forward.
+template <class Job, int States, bool Varying, bool Full>
+struct forward_walk_on_device {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using state = typename M::template state<T>;
+  using element = typename mixer_element<M, T>::type;
+  using In = decltype(Job::in);
+  using stage_type = mixer_stage<M, States, In>;
+  using lanes_type = thread_lanes<M, T, States>;
+  static constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+
+  const Job& job;
+  const lane_layout& layout;
+  const chunk_place& at;
+  stage_type stage;
+  lanes_type lanes;
+  parameter_lanes<M, In, States, Varying> parameter;
+  // Checkpoints: the next one's step, and its index on the time axis.
+  std::int64_t keep_step, keep_index;
+  bool keeps;
+
+  __device__ forward_walk_on_device(const Job& job_, const lane_layout& layout_, const chunk_place& at_,
+                                    std::int64_t first_channel, unsigned char* memory)
+      : job(job_),
+        layout(layout_),
+        at(at_),
+        stage{job_.in,       no_bars_(), layout_, at_.batch, at_.first, job_.shape.channels, first_channel,
+              static_cast<int>(job_.shape.states), memory},
+        lanes(layout_, first_channel, job_.shape.channels, static_cast<int>(job_.shape.states)) {
+    keeps = words<tensor<T>>(job.states.checkpoints)[0].present();
+    keep_step = keep_index = 0;
+    if (keeps) {
+      const std::int64_t every = job.states.every, passed = at.from == 0 ? 0 : (at.from - 1) / every + 1;
+      keep_step = passed * every;
+      keep_index = at.first_checkpoint(every) + passed;
+    }
+    if constexpr (!Varying) parameter.load(job.in, lanes, at.batch, 0);
+  }
+  __device__ static const no_bars& no_bars_() {
+    static constexpr no_bars none{};
+    return none;
+  }
+
+  __device__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
+    if (!keeps || t != keep_step) return;
+    lanes.store(job.states.checkpoints, at.batch, keep_index, x);
+    keep_step += job.states.every, ++keep_index;
+  }
+
+  /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
+  template <class Tile>
+  __device__ void each_tile(Tile tile) {
+    if (at.from >= at.to) return;
+    typename stage_type::kept next;
+    stage.read(next, at.from, at.to);
+    stage.write(next, 0);
+    __syncthreads();
+    int buffer = 0;
+    for (std::int64_t t = at.from; t < at.to; t += layout.tile) {
+      const bool more = t + layout.tile < at.to;
+      if (more) stage.read(next, t + layout.tile, at.to);
+      tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile), at.to - t)));
+      if (more) stage.write(next, buffer ^ 1);
+      __syncthreads();
+      buffer ^= 1;
+    }
+  }
+
+  /// Four steps; with Careful only the first n, each asked for its checkpoint.
+  template <class Lane, bool Emit, bool Careful>
+  __device__ __forceinline__ void quad(int buffer, int step, std::int64_t t, int n, state (&x)[States]) {
+    pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
+#pragma unroll
+    for (int i = 0; i < stage_type::rows; ++i) channel[i] = stage.channel_row(buffer, lanes.c, i, step);
+    T sum[outputs][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (Careful) {
+        if (i >= n) {
+          for_each_index<outputs>([&](auto o) { sum[o()][i] = T(0); });
+          continue;
+        }
+        keep_if_due(t + i, x);
+      }
+      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+#pragma unroll
+      for (int j = 0; j < States; ++j) {
+        const auto terms = stage.state_terms_at(buffer, step + i, j, lanes.g);
+        const auto u = lane_terms<M, T>(channel, terms, parameter, i, j);
+        x[j] = Lane::step(x[j], u);
+        if constexpr (Emit) {
+          const auto y = words<T>(Lane::readout(x[j], u));
+          for_each_index<outputs>([&](auto o) {
+            const T mine = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
+            sum[o()][i] = j == 0 ? mine : sum[o()][i] + mine;
+          });
+        }
+      }
+    }
+    if constexpr (Emit) {
+      for_each_index<outputs>([&](auto o) {
+        sum_over_group(sum[o()], lanes.g, layout.group);
+        const auto& y = member<o()>(job.out);
+        if (!y.present() || !lanes.owns_channel) return;
+        const int first = kept_step(lanes.g, layout.group), count = kept_steps(lanes.g, layout.group);
+        auto* to = y.at(at.batch, at.first + t + first, lanes.m, 0);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (i < count && (!Careful || first + i < n))
+            to[i * y.stride[1]] = static_cast<std::remove_cvref_t<decltype(*to)>>(sum[o()][i]);
+        }
+      });
+    }
+  }
+
+  /// The whole chunk from the states before it.
+  template <bool Emit>
+  __device__ void replay(state (&x)[States]) {
+    using fast = typename ordinary_of<M>::type;
+    constexpr unsigned all = 0xffffffffU;
+    const bool aligned = !keeps || (job.states.every % 4 == 0 && at.from % 4 == 0);
+    bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
+    each_tile([&](int buffer, std::int64_t t, int steps) {
+      if (ordinary && steps == layout.tile) {
+        state before[States];
+        if constexpr (ordinary_of<M>::exists) {
+#pragma unroll
+          for (int j = 0; j < States; ++j) before[j] = x[j];
+        }
+        const std::int64_t step_before = keep_step, index_before = keep_index;
+        for (int i = 0; i < steps; i += 4) {
+          keep_if_due(t + i, x);
+          quad<fast, Emit, false>(buffer, i, t + i, 4, x);
+        }
+        if constexpr (!ordinary_of<M>::exists) return;
+        if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
+#pragma unroll
+        for (int j = 0; j < States; ++j) x[j] = before[j];
+        keep_step = step_before, keep_index = index_before;
+      }
+      for (int i = 0; i < steps; i += 4) quad<M, Emit, true>(buffer, i, t + i, steps - i, x);
+      ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
+    });
+    if (at.to == at.length) {
+      keep_if_due(at.length, x);
+      lanes.store(job.states.final, at.n, 0, x);
+    }
+  }
+  __device__ void replay_any(state (&x)[States]) {
+    if (with_members(job.out, [](const auto&... y) { return (y.present() || ...); })) {
+      replay<true>(x);
+    } else {
+      replay<false>(x);
+    }
+  }
+
+  __device__ void load_initial(state (&x)[States]) {
+    const auto plain = plain_tensors<M, T>(job.states.initial);
+    if (words<tensor<const T>>(plain)[0].present()) return lanes.load(plain, at.n, 0, x);
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = job.states.initial(at.n, lanes.m, lanes.state_of(j));
+  }
+
+  __device__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
+#pragma unroll
+    for (int j = 0; j < States; ++j) e[j] = M::template monoid<T>().identity();
+    each_tile([&](int buffer, std::int64_t t, int steps) {
+      for (int step = 0; step < steps; step += 4) {
+        pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
+#pragma unroll
+        for (int i = 0; i < stage_type::rows; ++i) channel[i] = stage.channel_row(buffer, lanes.c, i, step);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (step + i >= steps) break;
+          if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
+#pragma unroll
+          for (int j = 0; j < States; ++j) {
+            const auto terms = stage.state_terms_at(buffer, step + i, j, lanes.g);
+            e[j] = M::absorb(e[j], lane_terms<M, T>(channel, terms, parameter, i, j));
+          }
+        }
+      }
+    });
+  }
+};
+
+extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
+
+enum class forward_pass { whole, first, last };
+
+/// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
+template <class Job, int States, bool Varying, bool Full, bool Absorbs>
+__global__ void __launch_bounds__(256)
+    mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ lane_layout layout,
+                         const __grid_constant__ time_cuts cuts,
+                         const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
+                         std::int64_t first_block, forward_pass pass) {
+  using walk_type = forward_walk_on_device<Job, States, Varying, Full>;
+  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+  const std::int64_t block = first_block + blockIdx.x;
+  const chunk_place at = cuts[block / blocks];
+  const bool replays = pass == forward_pass::last ? at.k > 0 : at.k == 0;
+  if (!replays && (!Absorbs || at.k + 1 == at.chunks)) return;
+  walk_type walk(job, layout, at, block % blocks * layout.channels(), mixer_shared_memory);
+  if (replays) {
+    typename walk_type::state x[States];
+    if (at.k == 0) {
+      walk.load_initial(x);
+    } else {
+      walk.lanes.load(arrays.carry, at.slot, x);
+    }
+    walk.replay_any(x);
+    if (at.k == 0 && at.chunks > 1) walk.lanes.store(arrays.carry, at.slot + 1, x);
+  } else if constexpr (Absorbs) {
+    typename walk_type::element e[States];
+    walk.absorb(e);
+    walk.lanes.store(arrays.element, at.slot, e);
+  }
+}
+
+/// Whether none of the numbers is infinite or NaN.
+template <class T, class X>
+__device__ bool all_finite(const X& x) {
+  bool finite = true;
+  const auto numbers = words<T>(x);
+  for_each_index<word_count<X, T>>([&](auto i) { finite = finite && numbers[i()] - numbers[i()] == T(0); });
+  return finite;
+}
+
+template <class M, class T, class In>
+__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
+}
+
+/// The states before all chunks of a sequence, one thread a lane. Where gains above one took an element out of range,
+/// the lane is walked instead, step by step.
+template <class Job>
+__global__ void mixer_carry_kernel(const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
+                                   const __grid_constant__
+                                   forward_arrays<typename Job::mixer, typename Job::number> arrays) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const std::int64_t S = job.shape.states, lanes = job.shape.channels * S;
+  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
+       i += std::int64_t(gridDim.x) * blockDim.x) {
+    const std::int64_t n = i / lanes, lane = i % lanes;
+    const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
+    const std::int64_t chunks =
+        cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
+    if (chunks < 3) continue;
+    auto x = arrays.carry.get(slot + 1, lane);
+#pragma unroll 4
+    for (std::int64_t k = 1; k + 1 < chunks; ++k) {
+      const auto e = arrays.element.get(slot + k, lane);
+      if (all_finite<T>(e)) {
+        x = M::act(e, x);
+      } else {
+        const chunk_place at = cuts[slot + k];
+        for (std::int64_t t = at.from; t < at.to; ++t)
+          x = M::step(x, terms_of_lane<M, T>(job.in, at.batch, at.first + t, lane / S, lane % S));
+      }
+      arrays.carry.set(slot + k + 1, lane, x);
+    }
+  }
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// A mixer's lanes on the device: which thread has which channel and states, how time is cut, and where a block finds
+// its sequence.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/cuda/policy.cuh>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <kalscan/kla/tensor.hpp>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// Member I of an aggregate.
+template <std::size_t I, class First, class... Rest>
+KALSCAN_HD constexpr const auto& pick(const First& first, const Rest&... rest) {
+  if constexpr (I == 0) {
+    return first;
+  } else {
+    return pick<I - 1>(rest...);
+  }
+}
+template <std::size_t I, class Aggregate>
+KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
+  return with_members(x, [](const auto&... fields) -> const auto& { return pick<I>(fields...); });
+}
+
+/// A lane is a channel's state. Each thread has States states of one channel, `group` threads a channel; a block has
+/// channels side by side. Four steps at a time are summed over the states of a channel: a group has a multiple of four
+/// threads where that matters. Tiles of `tile` steps are staged so that each thread stages one channel for four steps
+/// and a constant number of states' values.
+struct lane_layout {
+  int states, group, threads, tile;
+  KALSCAN_HD int channels() const { return threads / group; }
+  KALSCAN_HD int padded_states() const { return states * group; }
+};
+
+/// 4 states a thread are enough work to hide latencies with few warps; 8 serve for the shapes that need them.
+inline lane_layout layout_of(std::int64_t states) {
+  lane_layout x{states > 128 ? 8 : 4, 1, 128, 4};
+  while (x.padded_states() < states) x.group *= 2;
+  x.threads = x.group < 32 ? 128 : 256;
+  x.tile = x.group <= 4 ? 4 * x.group : std::max(4, 64 / x.group);
+  return x;
+}
+
+/// Steps [from, to) of sequence n, which starts at `first` on the time axis of `batch`: its chunk k of `chunks`.
+struct chunk_place {
+  std::int64_t n, batch, first, length, k, chunks, from, to, slot;
+  bool packed;
+
+  /// The index on the time axis of the checkpoints at which those of the sequence start.
+  __device__ std::int64_t first_checkpoint(std::int64_t every) const { return packed ? first / every + n : 0; }
+};
+
+/// How time is cut: into chunks of `chunk` steps, the last one shorter. Chunks of all sequences are numbered by slots.
+struct time_cuts {
+  std::int64_t chunk, slots, sequences, length;
+  // With packed sequences, arrays of sequences + 1 numbers in device memory.
+  const std::int64_t *offsets, *first_slot;
+
+  __device__ chunk_place operator[](std::int64_t slot) const {
+    chunk_place x{};
+    x.slot = slot, x.packed = offsets != nullptr;
+    if (offsets == nullptr) {
+      x.chunks = slots / sequences;
+      x.n = x.batch = slot / x.chunks;
+      x.k = slot % x.chunks;
+      x.length = length;
+    } else {
+      std::int64_t low = 0, high = sequences;  // first_slot[low] <= slot < first_slot[high]
+      while (high - low > 1) {
+        const std::int64_t middle = (low + high) / 2;
+        (first_slot[middle] <= slot ? low : high) = middle;
+      }
+      x.n = low;
+      x.first = offsets[low];
+      x.length = offsets[low + 1] - x.first;
+      x.k = slot - first_slot[low];
+      x.chunks = first_slot[low + 1] - first_slot[low];
+    }
+    x.from = x.k * chunk;
+    x.to = x.k + 1 == x.chunks ? x.length : x.from + chunk;
+    return x;
+  }
+};
+
+inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
+  return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
+}
+
+/// The steps of a chunk; `multiple` divides it, unless there is one chunk only.
+///
+/// Lanes side by side cost one step per step, cut in time two or more: so whole sequences wherever their lanes keep the
+/// device busy, which on an H200 (528 schedulers) they do from about one warp a scheduler on. Below, as many chunks as
+/// make four warps a scheduler in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry
+/// would cost more than it gains.
+inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
+  constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
+  std::int64_t longest = 1;
+  for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = std::max(longest, sequence_at(shape, n).length);
+  if (!may_split) return longest;
+  std::int64_t chunk = policy.chunk;
+  if (chunk == 0) {
+    const lane_layout x = layout_of(shape.states);
+    const std::int64_t blocks = (shape.channels + x.channels() - 1) / x.channels();
+    const std::int64_t warps = shape.sequences() * blocks * (x.threads / 32);
+    if (warps >= enough_warps) return longest;
+    const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
+    chunk = std::max(least_steps, (longest + chunks - 1) / chunks);
+    chunk = (chunk + 15) / 16 * 16;
+  }
+  if (chunk >= longest || multiple >= longest) return longest;
+  return (chunk + multiple - 1) / multiple * multiple;
+}
+
+/// The cuts of a call, their arrays still missing.
+inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
+  time_cuts x{chunk, 0, shape.sequences(), shape.time, nullptr, nullptr};
+  for (std::int64_t n = 0; n < x.sequences; ++n) x.slots += chunks_of(sequence_at(shape, n).length, chunk);
+  return x;
+}
+
+/// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.
+struct number_batch {
+  static constexpr int capacity = 448;
+  std::int64_t values[capacity];
+};
+template <class Batch>
+__global__ void write_numbers(std::int64_t* to, const __grid_constant__ Batch from, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) to[i] = from.values[i];
+}
+
+inline void check_launch(const char* what) { require_success(what, cudaGetLastError()); }
+
+inline std::int64_t cut_numbers(const mixer_shape& shape) {
+  return shape.offsets.empty() ? 0 : 2 * (shape.sequences() + 1);
+}
+/// Brings the arrays of packed sequences to the device.
+inline void send_cuts(const cuda& policy, const mixer_shape& shape, time_cuts& cuts, std::int64_t* memory) {
+  if (shape.offsets.empty()) return;
+  const std::int64_t count = shape.sequences() + 1;
+  number_batch batch;
+  const auto send = [&](std::int64_t* to, auto value) {
+    for (std::int64_t i = 0; i < count; i += number_batch::capacity) {
+      const auto n = static_cast<int>(std::min<std::int64_t>(number_batch::capacity, count - i));
+      for (int j = 0; j < n; ++j) batch.values[j] = value(i + j);
+      write_numbers<<<1, 128, 0, policy.stream>>>(to + i, batch, n);
+      check_launch("write_numbers");
+    }
+  };
+  send(memory, [&](std::int64_t i) { return shape.offsets[static_cast<std::size_t>(i)]; });
+  std::int64_t slot = 0;
+  send(memory + count, [&](std::int64_t i) {
+    const std::int64_t mine = slot;
+    if (i + 1 < count) slot += chunks_of(sequence_at(shape, i).length, cuts.chunk);
+    return mine;
+  });
+  cuts.offsets = memory, cuts.first_slot = memory + count;
+}
+
+/// Launches blocks 0 ... count - 1, in pieces that fit a grid: `launch(first, blocks)`.
+template <class Launch>
+void in_grids(std::int64_t count, Launch launch) {
+  constexpr std::int64_t largest = (std::int64_t(1) << 31) - 1;
+  for (std::int64_t first = 0; first < count; first += largest) {
+    launch(first, static_cast<unsigned>(std::min(largest, count - first)));
+  }
+}
+
+/// Kernels with much shared memory must be told so.
+template <class Kernel>
+void allow_shared_memory(Kernel kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                               static_cast<int>(bytes)));
+}
+
+/// The index of a lane's number in arrays [slot][number][channel][state] of the workspace.
+template <class X, class T>
+struct lane_array {
+  static constexpr std::int64_t count = word_count<X, T>;
+  T* data;
+  std::int64_t lanes;  // of a slot
+
+  KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const {
+    return from_words<X, T>(
+        [&](auto i) { return data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane]; });
+  }
+  KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const {
+    const auto numbers = words<T>(x);
+    for_each_index<word_count<X, T>>([&](auto i) {
+      data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane] = numbers[i];
+    });
+  }
+};
+
+}  // namespace kalscan::detail
