@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // KLA and the gated linear recurrence on a device: one table over the shapes of bench/kla_cuda.hpp, and decoding.
+#include <kalscan/kla/gla.hpp>
+#include <kalscan/kla/storage.hpp>
+
 #include "kla_cuda.hpp"
 
 namespace {

@@ -72,19 +72,25 @@ struct forward_pieces {
   }
 };
 
-/// Calls f(the kernels' compile-time choices) for a shape: states a thread, whether parameters vary, whether no thread
-/// has lanes beyond the edge.
+/// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, all else
+/// together.
 template <class Job, class F>
-void with_lanes(const Job& job, const lane_layout& layout, F f) {
-  using four = std::integral_constant<int, 4>;
-  if (layout.states == 8) {
-    f(std::integral_constant<int, 8>{}, std::true_type{}, std::false_type{});  // rare: one kernel for all parameters
-  } else if (parameters_vary(job)) {
-    f(four{}, std::true_type{}, std::false_type{});
-  } else if (layout.padded_states() == job.shape.states) {
-    f(four{}, std::false_type{}, std::true_type{});
-  } else {
-    f(four{}, std::false_type{}, std::false_type{});
+void with_lanes(const Job& job, F f) {
+  if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
+  if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
+  switch (job.shape.states) {
+    case 4:
+      return f(lanes_kind<4, 1, false, true>{});
+    case 8:
+      return f(lanes_kind<4, 2, false, true>{});
+    case 16:
+      return f(lanes_kind<4, 4, false, true>{});
+    case 32:
+      return f(lanes_kind<4, 8, false, true>{});
+    case 64:
+      return f(lanes_kind<4, 16, false, true>{});
+    default:
+      return f(lanes_kind<4, 0, false, false>{});
   }
 }
 
@@ -93,24 +99,26 @@ template <class Job>
 void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
                     const forward_arrays<typename Job::mixer, typename Job::number>& arrays) {
   using M = typename Job::mixer;
-  const lane_layout layout = layout_of(job.shape.states);
-  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
-  with_lanes(job, layout, [&](auto states, auto varying, auto full) {
-    using walk = forward_walk_on_device<Job, states(), varying(), full()>;
+  with_lanes(job, [&](auto kind) {
+    using lanes = decltype(kind);
+    using walk = forward_walk_on_device<Job, lanes>;
+    const typename lanes::layout layout{group_of(job.shape.states)};
+    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
     const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
       allow_shared_memory(kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads, shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
+        kernel<<<count, static_cast<unsigned>(layout.threads()), shared, policy.stream>>>(job, layout, cuts, arrays,
+                                                                                          first, pass);
         check_launch("mixer_forward_kernel");
       });
     };
-    const auto replay = mixer_forward_kernel<Job, states(), varying(), full(), false>;
+    const auto replay = mixer_forward_kernel<Job, lanes, false>;
     if (cuts.slots == cuts.sequences) return launch(replay, forward_pass::whole);
     if constexpr (mixer_with_elements<M>) {
-      launch(mixer_forward_kernel<Job, states(), varying(), full(), true>, forward_pass::first);
-      const std::int64_t lanes = cuts.sequences * job.shape.channels * job.shape.states;
-      const auto grid = static_cast<unsigned>(std::min<std::int64_t>((lanes + 127) / 128, 1 << 20));
+      launch(mixer_forward_kernel<Job, lanes, true>, forward_pass::first);
+      const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
+      const auto grid = static_cast<unsigned>(std::min<std::int64_t>((count + 127) / 128, 1 << 20));
       mixer_carry_kernel<<<grid, 128, 0, policy.stream>>>(job, cuts, arrays);
       check_launch("mixer_carry_kernel");
       launch(replay, forward_pass::last);

@@ -34,50 +34,33 @@ struct forward_arrays {
 };
 
 /// One block's walk forward.
-template <class Job, int States, bool Varying, bool Full>
-struct forward_walk_on_device {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  using state = typename M::template state<T>;
+template <class Job, class Lanes>
+struct forward_walk_on_device : lane_walk<Job, Lanes> {
+  using base = lane_walk<Job, Lanes>;
+  using typename base::M;
+  using typename base::T;
+  using typename base::layout_type;
+  using typename base::state;
+  using base::States, base::Full, base::outputs, base::all;
+  using base::job, base::layout, base::at, base::stage, base::lanes;
   using element = typename mixer_element<M, T>::type;
-  using In = decltype(Job::in);
-  using stage_type = mixer_stage<M, States, In>;
-  using lanes_type = thread_lanes<M, T, States>;
-  static constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
 
-  const Job& job;
-  const lane_layout& layout;
-  const chunk_place& at;
-  stage_type stage;
-  lanes_type lanes;
-  parameter_lanes<M, In, States, Varying> parameter;
   // Checkpoints: the next one's step, and its index on the time axis.
-  std::int64_t keep_step, keep_index;
+  std::int64_t keep_step = 0, keep_index = 0;
   bool keeps;
 
-  __device__ forward_walk_on_device(const Job& job_, const lane_layout& layout_, const chunk_place& at_,
+  __device__ forward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
                                     std::int64_t first_channel, unsigned char* memory)
-      : job(job_),
-        layout(layout_),
-        at(at_),
-        stage{job_.in,       no_bars_(), layout_, at_.batch, at_.first, job_.shape.channels, first_channel,
-              static_cast<int>(job_.shape.states), memory},
-        lanes(layout_, first_channel, job_.shape.channels, static_cast<int>(job_.shape.states)) {
+      : base(job_, no_bars_on_device(), layout_, at_, first_channel, memory) {
     keeps = words<tensor<T>>(job.states.checkpoints)[0].present();
-    keep_step = keep_index = 0;
     if (keeps) {
       const std::int64_t every = job.states.every, passed = at.from == 0 ? 0 : (at.from - 1) / every + 1;
       keep_step = passed * every;
       keep_index = at.first_checkpoint(every) + passed;
     }
-    if constexpr (!Varying) parameter.load(job.in, lanes, at.batch, 0);
-  }
-  __device__ static const no_bars& no_bars_() {
-    static constexpr no_bars none{};
-    return none;
   }
 
-  __device__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
+  __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
     if (!keeps || t != keep_step) return;
     lanes.store(job.states.checkpoints, at.batch, keep_index, x);
     keep_step += job.states.every, ++keep_index;
@@ -85,96 +68,127 @@ struct forward_walk_on_device {
 
   /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
   template <class Tile>
-  __device__ void each_tile(Tile tile) {
+  __device__ __forceinline__ void each_tile(Tile tile) {
     if (at.from >= at.to) return;
-    typename stage_type::kept next;
+    typename base::stage_type::kept next;
     stage.read(next, at.from, at.to);
     stage.write(next, 0);
     __syncthreads();
     int buffer = 0;
-    for (std::int64_t t = at.from; t < at.to; t += layout.tile) {
-      const bool more = t + layout.tile < at.to;
-      if (more) stage.read(next, t + layout.tile, at.to);
-      tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile), at.to - t)));
+    for (std::int64_t t = at.from; t < at.to; t += layout.tile()) {
+      const bool more = t + layout.tile() < at.to;
+      if (more) stage.read(next, t + layout.tile(), at.to);
+      tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), at.to - t)));
       if (more) stage.write(next, buffer ^ 1);
       __syncthreads();
       buffer ^= 1;
     }
   }
 
-  /// Four steps; with Careful only the first n, each asked for its checkpoint.
-  template <class Lane, bool Emit, bool Careful>
-  __device__ __forceinline__ void quad(int buffer, int step, std::int64_t t, int n, state (&x)[States]) {
-    pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
-#pragma unroll
-    for (int i = 0; i < stage_type::rows; ++i) channel[i] = stage.channel_row(buffer, lanes.c, i, step);
-    T sum[outputs][4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (Careful) {
-        if (i >= n) {
-          for_each_index<outputs>([&](auto o) { sum[o()][i] = T(0); });
-          continue;
-        }
-        keep_if_due(t + i, x);
-      }
-      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
-#pragma unroll
-      for (int j = 0; j < States; ++j) {
-        const auto terms = stage.state_terms_at(buffer, step + i, j, lanes.g);
-        const auto u = lane_terms<M, T>(channel, terms, parameter, i, j);
+  /// Where a thread's outputs go at step t.
+  __device__ __forceinline__ void output_places(std::int64_t t, char* (&to)[outputs]) const {
+    for_each_index<outputs>([&](auto o) {
+      const auto& y = member<o()>(job.out);
+      to[o()] = reinterpret_cast<char*>(y.at(at.batch, at.first + t, lanes.m, 0));
+    });
+  }
+  template <class Tensor>
+  __device__ __forceinline__ static void write_output(char* to, const Tensor&, const T& value) {
+    using E = typename Tensor::value_type;
+    *reinterpret_cast<E*>(to) = static_cast<E>(value);
+  }
+  template <class Tensor>
+  __device__ __forceinline__ static std::int64_t bytes_of_step(const Tensor& y) {
+    return y.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
+  }
+
+  /// A tile's steps, all of them, by the formulas of Lane.
+  template <class Lane, bool Emit>
+  __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States]) {
+    const int mine = kept_step(lanes.g, layout.group()), count = kept_steps(layout.group());
+    char* to[outputs];
+    if constexpr (Emit) output_places(t + mine, to);
+#pragma unroll 1
+    for (int step = 0; step < layout.tile(); step += 4) {
+      keep_if_due(t + step, x);
+      T sum[outputs][4];
+      this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
         x[j] = Lane::step(x[j], u);
         if constexpr (Emit) {
           const auto y = words<T>(Lane::readout(x[j], u));
           for_each_index<outputs>([&](auto o) {
-            const T mine = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
-            sum[o()][i] = j == 0 ? mine : sum[o()][i] + mine;
+            const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
+            sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
           });
         }
+      });
+      if constexpr (Emit) {
+        for_each_index<outputs>([&](auto o) {
+          sum_over_group(sum[o()], lanes.g, layout.group());
+          const auto& y = member<o()>(job.out);
+          const std::int64_t stride = bytes_of_step(y);
+          if (y.present() && lanes.owns_channel && lanes.g < 4) {
+            char* place = to[o()];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              if (i < count) write_output(place, y, sum[o()][i]);
+              place += stride;
+            }
+          }
+          to[o()] += 4 * stride;
+        });
       }
     }
-    if constexpr (Emit) {
-      for_each_index<outputs>([&](auto o) {
-        sum_over_group(sum[o()], lanes.g, layout.group);
-        const auto& y = member<o()>(job.out);
-        if (!y.present() || !lanes.owns_channel) return;
-        const int first = kept_step(lanes.g, layout.group), count = kept_steps(lanes.g, layout.group);
-        auto* to = y.at(at.batch, at.first + t + first, lanes.m, 0);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (i < count && (!Careful || first + i < n))
-            to[i * y.stride[1]] = static_cast<std::remove_cvref_t<decltype(*to)>>(sum[o()][i]);
+  }
+
+  /// Up to a tile's steps one by one, each asked for its checkpoint, by the formulas that hold everywhere.
+  template <bool Emit>
+  __device__ __forceinline__ void single_steps(int buffer, std::int64_t t, int steps, state (&x)[States]) {
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      keep_if_due(t + step, x);
+      T sum[outputs];
+      this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
+        x[j] = M::step(x[j], u);
+        if constexpr (Emit) {
+          const auto y = words<T>(M::readout(x[j], u));
+          for_each_index<outputs>([&](auto o) {
+            const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
+            sum[o()] = j == 0 ? part : sum[o()] + part;
+          });
         }
       });
+      if constexpr (Emit) {
+        char* to[outputs];
+        output_places(t + step, to);
+        for_each_index<outputs>([&](auto o) {
+          const T value = sum_over_group(sum[o()], layout.group());
+          const auto& y = member<o()>(job.out);
+          if (y.present() && lanes.owns_channel && lanes.g == 0) write_output(to[o()], y, value);
+        });
+      }
     }
   }
 
   /// The whole chunk from the states before it.
   template <bool Emit>
-  __device__ void replay(state (&x)[States]) {
+  __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
-    constexpr unsigned all = 0xffffffffU;
     const bool aligned = !keeps || (job.states.every % 4 == 0 && at.from % 4 == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     each_tile([&](int buffer, std::int64_t t, int steps) {
-      if (ordinary && steps == layout.tile) {
+      if (ordinary && steps == layout.tile()) {
         state before[States];
-        if constexpr (ordinary_of<M>::exists) {
 #pragma unroll
-          for (int j = 0; j < States; ++j) before[j] = x[j];
-        }
+        for (int j = 0; j < States; ++j) before[j] = x[j];
         const std::int64_t step_before = keep_step, index_before = keep_index;
-        for (int i = 0; i < steps; i += 4) {
-          keep_if_due(t + i, x);
-          quad<fast, Emit, false>(buffer, i, t + i, 4, x);
-        }
-        if constexpr (!ordinary_of<M>::exists) return;
-        if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
+        whole_tile<fast, Emit>(buffer, t, x);
+        if (!ordinary_of<M>::exists || __all_sync(all, are_ordinary<M, T, States>(x))) return;
 #pragma unroll
         for (int j = 0; j < States; ++j) x[j] = before[j];
         keep_step = step_before, keep_index = index_before;
       }
-      for (int i = 0; i < steps; i += 4) quad<M, Emit, true>(buffer, i, t + i, steps - i, x);
+      single_steps<Emit>(buffer, t, steps, x);
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     });
     if (at.to == at.length) {
@@ -182,7 +196,7 @@ struct forward_walk_on_device {
       lanes.store(job.states.final, at.n, 0, x);
     }
   }
-  __device__ void replay_any(state (&x)[States]) {
+  __device__ __forceinline__ void replay_any(state (&x)[States]) {
     if (with_members(job.out, [](const auto&... y) { return (y.present() || ...); })) {
       replay<true>(x);
     } else {
@@ -201,20 +215,15 @@ struct forward_walk_on_device {
 #pragma unroll
     for (int j = 0; j < States; ++j) e[j] = M::template monoid<T>().identity();
     each_tile([&](int buffer, std::int64_t t, int steps) {
-      for (int step = 0; step < steps; step += 4) {
-        pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
-#pragma unroll
-        for (int i = 0; i < stage_type::rows; ++i) channel[i] = stage.channel_row(buffer, lanes.c, i, step);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          if (step + i >= steps) break;
-          if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
-#pragma unroll
-          for (int j = 0; j < States; ++j) {
-            const auto terms = stage.state_terms_at(buffer, step + i, j, lanes.g);
-            e[j] = M::absorb(e[j], lane_terms<M, T>(channel, terms, parameter, i, j));
-          }
-        }
+      int step = 0;
+#pragma unroll 1
+      for (; step + 4 <= steps; step += 4) {
+        this->four_steps(buffer, step, t + step,
+                   [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+      }
+#pragma unroll 1
+      for (; step < steps; ++step) {
+        this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
       }
     });
   }
@@ -225,13 +234,13 @@ extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
-template <class Job, int States, bool Varying, bool Full, bool Absorbs>
+template <class Job, class Lanes, bool Absorbs>
 __global__ void __launch_bounds__(256)
-    mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ lane_layout layout,
+    mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
                          std::int64_t first_block, forward_pass pass) {
-  using walk_type = forward_walk_on_device<Job, States, Varying, Full>;
+  using walk_type = forward_walk_on_device<Job, Lanes>;
   const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
   const std::int64_t block = first_block + blockIdx.x;
   const chunk_place at = cuts[block / blocks];
@@ -239,7 +248,7 @@ __global__ void __launch_bounds__(256)
   if (!replays && (!Absorbs || at.k + 1 == at.chunks)) return;
   walk_type walk(job, layout, at, block % blocks * layout.channels(), mixer_shared_memory);
   if (replays) {
-    typename walk_type::state x[States];
+    typename walk_type::state x[Lanes::states];
     if (at.k == 0) {
       walk.load_initial(x);
     } else {
@@ -248,7 +257,7 @@ __global__ void __launch_bounds__(256)
     walk.replay_any(x);
     if (at.k == 0 && at.chunks > 1) walk.lanes.store(arrays.carry, at.slot + 1, x);
   } else if constexpr (Absorbs) {
-    typename walk_type::element e[States];
+    typename walk_type::element e[Lanes::states];
     walk.absorb(e);
     walk.lanes.store(arrays.element, at.slot, e);
   }

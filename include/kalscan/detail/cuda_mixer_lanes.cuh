@@ -30,23 +30,37 @@ KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
   return with_members(x, [](const auto&... fields) -> const auto& { return pick<I>(fields...); });
 }
 
-/// A lane is a channel's state. Each thread has States states of one channel, `group` threads a channel; a block has
-/// channels side by side. Four steps at a time are summed over the states of a channel: a group has a multiple of four
-/// threads where that matters. Tiles of `tile` steps are staged so that each thread stages one channel for four steps
-/// and a constant number of states' values.
+/// Which threads have which lanes; a lane is a channel's state. Each thread has States states of one channel, a group of
+/// threads the states of a channel, and a block channels side by side. The group is known to the compiler, or (Group =
+/// 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages one channel for four of them.
+template <int States, int Group, int Tile = 0>
 struct lane_layout {
-  int states, group, threads, tile;
-  KALSCAN_HD int channels() const { return threads / group; }
-  KALSCAN_HD int padded_states() const { return states * group; }
+  int group_;
+  KALSCAN_HD constexpr int group() const { return Group > 0 ? Group : group_; }
+  KALSCAN_HD constexpr int threads() const { return group() < 32 ? 128 : 256; }
+  KALSCAN_HD constexpr int tile() const {
+    return Tile > 0 ? Tile : group() <= 4 ? 4 * group() : group() == 8 ? 8 : 4;
+  }
+  KALSCAN_HD constexpr int channels() const { return threads() / group(); }
+  KALSCAN_HD constexpr int padded_states() const { return States * group(); }
+
+  /// What a thread stages of a tile, at most: channels for four steps, and values of states.
+  static constexpr int channel_units = Tile == 0 ? 1 : Group == 0 ? Tile / 4 : Tile / 4 > Group ? Tile / 4 / Group : 1;
+  static constexpr int state_units = Tile == 0                ? States / 2
+                                     : Group == 0 && States == 8 ? Tile
+                                     : Group == 0             ? Tile / 2
+                                                              : (Tile * States * Group + (Group < 32 ? 127 : 255)) / (Group < 32 ? 128 : 256);
 };
 
-/// 4 states a thread are enough work to hide latencies with few warps; 8 serve for the shapes that need them.
-inline lane_layout layout_of(std::int64_t states) {
-  lane_layout x{states > 128 ? 8 : 4, 1, 128, 4};
-  while (x.padded_states() < states) x.group *= 2;
-  x.threads = x.group < 32 ? 128 : 256;
-  x.tile = x.group <= 4 ? 4 * x.group : std::max(4, 64 / x.group);
-  return x;
+/// 4 states a thread are enough work to hide latencies with few warps; 8 serve the shapes that need them.
+inline int states_of_thread(std::int64_t states) { return states > 128 ? 8 : 4; }
+inline int group_of(std::int64_t states) {
+  int group = 1;
+  while (group * states_of_thread(states) < states) group *= 2;
+  return group;
+}
+inline std::int64_t channels_of_block(std::int64_t states) {
+  return lane_layout<4, 0>{group_of(states)}.channels();
 }
 
 /// Steps [from, to) of sequence n, which starts at `first` on the time axis of `batch`: its chunk k of `chunks`.
@@ -107,9 +121,8 @@ inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool 
   if (!may_split) return longest;
   std::int64_t chunk = policy.chunk;
   if (chunk == 0) {
-    const lane_layout x = layout_of(shape.states);
-    const std::int64_t blocks = (shape.channels + x.channels() - 1) / x.channels();
-    const std::int64_t warps = shape.sequences() * blocks * (x.threads / 32);
+    const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
+    const std::int64_t warps = shape.sequences() * blocks * (lane_layout<4, 0>{group_of(shape.states)}.threads() / 32);
     if (warps >= enough_warps) return longest;
     const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
     chunk = std::max(least_steps, (longest + chunks - 1) / chunks);

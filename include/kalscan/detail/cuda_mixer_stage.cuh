@@ -71,9 +71,13 @@ inline constexpr bool kept_as_bits = sizeof(E) == sizeof(T) || (sizeof(E) == 2 &
 
 /// No adjoints of outputs: the forward pass.
 struct no_bars {};
+__device__ inline const no_bars& no_bars_on_device() {
+  static constexpr no_bars none{};
+  return none;
+}
 
 /// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are.
-template <class M, int States, class In, class Bars = no_bars>
+template <class M, class Layout, int States, class In, class Bars = no_bars>
 struct mixer_stage {
   using T = number_t<In>;
   static constexpr int channel_rows = static_cast<int>(channel_terms<M, T>);
@@ -87,40 +91,50 @@ struct mixer_stage {
   static constexpr int rows = channel_rows + bar_rows;
   static constexpr int state_rows = static_cast<int>(state_terms<M, T>);
   static constexpr int parameter_rows = static_cast<int>(parameter_terms<M, T>);
-  static constexpr int state_units = States / 2;  // values of a tile that each thread stages
+  static constexpr int channel_units = Layout::channel_units, state_units = Layout::state_units;
   using state_pack = pack<T, next_power_of_two(std::max(state_rows, 1))>;
   using quad = pack<T, 4>;
 
   /// Values read but not yet in shared memory.
   struct kept {
-    T channel[inputs_with<M, role::channel> + bar_rows + 1][4], state[inputs_with<M, role::state> + 1][state_units];
+    T channel[channel_units][inputs_with<M, role::channel> + bar_rows + 1][4],
+        state[inputs_with<M, role::state> + 1][state_units];
   };
 
   static constexpr int channel_stride(int tile) { return tile * rows + 4; }  // four more: no bank conflicts
-  KALSCAN_HD static std::size_t buffer_size(const lane_layout& x) {
-    return static_cast<std::size_t>(x.channels() * channel_stride(x.tile)) * sizeof(T) +
-           static_cast<std::size_t>(x.tile * x.padded_states()) * sizeof(state_pack);
+  KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
+    return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
+           static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_pack);
   }
 
   const In& in;
   const Bars& bars;
-  const lane_layout& layout;
+  const Layout& layout;
   std::int64_t batch, first, channels, first_channel;
   int states;
   unsigned char* memory;  // two buffers
 
-  __device__ int group_shift() const { return 31 - __clz(layout.group); }
   __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
 
   /// Reads steps [t, t + tile) of the sequence; beyond `to` the last one again.
   __device__ void read(kept& k, std::int64_t t, std::int64_t to) const {
     const int thread = static_cast<int>(threadIdx.x), C = layout.channels();
-    const int c = thread & (C - 1), step = thread / C * 4;
-    if (step < layout.tile) {
-      const auto read_rows = [&](int row, const auto& x) {
-        const auto* from = x.at(batch, first, channel(c), 0);
+    const int c = thread & (C - 1);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) k.channel[row][j] = keep(from[min(t + step + j, to - 1) * x.stride[1]]);
+    for (int n = 0; n < channel_units; ++n) {
+      const int step = (thread / C + n * layout.group()) * 4;
+      if (step >= layout.tile()) break;
+      const std::int64_t here = t + step;
+      const bool whole = here + 4 <= to;
+      const auto read_rows = [&](int row, const auto& x) {
+        const auto* from = x.at(batch, first + here, channel(c), 0);
+        if (whole) {
+#pragma unroll
+          for (int j = 0; j < 4; ++j, from += x.stride[1]) k.channel[n][row][j] = keep(*from);
+        } else {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = keep(from[(min(here + j, to - 1) - here) * x.stride[1]]);
+        }
       };
       for_inputs<M, role::channel>(in, [&](auto i, const auto& x) { read_rows(inputs_before<M>(i(), role::channel), x); });
       if constexpr (bar_rows > 0) {
@@ -131,7 +145,7 @@ struct mixer_stage {
             read_rows(row, x);
           } else {
 #pragma unroll
-            for (int j = 0; j < 4; ++j) k.channel[row][j] = T(0);
+            for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
           }
         });
       }
@@ -139,8 +153,8 @@ struct mixer_stage {
     const int padded = layout.padded_states();
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
-      const int unit = thread + n * layout.threads, s = unit & (padded - 1), step_of = unit / padded;
-      if (step_of >= layout.tile) break;
+      const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
+      if (step_of >= layout.tile()) break;
       const std::int64_t row = min(t + step_of, to - 1);
       for_inputs<M, role::state>(in, [&](auto i, const auto& x) {
         k.state[inputs_before<M>(i(), role::state)][n] = keep(*x.at(batch, first + row, 0, min(s, states - 1)));
@@ -151,15 +165,17 @@ struct mixer_stage {
   /// What was read, as terms, into a buffer.
   __device__ void write(const kept& k, int buffer) const {
     const int thread = static_cast<int>(threadIdx.x), C = layout.channels();
-    const int c = thread & (C - 1), step = thread / C * 4;
-    if (step < layout.tile) {
+    const int c = thread & (C - 1);
+#pragma unroll
+    for (int n = 0; n < channel_units; ++n) {
+      const int step = (thread / C + n * layout.group()) * 4;
+      if (step >= layout.tile()) break;
       quad row[rows > 0 ? rows : 1];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const auto value = [&](auto i, int at) { return number(k.channel[at][j], member<i()>(in)); };
         const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
           if constexpr (M::inputs_info[i()].varies == role::channel) {
-            return value(i, inputs_before<M>(i(), role::channel));
+            return number(k.channel[n][inputs_before<M>(i(), role::channel)][j], member<i()>(in));
           } else {
             return T(0);
           }
@@ -172,19 +188,19 @@ struct mixer_stage {
         if constexpr (bar_rows > 0) {
           for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
             row[channel_rows + static_cast<int>(i())].x[j] =
-                number(k.channel[inputs_with<M, role::channel> + static_cast<int>(i())][j], member<i()>(bars));
+                number(k.channel[n][inputs_with<M, role::channel> + static_cast<int>(i())][j], member<i()>(bars));
           });
         }
       }
-      T* to = channel_memory(buffer) + c * channel_stride(layout.tile) + step;
+      T* to = channel_memory(buffer) + c * channel_stride(layout.tile()) + step;
 #pragma unroll
-      for (int i = 0; i < rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile) = row[i];
+      for (int i = 0; i < rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
     }
     const int padded = layout.padded_states();
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
-      const int unit = thread + n * layout.threads, s = unit & (padded - 1), step_of = unit / padded;
-      if (step_of >= layout.tile) break;
+      const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
+      if (step_of >= layout.tile()) break;
       const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
         if constexpr (M::inputs_info[i()].varies == role::state) {
           return number(k.state[inputs_before<M>(i(), role::state)][n], member<i()>(in));
@@ -198,19 +214,16 @@ struct mixer_stage {
         if constexpr (terms_of<M, T>::varies(i()) == role::state) terms.x[terms_before<M, T>(i(), role::state)] = x[i()];
       });
       // The j-th states of all threads of a group lie side by side.
-      state_memory(buffer)[(step_of * States + s % States) * layout.group + s / States] = terms;
+      state_memory(buffer)[(step_of * States + s % States) * layout.group() + s / States] = terms;
     }
   }
 
-  /// Row i of a channel, for the four steps from `step` on.
-  __device__ const quad& channel_row(int buffer, int c, int i, int step) const {
-    return *reinterpret_cast<const quad*>(channel_memory(buffer) + c * channel_stride(layout.tile) + i * layout.tile +
-                                          step);
+  /// A channel's rows: row i at step t is at [i * tile + t].
+  __device__ const T* rows_of(int buffer, int c) const {
+    return channel_memory(buffer) + c * channel_stride(layout.tile());
   }
-  /// The terms of the j-th state of thread g of a group.
-  __device__ const state_pack& state_terms_at(int buffer, int step, int j, int g) const {
-    return state_memory(buffer)[(step * States + j) * layout.group + g];
-  }
+  /// The terms of the states of thread g of a group: the j-th one's at step t are at [(t * States + j) * group].
+  __device__ const state_pack* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
 
  private:
   template <class E>
@@ -234,7 +247,7 @@ struct mixer_stage {
   }
   __device__ state_pack* state_memory(int buffer) const {
     return reinterpret_cast<state_pack*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout) +
-                                         static_cast<std::size_t>(layout.channels() * channel_stride(layout.tile)) *
+                                         static_cast<std::size_t>(layout.channels() * channel_stride(layout.tile())) *
                                              sizeof(T));
   }
 };

@@ -16,7 +16,8 @@
 namespace kalscan::detail {
 
 /// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do. A
-/// thread is left with the sums of steps kept_step(...) and, in groups of fewer than four, of more: 4 / group of them.
+/// thread is left with the sums of kept_steps(...) steps from kept_step(...) on, in groups of more than four threads
+/// several with the same ones.
 template <class T>
 __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
   constexpr unsigned all = 0xffffffffU;
@@ -31,11 +32,25 @@ __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
   const bool upper = (g & 2) != 0;
   const T mine = upper ? v[1] : v[0], other = upper ? v[0] : v[1];
   v[0] = mine + __shfl_xor_sync(all, other, 2);
-  for (int far = 4; far < group; far *= 2) v[0] += __shfl_xor_sync(all, v[0], far);
+#pragma unroll
+  for (int far = 4; far < 32; far *= 2) {
+    if (far < group) v[0] += __shfl_xor_sync(all, v[0], far);
+  }
 }
-/// The first of the steps whose sums a thread is left with, and their number; 0 if others have them.
-__device__ __forceinline__ int kept_step(int g, int group) { return group == 1 ? 0 : 2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0); }
-__device__ __forceinline__ int kept_steps(int g, int group) { return g >= 4 ? 0 : group == 1 ? 4 : group == 2 ? 2 : 1; }
+__device__ __forceinline__ int kept_step(int g, int group) {
+  return group == 1 ? 0 : 2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0);
+}
+__device__ __forceinline__ int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
+
+/// The same for one value, which all threads of the group are left with.
+template <class T>
+__device__ __forceinline__ T sum_over_group(T v, int group) {
+#pragma unroll
+  for (int far = 1; far < 32; far *= 2) {
+    if (far < group) v += __shfl_xor_sync(0xffffffffU, v, far);
+  }
+  return v;
+}
 
 /// The state tensors where states are given as the mixer has them, else none.
 template <class M, class T>
@@ -46,6 +61,15 @@ KALSCAN_HD state_tensors<M, const T> plain_tensors(const initial_states<M, T>& i
     return initial.in_information_form() ? state_tensors<M, const T>{} : initial.moments;
   }
 }
+
+/// What a kernel's compiler knows of its lanes: the states of a thread and the threads of a group (0: not known), whether
+/// parameters vary with time, and whether no thread has states beyond the edge.
+template <int States, int Group, bool Varying, bool Full>
+struct lanes_kind {
+  static constexpr int states = States;
+  static constexpr bool varying = Varying, full = Full;
+  using layout = lane_layout<States, Group>;
+};
 
 /// A thread's lanes: channel m, states s0 ... s0 + States - 1 of `states`. Beyond the edges the last ones are computed
 /// once more, and kept to themselves.
@@ -58,9 +82,10 @@ struct thread_lanes {
   int c, g, s0, states;
   bool owns_channel;
 
-  __device__ thread_lanes(const lane_layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
-      : c(static_cast<int>(threadIdx.x) / layout.group),
-        g(static_cast<int>(threadIdx.x) & (layout.group - 1)),
+  template <class Layout>
+  __device__ thread_lanes(const Layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
+      : c(static_cast<int>(threadIdx.x) / layout.group()),
+        g(static_cast<int>(threadIdx.x) & (layout.group() - 1)),
         s0(g * States),
         states(states_) {
     m = first_channel + c;
@@ -161,12 +186,12 @@ struct parameter_lanes {
 /// The terms of one lane at one step.
 template <class M, class T, class Channel, class StateTerms, class Parameter>
 __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, const StateTerms& state,
-                                                    const Parameter& parameter, int step, int j) {
+                                                    const Parameter& parameter, int j) {
   return from_words<terms_t<M, T>, T>([&](auto i) {
     constexpr role r = terms_of<M, T>::varies(i());
     constexpr auto k = terms_before<M, T>(i(), r);
     if constexpr (r == role::channel) {
-      return channel[k].x[step];
+      return channel(static_cast<int>(k));
     } else if constexpr (r == role::state) {
       return state.x[k];
     } else {
@@ -196,6 +221,71 @@ requires requires { typename M::ordinary; }
 struct ordinary_of<M> {
   using type = typename M::ordinary;
   static constexpr bool exists = true;
+};
+
+/// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
+template <class Job, class Lanes, class Bars = no_bars>
+struct lane_walk {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using state = typename M::template state<T>;
+  using In = decltype(Job::in);
+  static constexpr int States = Lanes::states;
+  static constexpr bool Varying = Lanes::varying, Full = Lanes::full;
+  using layout_type = typename Lanes::layout;
+  using stage_type = mixer_stage<M, layout_type, States, In, Bars>;
+  static constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+  static constexpr unsigned all = 0xffffffffU;
+
+  const Job& job;
+  const layout_type& layout;
+  const chunk_place& at;
+  stage_type stage;
+  thread_lanes<M, T, States> lanes;
+  parameter_lanes<M, In, States, Varying> parameter;
+
+  __device__ lane_walk(const Job& job_, const Bars& bars, const layout_type& layout_, const chunk_place& at_,
+                       std::int64_t first_channel, unsigned char* memory)
+      : job(job_),
+        layout(layout_),
+        at(at_),
+        stage{job_.in,       bars, layout_, at_.batch, at_.first, job_.shape.channels, first_channel,
+              static_cast<int>(job_.shape.states), memory},
+        lanes(layout_, first_channel, job_.shape.channels, static_cast<int>(job_.shape.states)) {
+    if constexpr (!Varying) parameter.load(job.in, lanes, at.batch, 0);
+  }
+
+  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
+  template <class LaneStep>
+  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
+    const T* rows = stage.rows_of(buffer, lanes.c) + step;
+    const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
+    pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
+#pragma unroll
+    for (int i = 0; i < stage_type::rows; ++i) channel[i] = *reinterpret_cast<const pack<T, 4>*>(rows + i * layout.tile());
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+#pragma unroll
+      for (int j = 0; j < States; ++j) {
+        const auto terms = states[(i * States + j) * layout.group()];
+        lane(i, j, lane_terms<M, T>([&](int k) { return channel[k].x[i]; }, terms, parameter, j));
+      }
+    }
+  }
+  /// Calls lane(j, terms) for one step of all lanes.
+  template <class LaneStep>
+  __device__ __forceinline__ void one_step(int buffer, int step, std::int64_t t, LaneStep lane) {
+    const T* rows = stage.rows_of(buffer, lanes.c) + step;
+    const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
+    if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t);
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      const auto terms = states[j * layout.group()];
+      lane(j, lane_terms<M, T>([&](int k) { return rows[k * layout.tile()]; }, terms, parameter, j));
+    }
+  }
+
 };
 
 }  // namespace kalscan::detail
