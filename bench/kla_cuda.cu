@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // KLA and the gated linear recurrence on a device: one table over the shapes of bench/kla_cuda.hpp, and decoding.
+#include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/storage.hpp>
 
@@ -28,6 +29,15 @@ struct kla_call {
   auto in() const { return kalscan::kla_inputs{tensor<const E>(v.view), tensor<const E>(Lambda.view), tensor<const E>(k.view), tensor<const E>(q.view), tensor<const float>(a.view), tensor<const float>(p.view)}; }
   auto out() const { return kalscan::kla_outputs{y.view, yvar.view}; }
   void forward(const kalscan::cuda& policy) const { kalscan::forward(policy, kalscan::kla{}, shape, in(), out()); }
+  template <class F>
+  void with_adjoint(F f) const {
+    const auto [B, L, M, S, offsets] = shape;
+    const array<E> vb(B, L, M, 1), Lb(B, L, M, 1), kb(B, L, 1, S), qb(B, L, 1, S), yb(B, L, M, 1, -1, 1), zb(B, L, M, 1, -1, 1);
+    const array<float> ab(1, 1, M, S), pb(1, 1, M, S);
+    const kalscan::kla_outputs out_bar{tensor<const E>(yb.view), tensor<const E>(zb.view)};
+    const kalscan::kla_inputs in_bar{vb.view, Lb.view, kb.view, qb.view, ab.view, pb.view};
+    f([&](const kalscan::cuda& policy) { kalscan::backward(policy, kalscan::kla{}, shape, in(), out_bar, in_bar); });
+  }
 };
 
 struct gla_call {
@@ -39,6 +49,14 @@ struct gla_call {
   auto in() const { return kalscan::gla_inputs{tensor<const float>(v.view), tensor<const float>(k.view), tensor<const float>(q.view), tensor<const float>(g.view)}; }
   auto out() const { return kalscan::gla_outputs{y.view}; }
   void forward(const kalscan::cuda& policy) const { kalscan::forward(policy, kalscan::gla{}, shape, in(), out()); }
+  template <class F>
+  void with_adjoint(F f) const {
+    const auto [B, L, M, S, offsets] = shape;
+    const array<float> vb(B, L, M, 1), kb(B, L, 1, S), qb(B, L, 1, S), yb(B, L, M, 1, -1, 1), gb(1, 1, M, S);
+    const kalscan::gla_outputs out_bar{tensor<const float>(yb.view)};
+    const kalscan::gla_inputs in_bar{vb.view, kb.view, qb.view, gb.view};
+    f([&](const kalscan::cuda& policy) { kalscan::backward(policy, kalscan::gla{}, shape, in(), out_bar, in_bar); });
+  }
 };
 
 template <class Mixer, class Call>
@@ -49,23 +67,45 @@ double forward_ms(const Call& call, std::int64_t chunk = 0) {
   return median_ms([&] { call.forward(policy); });
 }
 
+template <class Mixer, class Call>
+double backward_ms(const Call& call, std::int64_t chunk = 0) {
+  kalscan::cuda policy{.chunk = chunk};
+  const kalscan::cuda_workspace memory(kalscan::backward_workspace(policy, Mixer{}, call.shape, call.in()));
+  policy.workspace = memory;
+  double ms = 0;
+  call.with_adjoint([&](auto run) { ms = median_ms([&] { run(policy); }); });
+  return ms;
+}
+
 }  // namespace
 
 int main(int argc, char**) {
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf("%s, fp32 unless said, S = 16, ms, median of 9\n", device.name);
-  std::printf("%-16s | %8s %8s %8s | %6s %6s %6s\n", "B, L, M", "kla fwd", "bf16", "gla", "floor", "bar", "goal");
+  std::printf("%-16s | %8s %8s %8s | %6s %6s %6s | %8s %8s %8s | %6s %6s\n", "B, L, M", "forward", "bf16", "gla", "floor",
+              "bar", "goal", "backward", "bf16", "gla", "bar", "goal");
   for (const auto& s : shapes) {
-    const double f = forward_ms<kalscan::kla>(kla_call<float>(s.B, s.L, s.M, 16));
-    const double b = forward_ms<kalscan::kla>(kla_call<kalscan::bfloat16>(s.B, s.L, s.M, 16));
-    const double g = forward_ms<kalscan::gla>(gla_call(s.B, s.L, s.M, 16));
-    std::printf("%2d, %5d, %5d   | %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f\n", int(s.B), int(s.L), int(s.M), f, b, g,
-                s.floor, s.forward_bar, s.forward_goal);
+    std::array<double, 6> ms;
+    {
+      const kla_call<float> call(s.B, s.L, s.M, 16);
+      ms[0] = forward_ms<kalscan::kla>(call), ms[3] = backward_ms<kalscan::kla>(call);
+    }
+    {
+      const kla_call<kalscan::bfloat16> call(s.B, s.L, s.M, 16);
+      ms[1] = forward_ms<kalscan::kla>(call), ms[4] = backward_ms<kalscan::kla>(call);
+    }
+    {
+      const gla_call call(s.B, s.L, s.M, 16);
+      ms[2] = forward_ms<kalscan::gla>(call), ms[5] = backward_ms<kalscan::gla>(call);
+    }
+    std::printf("%2d, %5d, %5d   | %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f | %8.4f %8.4f %8.4f | %6.2f %6.2f\n", int(s.B), int(s.L),
+                int(s.M), ms[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3], ms[4], ms[5],
+                s.backward_bar, s.backward_goal);
     if (argc > 1) {
       const kla_call<float> call(s.B, s.L, s.M, 16);
       for (const std::int64_t chunk : {32, 64, 128, 256, 512, 1024, 2048, 4096})
-        if (chunk <= s.L && s.L / chunk <= 256) std::printf("    chunk %5d: %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk));
+        if (chunk <= s.L && s.L / chunk <= 256) std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk), backward_ms<kalscan::kla>(call, chunk));
     }
   }
   {

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/cuda/kla_forward.cuh>
 #include <string>
 #include <vector>
@@ -93,6 +94,9 @@ struct device_problem {
   void forward(const kalscan::cuda& policy) const {
     kalscan::forward(policy, M{}, p.shape, in_views(), out_views(), states());
   }
+  typename M::template outputs<tensor<const T>> out_bar_views() const {
+    return device_views<typename M::template outputs<tensor<const T>>, tensor<const T>>(out_bar);
+  }
   forward_result<T> result() const { return {to_host(out), to_host(final), to_host(checkpoints)}; }
 };
 
@@ -107,6 +111,65 @@ forward_result<T> run_on_device(std::int64_t chunk, const problem<M, T>& p, std:
   d.forward(policy);
   ok(cudaDeviceSynchronize());
   return d.result();
+}
+
+/// A backward call on the device: its arrays, and the call itself.
+template <class M, class T>
+struct device_adjoint {
+  device_problem<M, T> d;
+  std::vector<device_array<T>> in_bar, initial_bar;
+  bool accumulate;
+
+  device_adjoint(const problem<M, T>& p, std::int64_t every, bool spread, const backward_result<T>* onto)
+      : d(p, every, false), accumulate(onto != nullptr) {
+    if (onto) {
+      in_bar = to_device(onto->in_bar), initial_bar = to_device(onto->initial_bar);
+      return;
+    }
+    const auto like = [&](const auto& from, auto& to) {
+      for (const auto& x : from)
+        to.emplace_back(array<T>(x.extent[0], x.extent[1], x.extent[2], x.extent[3], spread));
+    };
+    like(p.in, in_bar), like(p.initial, initial_bar);
+  }
+  kalscan::mixer_adjoints<M, T> states() const {
+    const auto forward = d.states();
+    kalscan::mixer_adjoints<M, T> x{
+        .initial = forward.initial,
+        .final_bar = device_views<kalscan::state_tensors<M, const T>, tensor<const T>>(d.final_bar),
+        .initial_bar = device_views<kalscan::state_tensors<M, T>, tensor<T>>(initial_bar),
+        .accumulate = accumulate};
+    if (d.every > 0) {
+      x.checkpoints = device_views<kalscan::state_tensors<M, const T>, tensor<const T>>(d.checkpoints);
+      x.every = d.every;
+    }
+    return x;
+  }
+  typename M::template inputs<tensor<T>> in_bar_views() const {
+    return device_views<typename M::template inputs<tensor<T>>, tensor<T>>(in_bar);
+  }
+  std::size_t workspace(const kalscan::cuda& policy) const {
+    return std::max(kalscan::forward_workspace<T>(policy, M{}, d.p.shape),
+                    kalscan::backward_workspace(policy, M{}, d.p.shape, d.in_views(), states()));
+  }
+  void backward(const kalscan::cuda& policy) const {
+    kalscan::backward(policy, M{}, d.p.shape, d.in_views(), d.out_bar_views(), in_bar_views(), states());
+  }
+  backward_result<T> result() const { return {to_host(in_bar), to_host(initial_bar)}; }
+};
+
+/// Runs backward on the device, with checkpoints of the forward pass if `every` is not 0.
+template <class M, class T>
+backward_result<T> backward_on_device(std::int64_t chunk, const problem<M, T>& p, std::int64_t every = 0,
+                                      bool spread = false, const backward_result<T>* onto = nullptr) {
+  const device_adjoint<M, T> x(p, every, spread, onto);
+  kalscan::cuda policy{.chunk = chunk};
+  const kalscan::cuda_workspace memory(x.workspace(policy));
+  policy.workspace = memory;
+  if (every > 0) x.d.forward(policy);
+  x.backward(policy);
+  ok(cudaDeviceSynchronize());
+  return x.result();
 }
 
 inline bool no_device() {

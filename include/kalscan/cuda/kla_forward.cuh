@@ -9,6 +9,7 @@
 #include <kalscan/cuda/policy.cuh>
 #include <kalscan/detail/cuda_mixer_forward.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_sums.cuh>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/kla/forward.hpp>
@@ -104,6 +105,15 @@ void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
     using walk = forward_walk_on_device<Job, lanes>;
     const typename lanes::layout layout{group_of(job.shape.states)};
     const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+    const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
+    if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) {
+      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
+        mixer_step_kernel<Job, lanes>
+            <<<count, static_cast<unsigned>(layout.threads()), 0, policy.stream>>>(job, layout, blocks, first);
+        check_launch("mixer_step_kernel");
+      });
+      return;
+    }
     const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
       allow_shared_memory(kernel, shared);
@@ -140,7 +150,7 @@ void run_forward(const cuda& policy, const Job& job) {
   });
   const std::int64_t size = job.shape.sequences() * job.shape.channels;
   if (size == 0) return;
-  if (job.shape.states == 0) bad_argument("forward", "states is 0");
+  if (job.shape.states == 0) return for_each_member(job.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = cuts_of(job.shape, chunk_of(policy, job.shape, may_split<M>(), 1));
   require_workspace("forward", policy, forward_pieces<M, T>::size(job.shape, cuts));
   workspace_pieces memory(policy.workspace);

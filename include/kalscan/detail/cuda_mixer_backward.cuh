@@ -362,7 +362,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 /// First pass (or the only one): the last chunk of each sequence is swept and, with Absorbs, those between it and the
 /// first are absorbed. Last pass: all chunks but the last are swept.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 2 : 1)
     mixer_backward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                           const __grid_constant__ time_cuts cuts,
                           const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays,

@@ -33,6 +33,22 @@ struct forward_arrays {
   lane_array<typename mixer_element<M, T>::type, T> element;  // of each chunk
 };
 
+template <class M, class T, class In>
+__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
+}
+
+template <int States, class Job, class Lanes, class State>
+__device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const auto plain = plain_tensors<M, T>(job.states.initial);
+  if (words<tensor<const T>>(plain)[0].present()) return lanes.load(plain, n, 0, x);
+#pragma unroll
+  for (int j = 0; j < States; ++j) x[j] = job.states.initial(n, lanes.m, lanes.state_of(j));
+}
+
 /// One block's walk forward.
 template <class Job, class Lanes>
 struct forward_walk_on_device : lane_walk<Job, Lanes> {
@@ -77,7 +93,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     int buffer = 0;
     for (std::int64_t t = at.from; t < at.to; t += layout.tile()) {
       const bool more = t + layout.tile() < at.to;
-      if (more) stage.read(next, t + layout.tile(), at.to);
+      stage.read(next, t + layout.tile(), at.to);  // past the end the last step again: no branch between loads and steps
       tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), at.to - t)));
       if (more) stage.write(next, buffer ^ 1);
       __syncthreads();
@@ -105,39 +121,49 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   /// A tile's steps, all of them, by the formulas of Lane.
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States]) {
-    const int mine = kept_step(lanes.g, layout.group()), count = kept_steps(layout.group());
+    const int mine = kept_step(lanes.g, layout.group());
     char* to[outputs];
-    if constexpr (Emit) output_places(t + mine, to);
-#pragma unroll 1
-    for (int step = 0; step < layout.tile(); step += 4) {
-      keep_if_due(t + step, x);
-      T sum[outputs][4];
-      this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
-        x[j] = Lane::step(x[j], u);
-        if constexpr (Emit) {
-          const auto y = words<T>(Lane::readout(x[j], u));
-          for_each_index<outputs>([&](auto o) {
-            const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
-            sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
-          });
-        }
-      });
-      if constexpr (Emit) {
-        for_each_index<outputs>([&](auto o) {
-          sum_over_group(sum[o()], lanes.g, layout.group());
-          const auto& y = member<o()>(job.out);
-          const std::int64_t stride = bytes_of_step(y);
-          if (y.present() && lanes.owns_channel && lanes.g < 4) {
-            char* place = to[o()];
+    bool writes[outputs];
+    if constexpr (Emit) {
+      output_places(t + mine, to);
+      for_each_index<outputs>(
+          [&](auto o) { writes[o()] = member<o()>(job.out).present() && lanes.owns_channel && lanes.g < 4; });
+    }
+    if constexpr (layout_type::known) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-              if (i < count) write_output(place, y, sum[o()][i]);
-              place += stride;
-            }
-          }
-          to[o()] += 4 * stride;
+      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
+    } else {
+#pragma unroll 1
+      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
+    }
+  }
+  template <class Lane, bool Emit>
+  __device__ __forceinline__ void whole_quad(int buffer, int step, std::int64_t t, state (&x)[States],
+                                             char* (&to)[outputs], const bool (&writes)[outputs]) {
+    T sum[outputs][4];
+    this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
+      x[j] = Lane::step(x[j], u);
+      if constexpr (Emit) {
+        const auto y = words<T>(Lane::readout(x[j], u));
+        for_each_index<outputs>([&](auto o) {
+          const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
+          sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
         });
       }
+    });
+    if constexpr (Emit) {
+      for_each_index<outputs>([&](auto o) {
+        sum_over_group(sum[o()], lanes.g, layout.group());
+        const auto& y = member<o()>(job.out);
+        const std::int64_t stride = bytes_of_step(y);
+        char* place = to[o()];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (writes[o()] && i < kept_steps(layout.group())) write_output(place, y, sum[o()][i]);
+          place += stride;
+        }
+        to[o()] = place;
+      });
     }
   }
 
@@ -174,19 +200,18 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   template <bool Emit>
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
-    const bool aligned = !keeps || (job.states.every % 4 == 0 && at.from % 4 == 0);
+    const bool aligned = !keeps || (job.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
         state before[States];
 #pragma unroll
         for (int j = 0; j < States; ++j) before[j] = x[j];
-        const std::int64_t step_before = keep_step, index_before = keep_index;
+        keep_if_due(t, x);
         whole_tile<fast, Emit>(buffer, t, x);
         if (!ordinary_of<M>::exists || __all_sync(all, are_ordinary<M, T, States>(x))) return;
 #pragma unroll
         for (int j = 0; j < States; ++j) x[j] = before[j];
-        keep_step = step_before, keep_index = index_before;
       }
       single_steps<Emit>(buffer, t, steps, x);
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
@@ -204,12 +229,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     }
   }
 
-  __device__ void load_initial(state (&x)[States]) {
-    const auto plain = plain_tensors<M, T>(job.states.initial);
-    if (words<tensor<const T>>(plain)[0].present()) return lanes.load(plain, at.n, 0, x);
-#pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = job.states.initial(at.n, lanes.m, lanes.state_of(j));
-  }
+  __device__ void load_initial(state (&x)[States]) { load_initial_states<States>(job, lanes, at.n, x); }
 
   __device__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
 #pragma unroll
@@ -235,7 +255,7 @@ enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 4 : 1)
     mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
@@ -263,6 +283,40 @@ __global__ void __launch_bounds__(256)
   }
 }
 
+/// One token: states in and out without a stage, since each input is used once.
+template <class Job, class Lanes>
+__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 8 : 1)
+    mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
+                      std::int64_t blocks, std::int64_t first_block) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  constexpr int States = Lanes::states;
+  const std::int64_t block = first_block + blockIdx.x;
+  const std::int64_t n = block / blocks, first_channel = (block - n * blocks) * layout.channels();
+  const thread_lanes<M, T, States> lanes(layout, first_channel, job.shape.channels, static_cast<int>(job.shape.states));
+  typename M::template state<T> x[States];
+  load_initial_states<States>(job, lanes, n, x);
+  constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+  T sum[outputs];
+#pragma unroll
+  for (int j = 0; j < States; ++j) {
+    const auto u = terms_of_lane<M, T>(job.in, n, 0, lanes.m, lanes.state_of(j));
+    x[j] = M::step(x[j], u);
+    const auto y = words<T>(M::readout(x[j], u));
+    for_each_index<outputs>([&](auto o) {
+      const T part = lanes.s0 + j < lanes.states ? y[o()] : T(0);
+      sum[o()] = j == 0 ? part : sum[o()] + part;
+    });
+  }
+  lanes.store(job.states.final, n, 0, x);
+  for_each_index<outputs>([&](auto o) {
+    const T value = sum_over_group(sum[o()], layout.group());
+    const auto& y = member<o()>(job.out);
+    if (y.present() && lanes.owns_channel && lanes.g == 0)
+      y(n, 0, lanes.m, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(value);
+  });
+}
+
 /// Whether none of the numbers is infinite or NaN.
 template <class T, class X>
 __device__ bool all_finite(const X& x) {
@@ -270,12 +324,6 @@ __device__ bool all_finite(const X& x) {
   const auto numbers = words<T>(x);
   for_each_index<word_count<X, T>>([&](auto i) { finite = finite && numbers[i()] - numbers[i()] == T(0); });
   return finite;
-}
-
-template <class M, class T, class In>
-__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
-  return prepare<M, T>(with_members(
-      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
 }
 
 /// The states before all chunks of a sequence, one thread a lane. Where gains above one took an element out of range,

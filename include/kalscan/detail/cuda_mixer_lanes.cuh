@@ -36,6 +36,8 @@ KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
 template <int States, int Group, int Tile = 0>
 struct lane_layout {
   int group_;
+  static constexpr bool known = Group > 0;
+  static constexpr int most_threads = Group > 0 && Group < 32 ? 128 : 256;
   KALSCAN_HD constexpr int group() const { return Group > 0 ? Group : group_; }
   KALSCAN_HD constexpr int threads() const { return group() < 32 ? 128 : 256; }
   KALSCAN_HD constexpr int tile() const {

@@ -125,16 +125,11 @@ struct mixer_stage {
       const int step = (thread / C + n * layout.group()) * 4;
       if (step >= layout.tile()) break;
       const std::int64_t here = t + step;
-      const bool whole = here + 4 <= to;
+      const int last = static_cast<int>(to - 1 - here);
       const auto read_rows = [&](int row, const auto& x) {
         const auto* from = x.at(batch, first + here, channel(c), 0);
-        if (whole) {
 #pragma unroll
-          for (int j = 0; j < 4; ++j, from += x.stride[1]) k.channel[n][row][j] = keep(*from);
-        } else {
-#pragma unroll
-          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = keep(from[(min(here + j, to - 1) - here) * x.stride[1]]);
-        }
+        for (int j = 0; j < 4; ++j) k.channel[n][row][j] = keep(from[min(j, last) * x.stride[1]]);
       };
       for_inputs<M, role::channel>(in, [&](auto i, const auto& x) { read_rows(inputs_before<M>(i(), role::channel), x); });
       if constexpr (bar_rows > 0) {
