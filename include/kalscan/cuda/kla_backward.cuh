@@ -38,6 +38,9 @@ gathered gathering_of(std::size_t i, const std::array<std::int64_t, 4>& extent) 
                           : gathered::lane;
 }
 
+/// The distance of the checkpoints that a shape needs.
+inline int backward_every(const mixer_shape& shape) { return backward_tile(states_of_thread(shape.states)); }
+
 /// The workspace of a backward call.
 template <class M, class T>
 struct backward_pieces {
@@ -53,7 +56,7 @@ struct backward_pieces {
     arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
     arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
     if (!has_checkpoints) {
-      const std::int64_t times = checkpoint_count(shape, backward_steps);
+      const std::int64_t times = checkpoint_count(shape, backward_every(shape));
       checkpoints = from_words<state_tensors<M, T>, tensor<T>>([&](auto) {
         return tensor<T>(memory.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
       });
@@ -78,7 +81,7 @@ struct backward_pieces {
 
 template <class M>
 time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
-  return cuts_of(shape, chunk_of(policy, shape, mixer_with_adjoint_elements<M>, backward_steps));
+  return cuts_of(shape, chunk_of(policy, shape, mixer_with_adjoint_elements<M>, backward_every(shape)));
 }
 
 /// The same lanes, in tiles from checkpoint to checkpoint.
@@ -86,7 +89,7 @@ template <class Kind>
 struct backward_kind;
 template <int States, int Group, bool Varying, bool Full>
 struct backward_kind<lanes_kind<States, Group, Varying, Full>> : lanes_kind<States, Group, Varying, Full> {
-  using layout = lane_layout<States, Group, backward_steps>;
+  using layout = lane_layout<States, Group, backward_tile(States)>;
 };
 
 template <class Job>
@@ -100,9 +103,9 @@ void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
     const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
     const std::size_t shared = walk::shared_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
-      allow_shared_memory(kernel, shared);
+      allow_shared_memory("backward", kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, static_cast<unsigned>(layout.threads()), shared, policy.stream>>>(job, layout, cuts, arrays,
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays,
                                                                                           first, pass);
         check_launch("mixer_backward_kernel");
       });
@@ -127,12 +130,12 @@ auto checkpoint_job(const Job& job, const state_tensors<M, T>& checkpoints) {
       job.shape,
       job.in,
       none{},
-      {.initial = job.states.initial, .checkpoints = checkpoints, .every = backward_steps}};
+      {.initial = job.states.initial, .checkpoints = checkpoints, .every = backward_every(job.shape)}};
 }
 
 template <class M, class T, class States>
-bool has_checkpoints(const States& states) {
-  return states.every == backward_steps && words<tensor<const T>>(states.checkpoints)[0].present();
+bool has_checkpoints(const mixer_shape& shape, const States& states) {
+  return states.every == backward_every(shape) && words<tensor<const T>>(states.checkpoints)[0].present();
 }
 
 template <class Job>
@@ -158,7 +161,7 @@ void run_backward(const cuda& policy, const Job& job) {
   require_shape("backward", policy, job.shape);
   require_device_adjoints(job);
   time_cuts cuts = backward_cuts<M>(policy, job.shape);
-  const bool given = has_checkpoints<M, T>(job.states);
+  const bool given = has_checkpoints<M, T>(job.shape, job.states);
   require_workspace("backward", policy, backward_pieces<M, T>::size(job.shape, cuts, job.in, given));
   workspace_pieces memory(policy.workspace);
   backward_pieces<M, T> pieces(memory, job.shape, cuts, job.in, given);
@@ -175,7 +178,7 @@ void run_backward(const cuda& policy, const Job& job) {
     if (!given) {
       launch_forward(policy, checkpoint_job(job, pieces.checkpoints), cuts, pieces.forward.arrays);
       with.states.checkpoints = read_only<M>(pieces.checkpoints);
-      with.states.every = backward_steps;
+      with.states.every = backward_every(job.shape);
     }
     launch_backward(policy, with, cuts, arrays);
   }
@@ -199,15 +202,15 @@ void run_backward(const cuda& policy, const Job& job) {
 
 /// The bytes of workspace that `backward` needs with this policy (its stream and workspace do not matter), this mixer,
 /// shape and inputs (whose data do not matter): sums over the channels of a block [B, L, S] for each input that channels
-/// share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps, these:
-/// B x L x M x S / 16 of each of the numbers of a state.
+/// share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps (4 with more than 128
+/// states), these: B x L x M x S / 16 of each of the numbers of a state.
 template <mixer M, class In>
 std::size_t backward_workspace(const cuda& policy, const M&, const mixer_shape& shape, const In& in,
                                const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
   using T = number_t<In>;
   detail::require_sizes(shape);
   return detail::backward_pieces<M, T>::size(shape, detail::backward_cuts<M>(policy, shape), in,
-                                             detail::has_checkpoints<M, T>(states));
+                                             detail::has_checkpoints<M, T>(shape, states));
 }
 
 }  // namespace kalscan

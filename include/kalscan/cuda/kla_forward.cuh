@@ -109,16 +109,16 @@ void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
     if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) {
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
         mixer_step_kernel<Job, lanes>
-            <<<count, static_cast<unsigned>(layout.threads()), 0, policy.stream>>>(job, layout, blocks, first);
+            <<<count, layout.threads(), 0, policy.stream>>>(job, layout, blocks, first);
         check_launch("mixer_step_kernel");
       });
       return;
     }
     const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
-      allow_shared_memory(kernel, shared);
+      allow_shared_memory("forward", kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, static_cast<unsigned>(layout.threads()), shared, policy.stream>>>(job, layout, cuts, arrays,
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays,
                                                                                           first, pass);
         check_launch("mixer_forward_kernel");
       });

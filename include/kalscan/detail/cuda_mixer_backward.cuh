@@ -17,8 +17,9 @@
 
 namespace kalscan::detail {
 
-/// Steps between the checkpoints from which states are computed again, and of a tile.
-inline constexpr int backward_steps = 16;
+/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer, since
+/// the tape of a tile lies in shared memory.
+constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
 
 template <class M, class T>
 struct adjoint_element {
@@ -63,6 +64,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   using element = typename adjoint_element<M, T>::type;
   using arrays_type = backward_arrays<M, T>;
   using row = pack<T, States>;
+  static constexpr int steps_of_tile = backward_tile(States);
   static constexpr std::size_t inputs = M::inputs_info.size(), state_words = word_count<state, T>;
 
   /// Inputs whose gradients may be summed over channels, over states, over time.
@@ -104,7 +106,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     }
   }
   KALSCAN_HD static int tape_size(const layout_type& x) {
-    return backward_steps * static_cast<int>(state_words) * x.threads();
+    return steps_of_tile * static_cast<int>(state_words) * x.threads();
   }
   KALSCAN_HD static int padded_channels(const layout_type& x) { return x.channels() + 2; }  // fewer bank conflicts
   KALSCAN_HD static int sums_size(const layout_type& x) { return lane_sums * 4 * x.group() * padded_channels(x); }
@@ -133,7 +135,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   }
 
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
-    lanes.load(job.states.checkpoints, at.batch, at.first_checkpoint(backward_steps) + t / backward_steps, x);
+    lanes.load(job.states.checkpoints, at.batch, at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
   }
 
   /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
@@ -142,26 +144,27 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
     using fast = typename ordinary_of<M>::type;
     if (at.from >= at.to) return;
-    const std::int64_t tiles = (at.to - at.from + backward_steps - 1) / backward_steps;
+    const std::int64_t tiles = (at.to - at.from + steps_of_tile - 1) / steps_of_tile;
     typename stage_type::kept next;
     state before[States];
-    stage.read(next, at.from + (tiles - 1) * backward_steps, at.to);
-    load_checkpoint(at.from + (tiles - 1) * backward_steps, before);
+    stage.seek(at.from + (tiles - 1) * steps_of_tile);
+    stage.template read<true>(next, at.to);
+    load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
     for (std::int64_t i = tiles - 1; i >= 0; --i) {
-      const std::int64_t t = at.from + i * backward_steps;
-      const int steps = static_cast<int>(min(static_cast<std::int64_t>(backward_steps), at.to - t));
+      const std::int64_t t = at.from + i * steps_of_tile;
+      const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
       stage.write(next, 0);
       __syncthreads();
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = before[j];
-      bool ordinary = steps == backward_steps && __all_sync(all, are_ordinary<M, T, States>(x));
+      bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States>(x));
       if (i > 0) {  // early: the steps below hide the way from memory
-        stage.read(next, t - backward_steps, at.to);
-        load_checkpoint(t - backward_steps, before);
+        stage.template read<true>(next, at.to);
+        load_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
 #pragma unroll 1
-        for (int step = 0; step < backward_steps; step += 4) {
+        for (int step = 0; step < steps_of_tile; step += 4) {
           this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
             if (j == 0) put_on_tape(step + k, x);
             x[j] = fast::step(x[j], u);
@@ -224,7 +227,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
             const T part = mine ? g[k()] : T(0);
             channel_sum[k()][i] = j == 0 ? part : channel_sum[k()][i] + part;
           }
-          if constexpr (over_lanes(k())) lane_sum[k()].x[j] = lanes.owns_channel ? g[k()] : T(0);
+          if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g[k()];  // 0 beyond the last channel
           if constexpr (is_parameter(k())) {
             time_sums[k()][j] += g[k()];
             if constexpr (Varying) {
@@ -362,7 +365,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 /// First pass (or the only one): the last chunk of each sequence is swept and, with Absorbs, those between it and the
 /// first are absorbed. Last pass: all chunks but the last are swept.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 2 : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 2 : 1)
     mixer_backward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                           const __grid_constant__ time_cuts cuts,
                           const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays,
@@ -381,6 +384,10 @@ __global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::kn
       walk.load_final(bar);
     } else {
       walk.lanes.load(arrays.carry, at.slot, bar);
+    }
+    if (!walk.lanes.owns_channel) {
+#pragma unroll
+      for (int j = 0; j < Lanes::states; ++j) bar[j] = from_words<typename walk_type::state, typename Job::number>([](auto) { return typename Job::number(0); });
     }
     walk.sweep(bar);
     if (at.k == 0) {
@@ -404,7 +411,8 @@ __global__ void mixer_carry_back_kernel(const __grid_constant__ Job job, const _
   using M = typename Job::mixer;
   using T = typename Job::number;
   using state = typename M::template state<T>;
-  const std::int64_t S = job.shape.states, lanes = job.shape.channels * S;
+  constexpr int most = backward_tile(4);
+  const std::int64_t S = job.shape.states, lanes = job.shape.channels * S, tile = job.states.every;
   for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
        i += std::int64_t(gridDim.x) * blockDim.x) {
     const std::int64_t n = i / lanes, lane = i % lanes;
@@ -422,12 +430,12 @@ __global__ void mixer_carry_back_kernel(const __grid_constant__ Job job, const _
         const chunk_place at = cuts[slot + k];
         const std::int64_t m = lane / S, s = lane % S;
         const auto kept = words<tensor<const T>>(job.states.checkpoints);
-        for (std::int64_t t = at.from + (at.to - at.from - 1) / backward_steps * backward_steps; t >= at.from;
-             t -= backward_steps) {
-          const int steps = static_cast<int>(min(std::int64_t(backward_steps), at.to - t));
-          state x[backward_steps + 1];
+        for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from;
+             t -= tile) {
+          const int steps = static_cast<int>(min(tile, at.to - t));
+          state x[most + 1];
           x[0] = from_words<state, T>([&](auto w) {
-            return kept[w()](at.batch, at.first_checkpoint(backward_steps) + t / backward_steps, m, s);
+            return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s);
           });
           for (int j = 0; j < steps; ++j)
             x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));

@@ -87,13 +87,14 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   __device__ __forceinline__ void each_tile(Tile tile) {
     if (at.from >= at.to) return;
     typename base::stage_type::kept next;
-    stage.read(next, at.from, at.to);
+    stage.seek(at.from);
+    stage.read(next, at.to);
     stage.write(next, 0);
     __syncthreads();
     int buffer = 0;
     for (std::int64_t t = at.from; t < at.to; t += layout.tile()) {
       const bool more = t + layout.tile() < at.to;
-      stage.read(next, t + layout.tile(), at.to);  // past the end the last step again: no branch between loads and steps
+      stage.read(next, at.to);  // past the end the last step again: no branch between loads and steps
       tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), at.to - t)));
       if (more) stage.write(next, buffer ^ 1);
       __syncthreads();
@@ -118,14 +119,11 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     return y.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
   }
 
-  /// A tile's steps, all of them, by the formulas of Lane.
+  /// A tile's steps, all of them, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
   template <class Lane, bool Emit>
-  __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States]) {
-    const int mine = kept_step(lanes.g, layout.group());
-    char* to[outputs];
+  __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
     bool writes[outputs];
     if constexpr (Emit) {
-      output_places(t + mine, to);
       for_each_index<outputs>(
           [&](auto o) { writes[o()] = member<o()>(job.out).present() && lanes.owns_channel && lanes.g < 4; });
     }
@@ -160,9 +158,9 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           if (writes[o()] && i < kept_steps(layout.group())) write_output(place, y, sum[o()][i]);
-          place += stride;
+          if (i + 1 < 4) place += stride;
         }
-        to[o()] = place;
+        to[o()] += 4 * stride;
       });
     }
   }
@@ -202,18 +200,21 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     using fast = typename ordinary_of<M>::type;
     const bool aligned = !keeps || (job.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
+    char* to[outputs];
+    if constexpr (Emit) output_places(at.from + kept_step(lanes.g, layout.group()), to);
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
         state before[States];
 #pragma unroll
         for (int j = 0; j < States; ++j) before[j] = x[j];
         keep_if_due(t, x);
-        whole_tile<fast, Emit>(buffer, t, x);
+        whole_tile<fast, Emit>(buffer, t, x, to);
         if (!ordinary_of<M>::exists || __all_sync(all, are_ordinary<M, T, States>(x))) return;
 #pragma unroll
         for (int j = 0; j < States; ++j) x[j] = before[j];
       }
       single_steps<Emit>(buffer, t, steps, x);
+      if constexpr (Emit) output_places(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     });
     if (at.to == at.length) {
@@ -255,7 +256,7 @@ enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 4 : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 4 : 1)
     mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
@@ -285,7 +286,7 @@ __global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::kn
 
 /// One token: states in and out without a stage, since each input is used once.
 template <class Job, class Lanes>
-__global__ void __launch_bounds__(Lanes::layout::most_threads, Lanes::layout::known ? 8 : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 8 : 1)
     mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                       std::int64_t blocks, std::int64_t first_block) {
   using M = typename Job::mixer;

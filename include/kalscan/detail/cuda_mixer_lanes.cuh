@@ -37,9 +37,8 @@ template <int States, int Group, int Tile = 0>
 struct lane_layout {
   int group_;
   static constexpr bool known = Group > 0;
-  static constexpr int most_threads = Group > 0 && Group < 32 ? 128 : 256;
   KALSCAN_HD constexpr int group() const { return Group > 0 ? Group : group_; }
-  KALSCAN_HD constexpr int threads() const { return group() < 32 ? 128 : 256; }
+  KALSCAN_HD static constexpr int threads() { return 128; }
   KALSCAN_HD constexpr int tile() const {
     return Tile > 0 ? Tile : group() <= 4 ? 4 * group() : group() == 8 ? 8 : 4;
   }
@@ -47,11 +46,10 @@ struct lane_layout {
   KALSCAN_HD constexpr int padded_states() const { return States * group(); }
 
   /// What a thread stages of a tile, at most: channels for four steps, and values of states.
+  static constexpr int most_tile = Tile > 0 ? Tile : Group == 0 ? 4 : Group <= 4 ? 4 * Group : Group == 8 ? 8 : 4;
   static constexpr int channel_units = Tile == 0 ? 1 : Group == 0 ? Tile / 4 : Tile / 4 > Group ? Tile / 4 / Group : 1;
-  static constexpr int state_units = Tile == 0                ? States / 2
-                                     : Group == 0 && States == 8 ? Tile
-                                     : Group == 0             ? Tile / 2
-                                                              : (Tile * States * Group + (Group < 32 ? 127 : 255)) / (Group < 32 ? 128 : 256);
+  static constexpr int state_units =
+      (most_tile * States * (Group > 0 ? Group : 32) + threads() - 1) / threads();  // the tiles of larger groups are the most
 };
 
 /// 4 states a thread are enough work to hide latencies with few warps; 8 serve the shapes that need them.
@@ -124,7 +122,7 @@ inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool 
   std::int64_t chunk = policy.chunk;
   if (chunk == 0) {
     const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
-    const std::int64_t warps = shape.sequences() * blocks * (lane_layout<4, 0>{group_of(shape.states)}.threads() / 32);
+    const std::int64_t warps = shape.sequences() * blocks * (lane_layout<4, 0>::threads() / 32);
     if (warps >= enough_warps) return longest;
     const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
     chunk = std::max(least_steps, (longest + chunks - 1) / chunks);
@@ -190,8 +188,10 @@ void in_grids(std::int64_t count, Launch launch) {
 
 /// Kernels with much shared memory must be told so.
 template <class Kernel>
-void allow_shared_memory(Kernel kernel, std::size_t bytes) {
+void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
+  constexpr std::size_t most = 227 * 1024;
   if (bytes <= 48 * 1024) return;
+  if (bytes > most) bad_argument(verb, "so many states of this number type do not fit a block's shared memory");
   require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                                static_cast<int>(bytes)));
 }

@@ -107,52 +107,104 @@ struct mixer_stage {
            static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_pack);
   }
 
+  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>;
+
   const In& in;
   const Bars& bars;
   const Layout& layout;
   std::int64_t batch, first, channels, first_channel;
   int states;
-  unsigned char* memory;  // two buffers
+  unsigned char* memory;
+  // Where this thread reads next: running addresses cost less than products of 64 bits.
+  std::int64_t time = 0;
+  const char *channel_at[channel_inputs + bar_rows + 1] = {}, *state_at[state_inputs + 1] = {};
 
   __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
 
-  /// Reads steps [t, t + tile) of the sequence; beyond `to` the last one again.
-  __device__ void read(kept& k, std::int64_t t, std::int64_t to) const {
-    const int thread = static_cast<int>(threadIdx.x), C = layout.channels();
-    const int c = thread & (C - 1);
+  /// Calls f(row, tensor) for all that is staged as a channel's or as a state's.
+  template <class F>
+  __device__ __forceinline__ void for_channel_rows(F f) const {
+    for_inputs<M, role::channel>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::channel), x); });
+    if constexpr (bar_rows > 0) {
+      for_each_index<static_cast<std::size_t>(bar_rows)>(
+          [&](auto i) { f(channel_inputs + static_cast<int>(i()), member<i()>(bars)); });
+    }
+  }
+  template <class F>
+  __device__ __forceinline__ void for_state_rows(F f) const {
+    for_inputs<M, role::state>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::state), x); });
+  }
+  template <class E>
+  __device__ __forceinline__ static std::int64_t bytes_of_step(const tensor<E>& x) {
+    return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
+  }
+  __device__ __forceinline__ int first_step() const { return static_cast<int>(threadIdx.x) / layout.channels() * 4; }
+
+  /// The next tile to read is the one of steps [t, t + tile).
+  __device__ __forceinline__ void seek(std::int64_t t) {
+    time = t;
+    const int thread = static_cast<int>(threadIdx.x), padded = layout.padded_states();
+    for_channel_rows([&](int row, const auto& x) {
+      channel_at[row] = reinterpret_cast<const char*>(
+          x.at(batch, first + t + first_step(), channel(thread & (layout.channels() - 1)), 0));
+    });
+    for_state_rows([&](int row, const auto& x) {
+      state_at[row] = reinterpret_cast<const char*>(
+          x.at(batch, first + t + thread / padded, 0, min(thread & (padded - 1), states - 1)));
+    });
+  }
+
+  /// Reads a tile, beyond `to` the last step again, and goes on to the next one or, backwards, to the one before.
+  template <bool Backwards = false>
+  __device__ __forceinline__ void read(kept& k, std::int64_t to) {
+    if (time + layout.tile() <= to) {
+      read_at(k, [](int step) { return step; });
+    } else {
+      const int last = static_cast<int>(to - 1 - time);
+      read_at(k, [&](int step) { return min(step, last); });
+    }
+    const int tiles = Backwards ? -layout.tile() : layout.tile();
+    time += tiles;
+    for_channel_rows([&](int row, const auto& x) { channel_at[row] += tiles * bytes_of_step(x); });
+    for_state_rows([&](int row, const auto& x) { state_at[row] += tiles * bytes_of_step(x); });
+  }
+  template <class Step>
+  __device__ __forceinline__ void read_at(kept& k, Step step_of) const {
+    const int thread = static_cast<int>(threadIdx.x), padded = layout.padded_states();
+    // Steps beyond this thread's own first one: constants where step_of changes nothing.
+    const auto beyond = [&](int mine, int more) { return step_of(mine + more) - mine; };
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int step = (thread / C + n * layout.group()) * 4;
-      if (step >= layout.tile()) break;
-      const std::int64_t here = t + step;
-      const int last = static_cast<int>(to - 1 - here);
-      const auto read_rows = [&](int row, const auto& x) {
-        const auto* from = x.at(batch, first + here, channel(c), 0);
+      const int mine = first_step(), more = n * layout.group() * 4;
+      if (mine + more >= layout.tile()) break;
+      for_channel_rows([&](int row, const auto& x) {
+        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
+        if (row >= channel_inputs && !x.present()) {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) k.channel[n][row][j] = keep(from[min(j, last) * x.stride[1]]);
-      };
-      for_inputs<M, role::channel>(in, [&](auto i, const auto& x) { read_rows(inputs_before<M>(i(), role::channel), x); });
-      if constexpr (bar_rows > 0) {
-        for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
-          const int row = inputs_with<M, role::channel> + static_cast<int>(i());
-          const auto& x = member<i()>(bars);
-          if (x.present()) {
-            read_rows(row, x);
-          } else {
+          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
+          return;
+        }
 #pragma unroll
-            for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
-          }
-        });
-      }
+        for (int j = 0; j < 4; ++j) {
+          k.channel[n][row][j] =
+              keep(*reinterpret_cast<const E*>(channel_at[row] + beyond(mine, more + j) * bytes_of_step(x)));
+        }
+      });
     }
-    const int padded = layout.padded_states();
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
-      const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
-      if (step_of >= layout.tile()) break;
-      const std::int64_t row = min(t + step_of, to - 1);
-      for_inputs<M, role::state>(in, [&](auto i, const auto& x) {
-        k.state[inputs_before<M>(i(), role::state)][n] = keep(*x.at(batch, first + row, 0, min(s, states - 1)));
+      const int unit = thread + n * layout.threads();
+      if (unit / padded >= layout.tile()) break;
+      for_state_rows([&](int row, const auto& x) {
+        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
+        const int mine = thread / padded;
+        if (padded <= layout.threads()) {
+          k.state[row][n] = keep(*reinterpret_cast<const E*>(
+              state_at[row] + beyond(mine, n * (layout.threads() / padded)) * bytes_of_step(x)));
+        } else {  // a step's states are more than the threads
+          k.state[row][n] =
+              keep(*x.at(batch, first + time + step_of(unit / padded), 0, min(unit & (padded - 1), states - 1)));
+        }
       });
     }
   }
@@ -182,8 +234,11 @@ struct mixer_stage {
         });
         if constexpr (bar_rows > 0) {
           for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
+            // None beyond the edge: whatever is computed there has no gradient.
             row[channel_rows + static_cast<int>(i())].x[j] =
-                number(k.channel[n][inputs_with<M, role::channel> + static_cast<int>(i())][j], member<i()>(bars));
+                first_channel + c < channels
+                    ? number(k.channel[n][inputs_with<M, role::channel> + static_cast<int>(i())][j], member<i()>(bars))
+                    : T(0);
           });
         }
       }
