@@ -28,7 +28,9 @@ struct kla_call {
         p(1, 1, M, S, 0.001F, 0.1F) {}
   auto in() const { return kalscan::kla_inputs{tensor<const E>(v.view), tensor<const E>(Lambda.view), tensor<const E>(k.view), tensor<const E>(q.view), tensor<const float>(a.view), tensor<const float>(p.view)}; }
   auto out() const { return kalscan::kla_outputs{y.view, yvar.view}; }
-  void forward(const kalscan::cuda& policy) const { kalscan::forward(policy, kalscan::kla{}, shape, in(), out()); }
+  void forward(const kalscan::cuda& policy, const kalscan::mixer_states<kalscan::kla, float>& states = {}) const {
+    kalscan::forward(policy, kalscan::kla{}, shape, in(), out(), states);
+  }
   template <class F>
   void with_adjoint(F f) const {
     const auto [B, L, M, S, offsets] = shape;
@@ -36,7 +38,9 @@ struct kla_call {
     const array<float> ab(1, 1, M, S), pb(1, 1, M, S);
     const kalscan::kla_outputs out_bar{tensor<const E>(yb.view), tensor<const E>(zb.view)};
     const kalscan::kla_inputs in_bar{vb.view, Lb.view, kb.view, qb.view, ab.view, pb.view};
-    f([&](const kalscan::cuda& policy) { kalscan::backward(policy, kalscan::kla{}, shape, in(), out_bar, in_bar); });
+    f([&](const kalscan::cuda& policy, const kalscan::mixer_adjoints<kalscan::kla, float>& states = {}) {
+      kalscan::backward(policy, kalscan::kla{}, shape, in(), out_bar, in_bar, states);
+    });
   }
 };
 
@@ -77,18 +81,37 @@ double backward_ms(const Call& call, std::int64_t chunk = 0) {
   return ms;
 }
 
+/// A training step's two calls: forward leaves checkpoints, backward takes them.
+std::array<double, 2> training_ms(const kla_call<float>& call) {
+  const auto [B, L, M, S, offsets] = call.shape;
+  const array<float> mean(B, L / 16 + 1, M, S), variance(B, L / 16 + 1, M, S);
+  kalscan::cuda policy;
+  const kalscan::cuda_workspace memory(kalscan::backward_workspace(policy, kalscan::kla{}, call.shape, call.in()));
+  policy.workspace = memory;
+  std::array<double, 2> ms;
+  ms[0] = median_ms([&] {
+    call.forward(policy, {.checkpoints = kalscan::belief<tensor<float>>{mean.view, variance.view}, .every = 16});
+  });
+  const kalscan::belief<tensor<const float>> kept{mean.view, variance.view};
+  call.with_adjoint(
+      [&](auto run) { ms[1] = median_ms([&] { run(policy, {.checkpoints = kept, .every = 16}); }); });
+  return ms;
+}
+
 }  // namespace
 
 int main(int argc, char**) {
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf("%s, fp32 unless said, S = 16, ms, median of 9\n", device.name);
-  std::printf("%-16s | %8s %8s %8s | %6s %6s %6s | %8s %8s %8s | %6s %6s\n", "B, L, M", "forward", "bf16", "gla", "floor",
-              "bar", "goal", "backward", "bf16", "gla", "bar", "goal");
+  std::printf("%-16s | %8s %8s %8s %8s | %6s %6s %6s | %8s %8s %8s %8s | %6s %6s\n", "B, L, M", "forward", "keeping", "bf16",
+              "gla", "floor", "bar", "goal", "backward", "kept", "bf16", "gla", "bar", "goal");
   for (const auto& s : shapes) {
     std::array<double, 6> ms;
+    std::array<double, 2> training;
     {
       const kla_call<float> call(s.B, s.L, s.M, 16);
+      training = training_ms(call);
       ms[0] = forward_ms<kalscan::kla>(call), ms[3] = backward_ms<kalscan::kla>(call);
     }
     {
@@ -99,13 +122,14 @@ int main(int argc, char**) {
       const gla_call call(s.B, s.L, s.M, 16);
       ms[2] = forward_ms<kalscan::gla>(call), ms[5] = backward_ms<kalscan::gla>(call);
     }
-    std::printf("%2d, %5d, %5d   | %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f | %8.4f %8.4f %8.4f | %6.2f %6.2f\n", int(s.B), int(s.L),
-                int(s.M), ms[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3], ms[4], ms[5],
+    std::printf("%2d, %5d, %5d   | %8.4f %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f | %8.4f %8.4f %8.4f %8.4f | %6.2f %6.2f\n", int(s.B),
+                int(s.L), int(s.M), ms[0], training[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3],
+                training[1], ms[4], ms[5],
                 s.backward_bar, s.backward_goal);
     if (argc > 1) {
       const kla_call<float> call(s.B, s.L, s.M, 16);
-      for (const std::int64_t chunk : {32, 64, 128, 256, 512, 1024, 2048, 4096})
-        if (chunk <= s.L && s.L / chunk <= 256) std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk), backward_ms<kalscan::kla>(call, chunk));
+      for (const std::int64_t chunk : {64, 128, 192, 256, 512, 1024})
+        if (s.B * s.M <= 1024 && s.L / chunk <= 256 && s.L / chunk > 4) std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk), backward_ms<kalscan::kla>(call, chunk));
     }
   }
   {

@@ -87,9 +87,10 @@ time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
 /// The same lanes, in tiles from checkpoint to checkpoint.
 template <class Kind>
 struct backward_kind;
-template <int States, int Group, bool Varying, bool Full>
-struct backward_kind<lanes_kind<States, Group, Varying, Full>> : lanes_kind<States, Group, Varying, Full> {
-  using layout = lane_layout<States, Group, backward_tile(States)>;
+template <int States, int Group, bool Varying, bool Full, int Tile, int Threads>
+struct backward_kind<lanes_kind<States, Group, Varying, Full, Tile, Threads>>
+    : lanes_kind<States, Group, Varying, Full, Tile, Threads> {
+  using layout = lane_layout<States, Group, backward_tile(States), Threads>;
 };
 
 template <class Job>

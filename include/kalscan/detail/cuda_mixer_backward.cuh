@@ -280,16 +280,20 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 #pragma unroll
           for (int j = 0; j < States; ++j) r.x[j] += more.x[j];
         }
+        constexpr int at_once = States < 4 ? States : 4;
 #pragma unroll
-        for (int j0 = 0; j0 < States; j0 += 4) {
-          T four[4] = {r.x[j0], r.x[j0 + 1], r.x[j0 + 2], r.x[j0 + 3]};
-          sum_over_group(four, part, together);
-          const int first = kept_step(part, together), count = kept_steps(together);
-          if (i >= n || part >= 4) continue;
+        for (int j0 = 0; j0 < States; j0 += at_once) {
+          T some[at_once];
 #pragma unroll
-          for (int j = 0; j < 4; ++j) {
+          for (int j = 0; j < at_once; ++j) some[j] = r.x[j0 + j];
+          sum_over_group(some, part, together);
+          const int first = at_once == 2 ? (together > 1 ? part & 1 : 0) : kept_step(part, together);
+          const int count = at_once == 2 ? (together > 1 ? 1 : 2) : kept_steps(together);
+          if (i >= n || part >= at_once) continue;
+#pragma unroll
+          for (int j = 0; j < at_once; ++j) {
             const int s = j0 + first + j;
-            if (j < count && g * States + s < S) arrays.lanes[k()][place + s] = four[j];
+            if (j < count && g * States + s < S) arrays.lanes[k()][place + s] = some[j];
           }
         }
       }

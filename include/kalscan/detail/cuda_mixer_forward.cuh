@@ -256,7 +256,7 @@ enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 4 : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 512 / Lanes::layout::threads() : 1)
     mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
 
 /// One token: states in and out without a stage, since each input is used once.
 template <class Job, class Lanes>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 8 : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 1024 / Lanes::layout::threads() : 1)
     mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                       std::int64_t blocks, std::int64_t first_block) {
   using M = typename Job::mixer;

@@ -33,12 +33,12 @@ KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
 /// Which threads have which lanes; a lane is a channel's state. Each thread has States states of one channel, a group of
 /// threads the states of a channel, and a block channels side by side. The group is known to the compiler, or (Group =
 /// 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages one channel for four of them.
-template <int States, int Group, int Tile = 0>
+template <int States, int Group, int Tile = 0, int Threads = 128>
 struct lane_layout {
   int group_;
   static constexpr bool known = Group > 0;
   KALSCAN_HD constexpr int group() const { return Group > 0 ? Group : group_; }
-  KALSCAN_HD static constexpr int threads() { return 128; }
+  KALSCAN_HD static constexpr int threads() { return Threads; }
   KALSCAN_HD constexpr int tile() const {
     return Tile > 0 ? Tile : group() <= 4 ? 4 * group() : group() == 8 ? 8 : 4;
   }

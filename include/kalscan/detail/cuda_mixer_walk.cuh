@@ -42,6 +42,19 @@ __device__ __forceinline__ int kept_step(int g, int group) {
 }
 __device__ __forceinline__ int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
 
+/// The same for two values; a thread is left with the sum of value g & 1, or of both where it is alone.
+template <class T>
+__device__ __forceinline__ void sum_over_group(T (&v)[2], int g, int group) {
+  if (group == 1) return;
+  const bool odd = (g & 1) != 0;
+  const T mine = odd ? v[1] : v[0], other = odd ? v[0] : v[1];
+  v[0] = mine + __shfl_xor_sync(0xffffffffU, other, 1);
+#pragma unroll
+  for (int far = 2; far < 32; far *= 2) {
+    if (far < group) v[0] += __shfl_xor_sync(0xffffffffU, v[0], far);
+  }
+}
+
 /// The same for one value, which all threads of the group are left with.
 template <class T>
 __device__ __forceinline__ T sum_over_group(T v, int group) {
@@ -64,11 +77,11 @@ KALSCAN_HD state_tensors<M, const T> plain_tensors(const initial_states<M, T>& i
 
 /// What a kernel's compiler knows of its lanes: the states of a thread and the threads of a group (0: not known), whether
 /// parameters vary with time, and whether no thread has states beyond the edge.
-template <int States, int Group, bool Varying, bool Full>
+template <int States, int Group, bool Varying, bool Full, int Tile = 0, int Threads = 128>
 struct lanes_kind {
   static constexpr int states = States;
   static constexpr bool varying = Varying, full = Full;
-  using layout = lane_layout<States, Group>;
+  using layout = lane_layout<States, Group, Tile, Threads>;
 };
 
 /// A thread's lanes: channel m, states s0 ... s0 + States - 1 of `states`. Beyond the edges the last ones are computed
