@@ -85,11 +85,7 @@ void with_lanes(const Job& job, F f) {
     case 8:
       return f(lanes_kind<4, 2, false, true>{});
     case 16:
-#if !defined(KALSCAN_FOUR)
-      return f(lanes_kind<2, 8, false, true, 16, 256>{});
-#else
       return f(lanes_kind<4, 4, false, true>{});
-#endif
     case 32:
       return f(lanes_kind<4, 8, false, true>{});
     case 64:

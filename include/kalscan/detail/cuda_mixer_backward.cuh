@@ -165,10 +165,18 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
-            if (j == 0) put_on_tape(step + k, x);
-            x[j] = fast::step(x[j], u);
-          });
+          if constexpr (ordinary_of<M>::exists) {
+            using numbers = several<T, States>;
+            this->four_wide_steps(0, step, t + step, [&](int k, const terms_t<M, numbers>& u) {
+              put_on_tape(step + k, x);
+              apart<T>(fast::step(together<typename M::template state<numbers>, T>(x), u), x);
+            });
+          } else {
+            this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
+              if (j == 0) put_on_tape(step + k, x);
+              x[j] = fast::step(x[j], u);
+            });
+          }
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States>(x));
         if (!ordinary) from_tape(0, x);
@@ -214,30 +222,49 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       const auto y_bar = from_words<typename M::template outputs<T>, T>(
           [&](auto o) { return channel[stage_type::channel_rows + static_cast<int>(o())].x[i]; });
       row lane_sum[inputs];
-#pragma unroll
-      for (int j = 0; j < States; ++j) {
-        const auto u = lane_terms<M, T>([&](int k) { return channel[k].x[i]; },
-                                        terms_of_states[(i * States + j) * layout.group()], this->parameter, j);
-        const auto back = Lane::adjoint(before[j], u, after[j], bar[j], y_bar);
-        bar[j] = back.earlier;
-        const auto g = words<T>(back.inputs);
+      // What lane j's step hands back: g(k) of input k.
+      const auto gather = [&](int j, const auto& g) {
         const bool mine = Full || lanes.s0 + j < lanes.states;
         for_each_index<inputs>([&](auto k) {
           if constexpr (over_states(k())) {
-            const T part = mine ? g[k()] : T(0);
+            const T part = mine ? g(k()) : T(0);
             channel_sum[k()][i] = j == 0 ? part : channel_sum[k()][i] + part;
           }
-          if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g[k()];  // 0 beyond the last channel
+          if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g(k());  // 0 beyond the last channel
           if constexpr (is_parameter(k())) {
-            time_sums[k()][j] += g[k()];
+            time_sums[k()][j] += g(k());
             if constexpr (Varying) {
               if (arrays.how[k()] == gathered::lane && lanes.owns(j))
-                put(member<k()>(job.in_bar).at(at.batch, at.first + t + step + i, lanes.m, lanes.s0 + j), g[k()]);
+                put(member<k()>(job.in_bar).at(at.batch, at.first + t + step + i, lanes.m, lanes.s0 + j), g(k()));
             }
           }
         });
-        after[j] = before[j];
+      };
+      if constexpr (Whole && ordinary_of<M>::exists) {
+        using numbers = several<T, States>;
+        using wide = typename M::template state<numbers>;
+        const auto y_wide = from_words<typename M::template outputs<numbers>, numbers>(
+            [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
+        const auto back =
+            Lane::adjoint(together<wide, T>(before), this->wide_terms(channel, terms_of_states, i),
+                          together<wide, T>(after), together<wide, T>(bar), y_wide);
+        apart<T>(back.earlier, bar);
+        const auto g = words<numbers>(back.inputs);
+#pragma unroll
+        for (int j = 0; j < States; ++j) gather(j, [&](std::size_t k) { return g[k].x[j]; });
+      } else {
+#pragma unroll
+        for (int j = 0; j < States; ++j) {
+          const auto u = lane_terms<M, T>([&](int k) { return channel[k].x[i]; },
+                                          terms_of_states[(i * States + j) * layout.group()], this->parameter, j);
+          const auto back = Lane::adjoint(before[j], u, after[j], bar[j], y_bar);
+          bar[j] = back.earlier;
+          const auto g = words<T>(back.inputs);
+          gather(j, [&](std::size_t k) { return g[k]; });
+        }
       }
+#pragma unroll
+      for (int j = 0; j < States; ++j) after[j] = before[j];
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_lanes(k()))
           sums[((lane_sum_of(k()) * 4 + i) * layout.group() + lanes.g) * padded_channels(layout) + lanes.c] = lane_sum[k()];

@@ -139,16 +139,32 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   __device__ __forceinline__ void whole_quad(int buffer, int step, std::int64_t t, state (&x)[States],
                                              char* (&to)[outputs], const bool (&writes)[outputs]) {
     T sum[outputs][4];
-    this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
-      x[j] = Lane::step(x[j], u);
-      if constexpr (Emit) {
-        const auto y = words<T>(Lane::readout(x[j], u));
-        for_each_index<outputs>([&](auto o) {
-          const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
-          sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
-        });
-      }
-    });
+    const auto add = [&](int i, int j, const auto& read) {
+      for_each_index<outputs>([&](auto o) {
+        const T part = Full || lanes.s0 + j < lanes.states ? read(o()) : T(0);
+        sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
+      });
+    };
+    if constexpr (ordinary_of<M>::exists) {
+      using numbers = several<T, States>;
+      this->four_wide_steps(buffer, step, t + step, [&](int i, const terms_t<M, numbers>& u) {
+        const auto after = Lane::step(together<typename M::template state<numbers>, T>(x), u);
+        apart<T>(after, x);
+        if constexpr (Emit) {
+          const auto y = words<numbers>(Lane::readout(after, u));
+#pragma unroll
+          for (int j = 0; j < States; ++j) add(i, j, [&](std::size_t o) { return y[o].x[j]; });
+        }
+      });
+    } else {
+      this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
+        x[j] = Lane::step(x[j], u);
+        if constexpr (Emit) {
+          const auto y = words<T>(Lane::readout(x[j], u));
+          add(i, j, [&](std::size_t o) { return y[o]; });
+        }
+      });
+    }
     if constexpr (Emit) {
       for_each_index<outputs>([&](auto o) {
         sum_over_group(sum[o()], lanes.g, layout.group());
@@ -239,8 +255,16 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       int step = 0;
 #pragma unroll 1
       for (; step + 4 <= steps; step += 4) {
-        this->four_steps(buffer, step, t + step,
-                   [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+        if constexpr (ordinary_of<M>::exists) {
+          using numbers = several<T, States>;
+          using wide = element_t<decltype(M::template monoid<numbers>())>;
+          this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
+            apart<T>(ordinary_of<M>::type::absorb(together<wide, T>(e), u), e);
+          });
+        } else {
+          this->four_steps(buffer, step, t + step,
+                           [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+        }
       }
 #pragma unroll 1
       for (; step < steps; ++step) {
@@ -256,7 +280,7 @@ enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 512 / Lanes::layout::threads() : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 384 / Lanes::layout::threads() : 1)
     mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,

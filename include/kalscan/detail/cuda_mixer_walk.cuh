@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
 #include <kalscan/detail/cuda_mixer_stage.cuh>
+#include <kalscan/detail/several.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/states.hpp>
@@ -213,6 +214,19 @@ __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, cons
   });
 }
 
+/// The lanes of a thread as one value of several numbers, and back.
+template <class Wide, class T, int States, class X>
+__device__ __forceinline__ Wide together(const X (&x)[States]) {
+  using numbers = several<T, States>;
+  return from_words<Wide, numbers>([&](auto i) { return numbers::of([&](int j) { return words<T>(x[j])[i()]; }); });
+}
+template <class T, int States, class Wide, class X>
+__device__ __forceinline__ void apart(const Wide& wide, X (&x)[States]) {
+  const auto numbers = words<several<T, States>>(wide);
+#pragma unroll
+  for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
+}
+
 template <class M, class T, int States>
 __device__ __forceinline__ bool are_ordinary(const typename M::template state<T> (&x)[States]) {
   bool all = true;
@@ -284,6 +298,40 @@ struct lane_walk {
         const auto terms = states[(i * States + j) * layout.group()];
         lane(i, j, lane_terms<M, T>([&](int k) { return channel[k].x[i]; }, terms, parameter, j));
       }
+    }
+  }
+  /// The terms of all lanes of the thread at step i of the four whose channel terms these are.
+  template <class Channel, class StateTerms>
+  __device__ __forceinline__ terms_t<M, several<T, States>> wide_terms(const Channel& channel, const StateTerms* states,
+                                                                       int i) const {
+    using numbers = several<T, States>;
+    typename stage_type::state_pack terms[States];
+#pragma unroll
+    for (int j = 0; j < States; ++j) terms[j] = states[(i * States + j) * layout.group()];
+    return from_words<terms_t<M, numbers>, numbers>([&](auto n) {
+      constexpr role r = terms_of<M, T>::varies(n());
+      constexpr auto k = terms_before<M, T>(n(), r);
+      if constexpr (r == role::channel) {
+        return numbers(channel[k].x[i]);
+      } else if constexpr (r == role::state) {
+        return numbers::of([&](int j) { return terms[j].x[k]; });
+      } else {
+        return numbers::of([&](int j) { return parameter.terms[k][j]; });
+      }
+    });
+  }
+  /// Calls lanes(0 ... 3, terms) for four steps, with the terms of all lanes of the thread at once.
+  template <class LanesStep>
+  __device__ __forceinline__ void four_wide_steps(int buffer, int step, std::int64_t t, LanesStep all_lanes) {
+    const T* rows = stage.rows_of(buffer, lanes.c) + step;
+    const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
+    pack<T, 4> channel[stage_type::rows > 0 ? stage_type::rows : 1];
+#pragma unroll
+    for (int i = 0; i < stage_type::rows; ++i) channel[i] = *reinterpret_cast<const pack<T, 4>*>(rows + i * layout.tile());
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+      all_lanes(i, wide_terms(channel, states, i));
     }
   }
   /// Calls lane(j, terms) for one step of all lanes.
