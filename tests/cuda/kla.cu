@@ -125,15 +125,14 @@ TEST_CASE("a token at a time, states in place, is the whole") {
   CHECK(difference(to_host(d.initial), whole.final) < 1e-5);
 }
 
-TEST_CASE("gains above one take elements out of range, not results") {
-  auto p = random_problem<kla, float>(1, 4000, 3, 2, 11);
-  p.in[4].each([](float& x) { x = 1.1F; });
-  p.in[5].each([](float& x) { x = 0; });
-  p.in[1].each([](float& x) { x = 0; });
-  for (std::int64_t t = 0; t < 4000; t += 700) p.in[1].view()(0, t, 1, 0) = 1;
-  p.in[1].each([](float&) {});
-  auto q = p;
+TEST_CASE("gains above one may take elements out of range, not results") {
+  auto q = random_problem<kla, float>(1, 4000, 3, 2, 11);
+  q.in[4].each([](float& x) { x = 1.1F; });
+  q.in[5].each([](float& x) { x = 0; });
   q.in[1].each([](float& x) { x = 1; });
+  for (std::int64_t t = 0; t < 4000; ++t) {  // long stretches without data, in which only an element overflows
+    if (t % 1000 >= 500) q.in[1].view()(0, t, 1, 0) = 0;
+  }
   const auto exact = run_forward<kla>(seq{}, q.as<double>());
   CHECK(difference(run_on_device<kla>(500, q).out, exact.out) < 1e-4);
   CHECK(difference(run_on_device<kla>(0, q).out, exact.out) < 1e-4);

@@ -161,6 +161,23 @@ void run_forward(const cuda& policy, const Job& job) {
 
 }  // namespace detail
 
+// forward and step with the policy `cuda`: shapes, options and results as in <kalscan/kla/forward.hpp>, with these
+// differences.
+//
+// All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
+// are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
+//
+// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. Storage may be bfloat16 or float16, arithmetic then
+// is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+//
+// Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
+// depend on the shape and on the policy's chunk, as the way does in which time is cut (chunk >= length: not at all). Where
+// time is cut and a gain above one takes a chunk's element out of the number type's range, that lane is walked step by
+// step, right but slow: name a long chunk then.
+//
+// A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter with
+// nvcc's --expt-relaxed-constexpr, which these headers need).
+
 /// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter), this
 /// mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is the
 /// number type, number_t of the inputs.

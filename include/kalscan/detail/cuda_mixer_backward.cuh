@@ -346,17 +346,19 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
         }
       }
     });
-    const std::int64_t lane_count = job.shape.channels * job.shape.states;
     for_each_index<inputs>([&](auto k) {
-      if constexpr (is_parameter(k())) {
-        if (arrays.how[k()] != gathered::over_time) return;
-#pragma unroll
-        for (int j = 0; j < States; ++j) {
-          if (lanes.owns(j))
-            arrays.time[k()][at.slot * lane_count + lanes.m * job.shape.states + lanes.s0 + j] = time_sums[k()][j];
-        }
-      }
+      if constexpr (is_parameter(k())) keep_time_sums<k()>();
     });
+  }
+  /// The sums over the chunk's steps of input K's gradient, into the workspace.
+  template <std::size_t K>
+  __device__ __forceinline__ void keep_time_sums() const {
+    if (arrays.how[K] != gathered::over_time) return;
+    T* to = arrays.time[K] + (at.slot * job.shape.channels + lanes.m) * job.shape.states + lanes.s0;
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      if (lanes.owns(j)) to[j] = time_sums[K][j];
+    }
   }
 
   /// The whole chunk as elements of the adjoint.
