@@ -75,6 +75,8 @@ class workspace_pieces {
     used_ += rounded(static_cast<std::size_t>(count) * sizeof(T));
     return count > 0 ? piece : nullptr;
   }
+  /// The bytes handed out so far. Pieces of no memory at all tell how much a call would take.
+  std::size_t used() const { return used_; }
 
  private:
   std::span<std::byte> memory_;

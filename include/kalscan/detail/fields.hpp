@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Visits the numbers in a value without being told its type: for comparing and printing. Host only.
+// Visits the members of an aggregate, and the numbers in a value, without being told its type.
 #pragma once
 
 #include <array>
 #include <concepts>
 #include <cstddef>
 #include <iterator>
+#include <kalscan/detail/config.hpp>
 #include <limits>
 #include <ostream>
 #include <string>
@@ -73,7 +74,7 @@ concept record = tuple_like<T> || (std::is_aggregate_v<T> && !std::is_array_v<T>
 
 /// f(fields...) of an aggregate or tuple.
 template <record T, class F>
-decltype(auto) with_members(const T& x, F f) {
+KALSCAN_HD constexpr decltype(auto) with_members(const T& x, F f) {
   if constexpr (tuple_like<T>) {
     return std::apply(f, x);
   } else {
@@ -110,7 +111,7 @@ decltype(auto) with_members(const T& x, F f) {
 
 /// Calls f on each field of an aggregate or tuple.
 template <record T, class F>
-void for_each_member(const T& x, F f) {
+KALSCAN_HD constexpr void for_each_member(const T& x, F f) {
   with_members(x, [&f](const auto&... fields) { (f(fields), ...); });
 }
 

@@ -42,6 +42,10 @@ struct mixer_job {
   sequence_place sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
 };
 
+/// Whether a policy's arrays can be looked at before it runs. A back end whose arrays lie elsewhere sets it to false.
+template <class P>
+inline constexpr bool reads_values = true;
+
 [[noreturn]] inline void bad_mixer(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
 
 inline std::string shape_text(const std::array<std::int64_t, 4>& extent) {
@@ -158,7 +162,8 @@ auto state_name(const char* what) {
 
 /// What the calls forward and backward have in common: `x` is a mixer_states or a mixer_adjoints.
 template <class M, class In, class States>
-void check_inputs(const mixer_shape& s, const In& in, const States& x, bool check_nan) {
+void check_inputs(const mixer_shape& s, const In& in, const States& x, bool check_nan, bool check_values) {
+  if (check_nan && !check_values) bad_mixer("nan_check::on needs arrays that the host can read");
   require_sizes(s);
   std::size_t i = 0;
   for_each_member(in, [&](const auto& tensor) { require_input(M::inputs_info[i++], tensor, s); });
@@ -171,6 +176,7 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
     require_state(checkpoints, state_name<M>("checkpoints"),
                   {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
   }
+  if (!check_values) return;
   i = 0;
   for_each_member(in, [&](const auto& tensor) {
     const mixer_input& info = M::inputs_info[i++];
@@ -190,19 +196,19 @@ void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
   });
 }
 
-/// Throws std::invalid_argument unless the call fits itself. Inputs with a sign are always checked for it and for NaN,
-/// the others for NaN when `check_nan`.
+/// Throws std::invalid_argument unless the call fits itself. With `check_values`, inputs with a sign are always checked
+/// for it and for NaN, the others for NaN when `check_nan`.
 template <class M, class In, class Out>
-void check_job(const mixer_job<M, In, Out>& job, bool check_nan) {
-  check_inputs<M>(job.shape, job.in, job.states, check_nan);
+void check_job(const mixer_job<M, In, Out>& job, bool check_nan, bool check_values) {
+  check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);
   check_outputs<M>(job.shape, job.out, "");
   require_state(words<tensor<number_t<In>>>(job.states.final), state_name<M>("final"), state_extent(job.shape));
 }
 
 template <class M, class Job>
-void check_adjoint_job(const Job& job, bool check_nan) {
+void check_adjoint_job(const Job& job, bool check_nan, bool check_values) {
   using T = typename Job::number;
-  check_inputs<M>(job.shape, job.in, job.states, check_nan);
+  check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);
   check_outputs<M>(job.shape, job.out_bar, "the adjoint of ");
   std::array<std::array<std::int64_t, 4>, M::inputs_info.size()> extent;
   std::size_t i = 0;

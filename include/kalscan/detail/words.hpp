@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <kalscan/detail/config.hpp>
 #include <utility>
 
 namespace kalscan::detail {
@@ -13,13 +14,13 @@ template <class Aggregate, class T>
 inline constexpr std::size_t word_count = sizeof(Aggregate) / sizeof(T);
 
 template <class T, class Aggregate>
-constexpr std::array<T, word_count<Aggregate, T>> words(const Aggregate& x) {
+KALSCAN_HD constexpr std::array<T, word_count<Aggregate, T>> words(const Aggregate& x) {
   return std::bit_cast<std::array<T, word_count<Aggregate, T>>>(x);
 }
 
 /// The aggregate whose field number I is read(std::integral_constant<std::size_t, I>{}).
 template <class Aggregate, class T, class Read>
-constexpr Aggregate from_words(Read read) {
+KALSCAN_HD constexpr Aggregate from_words(Read read) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return Aggregate{read(std::integral_constant<std::size_t, I>{})...};
   }
@@ -28,7 +29,7 @@ constexpr Aggregate from_words(Read read) {
 
 /// Calls f(std::integral_constant<std::size_t, I>{}) for I = 0 ... N - 1.
 template <std::size_t N, class F>
-constexpr void for_each_index(F f) {
+KALSCAN_HD constexpr void for_each_index(F f) {
   [&]<std::size_t... I>(std::index_sequence<I...>) { (f(std::integral_constant<std::size_t, I>{}), ...); }
   (std::make_index_sequence<N>{});
 }

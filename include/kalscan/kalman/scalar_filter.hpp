@@ -4,6 +4,7 @@
 
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/infinity.hpp>
+#include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/recurrence.hpp>
@@ -11,12 +12,12 @@
 namespace kalscan {
 
 /// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no
-/// cancellation. `aa` is a^2.
-template <class T>
+/// cancellation. `aa` is a^2. How the device divides is a matter of `How`.
+template <detail::inverse How = detail::inverse::exact, class T>
 KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
                                            const scalar_observation<T>& input) {
   const T predicted = aa * before.variance + p;
-  const T i = T(1) / (T(1) + input.phi * predicted);
+  const T i = detail::reciprocal<How>(T(1) + input.phi * predicted);
   const T variance = predicted * i;
   return {a * before.mean * i + variance * input.r, variance};
 }
@@ -27,7 +28,7 @@ KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, 
 /// recurrence of Kalman Linear Attention (arXiv 2602.10743), lambda' = lambda / (a^2 + p lambda) + phi and
 /// eta' = a / (a^2 + p lambda) eta + r, written with one division and no cancellation; it is exact at a = 0, p = 0 and
 /// phi = 0. An infinite variance (diffuse belief) is allowed. Lift and absorb need finite phi p and phi C.
-template <class T>
+template <class T, detail::inverse How = detail::inverse::exact>
 struct scalar_filter {
   using state_type = belief<T>;
   using input_type = scalar_observation<T>;
@@ -46,7 +47,7 @@ struct scalar_filter {
       if (phi == T(0)) return {T(0), detail::infinity<T>};
       return {r / phi, T(1) / phi};
     }
-    return finite_step(diffuse ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
+    return finite_step<How>(diffuse ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
   }
 
   KALSCAN_HD constexpr filtering_element<T> lift(const scalar_observation<T>& input) const {
@@ -64,7 +65,7 @@ struct scalar_filter {
                                                    const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
     const T Am = a * x.A, bm = a * x.b, Cm = a * a * x.C + p;
-    const T i = T(1) / (T(1) + phi * Cm);
+    const T i = detail::reciprocal<How>(T(1) + phi * Cm);
     const T A = Am * i, C = Cm * i;
     return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A};
   }

@@ -64,8 +64,8 @@ void backward(const P& p, const M&, const mixer_shape& shape, const In& in, cons
               const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {},
               nan_check nan = nan_check::off) {
   const detail::mixer_adjoint_job<M, In, OutBar, InBar> job{shape, in, out_bar, in_bar, states};
-  detail::check_adjoint_job<M>(job, nan == nan_check::on);
-  detail::run_backward(p, job);
+  detail::check_adjoint_job<M>(job, nan == nan_check::on, detail::reads_values<P>);
+  run_backward(p, job);
 }
 
 }  // namespace kalscan

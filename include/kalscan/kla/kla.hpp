@@ -5,6 +5,7 @@
 #include <array>
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/infinity.hpp>
+#include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
@@ -113,7 +114,7 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief<T> step(const belief<T>& x, const kla_terms<T>& u) {
     if constexpr (Ordinary) {
-      return finite_step(x, u.a, u.aa, u.p, observation(u));
+      return finite_step<detail::inverse::bounded>(x, u.a, u.aa, u.p, observation(u));
     } else {
       return lane(u).step(x, observation(u));
     }
@@ -187,7 +188,7 @@ struct kla_mixer {
 
  private:
   template <class T>
-  KALSCAN_HD static constexpr scalar_filter<T> lane(const kla_terms<T>& u) {
+  KALSCAN_HD static constexpr scalar_filter<T, detail::inverse::approximate> lane(const kla_terms<T>& u) {
     return {u.a, u.p};
   }
   template <class T>
@@ -197,7 +198,7 @@ struct kla_mixer {
   /// i = 1 / (1 + phi (a^2 P + p)).
   template <class T>
   KALSCAN_HD static constexpr T gain(const T& P, const kla_terms<T>& u) {
-    return T(1) / (T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
+    return detail::reciprocal<Ordinary ? detail::inverse::bounded : detail::inverse::approximate>(T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
   }
   /// factor * variance, 0 where a factor 0 meets an infinite variance.
   template <class T>

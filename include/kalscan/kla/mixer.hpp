@@ -95,7 +95,8 @@ struct step_adjoint {
 ///     adjoint_monoid<T>(), adjoint_lift(before, terms, after, outputs), adjoint_act(element, later)
 ///                                       the adjoint's own recurrence, operands in order of time: the same, backwards
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
-///                                       hold between ordinary states, for vector code
+///                                       hold between ordinary states, for vector code; T may then be several numbers
+///                                       at once, with the arithmetic operators and T(number), but no comparisons
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/detail/config.hpp>
+#include <kalscan/detail/words.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -34,10 +36,10 @@ struct initial_states {
   initial_states(const state_tensors<M, const T>& states) : tensors(states) {}
   initial_states(const state_tensors<M, T>& states) : tensors(detail::read_only<M>(states)) {}
 
-  auto all_tensors() const { return detail::words<tensor<const T>>(tensors); }
+  KALSCAN_HD auto all_tensors() const { return detail::words<tensor<const T>>(tensors); }
   static mixer_state describe(std::size_t i) { return M::state_info[i]; }
-  bool present() const { return all_tensors()[0].present(); }
-  typename M::template state<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {
+  KALSCAN_HD bool present() const { return all_tensors()[0].present(); }
+  KALSCAN_HD typename M::template state<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {
     if (!present()) return M::template start<T>();
     const auto all = all_tensors();
     return detail::from_words<typename M::template state<T>, T>([&](auto i) { return all[i](n, 0, m, s); });
@@ -57,7 +59,7 @@ struct initial_states<kla_mixer<R, O>, T> {
   initial_states(const information_belief<tensor<const T>>& x) : information(x) {}
   initial_states(const information_belief<tensor<T>>& x) : information{x.precision, x.vector} {}
 
-  bool in_information_form() const { return information.precision.present() || information.vector.present(); }
+  KALSCAN_HD bool in_information_form() const { return information.precision.present() || information.vector.present(); }
   std::array<tensor<const T>, 2> all_tensors() const {
     if (in_information_form()) return {information.precision, information.vector};
     return {moments.mean, moments.variance};
@@ -66,8 +68,8 @@ struct initial_states<kla_mixer<R, O>, T> {
     if (!in_information_form()) return kla::state_info[i];
     return i == 0 ? mixer_state{"precision", true} : mixer_state{"vector"};
   }
-  bool present() const { return in_information_form() || moments.mean.present(); }
-  belief<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {
+  KALSCAN_HD bool present() const { return in_information_form() || moments.mean.present(); }
+  KALSCAN_HD belief<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {
     if (in_information_form()) {
       return to_moments(information_belief<T>{information.precision(n, 0, m, s), information.vector(n, 0, m, s)});
     }

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/detail/config.hpp>
 #include <type_traits>
 
 namespace kalscan {
@@ -33,11 +34,11 @@ struct tensor {
   /// A view that may be written serves where one to read is asked for.
   operator tensor<const T>() const requires(!std::is_const_v<T>) { return {data, extent, stride}; }
 
-  bool present() const { return data != nullptr; }
-  T* at(index b, index t, index m, index s) const {
+  KALSCAN_HD bool present() const { return data != nullptr; }
+  KALSCAN_HD T* at(index b, index t, index m, index s) const {
     return data + b * stride[0] + t * stride[1] + m * stride[2] + s * stride[3];
   }
-  T& operator()(index b, index t, index m, index s) const { return *at(b, t, m, s); }
+  KALSCAN_HD T& operator()(index b, index t, index m, index s) const { return *at(b, t, m, s); }
 };
 
 }  // namespace kalscan

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// The forward pass of a sequence mixer, and its one-token step, on an NVIDIA device: the policy `cuda` for the verbs of
+// <kalscan/kla/forward.hpp>.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/cuda/policy.cuh>
+#include <kalscan/detail/cuda_mixer_forward.cuh>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_sums.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/kla/forward.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+namespace kalscan {
+namespace detail {
+
+/// Device memory is not looked at: signs and NaN of inputs are left to the caller.
+template <>
+inline constexpr bool reads_values<cuda> = false;
+
+inline void require_shape(const char* verb, const cuda& policy, const mixer_shape& shape) {
+  if (policy.chunk < 0) bad_argument(verb, "chunk is " + std::to_string(policy.chunk));
+  if (shape.states > 256) bad_argument(verb, "states is " + std::to_string(shape.states) + ", more than 256");
+}
+
+template <class Tensor>
+void require_device_tensor(const char* verb, const std::string& name, const Tensor& x) {
+  const auto& e = x.extent;
+  if (e[0] * e[1] * e[2] * e[3] > 0) require_device_memory(verb, name, x.data);
+}
+/// Every array of a call lies where the device can reach it.
+template <class M, class In, class States>
+void require_device_inputs(const char* verb, const In& in, const States& x) {
+  std::size_t i = 0;
+  for_each_member(in, [&](const auto& t) { require_device_tensor(verb, M::inputs_info[i++].name, t); });
+  i = 0;
+  for (const auto& t : x.initial.all_tensors())
+    require_device_tensor(verb, std::string("initial ") + x.initial.describe(i++).name, t);
+  i = 0;
+  for_each_member(x.checkpoints,
+                  [&](const auto& t) { require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t); });
+}
+
+template <class M>
+bool may_split() {
+  return mixer_with_elements<M>;
+}
+
+/// The workspace of a forward call, by name or by size: `take(type, count)` gives the place of an array.
+template <class M, class T>
+struct forward_pieces {
+  std::int64_t *numbers = nullptr;
+  forward_arrays<M, T> arrays{};
+
+  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts) {
+    numbers = memory.take<std::int64_t>(cut_numbers(shape));
+    const std::int64_t lanes = shape.channels * shape.states, slots = cuts.slots > cuts.sequences ? cuts.slots : 0;
+    arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
+    arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
+  }
+  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts) {
+    workspace_pieces none({});
+    forward_pieces(none, shape, cuts);
+    return none.used();
+  }
+};
+
+/// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, all else
+/// together.
+template <class Job, class F>
+void with_lanes(const Job& job, F f) {
+  if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
+  if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
+  switch (job.shape.states) {
+    case 4:
+      return f(lanes_kind<4, 1, false, true>{});
+    case 8:
+      return f(lanes_kind<4, 2, false, true>{});
+    case 16:
+      return f(lanes_kind<4, 4, false, true>{});
+    case 32:
+      return f(lanes_kind<4, 8, false, true>{});
+    case 64:
+      return f(lanes_kind<4, 16, false, true>{});
+    default:
+      return f(lanes_kind<4, 0, false, false>{});
+  }
+}
+
+/// The launches of a forward call whose time is cut.
+template <class Job>
+void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
+                    const forward_arrays<typename Job::mixer, typename Job::number>& arrays) {
+  using M = typename Job::mixer;
+  with_lanes(job, [&](auto kind) {
+    using lanes = decltype(kind);
+    using walk = forward_walk_on_device<Job, lanes>;
+    const typename lanes::layout layout{group_of(job.shape.states)};
+    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+    const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
+    if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) {
+      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
+        mixer_step_kernel<Job, lanes>
+            <<<count, layout.threads(), 0, policy.stream>>>(job, layout, blocks, first);
+        check_launch("mixer_step_kernel");
+      });
+      return;
+    }
+    const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
+    const auto launch = [&](auto kernel, forward_pass pass) {
+      allow_shared_memory("forward", kernel, shared);
+      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays,
+                                                                                          first, pass);
+        check_launch("mixer_forward_kernel");
+      });
+    };
+    const auto replay = mixer_forward_kernel<Job, lanes, false>;
+    if (cuts.slots == cuts.sequences) return launch(replay, forward_pass::whole);
+    if constexpr (mixer_with_elements<M>) {
+      launch(mixer_forward_kernel<Job, lanes, true>, forward_pass::first);
+      const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
+      const auto grid = static_cast<unsigned>(std::min<std::int64_t>((count + 127) / 128, 1 << 20));
+      mixer_carry_kernel<<<grid, 128, 0, policy.stream>>>(job, cuts, arrays);
+      check_launch("mixer_carry_kernel");
+      launch(replay, forward_pass::last);
+    }
+  });
+}
+
+template <class Job>
+void run_forward(const cuda& policy, const Job& job) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  require_shape("forward", policy, job.shape);
+  require_device_inputs<M>("forward", job.in, job.states);
+  std::size_t i = 0;
+  for_each_member(job.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
+  i = 0;
+  for_each_member(job.states.final, [&](const auto& t) {
+    require_device_tensor("forward", std::string("final ") + M::state_info[i++].name, t);
+  });
+  const std::int64_t size = job.shape.sequences() * job.shape.channels;
+  if (size == 0) return;
+  if (job.shape.states == 0) return for_each_member(job.out, [&](const auto& y) { fill_zero(policy, y); });
+  time_cuts cuts = cuts_of(job.shape, chunk_of(policy, job.shape, may_split<M>(), 1));
+  require_workspace("forward", policy, forward_pieces<M, T>::size(job.shape, cuts));
+  workspace_pieces memory(policy.workspace);
+  const forward_pieces<M, T> pieces(memory, job.shape, cuts);
+  send_cuts(policy, job.shape, cuts, pieces.numbers);
+  launch_forward(policy, job, cuts, pieces.arrays);
+}
+
+}  // namespace detail
+
+// forward and step with the policy `cuda`: shapes, options and results as in <kalscan/kla/forward.hpp>, with these
+// differences.
+//
+// All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
+// are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
+//
+// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. Storage may be bfloat16 or float16, arithmetic then
+// is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+//
+// Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
+// depend on the shape and on the policy's chunk, as the way does in which time is cut (chunk >= length: not at all). Where
+// time is cut and a gain above one takes a chunk's element out of the number type's range, that lane is walked step by
+// step, right but slow: name a long chunk then.
+//
+// A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter with
+// nvcc's --expt-relaxed-constexpr, which these headers need).
+
+/// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter), this
+/// mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is the
+/// number type, number_t of the inputs.
+template <class T = float, mixer M>
+std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
+  detail::require_sizes(shape);
+  const auto cuts = detail::cuts_of(shape, detail::chunk_of(policy, shape, detail::may_split<M>(), 1));
+  return detail::forward_pieces<M, T>::size(shape, cuts);
+}
+
+}  // namespace kalscan

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+// Inputs on their way to the lanes: a tile of steps is read while the tile before it is computed, becomes terms, and lies
+// in shared memory where the threads that share it read whole vectors. Strides and storage types end here.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_tile.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/tensor.hpp>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// N numbers that are read and written as vectors of at most 16 bytes.
+template <class T, int N>
+struct alignas(N % 4 == 0 && sizeof(T) <= 4 ? 16 : N % 2 == 0 && sizeof(T) <= 8 ? 2 * sizeof(T) : sizeof(T)) pack {
+  T x[N];
+};
+
+constexpr int next_power_of_two(int n) {
+  int p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+
+/// How many of the inputs before input i vary as r.
+template <class M>
+constexpr int inputs_before(std::size_t i, role r) {
+  int n = 0;
+  for (std::size_t k = 0; k < i; ++k) n += M::inputs_info[k].varies == r ? 1 : 0;
+  return n;
+}
+template <class M, role R>
+inline constexpr int inputs_with = inputs_before<M>(M::inputs_info.size(), R);
+
+/// Calls f(index, tensor) for each input that varies as R.
+template <class M, role R, class In, class F>
+__device__ void for_inputs(const In& in, F f) {
+  for_each_index<M::inputs_info.size()>([&](auto i) {
+    if constexpr (M::inputs_info[i()].varies == R) f(i, member<i()>(in));
+  });
+}
+
+/// Sixteen- and 32-bit values are kept as they lie in memory until they are needed, so that nobody waits for them before.
+template <class T, class E>
+__device__ T number_of_bits(const T& kept, const E*) {
+  if constexpr (sizeof(E) == sizeof(T)) {
+    return static_cast<T>(std::bit_cast<E>(kept));
+  } else {
+    return static_cast<T>(std::bit_cast<E>(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(kept))));
+  }
+}
+template <class T, class E>
+__device__ T bits_of(const E& stored) {
+  if constexpr (sizeof(E) == sizeof(T)) {
+    return std::bit_cast<T>(stored);
+  } else if constexpr (sizeof(E) == 2 && sizeof(T) == 4) {
+    return std::bit_cast<T>(static_cast<std::uint32_t>(std::bit_cast<std::uint16_t>(stored)));
+  } else {
+    return static_cast<T>(stored);
+  }
+}
+template <class T, class E>
+inline constexpr bool kept_as_bits = sizeof(E) == sizeof(T) || (sizeof(E) == 2 && sizeof(T) == 4);
+
+/// No adjoints of outputs: the forward pass.
+struct no_bars {};
+__device__ inline const no_bars& no_bars_on_device() {
+  static constexpr no_bars none{};
+  return none;
+}
+
+/// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are.
+template <class M, class Layout, int States, class In, class Bars = no_bars>
+struct mixer_stage {
+  using T = number_t<In>;
+  static constexpr int channel_rows = static_cast<int>(channel_terms<M, T>);
+  static constexpr int bar_rows = [] {
+    if constexpr (std::is_same_v<Bars, no_bars>) {
+      return 0;
+    } else {
+      return static_cast<int>(M::output_names.size());
+    }
+  }();
+  static constexpr int rows = channel_rows + bar_rows;
+  static constexpr int state_rows = static_cast<int>(state_terms<M, T>);
+  static constexpr int parameter_rows = static_cast<int>(parameter_terms<M, T>);
+  static constexpr int channel_units = Layout::channel_units, state_units = Layout::state_units;
+  using state_pack = pack<T, next_power_of_two(std::max(state_rows, 1))>;
+  using quad = pack<T, 4>;
+
+  /// Values read but not yet in shared memory.
+  struct kept {
+    T channel[channel_units][inputs_with<M, role::channel> + bar_rows + 1][4],
+        state[inputs_with<M, role::state> + 1][state_units];
+  };
+
+  static constexpr int channel_stride(int tile) { return tile * rows + 4; }  // four more: no bank conflicts
+  KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
+    return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
+           static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_pack);
+  }
+
+  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>;
+
+  const In& in;
+  const Bars& bars;
+  const Layout& layout;
+  std::int64_t batch, first, channels, first_channel;
+  int states;
+  unsigned char* memory;
+  // Where this thread reads next: running addresses cost less than products of 64 bits.
+  std::int64_t time = 0;
+  const char *channel_at[channel_inputs + bar_rows + 1] = {}, *state_at[state_inputs + 1] = {};
+
+  __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
+
+  /// Calls f(row, tensor) for all that is staged as a channel's or as a state's.
+  template <class F>
+  __device__ __forceinline__ void for_channel_rows(F f) const {
+    for_inputs<M, role::channel>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::channel), x); });
+    if constexpr (bar_rows > 0) {
+      for_each_index<static_cast<std::size_t>(bar_rows)>(
+          [&](auto i) { f(channel_inputs + static_cast<int>(i()), member<i()>(bars)); });
+    }
+  }
+  template <class F>
+  __device__ __forceinline__ void for_state_rows(F f) const {
+    for_inputs<M, role::state>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::state), x); });
+  }
+  template <class E>
+  __device__ __forceinline__ static std::int64_t bytes_of_step(const tensor<E>& x) {
+    return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
+  }
+  __device__ __forceinline__ int first_step() const { return static_cast<int>(threadIdx.x) / layout.channels() * 4; }
+
+  /// The next tile to read is the one of steps [t, t + tile).
+  __device__ __forceinline__ void seek(std::int64_t t) {
+    time = t;
+    const int thread = static_cast<int>(threadIdx.x), padded = layout.padded_states();
+    for_channel_rows([&](int row, const auto& x) {
+      channel_at[row] = reinterpret_cast<const char*>(
+          x.at(batch, first + t + first_step(), channel(thread & (layout.channels() - 1)), 0));
+    });
+    for_state_rows([&](int row, const auto& x) {
+      state_at[row] = reinterpret_cast<const char*>(
+          x.at(batch, first + t + thread / padded, 0, min(thread & (padded - 1), states - 1)));
+    });
+  }
+
+  /// Reads a tile, beyond `to` the last step again, and goes on to the next one or, backwards, to the one before.
+  template <bool Backwards = false>
+  __device__ __forceinline__ void read(kept& k, std::int64_t to) {
+    if (time + layout.tile() <= to) {
+      read_at(k, [](int step) { return step; });
+    } else {
+      const int last = static_cast<int>(to - 1 - time);
+      read_at(k, [&](int step) { return min(step, last); });
+    }
+    const int tiles = Backwards ? -layout.tile() : layout.tile();
+    time += tiles;
+    for_channel_rows([&](int row, const auto& x) { channel_at[row] += tiles * bytes_of_step(x); });
+    for_state_rows([&](int row, const auto& x) { state_at[row] += tiles * bytes_of_step(x); });
+  }
+  template <class Step>
+  __device__ __forceinline__ void read_at(kept& k, Step step_of) const {
+    const int thread = static_cast<int>(threadIdx.x), padded = layout.padded_states();
+    // Steps beyond this thread's own first one: constants where step_of changes nothing.
+    const auto beyond = [&](int mine, int more) { return step_of(mine + more) - mine; };
+#pragma unroll
+    for (int n = 0; n < channel_units; ++n) {
+      const int mine = first_step(), more = n * layout.group() * 4;
+      if (mine + more >= layout.tile()) break;
+      for_channel_rows([&](int row, const auto& x) {
+        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
+        if (row >= channel_inputs && !x.present()) {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
+          return;
+        }
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          k.channel[n][row][j] =
+              keep(*reinterpret_cast<const E*>(channel_at[row] + beyond(mine, more + j) * bytes_of_step(x)));
+        }
+      });
+    }
+#pragma unroll
+    for (int n = 0; n < state_units; ++n) {
+      const int unit = thread + n * layout.threads();
+      if (unit / padded >= layout.tile()) break;
+      for_state_rows([&](int row, const auto& x) {
+        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
+        const int mine = thread / padded;
+        if (padded <= layout.threads()) {
+          k.state[row][n] = keep(*reinterpret_cast<const E*>(
+              state_at[row] + beyond(mine, n * (layout.threads() / padded)) * bytes_of_step(x)));
+        } else {  // a step's states are more than the threads
+          k.state[row][n] =
+              keep(*x.at(batch, first + time + step_of(unit / padded), 0, min(unit & (padded - 1), states - 1)));
+        }
+      });
+    }
+  }
+
+  /// What was read, as terms, into a buffer.
+  __device__ void write(const kept& k, int buffer) const {
+    const int thread = static_cast<int>(threadIdx.x), C = layout.channels();
+    const int c = thread & (C - 1);
+#pragma unroll
+    for (int n = 0; n < channel_units; ++n) {
+      const int step = (thread / C + n * layout.group()) * 4;
+      if (step >= layout.tile()) break;
+      quad row[rows > 0 ? rows : 1];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+          if constexpr (M::inputs_info[i()].varies == role::channel) {
+            return number(k.channel[n][inputs_before<M>(i(), role::channel)][j], member<i()>(in));
+          } else {
+            return T(0);
+          }
+        });
+        const auto x = words<T>(prepare<M, T>(u));
+        for_each_index<terms_of<M, T>::count>([&](auto i) {
+          if constexpr (terms_of<M, T>::varies(i()) == role::channel)
+            row[terms_before<M, T>(i(), role::channel)].x[j] = x[i()];
+        });
+        if constexpr (bar_rows > 0) {
+          for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
+            // None beyond the edge: whatever is computed there has no gradient.
+            row[channel_rows + static_cast<int>(i())].x[j] =
+                first_channel + c < channels
+                    ? number(k.channel[n][inputs_with<M, role::channel> + static_cast<int>(i())][j], member<i()>(bars))
+                    : T(0);
+          });
+        }
+      }
+      T* to = channel_memory(buffer) + c * channel_stride(layout.tile()) + step;
+#pragma unroll
+      for (int i = 0; i < rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
+    }
+    const int padded = layout.padded_states();
+#pragma unroll
+    for (int n = 0; n < state_units; ++n) {
+      const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
+      if (step_of >= layout.tile()) break;
+      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+        if constexpr (M::inputs_info[i()].varies == role::state) {
+          return number(k.state[inputs_before<M>(i(), role::state)][n], member<i()>(in));
+        } else {
+          return T(0);
+        }
+      });
+      const auto x = words<T>(prepare<M, T>(u));
+      state_pack terms{};
+      for_each_index<terms_of<M, T>::count>([&](auto i) {
+        if constexpr (terms_of<M, T>::varies(i()) == role::state) terms.x[terms_before<M, T>(i(), role::state)] = x[i()];
+      });
+      // The j-th states of all threads of a group lie side by side.
+      state_memory(buffer)[(step_of * States + s % States) * layout.group() + s / States] = terms;
+    }
+  }
+
+  /// A channel's rows: row i at step t is at [i * tile + t].
+  __device__ const T* rows_of(int buffer, int c) const {
+    return channel_memory(buffer) + c * channel_stride(layout.tile());
+  }
+  /// The terms of the states of thread g of a group: the j-th one's at step t are at [(t * States + j) * group].
+  __device__ const state_pack* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
+
+ private:
+  template <class E>
+  __device__ static T keep(const E& stored) {
+    if constexpr (kept_as_bits<T, std::remove_const_t<E>>) {
+      return bits_of<T>(stored);
+    } else {
+      return static_cast<T>(stored);
+    }
+  }
+  template <class E>
+  __device__ static T number(const T& kept_value, const tensor<E>&) {
+    if constexpr (kept_as_bits<T, std::remove_const_t<E>>) {
+      return number_of_bits<T>(kept_value, static_cast<const std::remove_const_t<E>*>(nullptr));
+    } else {
+      return kept_value;
+    }
+  }
+  __device__ T* channel_memory(int buffer) const {
+    return reinterpret_cast<T*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout));
+  }
+  __device__ state_pack* state_memory(int buffer) const {
+    return reinterpret_cast<state_pack*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout) +
+                                         static_cast<std::size_t>(layout.channels() * channel_stride(layout.tile())) *
+                                             sizeof(T));
+  }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Other mixers on the device: predictions, the gated linear recurrence, one of a user's own, and short storage.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include "kla_device.cuh"
+
+using namespace kla_test;
+using kalscan::kla;
+using kalscan::seq;
+
+/// Damped rotations: a mixer with no elements and no formulas but its step, its readout and its adjoint.
+struct rotation {
+  template <class X, class P = X>
+  struct inputs {
+    X v, k, q;
+    P c, s;
+  };
+  template <class X>
+  struct outputs {
+    X y;
+  };
+  template <class X>
+  struct state {
+    X re, im;
+  };
+  static constexpr std::array<kalscan::mixer_input, 5> inputs_info{{{"v", kalscan::role::channel},
+                                                                    {"k", kalscan::role::state},
+                                                                    {"q", kalscan::role::state},
+                                                                    {"c", kalscan::role::parameter},
+                                                                    {"s", kalscan::role::parameter}}};
+  static constexpr std::array<kalscan::mixer_state, 2> state_info{{{"re"}, {"im"}}};
+  static constexpr std::array output_names{"y"};
+
+  template <class T>
+  __host__ __device__ static state<T> start() {
+    return {T(0), T(0)};
+  }
+  template <class T>
+  __host__ __device__ static state<T> step(const state<T>& h, const inputs<T>& u) {
+    return {u.c * h.re - u.s * h.im + u.k * u.v, u.s * h.re + u.c * h.im};
+  }
+  template <class T>
+  __host__ __device__ static outputs<T> readout(const state<T>& h, const inputs<T>& u) {
+    return {u.q * h.re};
+  }
+  template <class T>
+  __host__ __device__ static kalscan::step_adjoint<rotation, T> adjoint(const state<T>& before, const inputs<T>& u,
+                                                                        const state<T>& after, const state<T>& later,
+                                                                        const outputs<T>& bar) {
+    const T re = later.re + u.q * bar.y, im = later.im;
+    return {{u.c * re + u.s * im, u.c * im - u.s * re},
+            {u.k * re, u.v * re, bar.y * after.re, before.re * re + before.im * im, before.re * im - before.im * re}};
+  }
+};
+
+namespace {
+
+template <class M>
+problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int64_t S, std::uint64_t seed, given g) {
+  auto p = random_problem<M, float>(B, L, C, S, seed, g, seed % 2 == 0);
+  if constexpr (std::is_same_v<M, rotation>) {  // the product of c + i s stays within one
+    for (std::size_t i = 3; i < 5; ++i) p.in[i].each([](float& x) { x *= 0.7F; });
+  }
+  return p;
+}
+
+#ifndef KALSCAN_TEST_MIXER
+#define KALSCAN_TEST_MIXER kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, rotation
+#endif
+TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_MIXER) {
+  std::uint64_t seed = 0;
+  for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state}) {
+    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{3, 50, 33, 16}, std::array{1, 100, 5, 17}}) {
+      const auto p = small<M>(size[0], size[1], size[2], size[3], ++seed, g);
+      const auto forward = run_forward<M>(seq{}, p.template as<double>(), 16);
+      const auto backward = run_backward<M>(seq{}, p.template as<double>());
+      for (const std::int64_t chunk : {0, 7, 32}) {
+        CAPTURE(chunk);
+        const auto r = run_on_device<M>(chunk, p, 16, true);
+        CHECK(difference(r.out, forward.out) < 1e-5);
+        CHECK(difference(r.final, forward.final) < 1e-5);
+        CHECK(difference(r.checkpoints, forward.checkpoints) < 1e-5);
+        const auto b = backward_on_device<M>(chunk, p, chunk == 7 ? 16 : 0, true);
+        CHECK(difference(b.in_bar, backward.in_bar) < 2e-5);
+        CHECK(difference(b.initial_bar, backward.initial_bar) < 2e-5);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }
