@@ -32,7 +32,9 @@ struct tensor {
     }
   }
   /// A view that may be written serves where one to read is asked for.
-  operator tensor<const T>() const requires(!std::is_const_v<T>) { return {data, extent, stride}; }
+  template <class U>
+    requires(std::is_same_v<const U, T>)
+  tensor(const tensor<U>& x) : data(x.data), extent(x.extent), stride(x.stride) {}
 
   KALSCAN_HD bool present() const { return data != nullptr; }
   KALSCAN_HD T* at(index b, index t, index m, index s) const {
