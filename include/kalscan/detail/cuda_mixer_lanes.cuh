@@ -50,6 +50,9 @@ struct lane_layout {
   static constexpr int channel_units = Tile == 0 ? 1 : Group == 0 ? Tile / 4 : Tile / 4 > Group ? Tile / 4 / Group : 1;
   static constexpr int state_units =
       (most_tile * States * (Group > 0 ? Group : 32) + threads() - 1) / threads();  // the tiles of larger groups are the most
+  /// Whether all threads stage just that many: no thread asks, and no branch makes loads wait for each other.
+  static constexpr bool whole_channel_units = known && channel_units * 4 * Group == most_tile,
+                        whole_state_units = known && state_units * threads() == most_tile * States * Group;
 };
 
 /// 4 states a thread are enough work to hide latencies with few warps; 8 serve the shapes that need them.

@@ -176,7 +176,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
       const int mine = first_step(), more = n * layout.group() * 4;
-      if (mine + more >= layout.tile()) break;
+      if (!Layout::whole_channel_units && mine + more >= layout.tile()) break;
       for_channel_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         if (row >= channel_inputs && !x.present()) {
@@ -194,7 +194,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread + n * layout.threads();
-      if (unit / padded >= layout.tile()) break;
+      if (!Layout::whole_state_units && unit / padded >= layout.tile()) break;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         const int mine = thread / padded;
@@ -216,7 +216,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
       const int step = (thread / C + n * layout.group()) * 4;
-      if (step >= layout.tile()) break;
+      if (!Layout::whole_channel_units && step >= layout.tile()) break;
       quad row[rows > 0 ? rows : 1];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -250,7 +250,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
-      if (step_of >= layout.tile()) break;
+      if (!Layout::whole_state_units && step_of >= layout.tile()) break;
       const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
         if constexpr (M::inputs_info[i()].varies == role::state) {
           return number(k.state[inputs_before<M>(i(), role::state)][n], member<i()>(in));
