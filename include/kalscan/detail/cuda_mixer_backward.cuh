@@ -3,6 +3,7 @@
 // Chunks of time by absorb, carry, replay, from the end to the beginning.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/detail/cuda_mixer_forward.cuh>
@@ -17,8 +18,8 @@
 
 namespace kalscan::detail {
 
-/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer, since
-/// the tape of a tile lies in shared memory.
+/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer,
+/// since the tape of a tile lies in shared memory.
 constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
 
 template <class M, class T>
@@ -32,18 +33,18 @@ struct adjoint_element<M, T> {
 
 /// How the gradient of an input comes about.
 enum class gathered : unsigned char {
-  nowhere,    // nobody asks for it
-  lane,       // each lane has a place of its own
-  channel,    // summed over states
-  over_lanes, // summed over the channels of a block; blocks are summed afterwards
-  over_time   // summed over the steps of a chunk; chunks are summed afterwards
+  nowhere,     // nobody asks for it
+  lane,        // each lane has a place of its own
+  channel,     // summed over states
+  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
+  over_time    // summed over the steps of a chunk; chunks are summed afterwards
 };
 
 /// The workspace of a backward call.
 template <class M, class T>
 struct backward_arrays {
   static constexpr std::size_t inputs = M::inputs_info.size();
-  lane_array<typename M::template state<T>, T> carry;         // adjoints after each chunk but the last
+  lane_array<typename M::template state<T>, T> carry;           // adjoints after each chunk but the last
   lane_array<typename adjoint_element<M, T>::type, T> element;  // of each chunk
   T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
   T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
@@ -54,13 +55,13 @@ struct backward_arrays {
 template <class Job, class Lanes>
 struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   using base = lane_walk<Job, Lanes, decltype(Job::out_bar)>;
-  using typename base::M;
-  using typename base::T;
+  using base::job, base::layout, base::at, base::stage, base::lanes;
+  using base::States, base::Full, base::Varying, base::outputs, base::all;
   using typename base::layout_type;
+  using typename base::M;
   using typename base::stage_type;
   using typename base::state;
-  using base::States, base::Full, base::Varying, base::outputs, base::all;
-  using base::job, base::layout, base::at, base::stage, base::lanes;
+  using typename base::T;
   using element = typename adjoint_element<M, T>::type;
   using arrays_type = backward_arrays<M, T>;
   using row = pack<T, States>;
@@ -86,35 +87,35 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     return n;
   }
 
+  /// Rows of the tape at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
+  static constexpr int rows_of_step = std::max(static_cast<int>(state_words), lane_sums);
+
   const arrays_type& arrays;
   std::int64_t channel_block;
-  row* tape;  // [step][number][thread]: the states before each step of the tile
-  row* sums;  // [lane sum][step of four][thread of a group][channel, padded]
+  row* tape;  // [step][row][thread]: the states before each step of the tile
   T time_sums[inputs][States];
+  char* channel_places[inputs];  // where this thread's sums over states of the next four steps go
 
   __device__ backward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
                                      const arrays_type& arrays_, std::int64_t channel_block_, unsigned char* memory)
       : base(job_, job_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
         arrays(arrays_),
         channel_block(channel_block_),
-        tape(reinterpret_cast<row*>(memory)),
-        sums(tape + tape_size(layout_)) {
+        tape(reinterpret_cast<row*>(memory)) {
 #pragma unroll
     for (int i = 0; i < static_cast<int>(inputs); ++i) {
 #pragma unroll
       for (int j = 0; j < States; ++j) time_sums[i][j] = T(0);
     }
   }
-  KALSCAN_HD static int tape_size(const layout_type& x) {
-    return steps_of_tile * static_cast<int>(state_words) * x.threads();
-  }
-  KALSCAN_HD static int padded_channels(const layout_type& x) { return x.channels() + 2; }  // fewer bank conflicts
-  KALSCAN_HD static int sums_size(const layout_type& x) { return lane_sums * 4 * x.group() * padded_channels(x); }
   KALSCAN_HD static std::size_t stage_offset(const layout_type& x) {
-    return static_cast<std::size_t>(tape_size(x) + sums_size(x)) * sizeof(row);
+    return static_cast<std::size_t>(steps_of_tile * rows_of_step * x.threads()) * sizeof(row);
   }
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return stage_offset(x) + stage_type::buffer_size(x);
+  }
+  __device__ __forceinline__ row& on_tape(int step, int i) const {
+    return tape[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
   __device__ __forceinline__ void put_on_tape(int step, const state (&x)[States]) {
@@ -122,14 +123,13 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       row r;
 #pragma unroll
       for (int j = 0; j < States; ++j) r.x[j] = words<T>(x[j])[w()];
-      tape[(step * static_cast<int>(state_words) + static_cast<int>(w())) * layout.threads() + threadIdx.x] = r;
+      on_tape(step, static_cast<int>(w())) = r;
     });
   }
   __device__ __forceinline__ void from_tape(int step, state (&x)[States]) const {
     row r[state_words];
 #pragma unroll
-    for (int w = 0; w < static_cast<int>(state_words); ++w)
-      r[w] = tape[(step * static_cast<int>(state_words) + w) * layout.threads() + threadIdx.x];
+    for (int w = 0; w < static_cast<int>(state_words); ++w) r[w] = on_tape(step, w);
 #pragma unroll
     for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto w) { return r[w()].x[j]; });
   }
@@ -245,9 +245,8 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
         using wide = typename M::template state<numbers>;
         const auto y_wide = from_words<typename M::template outputs<numbers>, numbers>(
             [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
-        const auto back =
-            Lane::adjoint(together<wide, T>(before), this->wide_terms(channel, terms_of_states, i),
-                          together<wide, T>(after), together<wide, T>(bar), y_wide);
+        const auto back = Lane::adjoint(together<wide, T>(before), this->wide_terms(channel, terms_of_states, i),
+                                        together<wide, T>(after), together<wide, T>(bar), y_wide);
         apart<T>(back.earlier, bar);
         const auto g = words<numbers>(back.inputs);
 #pragma unroll
@@ -266,8 +265,7 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 #pragma unroll
       for (int j = 0; j < States; ++j) after[j] = before[j];
       for_each_index<inputs>([&](auto k) {
-        if constexpr (over_lanes(k()))
-          sums[((lane_sum_of(k()) * 4 + i) * layout.group() + lanes.g) * padded_channels(layout) + lanes.c] = lane_sum[k()];
+        if constexpr (over_lanes(k())) on_tape(step + i, lane_sum_of(k())) = lane_sum[k()];
       });
     }
     const int first = kept_step(lanes.g, layout.group()), count = kept_steps(layout.group());
@@ -275,56 +273,82 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] != gathered::channel) return;
         sum_over_group(channel_sum[k()], lanes.g, layout.group());
-        if (!lanes.owns_channel || lanes.g >= 4) return;
         const auto& to = member<k()>(job.in_bar);
-        auto* place = to.at(at.batch, at.first + t + step + first, lanes.m, 0);
+        using E = typename std::remove_cvref_t<decltype(to)>::value_type;
+        char* place = channel_places[k()];
+        channel_places[k()] -= 4 * bytes_of_step(to);
+        if (!lanes.owns_channel || lanes.g >= 4) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (i < count && (Whole || first + i < n)) put(place, channel_sum[k()][i]);
-          place += to.stride[1];
+          if (i < count && (Whole || first + i < n)) put(reinterpret_cast<E*>(place), channel_sum[k()][i]);
+          if (i + 1 < count) place += bytes_of_step(to);
         }
       }
     });
   }
-
-  /// The sums over channels of what four_adjoints left, into the workspace: each thread four channels, then over those
-  /// that share a step and a thread of a group.
-  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int step, int n) {
-    const int G = layout.group(), together = layout.threads() / (4 * G);  // threads for each such row
-    const int thread = static_cast<int>(threadIdx.x), part = thread & (together - 1), g = thread / together & (G - 1),
-              i = thread / (together * G);
-    const std::int64_t S = job.shape.states;
-    const std::int64_t place =
-        ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t + step + i) * S + g * States;
+  template <class Tensor>
+  __device__ __forceinline__ static std::int64_t bytes_of_step(const Tensor& x) {
+    return x.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
+  }
+  /// Before four_adjoints of the steps from t on, from then on backwards.
+  __device__ __forceinline__ void seek_channel_places(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
-      if constexpr (over_lanes(k())) {
-        if (arrays.how[k()] != gathered::over_lanes) return;
-        const row* from = sums + ((lane_sum_of(k()) * 4 + i) * G + g) * padded_channels(layout) + part;
-        row r = from[0];
-#pragma unroll
-        for (int c = 1; c < 4; ++c) {
-          const row more = from[c * together];
-#pragma unroll
-          for (int j = 0; j < States; ++j) r.x[j] += more.x[j];
-        }
-        constexpr int at_once = States < 4 ? States : 4;
-#pragma unroll
-        for (int j0 = 0; j0 < States; j0 += at_once) {
-          T some[at_once];
-#pragma unroll
-          for (int j = 0; j < at_once; ++j) some[j] = r.x[j0 + j];
-          sum_over_group(some, part, together);
-          const int first = at_once == 2 ? (together > 1 ? part & 1 : 0) : kept_step(part, together);
-          const int count = at_once == 2 ? (together > 1 ? 1 : 2) : kept_steps(together);
-          if (i >= n || part >= at_once) continue;
-#pragma unroll
-          for (int j = 0; j < at_once; ++j) {
-            const int s = j0 + first + j;
-            if (j < count && g * States + s < S) arrays.lanes[k()][place + s] = some[j];
-          }
-        }
+      if constexpr (over_states(k())) {
+        channel_places[k()] = reinterpret_cast<char*>(
+            member<k()>(job.in_bar).at(at.batch, at.first + t + kept_step(lanes.g, layout.group()), lanes.m, 0));
       }
     });
+  }
+
+  /// The sums over the block's channels of what the adjoints of a tile left on the tape, into the workspace. Where
+  /// there are more threads than rows of sums, neighbours share one: each takes every parts-th channel.
+  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int steps) const {
+    const int G = layout.group(), rows = steps_of_tile * G, threads = layout.threads();
+    const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
+    const std::int64_t S = job.shape.states;
+    const std::int64_t place = ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t) * S;
+#pragma unroll 1
+    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, in groups of at most 8 threads
+      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = i / G, g = i & (G - 1);
+      const row* from = tape + step * rows_of_step * threads + part * G + g;
+      const std::int64_t first_place = place + step * S + g * States;
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_lanes(k())) {
+          if (arrays.how[k()] != gathered::over_lanes) return;
+          sum_row(from + lane_sum_of(k()) * threads, arrays.lanes[k()] + first_place, part, parts, step < steps,
+                  static_cast<int>(S) - g * States);
+        }
+      });
+    }
+  }
+  __device__ __forceinline__ void sum_row(const row* from, T* to, int part, int parts, bool in_tile, int states) const {
+    row r = from[0];
+    if constexpr (layout_type::known) {
+#pragma unroll
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    } else {
+#pragma unroll 1
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    }
+    constexpr int at_once = States < 4 ? States : 4;
+#pragma unroll
+    for (int j0 = 0; j0 < States; j0 += at_once) {
+      T some[at_once];
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) some[j] = r.x[j0 + j];
+      sum_over_group(some, part, parts);
+      const int first = at_once == 2 ? (parts > 1 ? part & 1 : 0) : kept_step(part, parts);
+      const int count = at_once == 2 ? (parts > 1 ? 1 : 2) : kept_steps(parts);
+      if (!in_tile || part >= at_once) continue;
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) {
+        if (j < count && (Full || j0 + first + j < states)) to[j0 + first + j] = some[j];
+      }
+    }
+  }
+  __device__ __forceinline__ static void add_row(row& r, const row& more) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) r.x[j] += more.x[j];
   }
 
   /// The whole chunk, from the adjoints after it to those before it.
@@ -332,18 +356,18 @@ struct backward_walk_on_device : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     using fast = typename ordinary_of<M>::type;
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
+      const int last = (steps - 1) / 4 * 4;
+      seek_channel_places(t + last);
+      if (ordinary) {
 #pragma unroll 1
-      for (int step = (steps - 1) / 4 * 4; step >= 0; step -= 4) {
-        if (ordinary) {
-          four_adjoints<fast, true>(t, step, 4, x, bar);
-        } else {
-          four_adjoints<M, false>(t, step, steps - step, x, bar);
-        }
-        if constexpr (lane_sums > 0) {
-          __syncthreads();
-          sum_over_channels(t, step, steps - step);
-          if (step > 0) __syncthreads();
-        }
+        for (int step = last; step >= 0; step -= 4) four_adjoints<fast, true>(t, step, 4, x, bar);
+      } else {
+#pragma unroll 1
+        for (int step = last; step >= 0; step -= 4) four_adjoints<M, false>(t, step, steps - step, x, bar);
+      }
+      if constexpr (lane_sums > 0) {
+        __syncthreads();
+        sum_over_channels(t, steps);
       }
     });
     for_each_index<inputs>([&](auto k) {
@@ -420,7 +444,9 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
     }
     if (!walk.lanes.owns_channel) {
 #pragma unroll
-      for (int j = 0; j < Lanes::states; ++j) bar[j] = from_words<typename walk_type::state, typename Job::number>([](auto) { return typename Job::number(0); });
+      for (int j = 0; j < Lanes::states; ++j)
+        bar[j] =
+            from_words<typename walk_type::state, typename Job::number>([](auto) { return typename Job::number(0); });
     }
     walk.sweep(bar);
     if (at.k == 0) {
@@ -435,12 +461,12 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
   }
 }
 
-/// The adjoints after all chunks of a sequence, from the last to the first, one thread a lane. Where an element is out of
-/// range, the lane is walked instead.
+/// The adjoints after all chunks of a sequence, from the last to the first, one thread a lane. Where an element is out
+/// of range, the lane is walked instead.
 template <class Job>
-__global__ void mixer_carry_back_kernel(const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
-                                        const __grid_constant__
-                                        backward_arrays<typename Job::mixer, typename Job::number> arrays) {
+__global__ void mixer_carry_back_kernel(
+    const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
+    const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays) {
   using M = typename Job::mixer;
   using T = typename Job::number;
   using state = typename M::template state<T>;
@@ -450,8 +476,7 @@ __global__ void mixer_carry_back_kernel(const __grid_constant__ Job job, const _
        i += std::int64_t(gridDim.x) * blockDim.x) {
     const std::int64_t n = i / lanes, lane = i % lanes;
     const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
-    const std::int64_t chunks =
-        cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
+    const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
     if (chunks < 3) continue;
     state bar = arrays.carry.get(slot + chunks - 2, lane);
 #pragma unroll 4
@@ -463,13 +488,11 @@ __global__ void mixer_carry_back_kernel(const __grid_constant__ Job job, const _
         const chunk_place at = cuts[slot + k];
         const std::int64_t m = lane / S, s = lane % S;
         const auto kept = words<tensor<const T>>(job.states.checkpoints);
-        for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from;
-             t -= tile) {
+        for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
           const int steps = static_cast<int>(min(tile, at.to - t));
           state x[most + 1];
-          x[0] = from_words<state, T>([&](auto w) {
-            return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s);
-          });
+          x[0] = from_words<state, T>(
+              [&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
           for (int j = 0; j < steps; ++j)
             x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));
           for (int j = steps - 1; j >= 0; --j) {
