@@ -29,7 +29,7 @@ struct mixer_element<M, T> {
 /// The workspace of a forward call.
 template <class M, class T>
 struct forward_arrays {
-  lane_array<typename M::template state<T>, T> carry;      // before each chunk but the first
+  lane_array<typename M::template state<T>, T> carry;         // before each chunk but the first
   lane_array<typename mixer_element<M, T>::type, T> element;  // of each chunk
 };
 
@@ -53,12 +53,12 @@ __device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int
 template <class Job, class Lanes>
 struct forward_walk_on_device : lane_walk<Job, Lanes> {
   using base = lane_walk<Job, Lanes>;
-  using typename base::M;
-  using typename base::T;
-  using typename base::layout_type;
-  using typename base::state;
-  using base::States, base::Full, base::outputs, base::all;
   using base::job, base::layout, base::at, base::stage, base::lanes;
+  using base::States, base::Full, base::outputs, base::all;
+  using typename base::layout_type;
+  using typename base::M;
+  using typename base::state;
+  using typename base::T;
   using element = typename mixer_element<M, T>::type;
 
   // Checkpoints: the next one's step, and its index on the time axis.
@@ -225,9 +225,13 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
         for (int j = 0; j < States; ++j) before[j] = x[j];
         keep_if_due(t, x);
         whole_tile<fast, Emit>(buffer, t, x, to);
-        if (!ordinary_of<M>::exists || __all_sync(all, are_ordinary<M, T, States>(x))) return;
+        if constexpr (!ordinary_of<M>::exists) {
+          return;
+        } else {
+          if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
 #pragma unroll
-        for (int j = 0; j < States; ++j) x[j] = before[j];
+          for (int j = 0; j < States; ++j) x[j] = before[j];
+        }
       }
       single_steps<Emit>(buffer, t, steps, x);
       if constexpr (Emit) output_places(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
@@ -308,38 +312,80 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
   }
 }
 
-/// One token: states in and out without a stage, since each input is used once.
+/// The same tensors, their origin at sequence b and channel m.
+template <class Tensors>
+__device__ Tensors moved(const Tensors& tensors, std::int64_t b, std::int64_t m) {
+  const auto move = [&](auto x) {
+    if (x.present()) x.data = x.at(b, 0, m, 0);
+    return x;
+  };
+  return with_members(tensors, [&](const auto&... x) { return Tensors{move(x)...}; });
+}
+
+/// One token each of up to `most` sequences a thread, whose states are read one sequence ahead: in and out without a
+/// stage, since each input but the parameters is used once.
 template <class Job, class Lanes>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 1024 / Lanes::layout::threads() : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 640 / Lanes::layout::threads() : 1)
     mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
-                      std::int64_t blocks, std::int64_t first_block) {
+                      std::int64_t blocks, std::int64_t first_block, int most) {
   using M = typename Job::mixer;
   using T = typename Job::number;
   constexpr int States = Lanes::states;
-  const std::int64_t block = first_block + blockIdx.x;
-  const std::int64_t n = block / blocks, first_channel = (block - n * blocks) * layout.channels();
-  const thread_lanes<M, T, States> lanes(layout, first_channel, job.shape.channels, static_cast<int>(job.shape.states));
-  typename M::template state<T> x[States];
-  load_initial_states<States>(job, lanes, n, x);
   constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
-  T sum[outputs];
+  const std::int64_t block = first_block + blockIdx.x, some = block / blocks;
+  const std::int64_t first = some * most, first_channel = (block - some * blocks) * layout.channels();
+  const int sequences = static_cast<int>(min(job.shape.batch - first, static_cast<std::int64_t>(most)));
+  const thread_lanes<M, T, States> lanes(layout, first_channel, job.shape.channels, static_cast<int>(job.shape.states));
+  const auto here = lanes.at_channel(0);
+  const auto plain = plain_tensors<M, T>(job.states.initial);
+  const bool has_plain = words<tensor<const T>>(plain)[0].present();
+  const auto initial = moved(plain, first, lanes.m);
+  const auto in = moved(job.in, first, lanes.m);
+  const auto out = moved(job.out, first, lanes.m);
+  const auto final = moved(job.states.final, first, lanes.m);
+  typename M::template state<T> next[States];
+  const auto read = [&](int i) {
+    if (has_plain) return here.load(initial, i, 0, next);
+    load_initial_states<States>(job, lanes, first + i, next);
+  };
+  read(0);
+  bool fixed = true;
+  for_inputs<M, role::parameter>(in, [&](auto, const auto& x) { fixed = fixed && x.stride[0] == 0; });
+  parameter_lanes<M, decltype(job.in), States, Lanes::varying> parameter;
+  parameter.load(in, here, 0, 0);
+#pragma unroll 1
+  for (int i = 0; i < sequences; ++i) {
+    typename M::template state<T> x[States];
 #pragma unroll
-  for (int j = 0; j < States; ++j) {
-    const auto u = terms_of_lane<M, T>(job.in, n, 0, lanes.m, lanes.state_of(j));
-    x[j] = M::step(x[j], u);
-    const auto y = words<T>(M::readout(x[j], u));
+    for (int j = 0; j < States; ++j) x[j] = next[j];
+    if (i + 1 < sequences) read(i + 1);
+    if (!fixed && i > 0) parameter.load(in, here, i, 0);
+    T sum[outputs];
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      const auto mine = words<T>(terms_of_lane<M, T>(in, i, 0, 0, Lanes::full ? here.s0 + j : here.state_of(j)));
+      const auto u = from_words<terms_t<M, T>, T>([&](auto k) {
+        if constexpr (terms_of<M, T>::varies(k()) == role::parameter) {
+          return parameter.terms[terms_before<M, T>(k(), role::parameter)][j];
+        } else {
+          return mine[k()];
+        }
+      });
+      x[j] = M::step(x[j], u);
+      const auto y = words<T>(M::readout(x[j], u));
+      for_each_index<outputs>([&](auto o) {
+        const T part = Lanes::full || here.s0 + j < here.states ? y[o()] : T(0);
+        sum[o()] = j == 0 ? part : sum[o()] + part;
+      });
+    }
+    here.store(final, i, 0, x);
     for_each_index<outputs>([&](auto o) {
-      const T part = lanes.s0 + j < lanes.states ? y[o()] : T(0);
-      sum[o()] = j == 0 ? part : sum[o()] + part;
+      const T value = sum_over_group(sum[o()], layout.group());
+      const auto& y = member<o()>(out);
+      if (y.present() && here.owns_channel && here.g == 0)
+        y(i, 0, 0, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(value);
     });
   }
-  lanes.store(job.states.final, n, 0, x);
-  for_each_index<outputs>([&](auto o) {
-    const T value = sum_over_group(sum[o()], layout.group());
-    const auto& y = member<o()>(job.out);
-    if (y.present() && lanes.owns_channel && lanes.g == 0)
-      y(n, 0, lanes.m, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(value);
-  });
 }
 
 /// Whether none of the numbers is infinite or NaN.
@@ -354,9 +400,9 @@ __device__ bool all_finite(const X& x) {
 /// The states before all chunks of a sequence, one thread a lane. Where gains above one took an element out of range,
 /// the lane is walked instead, step by step.
 template <class Job>
-__global__ void mixer_carry_kernel(const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
-                                   const __grid_constant__
-                                   forward_arrays<typename Job::mixer, typename Job::number> arrays) {
+__global__ void mixer_carry_kernel(
+    const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
+    const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays) {
   using M = typename Job::mixer;
   using T = typename Job::number;
   const std::int64_t S = job.shape.states, lanes = job.shape.channels * S;
@@ -364,8 +410,7 @@ __global__ void mixer_carry_kernel(const __grid_constant__ Job job, const __grid
        i += std::int64_t(gridDim.x) * blockDim.x) {
     const std::int64_t n = i / lanes, lane = i % lanes;
     const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
-    const std::int64_t chunks =
-        cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
+    const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
     if (chunks < 3) continue;
     auto x = arrays.carry.get(slot + 1, lane);
 #pragma unroll 4

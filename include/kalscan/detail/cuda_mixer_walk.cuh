@@ -106,6 +106,12 @@ struct thread_lanes {
     owns_channel = m < channels;
     if (!owns_channel) m = channels - 1;
   }
+  /// The same lanes of arrays whose origin is elsewhere.
+  __device__ thread_lanes at_channel(std::int64_t other) const {
+    thread_lanes x = *this;
+    x.m = other;
+    return x;
+  }
   __device__ bool owns(int j) const { return owns_channel && s0 + j < states; }
   __device__ int state_of(int j) const { return min(s0 + j, states - 1); }
 
