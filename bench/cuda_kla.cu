@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// KLA and the gated linear recurrence on a device: one table over the shapes of bench/kla_cuda.hpp, and decoding.
+// KLA and the gated linear recurrence on a device: one table over the shapes of bench/cuda_kla.hpp, and decoding.
 #include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/storage.hpp>
 
-#include "kla_cuda.hpp"
+#include "cuda_kla.hpp"
 
 namespace {
 
