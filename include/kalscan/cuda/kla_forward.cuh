@@ -9,6 +9,7 @@
 #include <kalscan/cuda/policy.cuh>
 #include <kalscan/detail/cuda_mixer_forward.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_step.cuh>
 #include <kalscan/detail/cuda_mixer_sums.cuh>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
