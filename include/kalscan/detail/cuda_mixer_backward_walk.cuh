@@ -189,7 +189,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (ordinary) {
 #pragma unroll 1
-        for (int step = steps - 4; step >= 0; step -= 4) absorb_four(step, x, e);
+        for (int step = steps - 4; step >= 0; step -= 4) absorb_four(t, step, x, e);
         return;
       }
 #pragma unroll 1
@@ -205,13 +205,14 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       }
     });
   }
-  __device__ __forceinline__ void absorb_four(int step, state (&after)[States],
+  __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
                                               element (&e)[States]) requires mixer_with_adjoint_elements<M> {
     using fast = typename ordinary_of<M>::type;
     const auto channel = this->channel_quads(0, step);
     const auto* terms_of_states = stage.states_of(0, lanes.g) + step * States * layout.group();
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
+      if constexpr (Varying) this->parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
       state before[States];
       from_tape(step + i, before);
       const auto y_bar = output_adjoints([&](std::size_t row) { return channel[row].x[i]; });
