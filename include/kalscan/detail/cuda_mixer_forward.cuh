@@ -16,7 +16,7 @@ enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
 template <class Job, class Lanes, bool Absorbs>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 384 / Lanes::layout::threads() : 1)
+__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 256 / Lanes::layout::threads() : 1)
     mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,

@@ -54,7 +54,7 @@ struct lane_layout {
                         whole_state_units = known && state_units * threads() == most_tile * States * Group;
 };
 
-/// 4 states a thread are enough work to hide latencies with few warps; 8 serve the shapes that need them.
+/// The states of a thread wherever there is no reason for another number: 8 for the shapes that need them.
 inline int states_of_thread(std::int64_t states) { return states > 128 ? 8 : 4; }
 inline int group_of(std::int64_t states) {
   int group = 1;
