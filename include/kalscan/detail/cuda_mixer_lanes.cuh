@@ -111,9 +111,9 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 /// The steps of a chunk; `multiple` divides it, unless there is one chunk only.
 ///
 /// Lanes side by side cost one step per step, cut in time two or more: so whole sequences wherever their lanes keep the
-/// device busy, which on an H200 (528 schedulers) they do from about one warp a scheduler on. Below, as many chunks as
-/// make four warps a scheduler in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry
-/// would cost more than it gains.
+/// device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528 schedulers
+/// is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which reads all chunks
+/// but one; not shorter than 32 steps, where the carry would cost more than it gains.
 inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
   std::int64_t longest = 1;
