@@ -26,7 +26,10 @@ struct kla_call {
         yvar(B, L, M, 1),
         a(1, 1, M, S, 0.9F, 0.999F),
         p(1, 1, M, S, 0.001F, 0.1F) {}
-  auto in() const { return kalscan::kla_inputs{tensor<const E>(v.view), tensor<const E>(Lambda.view), tensor<const E>(k.view), tensor<const E>(q.view), tensor<const float>(a.view), tensor<const float>(p.view)}; }
+  auto in() const {
+    return kalscan::kla_inputs{tensor<const E>(v.view), tensor<const E>(Lambda.view), tensor<const E>(k.view),
+                               tensor<const E>(q.view), tensor<const float>(a.view),  tensor<const float>(p.view)};
+  }
   auto out() const { return kalscan::kla_outputs{y.view, yvar.view}; }
   void forward(const kalscan::cuda& policy, const kalscan::mixer_states<kalscan::kla, float>& states = {}) const {
     kalscan::forward(policy, kalscan::kla{}, shape, in(), out(), states);
@@ -34,7 +37,8 @@ struct kla_call {
   template <class F>
   void with_adjoint(F f) const {
     const auto [B, L, M, S, offsets] = shape;
-    const array<E> vb(B, L, M, 1), Lb(B, L, M, 1), kb(B, L, 1, S), qb(B, L, 1, S), yb(B, L, M, 1, -1, 1), zb(B, L, M, 1, -1, 1);
+    const array<E> vb(B, L, M, 1), Lb(B, L, M, 1), kb(B, L, 1, S), qb(B, L, 1, S), yb(B, L, M, 1, -1, 1),
+        zb(B, L, M, 1, -1, 1);
     const array<float> ab(1, 1, M, S), pb(1, 1, M, S);
     const kalscan::kla_outputs out_bar{tensor<const E>(yb.view), tensor<const E>(zb.view)};
     const kalscan::kla_inputs in_bar{vb.view, Lb.view, kb.view, qb.view, ab.view, pb.view};
@@ -49,8 +53,16 @@ struct gla_call {
   array<float> v, k, q, y, g;
 
   gla_call(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S)
-      : shape{B, L, M, S}, v(B, L, M, 1, -1, 1), k(B, L, 1, S, -1, 1), q(B, L, 1, S, -1, 1), y(B, L, M, 1), g(1, 1, M, S, 0.9F, 0.999F) {}
-  auto in() const { return kalscan::gla_inputs{tensor<const float>(v.view), tensor<const float>(k.view), tensor<const float>(q.view), tensor<const float>(g.view)}; }
+      : shape{B, L, M, S},
+        v(B, L, M, 1, -1, 1),
+        k(B, L, 1, S, -1, 1),
+        q(B, L, 1, S, -1, 1),
+        y(B, L, M, 1),
+        g(1, 1, M, S, 0.9F, 0.999F) {}
+  auto in() const {
+    return kalscan::gla_inputs{tensor<const float>(v.view), tensor<const float>(k.view), tensor<const float>(q.view),
+                               tensor<const float>(g.view)};
+  }
   auto out() const { return kalscan::gla_outputs{y.view}; }
   void forward(const kalscan::cuda& policy) const { kalscan::forward(policy, kalscan::gla{}, shape, in(), out()); }
   template <class F>
@@ -93,21 +105,20 @@ std::array<double, 2> training_ms(const kla_call<float>& call) {
     call.forward(policy, {.checkpoints = kalscan::belief<tensor<float>>{mean.view, variance.view}, .every = 16});
   });
   const kalscan::belief<tensor<const float>> kept{mean.view, variance.view};
-  call.with_adjoint(
-      [&](auto run) { ms[1] = median_ms([&] { run(policy, {.checkpoints = kept, .every = 16}); }); });
+  call.with_adjoint([&](auto run) { ms[1] = median_ms([&] { run(policy, {.checkpoints = kept, .every = 16}); }); });
   return ms;
 }
 
 }  // namespace
 
-/// With the argument --chunks also how time could be cut. Others are left to Google Benchmark's programs.
+/// With the argument --chunks also how time could be cut; other arguments mean nothing.
 int main(int argc, char** argv) {
   const bool chunks = std::any_of(argv + 1, argv + argc, [](const char* x) { return std::string(x) == "--chunks"; });
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf("%s, fp32 unless said, S = 16, ms, median of 9\n", device.name);
-  std::printf("%-16s | %8s %8s %8s %8s | %6s %6s %6s | %8s %8s %8s %8s | %6s %6s\n", "B, L, M", "forward", "keeping", "bf16",
-              "gla", "floor", "bar", "goal", "backward", "kept", "bf16", "gla", "bar", "goal");
+  std::printf("%-16s | %8s %8s %8s %8s | %6s %6s %6s | %8s %8s %8s %8s | %6s %6s\n", "B, L, M", "forward", "keeping",
+              "bf16", "gla", "floor", "bar", "goal", "backward", "kept", "bf16", "gla", "bar", "goal");
   for (const auto& s : shapes) {
     std::array<double, 6> ms;
     std::array<double, 2> training;
@@ -124,14 +135,16 @@ int main(int argc, char** argv) {
       const gla_call call(s.B, s.L, s.M, 16);
       ms[2] = forward_ms<kalscan::gla>(call), ms[5] = backward_ms<kalscan::gla>(call);
     }
-    std::printf("%2d, %5d, %5d   | %8.4f %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f | %8.4f %8.4f %8.4f %8.4f | %6.2f %6.2f\n", int(s.B),
-                int(s.L), int(s.M), ms[0], training[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3],
-                training[1], ms[4], ms[5],
-                s.backward_bar, s.backward_goal);
+    std::printf(
+        "%2d, %5d, %5d   | %8.4f %8.4f %8.4f %8.4f | %6.3f %6.3f %6.3f | %8.4f %8.4f %8.4f %8.4f | %6.2f %6.2f\n",
+        int(s.B), int(s.L), int(s.M), ms[0], training[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3],
+        training[1], ms[4], ms[5], s.backward_bar, s.backward_goal);
     if (chunks) {
       const kla_call<float> call(s.B, s.L, s.M, 16);
       for (const std::int64_t chunk : {64, 128, 192, 256, 512, 1024})
-        if (s.B * s.M <= 1024 && s.L / chunk <= 256 && s.L / chunk > 4) std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk), backward_ms<kalscan::kla>(call, chunk));
+        if (s.B * s.M <= 1024 && s.L / chunk <= 256 && s.L / chunk > 4)
+          std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk),
+                      backward_ms<kalscan::kla>(call, chunk));
     }
   }
   {
@@ -144,9 +157,11 @@ int main(int argc, char** argv) {
     });
     array<float> copy(B, 1, 2 * M, S), other(B, 1, 2 * M, S);
     const double bytes = 4.0 * B * M * (4 * S + 4);
-    const double copied = 2 * 4.0 * B * 2 * M * S, copy_ms = median_ms([&] {
-      ok(cudaMemcpyAsync(copy.view.data, other.view.data, static_cast<std::size_t>(copied / 2), cudaMemcpyDeviceToDevice));
-    });
+    const double copied = 2 * 4.0 * B * 2 * M * S,
+                 copy_ms = median_ms([&] {
+                   ok(cudaMemcpyAsync(copy.view.data, other.view.data, static_cast<std::size_t>(copied / 2),
+                                      cudaMemcpyDeviceToDevice));
+                 });
     std::printf("decode B 256, M 4096, S 16: %.4f ms, %.0f GB/s, %.0f%% of a copy (%.0f GB/s)\n", ms, bytes / ms * 1e-6,
                 100 * (bytes / ms) / (copied / copy_ms), copied / copy_ms * 1e-6);
   }

@@ -18,7 +18,7 @@ void check_forward(const problem<M, T>& p, double bound) {
   const auto exact = run_forward<M>(seq{}, p.template as<double>(), 5);
   for (const std::int64_t chunk : chunks) {
     CAPTURE(chunk);
-    for (const std::int64_t every : {5, 8}) {
+    for (const std::int64_t every : {0, 5, 16}) {  // 0 and 16: whole tiles; 5: step by step
       const auto at = every == 5 ? exact : run_forward<M>(seq{}, p.template as<double>(), every);
       const auto r = run_on_device<M>(chunk, p, every, true);
       CHECK(difference(r.out, at.out) < bound);
@@ -47,6 +47,7 @@ TEST_CASE("any number of states") {
     CAPTURE(S);
     for (const std::int64_t C : {1, 37}) {
       check_forward(random_problem<kla, float>(2, 70, C, S, 90 + static_cast<std::uint64_t>(S)), 1e-5);
+      check_forward(random_problem<kla, float>(3, 1, C, S, 190 + static_cast<std::uint64_t>(S)), 1e-5);  // one token
     }
   }
   check_forward(random_problem<kla, float>(1, 30, 9, 160, 91, given::per_token, true), 1e-5);
@@ -105,9 +106,9 @@ TEST_CASE("a token at a time, states in place, is the whole") {
   struct {
     std::int64_t batch, time, channels, states;
     given g;
-  } cases[] = {{3, 20, 37, 16, given::fixed},      {3, 5, 37, 5, given::per_batch},
-               {2, 4, 9, 160, given::per_token},   {4201, 2, 37, 16, given::fixed},
-               {2803, 2, 70, 3, given::per_batch}, {2803, 2, 70, 3, given::per_token}};  // several a block
+  } cases[] = {{3, 20, 37, 16, given::fixed},       {3, 5, 37, 5, given::per_batch},
+               {2, 4, 9, 160, given::per_token},    {4201, 2, 37, 16, given::fixed},
+               {2803, 2, 300, 3, given::per_batch}, {2803, 2, 300, 3, given::per_token}};  // several a block
   for (const auto& c : cases) {
     CAPTURE(c.batch);
     const auto p = random_problem<kla, float>(c.batch, c.time, c.channels, c.states, 2, c.g);

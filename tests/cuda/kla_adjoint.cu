@@ -80,15 +80,74 @@ TEST_CASE("checkpoints of the forward pass, at any distance, change nothing") {
 }
 
 TEST_CASE("gradients sum into the caller's arrays on request") {
-  for (const given g : {given::fixed, given::per_token, given::per_token_state}) {
-    const auto p = random_problem<kla, float>(2, 20, 18, 16, 3, g);
-    const auto once = backward_on_device<kla>(0, p);
-    const auto twice = backward_on_device<kla>(0, p, 0, false, &once);
-    for (std::size_t i = 0; i < once.in_bar.size(); ++i) {
-      const auto a = once.in_bar[i].list(), b = twice.in_bar[i].list();
-      for (std::size_t j = 0; j < a.size(); ++j) CHECK(b[j] == 2 * a[j]);
+  for (const given g :
+       {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
+    for (const std::int64_t chunk : {100, 16}) {
+      const auto p = random_problem<kla, float>(2, 50, 18, 16, 3, g);
+      const auto once = backward_on_device<kla>(chunk, p, 0, true);
+      const auto twice = backward_on_device<kla>(chunk, p, 0, true, &once);
+      const auto doubled = [](const auto& x, const auto& y) {
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const auto a = x[i].list(), b = y[i].list();
+          for (std::size_t j = 0; j < a.size(); ++j) CHECK(b[j] == 2 * a[j]);
+          CHECK(y[i].untouched_between());
+        }
+      };
+      doubled(once.in_bar, twice.in_bar), doubled(once.initial_bar, twice.initial_bar);
     }
-    CHECK(twice.initial_bar[0].list()[5] == 2 * once.initial_bar[0].list()[5]);
+  }
+}
+
+TEST_CASE("parameters that channels, states or both share") {
+  for (const auto& extent : {std::array{1, 1, 1, 6}, std::array{1, 1, 1200, 1}, std::array{1, 1, 1, 1},
+                             std::array{2, 20, 1, 1}, std::array{2, 1, 1, 6}}) {
+    CAPTURE(extent[2]);
+    CAPTURE(extent[3]);
+    auto p = random_problem<kla, float>(2, 20, 1200, 6, 17);
+    std::mt19937_64 engine(17);
+    for (const std::size_t i : {4, 5}) {
+      p.in[i] = array<float>(extent[0], extent[1], extent[2], extent[3], true);
+      fill(p.in[i], engine, 0.4, 0.9);
+    }
+    check_backward(p, 1e-4);
+  }
+}
+
+TEST_CASE("gains above one may take elements of the adjoint out of range, not results") {
+  auto p = random_problem<kla, float>(1, 1200, 3, 2, 12);
+  p.in[4].each([](float& x) { x = 1.1F; });
+  p.in[5].each([](float& x) { x = 0; });
+  p.final_bar[1].each([](float& x) { x = 0; });
+  for (std::int64_t t = 400; t < 830; ++t) p.in[1].view()(0, t, 1, 0) = 0;  // 1.1^2 grows to 4e35
+  const auto exact = run_backward<kla>(seq{}, p.as<double>());
+  const auto sequential = run_backward<kla>(seq{}, p);
+  const auto split = backward_on_device<kla>(400, p);
+  for (std::size_t i = 0; i < exact.in_bar.size(); ++i) {
+    CHECK(difference(split.in_bar[i], exact.in_bar[i]) <=
+          std::max(1e-4, 4 * difference(sequential.in_bar[i], exact.in_bar[i])));
+  }
+}
+
+TEST_CASE("what is not given is zero, or the mixer's own start") {
+  const auto p = random_problem<kla, float>(2, 70, 37, 16, 13);
+  const device_adjoint<kla, float> x(p, 0, false, nullptr);
+  for (const std::int64_t chunk : {0, 16}) {
+    kalscan::cuda policy{.chunk = chunk};
+    const kalscan::cuda_workspace memory(x.workspace(policy));
+    policy.workspace = memory;
+    auto out = x.d.out_views();
+    out.yvar = {};
+    kalscan::forward(policy, kla{}, p.shape, x.d.in_views(), out);
+    auto bars = x.d.out_bar_views();
+    bars.yvar = {};
+    kalscan::backward(policy, kla{}, p.shape, x.d.in_views(), bars, x.in_bar_views());
+    ok(cudaDeviceSynchronize());
+    auto plain = p;
+    plain.initial[0].each([](float& v) { v = 0; }), plain.initial[1].each([](float& v) { v = 1; });
+    for (auto& bar : plain.final_bar) bar.each([](float& v) { v = 0; });
+    plain.out_bar[1].each([](float& v) { v = 0; });
+    CHECK(difference(x.d.result().out[0], run_forward<kla>(seq{}, plain.as<double>()).out[0]) < 1e-5);
+    CHECK(difference(x.result().in_bar, run_backward<kla>(seq{}, plain.as<double>()).in_bar) < 2e-5);
   }
 }
 
@@ -172,7 +231,12 @@ TEST_CASE("gradients that nobody asks for are left alone") {
     for (std::size_t i = 0; i < 6; ++i) {
       if (i == only) continue;
       ok(cudaMemset(x.in_bar[i].data, 0, x.in_bar[i].host.values.size() * sizeof(float)));
-      (i == 0 ? wanted.v : i == 1 ? wanted.Lambda : i == 2 ? wanted.k : i == 3 ? wanted.q : i == 4 ? wanted.a : wanted.p) = {};
+      (i == 0   ? wanted.v
+       : i == 1 ? wanted.Lambda
+       : i == 2 ? wanted.k
+       : i == 3 ? wanted.q
+       : i == 4 ? wanted.a
+                : wanted.p) = {};
     }
     auto states = x.states();
     states.initial_bar = {};

@@ -21,6 +21,19 @@ TEST_CASE("double") {
   }
 }
 
+TEST_CASE("double with parameters that vary, and what a block's memory cannot hold") {
+  for (const std::int64_t S : {3, 5, 16, 40, 200}) {
+    CAPTURE(S);
+    const auto p = random_problem<kla, double>(1, 40, 20, S, 10, given::per_token);
+    try {
+      CHECK(difference(backward_on_device<kla>(0, p).in_bar, run_backward<kla>(seq{}, p).in_bar) < 1e-11);
+    } catch (const std::invalid_argument& error) {
+      CHECK(S <= 4);
+      CHECK(std::string(error.what()).find("bytes of shared memory, more than the") != std::string::npos);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

@@ -27,7 +27,8 @@ problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int
 TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_MIXER) {
   std::uint64_t seed = 0;
   for (const given g : {given::fixed, given::per_token, given::per_token_channel, given::per_token_state}) {
-    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{3, 50, 33, 16}, std::array{1, 100, 5, 17}}) {
+    for (const auto& size :
+         {std::array{2, 41, 19, 3}, std::array{3, 50, 33, 16}, std::array{1, 100, 5, 17}, std::array{3, 1, 37, 16}}) {
       const auto p = small<M>(size[0], size[1], size[2], size[3], ++seed, g);
       const auto forward = run_forward<M>(seq{}, p.template as<double>(), 16);
       const auto backward = run_backward<M>(seq{}, p.template as<double>());
@@ -37,6 +38,7 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
         CHECK(difference(r.out, forward.out) < 1e-5);
         CHECK(difference(r.final, forward.final) < 1e-5);
         CHECK(difference(r.checkpoints, forward.checkpoints) < 1e-5);
+        CHECK(difference(run_on_device<M>(chunk, p).out, forward.out) < 1e-5);
         const auto b = backward_on_device<M>(chunk, p, chunk == 7 ? 16 : 0, true);
         CHECK(difference(b.in_bar, backward.in_bar) < 2e-5);
         CHECK(difference(b.initial_bar, backward.initial_bar) < 2e-5);

@@ -204,8 +204,8 @@ void run_backward(const cuda& policy, const Job& job) {
 // <kalscan/cuda/kla_forward.cuh>. All gradients have the same bits on every run: no sum depends on which block comes
 // first. States are computed again from checkpoints: those of the forward call if it left one every 16 steps (every 4
 // with more than 128 states), else from those that a forward pass of its own leaves in the workspace. `initial` is to
-// be that of the forward call in either case. Double with many states may not fit a block's shared memory, and is
-// refused.
+// be that of the forward call in either case. What does not fit a block's shared memory is refused: of KLA on an H200,
+// double with parameters that vary with time and at most 4 states.
 
 /// The bytes of workspace that `backward` needs with this policy (its stream and workspace do not matter), this mixer,
 /// shape and inputs (whose data do not matter): sums over the channels of a block [B, L, S] for each input that

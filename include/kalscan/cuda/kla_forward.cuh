@@ -83,7 +83,7 @@ void with_lanes(const Job& job, F f) {
   if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
   const auto known = [&](auto states) {
     constexpr int of_thread = std::min(Most, states()), group = states() / of_thread;
-    f(lanes_kind<of_thread, group, false, true, (group < 8 ? 16 : 8)>{});
+    f(lanes_kind<of_thread, group, false, true, (group == 1 || group >= 8 ? 8 : 16)>{});
   };
   switch (job.shape.states) {
     case 4:
@@ -188,9 +188,9 @@ void run_forward(const cuda& policy, const Job& job) {
 // then is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
-// depend on the shape and on the policy's chunk, as the way does in which time is cut (chunk >= length: not at all).
-// Where time is cut and a gain above one takes a chunk's element out of the number type's range, that lane is walked
-// step by step, right but slow: name a long chunk then.
+// depend on the shape, on `every`, and on the policy's chunk, as the way does in which time is cut (chunk >= length:
+// not at all). Where time is cut and a gain above one takes a chunk's element out of the number type's range, that lane
+// is walked step by step, right but slow: name a long chunk then.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).

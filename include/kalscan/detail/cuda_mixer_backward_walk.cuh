@@ -18,10 +18,10 @@ namespace kalscan::detail {
 template <class Job, class Lanes>
 struct backward_walk_on_device : tape_walk<Job, Lanes> {
   using base = tape_walk<Job, Lanes>;
+  using base::from_tape, base::each_tile, base::sums_of, base::sum_over_channels;
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
   using base::job, base::layout, base::at, base::stage, base::lanes, base::arrays;
-  using base::on_tape, base::from_tape, base::each_tile, base::sum_over_channels;
-  using base::States, base::Full, base::Varying, base::inputs, base::lane_sums;
+  using base::States, base::Full, base::Varying, base::inputs, base::lane_sums, base::summed_steps;
   using typename base::arrays_type;
   using typename base::layout_type;
   using typename base::M;
@@ -111,7 +111,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
 #pragma unroll
       for (int j = 0; j < States; ++j) after[j] = before[j];
       for_each_index<inputs>([&](auto k) {
-        if constexpr (over_lanes(k())) on_tape(step + i, lane_sum_of(k())) = lane_sum[k()];
+        if constexpr (over_lanes(k())) sums_of(step + i, lane_sum_of(k()))[threadIdx.x] = lane_sum[k()];
       });
     }
     const int first = kept_step(lanes.g, layout.group()), count = kept_steps(layout.group());
@@ -153,16 +153,21 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       const int last = (steps - 1) / 4 * 4;
       seek_channel_places(t + last);
-      if (ordinary) {
 #pragma unroll 1
-        for (int step = last; step >= 0; step -= 4) four_adjoints<fast, true>(t, step, 4, x, bar);
-      } else {
+      for (int end = last + 4; end > 0; end -= summed_steps) {
+        const int begin = max(end - summed_steps, 0);
+        if (ordinary) {
 #pragma unroll 1
-        for (int step = last; step >= 0; step -= 4) four_adjoints<M, false>(t, step, steps - step, x, bar);
-      }
-      if constexpr (lane_sums > 0) {
-        __syncthreads();
-        sum_over_channels(t, steps);
+          for (int step = end - 4; step >= begin; step -= 4) four_adjoints<fast, true>(t, step, 4, x, bar);
+        } else {
+#pragma unroll 1
+          for (int step = end - 4; step >= begin; step -= 4) four_adjoints<M, false>(t, step, steps - step, x, bar);
+        }
+        if constexpr (lane_sums > 0) {
+          __syncthreads();
+          sum_over_channels(t, begin, steps);
+          if (begin > 0) __syncthreads();
+        }
       }
     });
     for_each_index<inputs>([&](auto k) {

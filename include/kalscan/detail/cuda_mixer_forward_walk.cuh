@@ -220,6 +220,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
           for (int j = 0; j < States; ++j) x[j] = before[j];
         }
       }
+      __syncwarp();  // other threads of the warp may have written outputs that are written again
       single_steps<Emit>(buffer, t, steps, x);
       if constexpr (Emit) output_places(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));

@@ -33,19 +33,6 @@ __device__ __forceinline__ int kept_step(int g, int group) {
 }
 __device__ __forceinline__ int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
 
-/// The same for two values; a thread is left with the sum of value g & 1, or of both where it is alone.
-template <class T>
-__device__ __forceinline__ void sum_over_group(T (&v)[2], int g, int group) {
-  if (group == 1) return;
-  const bool odd = (g & 1) != 0;
-  const T mine = odd ? v[1] : v[0], other = odd ? v[0] : v[1];
-  v[0] = mine + __shfl_xor_sync(0xffffffffU, other, 1);
-#pragma unroll
-  for (int far = 2; far < 32; far *= 2) {
-    if (far < group) v[0] += __shfl_xor_sync(0xffffffffU, v[0], far);
-  }
-}
-
 /// The same for one value, which all threads of the group are left with.
 template <class T>
 __device__ __forceinline__ T sum_over_group(T v, int group) {

@@ -12,6 +12,7 @@
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/states.hpp>
 #include <kalscan/kla/tensor.hpp>
+#include <string>
 #include <type_traits>
 
 namespace kalscan::detail {
@@ -33,7 +34,8 @@ KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
 
 /// Which threads have which lanes; a lane is a channel's state. Each thread has States states of one channel, a group
 /// of threads the states of a channel, and a block channels side by side. The group is known to the compiler, or (Group
-/// = 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages one channel for four of them.
+/// = 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages at most one channel for four of
+/// them.
 template <int States, int Group, int Tile = 0, int Threads = 128>
 struct lane_layout {
   int group_;
@@ -111,9 +113,9 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 /// The steps of a chunk; `multiple` divides it, unless there is one chunk only.
 ///
 /// Lanes side by side cost one step per step, cut in time two or more: so whole sequences wherever their lanes keep the
-/// device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528 schedulers
-/// is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which reads all chunks
-/// but one; not shorter than 32 steps, where the carry would cost more than it gains.
+/// device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
+/// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which
+/// reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
 inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
   std::int64_t longest = 1;
@@ -189,9 +191,15 @@ void in_grids(std::int64_t count, Launch launch) {
 /// Kernels with much shared memory must be told so.
 template <class Kernel>
 void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
-  constexpr std::size_t most = 227 * 1024;
   if (bytes <= 48 * 1024) return;
-  if (bytes > most) bad_argument(verb, "so many states of this number type do not fit a block's shared memory");
+  int device = 0, most = 0;
+  require_success("cudaGetDevice", cudaGetDevice(&device));
+  require_success("cudaDeviceGetAttribute",
+                  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  if (bytes > static_cast<std::size_t>(most)) {
+    bad_argument(verb, "these states in this number type take " + std::to_string(bytes) +
+                           " bytes of shared memory, more than the " + std::to_string(most) + " of a block");
+  }
   require_success("cudaFuncSetAttribute",
                   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }

@@ -88,7 +88,12 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   }
 
   /// Rows of the tape at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
-  static constexpr int rows_of_step = std::max(static_cast<int>(state_words), lane_sums);
+  /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
+  /// fit the tape has rows of its own.
+  static constexpr int state_rows = static_cast<int>(state_words);
+  static constexpr int rows_of_step = Varying ? state_rows : std::max(state_rows, lane_sums);
+  static constexpr int more_rows = std::max(lane_sums - rows_of_step, 0);
+  static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
   const arrays_type& arrays;
   std::int64_t channel_block;
@@ -101,13 +106,21 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
         channel_block(channel_block_),
         tape(reinterpret_cast<row*>(memory)) {}
   KALSCAN_HD static std::size_t stage_offset(const layout_type& x) {
-    return static_cast<std::size_t>(steps_of_tile * rows_of_step * x.threads()) * sizeof(row);
+    return static_cast<std::size_t>((steps_of_tile * rows_of_step + summed_steps * more_rows) * x.threads()) *
+           sizeof(row);
   }
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return stage_offset(x) + stage_type::buffer_size(x);
   }
   __device__ __forceinline__ row& on_tape(int step, int i) const {
     return tape[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
+  }
+
+  /// Where the threads leave what is summed over channels, sum l of a step.
+  __device__ __forceinline__ row* sums_of(int step, int l) const {
+    const int i = l < rows_of_step ? step * rows_of_step + l
+                                   : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;
+    return tape + i * layout.threads();
   }
 
   __device__ __forceinline__ void put_on_tape(int step, const state (&x)[States]) {
@@ -121,7 +134,7 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   __device__ __forceinline__ void from_tape(int step, state (&x)[States]) const {
     row r[state_words];
 #pragma unroll
-    for (int w = 0; w < static_cast<int>(state_words); ++w) r[w] = on_tape(step, w);
+    for (int w = 0; w < state_rows; ++w) r[w] = on_tape(step, w);
 #pragma unroll
     for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto w) { return r[w()].x[j]; });
   }
@@ -185,23 +198,23 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     }
   }
 
-  /// The sums over the block's channels of what the adjoints of a tile left on the tape, into the workspace. Where
-  /// there are more threads than rows of sums, neighbours share one: each takes every parts-th channel.
-  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int steps) const {
-    const int G = layout.group(), rows = steps_of_tile * G, threads = layout.threads();
+  /// The sums over the block's channels of what the adjoints of steps [step, step + summed_steps) of the tile at t
+  /// left, into the workspace. Where there are more threads than rows of sums, neighbours share one: each takes every
+  /// parts-th channel.
+  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int first_step, int steps) const {
+    const int G = layout.group(), rows = summed_steps * G, threads = layout.threads();
     const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
     const std::int64_t S = job.shape.states;
     const std::int64_t place = ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t) * S;
 #pragma unroll 1
-    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, in groups of at most 8 threads
-      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = i / G, g = i & (G - 1);
-      const row* from = tape + step * rows_of_step * threads + part * G + g;
+    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, unless groups are large
+      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = first_step + i / G, g = i & (G - 1);
       const std::int64_t first_place = place + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_lanes(k())) {
           if (arrays.how[k()] != gathered::over_lanes) return;
-          sum_row(from + lane_sum_of(k()) * threads, arrays.lanes[k()] + first_place, part, parts, step < steps,
-                  static_cast<int>(S) - g * States);
+          sum_row(sums_of(step, lane_sum_of(k())) + part * G + g, arrays.lanes[k()] + first_place, part, parts,
+                  step < steps, static_cast<int>(S) - g * States);
         }
       });
     }
@@ -215,18 +228,16 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 #pragma unroll 1
       for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
     }
-    constexpr int at_once = States < 4 ? States : 4;
+    const int first = kept_step(part, parts), count = kept_steps(parts);
 #pragma unroll
-    for (int j0 = 0; j0 < States; j0 += at_once) {
-      T some[at_once];
+    for (int j0 = 0; j0 < States; j0 += 4) {
+      T some[4];
 #pragma unroll
-      for (int j = 0; j < at_once; ++j) some[j] = r.x[j0 + j];
+      for (int j = 0; j < 4; ++j) some[j] = r.x[j0 + j];
       sum_over_group(some, part, parts);
-      const int first = at_once == 2 ? (parts > 1 ? part & 1 : 0) : kept_step(part, parts);
-      const int count = at_once == 2 ? (parts > 1 ? 1 : 2) : kept_steps(parts);
-      if (!in_tile || part >= at_once) continue;
+      if (!in_tile || part >= 4) continue;
 #pragma unroll
-      for (int j = 0; j < at_once; ++j) {
+      for (int j = 0; j < 4; ++j) {
         if (j < count && (Full || j0 + first + j < states)) to[j0 + first + j] = some[j];
       }
     }

@@ -55,7 +55,7 @@ __device__ __forceinline__ bool are_ordinary(const typename M::template state<T>
   return all;
 }
 
-/// Lane is M or, where it has them, its formulas for ordinary states.
+/// M or, where it has them, its formulas for ordinary states.
 template <class M>
 struct ordinary_of {
   using type = M;

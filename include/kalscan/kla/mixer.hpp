@@ -96,7 +96,8 @@ struct step_adjoint {
 ///                                       the adjoint's own recurrence, operands in order of time: the same, backwards
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
-///                                       at once, with the arithmetic operators and T(number), but no comparisons
+///                                       at once, with the arithmetic operators and T(number), but no comparisons,
+///                                       there and in the operators of monoid<T>() and adjoint_monoid<T>()
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {
