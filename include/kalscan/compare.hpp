@@ -17,6 +17,7 @@
 #include <kalscan/compare/back_end.hpp>
 #include <kalscan/compare/calls.hpp>
 #include <kalscan/detail/scan_error.hpp>
+#include <kalscan/detail/widen.hpp>
 #include <kalscan/laws.hpp>
 #include <memory>
 #include <random>
@@ -75,18 +76,16 @@ void hold_against(compare_work<scan_state_t<X>>& work, const scan_call<X>& call,
                   const wide_reference<Wide, Convert>& reference, const char* name) {
   using state = scan_state_t<X>;
   using wide = scan_state_t<Wide>;
-  const auto fold = std::make_shared<const std::vector<wide>>(left_fold_states(call, reference.op, reference.convert));
-  const std::span<const wide> expected(*fold);
+  auto fold = left_fold_states(call, reference.op, reference.convert);
   if constexpr (measures_itself<Tolerance> && converts<state, wide>()) {
-    work.error = [=, out = call.out] { return worst_defect(tolerance, expected, std::span<const state>(out)); };
-  } else if constexpr (has_numbers<state> && has_numbers<wide>) {
-    work.error = [=, out = call.out, scales = field_scales(expected)] {
-      return worst_relative_error(expected, scales, std::span<const state>(out));
+    work.error = [=, kept = std::make_shared<const std::vector<wide>>(std::move(fold)), out = call.out] {
+      return worst_defect(tolerance, std::span<const wide>(*kept), std::span<const state>(out));
     };
+  } else if constexpr (has_numbers<state> && has_numbers<wide>) {
+    work.error = relative_error(std::move(fold), call.out);
   } else {
     return;
   }
-  work.error = [fold, error = work.error] { return error(); };
   work.reference = name;
 }
 
@@ -148,9 +147,8 @@ std::vector<compare_row> compare_scans(const X& op, Generate& generate, const sc
 
 /// Rows for each size and each back end: host_back_ends, then `more`. `generate` draws an element; it need not be cheap
 /// but should keep products of `size` elements in range. `tolerance` is that of the laws (kalscan::check_monoid), and
-/// measures the error too unless it is `relative` or `ulps`: then the error is relative to the largest magnitude of a
-/// field at that step or to its mean over all steps, whichever is larger. Memory: inputs, two results, and the
-/// reference.
+/// measures the error too unless it is `relative` or `ulps`: then that is relative_error. Memory: inputs, two results,
+/// and the reference.
 ///
 /// Throws broken_law before anything is timed, and std::invalid_argument for sizes below 1 and bad options.
 template <monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance,

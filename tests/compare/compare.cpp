@@ -160,8 +160,8 @@ TEST_CASE("an exact operator is held against its left fold, bit for bit") {
   const std::vector<kalscan::back_end<exact>> more{
       like_seq<exact>("one off", [](const auto& c) { c.out[9].gain ^= 1; })};
   const auto all = kalscan::compare(exact{}, draw_exact, kalscan::exact, {3000}, quick, more);
-  CHECK(row_of(all, "omp, 2 threads", 3000).reference == "left fold, exact");
-  CHECK(row_of(all, "omp, 2 threads", 3000).error.value() == 0);
+  CHECK(row_of(all, "omp{2}", 3000).reference == "left fold, exact");
+  CHECK(row_of(all, "omp{2}", 3000).error.value() == 0);
   CHECK(row_of(all, "one off", 3000).error.value() == std::numeric_limits<double>::infinity());
 }
 
@@ -208,8 +208,8 @@ TEST_CASE("a recurrence is compared from one initial state, and its parameters a
                                        }};
   const auto all = kalscan::compare(filter, input, state, kalscan::relative(1e-4), {3000}, quick, {forgetful});
   CHECK(all.size() == 4);
-  CHECK(row_of(all, "omp, 2 threads", 3000).reference == "left fold, long double");
-  CHECK(row_of(all, "omp, 2 threads", 3000).error.value() < 1e-5);
+  CHECK(row_of(all, "omp{2}", 3000).reference == "left fold, long double");
+  CHECK(row_of(all, "omp{2}", 3000).error.value() < 1e-5);
   CHECK(row_of(all, "forgets the initial state", 3000).error.value() > 1e-2);
 }
 
@@ -223,9 +223,9 @@ TEST_CASE("matrix elements are widened; maps known up to a factor are measured b
                                                         J * J.transpose()};
   };
   const auto all = kalscan::compare(X{}, draw, kalscan::relative(1e-8), {700}, quick);
-  CHECK(row_of(all, "omp, 2 threads", 700).reference == "left fold, long double");
-  CHECK(row_of(all, "omp, 2 threads", 700).error.value() < 1e-12);
-  CHECK(row_of(all, "omp, 2 threads", 700).error.value() > 0);
+  CHECK(row_of(all, "omp{2}", 700).reference == "left fold, long double");
+  CHECK(row_of(all, "omp{2}", 700).error.value() < 1e-12);
+  CHECK(row_of(all, "omp{2}", 700).error.value() > 0);
 
   using M = kalscan::mobius_monoid<float>;
   const auto doubled = like_seq<M>("times 4", [](const auto& c) {

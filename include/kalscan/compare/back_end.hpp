@@ -90,13 +90,12 @@ inline std::vector<int> compared_threads() {
 
 /// Those that need nothing but this library and the standard one: seq, omp, and std::inclusive_scan for a monoid.
 template <class X>
-std::vector<back_end<X>> host_back_ends(const std::vector<int>& threads = compared_threads()) {
+std::vector<back_end<X>> host_back_ends([[maybe_unused]] const std::vector<int>& threads = compared_threads()) {
   std::vector<back_end<X>> all;
   all.emplace_back("seq", [](const scan_call<X>& c) { detail::scan_on(seq{}, c); });
 #if defined(_OPENMP)
   for (const int n : threads) {
-    all.emplace_back("omp, " + std::to_string(n) + (n == 1 ? " thread" : " threads"),
-                     [n](const scan_call<X>& c) { detail::scan_on(omp{n}, c); });
+    all.emplace_back("omp{" + std::to_string(n) + "}", [n](const scan_call<X>& c) { detail::scan_on(omp{n}, c); });
   }
 #else
   all.push_back(absent_back_end<X>("omp", "compiled without OpenMP"));

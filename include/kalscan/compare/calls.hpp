@@ -10,12 +10,13 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <iomanip>
+#include <kalscan/compare/row.hpp>
 #include <kalscan/detail/same_bits.hpp>
+#include <kalscan/detail/scan_error.hpp>
 #include <kalscan/laws.hpp>
 #include <limits>
+#include <memory>
 #include <optional>
-#include <ostream>
 #include <span>
 #include <sstream>
 #include <stdexcept>
@@ -33,25 +34,6 @@ struct compare_options {
   std::vector<int> threads = {};  ///< of omp; none: the powers of two up to all processors, and all of them
   std::uint64_t seed = 1;         ///< of what the generators draw
   law_options laws = {};
-};
-
-/// What was found of one call. Times are seconds a call; what was not found out is NaN or empty.
-struct compare_row {
-  static constexpr double none = std::numeric_limits<double>::quiet_NaN();
-
-  std::string back_end;
-  std::int64_t size = 0;
-  std::string missing = {};  ///< why there are no figures: what the back end lacks or what it threw; else empty
-  double median = none, lower = none, upper = none;  ///< lower and upper quartile: half of all samples lie between
-  int samples = 0;
-  double bytes_per_second = none;
-  double speed_over_first = none;  ///< median of the first call (seq) over this one's
-  std::optional<double> error =
-      {};  ///< the worst one, relative; empty without a reference. Infinite: NaN, or a wrong exact value
-  std::string reference = {};  ///< what the error is against
-  bool repeatable = false;     ///< all runs gave the same bits; NaN is taken for the same as any NaN
-
-  explicit operator bool() const { return missing.empty(); }
 };
 
 /// To be thrown by a call that cannot run here (no device, not compiled in): its message becomes the row's.
@@ -98,6 +80,22 @@ struct compare_work {
   std::function<std::optional<double>()> error = [] { return std::optional<double>(); };  ///< of what `out` holds
   std::string reference = "none";
 };
+
+/// For compare_work::error: the worst |out - reference| over all numbers, relative to the largest magnitude of the
+/// number's field (kalscan::relative says which these are) in that step or to its mean over all steps, whichever is
+/// larger.
+template <class Wide, class Out>
+std::function<std::optional<double>()> relative_error(std::vector<Wide> reference, std::span<Out> out) {
+  if (reference.size() != out.size()) {
+    throw std::invalid_argument("kalscan::relative_error: out has size " + std::to_string(out.size()) + ", not " +
+                                std::to_string(reference.size()));
+  }
+  const auto kept = std::make_shared<const std::vector<Wide>>(std::move(reference));
+  const std::span<const Wide> expected(*kept);
+  return [kept, expected, out, scales = detail::field_scales(expected)] {
+    return detail::worst_relative_error(expected, scales, std::span<const Out>(out));
+  };
+}
 
 namespace detail {
 
@@ -167,6 +165,17 @@ void look_at(compared_call& call, const compare_work<Out>& work, std::vector<Out
   call.samples = std::min(o.repetitions, std::max(5, static_cast<int>(affordable)));
 }
 
+/// Where a sample takes far longer than it should, as on a busy machine, the next ones have fewer calls.
+inline void take_sample(compared_call& call, int round, const compare_options& o) {
+  if (round >= call.samples) return;
+  const double seconds = call.run.seconds(call.calls);
+  call.seconds.push_back(seconds / static_cast<double>(call.calls));
+  if (seconds > 4 * o.sample_seconds && call.calls > 1) {
+    call.calls = std::max<std::int64_t>(
+        1, static_cast<std::int64_t>(static_cast<double>(call.calls) * o.sample_seconds / seconds));
+  }
+}
+
 inline void summarize(compared_call& call, double bytes) {
   auto& s = call.seconds;
   std::sort(s.begin(), s.end());
@@ -198,10 +207,7 @@ std::vector<compare_row> compare_calls(const compare_work<Out>& work, const std:
     }
   }
   for (int round = 0; round < options.repetitions; ++round) {
-    for (auto& call : calls) {
-      if (round >= call.samples) continue;
-      call.attempt([&] { call.seconds.push_back(call.run.seconds(call.calls) / static_cast<double>(call.calls)); });
-    }
+    for (auto& call : calls) call.attempt([&] { detail::take_sample(call, round, options); });
   }
   std::vector<compare_row> rows;
   for (auto& call : calls) {
@@ -210,35 +216,6 @@ std::vector<compare_row> compare_calls(const compare_work<Out>& work, const std:
     rows.back().speed_over_first = rows.front().median / rows.back().median;
   }
   return rows;
-}
-
-/// One line a row, at most 96 columns, reasons apart: time is the median, and +- half the distance of the quartiles.
-inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
-  std::ostringstream text;
-  text << std::left << std::setw(34) << "back end" << std::right << std::setw(10) << "size" << std::setw(12) << "ms"
-       << std::setw(7) << "+-%" << std::setw(8) << "GB/s" << std::setw(7) << "speed" << std::setw(10) << "error"
-       << "  bits\n";
-  for (const compare_row& r : rows) {
-    text << std::left << std::setw(34) << r.back_end << std::right << std::setw(10) << r.size;
-    if (!r) {
-      text << "  " << r.missing << '\n';
-      continue;
-    }
-    const auto number = [&](int width, int digits, double x) {
-      text << std::setw(width) << std::fixed << std::setprecision(digits) << x;
-    };
-    number(12, r.median < 1e-3 ? 5 : 3, 1e3 * r.median);
-    number(7, 1, 50 * (r.upper - r.lower) / r.median);
-    number(8, 2, 1e-9 * r.bytes_per_second);
-    number(7, 2, r.speed_over_first);
-    if (r.error) {
-      text << std::setw(10) << std::scientific << std::setprecision(1) << *r.error;
-    } else {
-      text << std::setw(10) << "no ref.";
-    }
-    text << (r.repeatable ? "  same" : "  VARY") << '\n';
-  }
-  out << text.str();
 }
 
 }  // namespace kalscan

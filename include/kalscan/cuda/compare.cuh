@@ -154,21 +154,26 @@ auto cub_device_scan() {
 }  // namespace detail
 
 /// kalscan on the whole device, in its own order and in that of omp{.chunk = 1024}; for a monoid also by one block of
-/// 256 threads and by one warp, and CUB's DeviceScan.
+/// 256 threads and by one warp, and CUB's DeviceScan. An operator that no device can run gets a row that says why.
 template <class X>
-requires detail::device_recurrence<typename scanned<X>::type> std::vector<back_end<X>> cuda_back_ends(const X&) {
-  const auto shared = std::make_shared<std::weak_ptr<detail::device_scan<X>>>();
-  const auto device = [&](const std::string& name, auto start) {
-    return detail::device_back_end<X>(name, shared, start);
-  };
-  std::vector<back_end<X>> all{device("cuda, device", detail::device_verb<X>(cuda{})),
-                               device("cuda, device, chunks of 1024", detail::device_verb<X>(cuda{.chunk = 1024}))};
-  if constexpr (monoid<X>) {
-    all.push_back(device("cuda, one block", detail::one_scope<block<X, 256>, X>()));
-    all.push_back(device("cuda, one warp", detail::one_scope<warp<X>, X>()));
-    all.push_back(device("CUB DeviceScan", detail::cub_device_scan<X>()));
+std::vector<back_end<X>> cuda_back_ends(const X&) {
+  if constexpr (!detail::device_recurrence<typename scanned<X>::type>) {
+    return {absent_back_end<X>("cuda",
+                               "operator, elements, states and inputs must be trivially copyable, at most 256 bytes")};
+  } else {
+    const auto shared = std::make_shared<std::weak_ptr<detail::device_scan<X>>>();
+    const auto on_device = [&](const std::string& name, auto start) {
+      return detail::device_back_end<X>(name, shared, start);
+    };
+    std::vector<back_end<X>> all{on_device("cuda{}", detail::device_verb<X>(cuda{})),
+                                 on_device("cuda{.chunk = 1024}", detail::device_verb<X>(cuda{.chunk = 1024}))};
+    if constexpr (monoid<X>) {
+      all.push_back(on_device("cuda one block", detail::one_scope<block<X, 256>, X>()));
+      all.push_back(on_device("cuda one warp", detail::one_scope<warp<X>, X>()));
+      all.push_back(on_device("CUB DeviceScan", detail::cub_device_scan<X>()));
+    }
+    return all;
   }
-  return all;
 }
 
 }  // namespace kalscan

@@ -107,7 +107,8 @@ To converted(const From& x) {
   } else if constexpr (std::is_empty_v<To>) {
     return To{};
   } else {
-    return with_members(x, [](const auto&... fields) { return To{to_be_converted{fields}...}; });
+    return with_members(
+        x, [](const auto&... fields) { return To{to_be_converted<std::remove_cvref_t<decltype(fields)>>{fields}...}; });
   }
 }
 
