@@ -139,7 +139,7 @@ void add_crossover(std::vector<task>& tasks, const settings& s) {
     const std::int64_t L = total / M;
     tasks.push_back({"crossover", M, 1e-7 * static_cast<double>(total) * states + 3 * s.options.row_seconds, [=] {
                        return compare_policies(mixer_call::kla_forward, L, M, M, false,
-                                               {{omp_name(1), omp{1}},
+                                               {{omp_name(1) + " whole lanes", omp{1, L}},
                                                 {omp_name(all) + " whole lanes", omp{all, L}},
                                                 {omp_name(all) + " time split", omp{all, L / (all + 1) + 1}},
                                                 {omp_name(all) + " by default", omp{all}}},

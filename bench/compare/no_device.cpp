@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// In place of device.cu, where nvcc is not found.
+// In place of device.cu, where CUDA is off.
 #include "../workloads.hpp"
 #include "device_mixers.hpp"
 #include "suite.hpp"
 
 namespace bench {
 
-constexpr const char* why = "built without nvcc";
+constexpr const char* why = "built without CUDA";
 
 template <class M>
 std::vector<kalscan::back_end<M>> device_back_ends(const M&) {

@@ -81,7 +81,8 @@ template <int N>
 
 template <class Task>
 void on_threads(int threads, Task work) {
-  kalscan::detail::parallel_tasks(threads, threads, work);
+#pragma omp parallel for num_threads(threads)
+  for (int i = 0; i < threads; ++i) work(i);
 }
 
 }  // namespace
@@ -104,7 +105,7 @@ double flops_of(const std::string& work) {
 
 std::vector<ceiling> measure_ceilings(bool quick) {
   std::vector<ceiling> found;
-  const std::int64_t repeats = quick ? 1'000'000 : 5'000'000;
+  const std::int64_t repeats = quick ? 300'000 : 1'000'000;
   const std::size_t size = quick ? std::size_t{1} << 25 : std::size_t{1} << 27;  // floats: well beyond all caches
   std::vector<float> from(size, 1), to(size, 2);
   volatile float sink = 0;
@@ -113,14 +114,14 @@ std::vector<ceiling> measure_ceilings(bool quick) {
   for (const int n : counts) {
     const std::string by = n == 1 ? "1 thread" : std::to_string(n) + " threads";
     const double operations = 2 * static_cast<double>(n) * static_cast<double>(repeats);
-    found.push_back({"vector multiply-add, " + by, "Gflop/s", best_of(5, 96 * operations, [&] {
-                       on_threads(n, [&](std::int64_t) { sink = vector_multiply_add(repeats); });
+    found.push_back({"vector multiply-add, " + by, "Gflop/s", best_of(15, 96 * operations, [&] {
+                       on_threads(n, [&](int) { sink = vector_multiply_add(repeats); });
                      })});
-    found.push_back({"scalar multiply-add, " + by, "Gflop/s", best_of(5, 12 * operations, [&] {
-                       on_threads(n, [&](std::int64_t) { sink = scalar_multiply_add(repeats); });
+    found.push_back({"scalar multiply-add, " + by, "Gflop/s", best_of(15, 12 * operations, [&] {
+                       on_threads(n, [&](int) { sink = scalar_multiply_add(repeats); });
                      })});
-    found.push_back({"copy, " + by, "GB/s", best_of(5, 8 * static_cast<double>(size), [&] {
-                       on_threads(n, [&](std::int64_t i) {
+    found.push_back({"copy, " + by, "GB/s", best_of(15, 8 * static_cast<double>(size), [&] {
+                       on_threads(n, [&](int i) {
                          const auto begin = static_cast<std::ptrdiff_t>(size) * i / n,
                                     end = static_cast<std::ptrdiff_t>(size) * (i + 1) / n;
                          std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
