@@ -80,7 +80,8 @@ struct device_arrays {
   kalscan::gla_inputs<tensor<const float>> gla_in() const { return {v, k, q, a}; }
   kalscan::kla_outputs<tensor<const float>> kla_out_bar() const { return {y_bar, yvar_bar}; }
   kalscan::kla_inputs<tensor<float>> kla_in_bar() const {
-    return {v_bar.writable(), Lambda_bar.writable(), k_bar.writable(), q_bar.writable(), a_bar.writable(), p_bar.writable()};
+    return {v_bar.writable(), Lambda_bar.writable(), k_bar.writable(),
+            q_bar.writable(), a_bar.writable(),      p_bar.writable()};
   }
 
   std::size_t workspace(mixer_call which, const kalscan::cuda& policy) const {
@@ -136,7 +137,8 @@ kalscan::compare_run prepare(mixer_call which, arrays<float>& host, std::span<fl
 }  // namespace
 
 std::vector<kalscan::compare_candidate> device_mixer_calls(mixer_call which, const std::shared_ptr<arrays<float>>& x,
-                                                           std::span<float> out, const std::vector<std::int64_t>& chunks) {
+                                                           std::span<float> out,
+                                                           const std::vector<std::int64_t>& chunks) {
   std::vector<kalscan::compare_candidate> all;
   for (const std::int64_t chunk : chunks) {
     const std::string name = chunk == 0 ? "cuda{}" : chunk >= x->L ? "cuda whole lanes" : "cuda time split";
