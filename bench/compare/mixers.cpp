@@ -119,7 +119,7 @@ std::string omp_name(int threads, const std::string& more = "") {
 
 void add_lengths(std::vector<task>& tasks, const settings& s, const std::string& name, mixer_call which,
                  double seconds) {
-  for (std::int64_t L = 64; L <= (s.quick ? 4096 : 65536); L *= 4) {
+  for (std::int64_t L = 64; L <= (s.quick ? 4096 : 16384); L *= 4) {
     std::vector<std::pair<std::string, omp>> policies;
     for (const int n : kalscan::compared_threads()) policies.push_back({omp_name(n), omp{n}});
     const int all = kalscan::compared_threads().back();
