@@ -38,6 +38,7 @@ machine="$cores x $(lscpu | sed -n 's/^Model name: *//p' | head -n 1)"
 [ $cuda = OFF ] || machine="$machine, $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt" | xargs -I{} sh -c '{} --version' | head -n 1)
+echo "numerical study"
 "$build/bench/bench_element_forms" "${quick[@]}" --map="$out/forms.csv" --lengths="$out/lengths.csv" >"$out/forms.txt"
 "$build/bench/bench_compare" "${quick[@]}" --csv="$out/rows.csv" --json="$out/rows.json" --ceilings="$out/ceilings.txt" \
   --context="machine=$machine" --context="commit=$commit" --context="compiler=$compiler" --context="command=$command" \

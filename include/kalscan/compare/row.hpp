@@ -24,8 +24,8 @@ struct compare_row {
   int samples = 0;
   double bytes_per_second = none;
   double speed_over_first = none;  ///< median of the first call (seq) over this one's
-  std::optional<double> error =
-      {};  ///< the worst one, relative; empty without a reference. Infinite: NaN, or a wrong exact value
+  /// The worst one, relative; infinite where there is NaN or a wrong exact value; empty without a reference.
+  std::optional<double> error = {};
   std::string reference = {};  ///< what the error is against
   bool repeatable = false;     ///< all runs gave the same bits; NaN is taken for the same as any NaN
 
