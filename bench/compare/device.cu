@@ -134,6 +134,19 @@ kalscan::compare_run prepare(mixer_call which, arrays<float>& host, std::span<fl
           }};
 }
 
+/// x = x a + b in 16 independent numbers a thread.
+__global__ void multiply_add(float* out, int repeats) {
+  float x[16];
+  for (int i = 0; i < 16; ++i) x[i] = static_cast<float>(threadIdx.x + i);
+  for (int r = 0; r < repeats; ++r) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) x[i] = x[i] * 0.9999F + 0.0001F;
+  }
+  float sum = 0;
+  for (int i = 0; i < 16; ++i) sum += x[i];
+  out[std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x] = sum;
+}
+
 }  // namespace
 
 std::vector<kalscan::compare_candidate> device_mixer_calls(mixer_call which, const std::shared_ptr<arrays<float>>& x,
@@ -145,6 +158,31 @@ std::vector<kalscan::compare_candidate> device_mixer_calls(mixer_call which, con
     all.push_back({name, [=] { return prepare(which, *x, out, chunk); }});
   }
   return all;
+}
+
+std::vector<ceiling> device_ceilings() {
+  try {
+    kalscan::detail::require_device();
+  } catch (const kalscan::back_end_absent&) {
+    return {};
+  }
+  constexpr std::size_t bytes = std::size_t{1} << 30;
+  constexpr int blocks = 4096, threads = 256, repeats = 4096, calls = 10;
+  const cuda_workspace from(bytes), to(bytes);
+  std::byte *const source = std::span<std::byte>(from).data(), *const target = std::span<std::byte>(to).data();
+  const auto copy = [=] {
+    kalscan::detail::require_success("cudaMemcpyAsync",
+                                     cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice));
+  };
+  const auto add = [=] {
+    multiply_add<<<blocks, threads>>>(reinterpret_cast<float*>(target), repeats);
+    kalscan::detail::require_success("launch of multiply_add", cudaGetLastError());
+  };
+  copy(), add();
+  const double copied = 2e-9 * calls * static_cast<double>(bytes),
+               operations = 2e-9 * calls * 16.0 * blocks * threads * repeats;
+  return {{"copy", "device", copied / kalscan::detail::seconds_by_events(copy, calls)},
+          {"vector multiply-add", "device", operations / kalscan::detail::seconds_by_events(add, calls)}};
 }
 
 }  // namespace bench

@@ -164,7 +164,7 @@ int run(int argc, char** argv) {
   }
   if (!ceilings.empty()) {
     auto file = create(ceilings);
-    for (const auto& c : bench::measure_ceilings(quick)) file << c.name << ';' << c.unit << ';' << c.value << '\n';
+    for (const auto& c : bench::measure_ceilings(quick)) file << c.what << ';' << c.by << ';' << c.value << '\n';
   }
   return 0;
 }

@@ -19,6 +19,8 @@ template std::vector<kalscan::back_end<kalscan::filtering_monoid<float>>> device
 template std::vector<kalscan::back_end<kalscan::matrix_filtering_monoid<float, 4>>> device_back_ends(
     const kalscan::matrix_filtering_monoid<float, 4>&);
 
+std::vector<ceiling> device_ceilings() { return {}; }
+
 std::vector<kalscan::compare_candidate> device_mixer_calls(mixer_call, const std::shared_ptr<arrays<float>>&,
                                                            std::span<float>, const std::vector<std::int64_t>&) {
   return {{"cuda", []() -> kalscan::compare_run { throw kalscan::back_end_absent(why); }}};

@@ -9,6 +9,7 @@
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <type_traits>
+#include <utility>
 
 #include "suite.hpp"
 
@@ -105,7 +106,7 @@ double flops_of(const std::string& work) {
 
 std::vector<ceiling> measure_ceilings(bool quick) {
   std::vector<ceiling> found;
-  const std::int64_t repeats = quick ? 300'000 : 1'000'000;
+  const std::int64_t repeats = 1'200'000;
   const std::size_t size = quick ? std::size_t{1} << 25 : std::size_t{1} << 27;  // floats: well beyond all caches
   std::vector<float> from(size, 1), to(size, 2);
   volatile float sink = 0;
@@ -114,13 +115,13 @@ std::vector<ceiling> measure_ceilings(bool quick) {
   for (const int n : counts) {
     const std::string by = n == 1 ? "1 thread" : std::to_string(n) + " threads";
     const double operations = 2 * static_cast<double>(n) * static_cast<double>(repeats);
-    found.push_back({"vector multiply-add, " + by, "Gflop/s", best_of(15, 96 * operations, [&] {
+    found.push_back({"vector multiply-add", by, best_of(30, 96 * operations, [&] {
                        on_threads(n, [&](int) { sink = vector_multiply_add(repeats); });
                      })});
-    found.push_back({"scalar multiply-add, " + by, "Gflop/s", best_of(15, 12 * operations, [&] {
+    found.push_back({"scalar multiply-add", by, best_of(30, 12 * operations, [&] {
                        on_threads(n, [&](int) { sink = scalar_multiply_add(repeats); });
                      })});
-    found.push_back({"copy, " + by, "GB/s", best_of(15, 8 * static_cast<double>(size), [&] {
+    found.push_back({"copy", by, best_of(30, 8 * static_cast<double>(size), [&] {
                        on_threads(n, [&](int i) {
                          const auto begin = static_cast<std::ptrdiff_t>(size) * i / n,
                                     end = static_cast<std::ptrdiff_t>(size) * (i + 1) / n;
@@ -128,6 +129,7 @@ std::vector<ceiling> measure_ceilings(bool quick) {
                        });
                      })});
   }
+  for (auto& c : device_ceilings()) found.push_back(std::move(c));
   return found;
 }
 

@@ -30,9 +30,9 @@ struct record {
   kalscan::compare_row row;
 };
 
-/// A ceiling of the machine, measured: giga-operations or gigabytes a second.
+/// A ceiling of the machine, measured: what ("copy" in GB/s, "vector multiply-add" in Gflop/s) by whom.
 struct ceiling {
-  std::string name, unit;
+  std::string what, by;
   double value;
 };
 
@@ -44,6 +44,8 @@ std::vector<ceiling> measure_ceilings(bool quick);
 /// kalscan's scans on a device and CUB's, or one row that says why they are not there.
 template <class M>
 std::vector<kalscan::back_end<M>> device_back_ends(const M& m);
+/// None where there is no device.
+std::vector<ceiling> device_ceilings();
 
 /// KLA's shape on the host and on the device: 64 channels of 16 states.
 inline constexpr std::int64_t channels = 64, states = 16;
