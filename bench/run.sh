@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the back ends on the shipped operators: installs what is missing, builds, measures, prints a table, draws.
 #   bench/run.sh [--quick] [--out DIR] [--help]
-#   --quick   about a minute on two cores, after installing and building; else about ten minutes
+#   --quick   about half a minute on two cores, after installing and building; else about five minutes
 #   --out     where results go (default .build/compare/results): rows.csv, rows.json in Google Benchmark's format, table.txt,
 #             forms.csv and lengths.csv of the numerical study, ceilings.txt, and five pictures
 #   --help    this, and how to read each figure

@@ -19,7 +19,7 @@ using bench::record;
 constexpr const char* usage =
     "usage: bench_compare [--quick] [--only=REGEX] [--csv=FILE] [--ceilings=FILE] [--json=FILE] "
     "[--context=KEY=VALUE]...\n"
-    "  --quick     shorter series and fewer samples: about a minute on two cores\n"
+    "  --quick     shorter series and fewer samples\n"
     "  --only      tasks whose name matches: affine map, filtering element, KLA forward, crossover, ...\n"
     "  --context   a line for the JSON's context, such as the commit\n";
 
