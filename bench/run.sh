@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-command="bench/run.sh ${quick[*]}"
+command="bench/run.sh${quick[*]:+ ${quick[*]}}"
 cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libbenchmark-dev libtbb-dev gnuplot-nox fonts-dejavu-core
 
 build=.build/compare cuda=OFF
@@ -34,7 +34,8 @@ quietly cmake --build "$build" --target bench_compare bench_element_forms bench_
 
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 cores=$(nproc)
-machine="$cores x $(lscpu | sed -n 's/^Model name: *//p' | head -n 1)"
+model=$(lscpu | sed -n 's/^Model name: *//p' | head -n 1)
+machine="$cores x ${model:-$(uname -m)}"
 [ $cuda = OFF ] || machine="$machine, $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt" | xargs -I{} sh -c '{} --version' | head -n 1)

@@ -42,7 +42,7 @@ struct broken_law : std::invalid_argument {
 /// a left fold in long double, where operator, inputs and states are templates over their numbers (or aggregates of
 /// such); else nothing, and the rows say so.
 struct automatic_reference {};
-/// Nothing.
+/// Nothing; also for a template that does not compile with long double.
 struct no_reference {};
 /// The left fold of `op`, an operator of the caller's in higher precision; `convert` takes an input or a state to its
 /// type.

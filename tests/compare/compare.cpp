@@ -8,7 +8,9 @@
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/scalar_filter.hpp>
 #include <kalscan/monoids/affine.hpp>
+#include <kalscan/monoids/matrix.hpp>
 #include <kalscan/monoids/mobius.hpp>
+#include <kalscan/monoids/segmented.hpp>
 #include <limits>
 #include <random>
 #include <sstream>
@@ -237,6 +239,24 @@ TEST_CASE("matrix elements are widened; maps known up to a factor are measured b
   };
   const auto maps = kalscan::compare(M{}, draw_mobius, kalscan::up_to_scale(1e-5), {200}, quick, {doubled});
   CHECK(row_of(maps, "times 4", 200).error.value() < 1e-5);
+}
+
+TEST_CASE("adaptors and matrices with arrays are widened too") {
+  using flagged = kalscan::flagged<kalscan::affine_map<float>>;
+  const kalscan::segmented segments{affine{}};
+  const auto draw = [](std::mt19937_64& engine) { return flagged{draw_affine(engine), engine() % 10 == 0}; };
+  using square = kalscan::square_matrix<float, 2>;
+  const kalscan::matrix_monoid<kalscan::plus_times<float>, 2> product;
+  const auto draw_square = [](std::mt19937_64& engine) {
+    std::uniform_real_distribution<float> u(0, 0.5F);
+    return square{{{u(engine), u(engine)}, {u(engine), u(engine)}}};
+  };
+  for (const auto& all : {kalscan::compare(segments, draw, kalscan::relative(1e-5), {300}, quick),
+                          kalscan::compare(product, draw_square, kalscan::relative(1e-4), {20}, quick)}) {
+    CHECK(all.front().reference == "left fold, long double");
+    CHECK(all.front().error.value() > 0);
+    CHECK(all.front().error.value() < 1e-5);
+  }
 }
 
 TEST_CASE("bad options and sizes are named with their values") {

@@ -48,6 +48,13 @@ struct type_list {
   std::tuple<std::type_identity<F>...> operator()(const F&...) const;
 };
 
+/// A matrix of a size fixed by its type, whose coefficients can be assigned.
+template <class T>
+concept assignable_matrix = matrix_like<T> && std::default_initializable<T> && requires(T& x) {
+  typename std::integral_constant<std::size_t, static_cast<std::size_t>(T::rows() * T::cols())>;
+  x(T::rows(), T::cols()) = x(T::rows(), T::cols());
+};
+
 template <class T>
 consteval bool has_few_fields() {
   if constexpr (record<T> && !tuple_like<T>) {
@@ -68,6 +75,10 @@ consteval bool converts() {
     return std::is_constructible_v<To, decltype(std::declval<const From&>().template cast<typename To::Scalar>())>;
   } else if constexpr (std::is_empty_v<To> && std::is_empty_v<From>) {
     return std::is_default_constructible_v<To>;
+  } else if constexpr (assignable_matrix<To> && assignable_matrix<From>) {
+    return To::rows() == From::rows() && To::cols() == From::cols();
+  } else if constexpr (has_visit_numbers<To> || has_visit_numbers<From>) {
+    return false;  // their fields are not to be counted, arrays for instance
   } else if constexpr (has_few_fields<To>() && has_few_fields<From>()) {
     using to = decltype(with_members(std::declval<const To&>(), type_list{}));
     using from = decltype(with_members(std::declval<const From&>(), type_list{}));
@@ -106,6 +117,12 @@ To converted(const From& x) {
     return To(x.template cast<typename To::Scalar>());
   } else if constexpr (std::is_empty_v<To>) {
     return To{};
+  } else if constexpr (assignable_matrix<To>) {
+    To result{};
+    for (auto i = To::rows() * 0; i < To::rows(); ++i)
+      for (auto j = To::cols() * 0; j < To::cols(); ++j)
+        result(i, j) = converted<std::remove_cvref_t<decltype(result(i, j))>>(x(i, j));
+    return result;
   } else {
     return with_members(
         x, [](const auto&... fields) { return To{to_be_converted<std::remove_cvref_t<decltype(fields)>>{fields}...}; });
