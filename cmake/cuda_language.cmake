@@ -1,5 +1,13 @@
 # Enables CUDA where nvcc is found: sets KALSCAN_HAS_CUDA. A macro, because a language belongs to the directory that asks.
 include(CheckLanguage)
+option(KALSCAN_QUICK_CUDA "Compile CUDA tests in a tenth of the time, and benchmarks only to see that they compile" OFF)
+
+# For targets whose code need not be fast. The flag is nvcc 13's.
+function(kalscan_compile_quickly target)
+  if(KALSCAN_QUICK_CUDA AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
+    target_compile_options(${target} PRIVATE --Ofast-compile=max)
+  endif()
+endfunction()
 
 macro(kalscan_enable_cuda)
   check_language(CUDA)

@@ -102,36 +102,47 @@ TEST_CASE("the same bits 20 times, and from a graph") {
 }
 
 TEST_CASE("a token at a time, states in place, is the whole") {
-  const auto p = random_problem<kla, float>(3, 20, 37, 16, 2);
-  const auto whole = run_forward<kla>(seq{}, p.as<double>());
-  const device_problem<kla, float> d(p, 0, false);
-  const auto state = device_views<kalscan::state_tensors<kla, float>, tensor<float>>(d.initial);
-  const auto token = [](auto x, std::int64_t t) {
-    if (x.extent[1] == 1) return x;
-    x.data += t * x.stride[1], x.extent[1] = 1;
-    return x;
-  };
-  const auto in = d.in_views();
-  const auto out = d.out_views();
-  auto shape = p.shape;
-  shape.time = 1;
-  for (std::int64_t t = 0; t < 20; ++t) {
-    kalscan::step(kalscan::cuda{}, kla{}, shape,
-                  kalscan::kla_inputs{token(in.v, t), token(in.Lambda, t), token(in.k, t), token(in.q, t), in.a, in.p},
-                  kalscan::kla_outputs{token(out.y, t), token(out.yvar, t)}, state);
+  struct {
+    std::int64_t batch, time, channels, states;
+    given g;
+  } cases[] = {{3, 20, 37, 16, given::fixed},      {3, 5, 37, 5, given::per_batch},
+               {2, 4, 9, 160, given::per_token},   {4201, 2, 37, 16, given::fixed},
+               {2803, 2, 70, 3, given::per_batch}, {2803, 2, 70, 3, given::per_token}};  // several a block
+  for (const auto& c : cases) {
+    CAPTURE(c.batch);
+    const auto p = random_problem<kla, float>(c.batch, c.time, c.channels, c.states, 2, c.g);
+    const auto whole = run_forward<kla>(seq{}, p.template as<double>());
+    const device_problem<kla, float> d(p, 0, false);
+    const auto state = device_views<kalscan::state_tensors<kla, float>, tensor<float>>(d.initial);
+    const auto token = [](auto x, std::int64_t t) {
+      if (x.extent[1] == 1) return x;
+      x.data += t * x.stride[1], x.extent[1] = 1;
+      return x;
+    };
+    const auto in = d.in_views();
+    const auto out = d.out_views();
+    auto shape = p.shape;
+    shape.time = 1;
+    for (std::int64_t t = 0; t < c.time; ++t) {
+      kalscan::step(kalscan::cuda{}, kla{}, shape,
+                    kalscan::kla_inputs{token(in.v, t), token(in.Lambda, t), token(in.k, t), token(in.q, t),
+                                        token(in.a, t), token(in.p, t)},
+                    kalscan::kla_outputs{token(out.y, t), token(out.yvar, t)}, state);
+    }
+    ok(cudaDeviceSynchronize());
+    CHECK(difference(to_host(d.out), whole.out) < 1e-5);
+    CHECK(difference(to_host(d.initial), whole.final) < 1e-5);
   }
-  ok(cudaDeviceSynchronize());
-  CHECK(difference(to_host(d.out), whole.out) < 1e-5);
-  CHECK(difference(to_host(d.initial), whole.final) < 1e-5);
 }
 
 TEST_CASE("gains above one may take elements out of range, not results") {
   auto q = random_problem<kla, float>(1, 4000, 3, 2, 11);
   q.in[4].each([](float& x) { x = 1.1F; });
   q.in[5].each([](float& x) { x = 0; });
-  q.in[1].each([](float& x) { x = 1; });
-  for (std::int64_t t = 0; t < 4000; ++t) {  // long stretches without data, in which only an element overflows
-    if (t % 1000 >= 500) q.in[1].view()(0, t, 1, 0) = 0;
+  q.in[1].each([](float& x) { x = 1e4F; });
+  q.in[2].each([](float& x) { x += x < 0 ? -0.1F : 0.1F; });
+  for (std::int64_t t = 0; t < 4000; ++t) {  // gaps over which 1.1^2 grows to 4e35: times 1e4 only an element overflows
+    if (t % 1000 >= 500 && t % 1000 < 930) q.in[1].view()(0, t, 1, 0) = 0;
   }
   const auto exact = run_forward<kla>(seq{}, q.as<double>());
   CHECK(difference(run_on_device<kla>(500, q).out, exact.out) < 1e-4);

@@ -48,6 +48,29 @@ TEST_CASE("no regime makes float lose more than its memory costs, on the device"
   }
 }
 
+TEST_CASE("nor its gradients: they are as near to double's as those of the host") {
+  std::uint64_t seed = 100;
+  for (const regime& r : regimes) {
+    for (const std::int64_t L : {20, 1000}) {
+      const lanes x(r, L, 1.0, ++seed);
+      const auto exact = run_backward<kla>(seq{}, x.p.as<double>());
+      const auto host = run_backward<kla>(seq{}, x.p);
+      for (const std::int64_t chunk : {std::int64_t{0}, (L + 4) / 5, L}) {
+        const auto device = backward_on_device<kla>(chunk, x.p);
+        for (std::size_t i = 0; i < exact.in_bar.size(); ++i) {
+          CAPTURE(std::string(r.name));
+          CAPTURE(std::string(kla::inputs_info[i].name));
+          CAPTURE(L);
+          CAPTURE(chunk);
+          const double error = difference(host.in_bar[i], exact.in_bar[i]);
+          CHECK(error < std::numeric_limits<double>::infinity());
+          CHECK(difference(device.in_bar[i], exact.in_bar[i]) <= std::max(1e-5, 4 * error));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a million steps against double") {
   auto p = random_problem<kla, float>(1, 1 << 20, 8, 4, 3);
   std::mt19937_64 engine(3);

@@ -3,56 +3,12 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include "../../examples/rotation.hpp"
 #include "kla_device.cuh"
 
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
-
-/// Damped rotations: a mixer with no elements and no formulas but its step, its readout and its adjoint.
-struct rotation {
-  template <class X, class P = X>
-  struct inputs {
-    X v, k, q;
-    P c, s;
-  };
-  template <class X>
-  struct outputs {
-    X y;
-  };
-  template <class X>
-  struct state {
-    X re, im;
-  };
-  static constexpr std::array<kalscan::mixer_input, 5> inputs_info{{{"v", kalscan::role::channel},
-                                                                    {"k", kalscan::role::state},
-                                                                    {"q", kalscan::role::state},
-                                                                    {"c", kalscan::role::parameter},
-                                                                    {"s", kalscan::role::parameter}}};
-  static constexpr std::array<kalscan::mixer_state, 2> state_info{{{"re"}, {"im"}}};
-  static constexpr std::array output_names{"y"};
-
-  template <class T>
-  __host__ __device__ static state<T> start() {
-    return {T(0), T(0)};
-  }
-  template <class T>
-  __host__ __device__ static state<T> step(const state<T>& h, const inputs<T>& u) {
-    return {u.c * h.re - u.s * h.im + u.k * u.v, u.s * h.re + u.c * h.im};
-  }
-  template <class T>
-  __host__ __device__ static outputs<T> readout(const state<T>& h, const inputs<T>& u) {
-    return {u.q * h.re};
-  }
-  template <class T>
-  __host__ __device__ static kalscan::step_adjoint<rotation, T> adjoint(const state<T>& before, const inputs<T>& u,
-                                                                        const state<T>& after, const state<T>& later,
-                                                                        const outputs<T>& bar) {
-    const T re = later.re + u.q * bar.y, im = later.im;
-    return {{u.c * re + u.s * im, u.c * im - u.s * re},
-            {u.k * re, u.v * re, bar.y * after.re, before.re * re + before.im * im, before.re * im - before.im * re}};
-  }
-};
 
 namespace {
 

@@ -32,7 +32,7 @@ gathered gathering_of(std::size_t i, const std::array<std::int64_t, 4>& extent) 
     case role::parameter:
       break;
   }
-  return extent[1] == 1 ? gathered::over_time
+  return extent[1] == 1   ? gathered::over_time
          : extent[2] == 1 ? gathered::over_lanes
          : extent[3] == 1 ? gathered::channel
                           : gathered::lane;
@@ -65,8 +65,8 @@ struct backward_pieces {
     std::size_t i = 0;
     for_each_member(in, [&](const auto& x) {
       arrays.how[i] = gathering_of<M>(i, x.extent);
-      arrays.lanes[i] = memory.take<T>(
-          arrays.how[i] == gathered::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
+      arrays.lanes[i] =
+          memory.take<T>(arrays.how[i] == gathered::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
       arrays.time[i] = memory.take<T>(arrays.how[i] == gathered::over_time ? cuts.slots * lanes : 0);
       ++i;
     });
@@ -97,7 +97,7 @@ template <class Job>
 void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
                      const backward_arrays<typename Job::mixer, typename Job::number>& arrays) {
   using M = typename Job::mixer;
-  with_lanes(job, [&](auto kind) {
+  with_lanes<4>(job, [&](auto kind) {  // eight states would take twice the tape
     using lanes = backward_kind<decltype(kind)>;
     using walk = backward_walk_on_device<Job, lanes>;
     const typename lanes::layout layout{group_of(job.shape.states)};
@@ -106,8 +106,7 @@ void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
     const auto launch = [&](auto kernel, forward_pass pass) {
       allow_shared_memory("backward", kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays,
-                                                                                          first, pass);
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
         check_launch("mixer_backward_kernel");
       });
     };
@@ -204,13 +203,14 @@ void run_backward(const cuda& policy, const Job& job) {
 // backward with the policy `cuda`: results as in <kalscan/kla/backward.hpp>, and what is said of forward in
 // <kalscan/cuda/kla_forward.cuh>. All gradients have the same bits on every run: no sum depends on which block comes
 // first. States are computed again from checkpoints: those of the forward call if it left one every 16 steps (every 4
-// with more than 128 states), else from those that a forward pass of its own leaves in the workspace. `initial` is to be
-// that of the forward call in either case. Double with many states may not fit a block's shared memory, and is refused.
+// with more than 128 states), else from those that a forward pass of its own leaves in the workspace. `initial` is to
+// be that of the forward call in either case. Double with many states may not fit a block's shared memory, and is
+// refused.
 
 /// The bytes of workspace that `backward` needs with this policy (its stream and workspace do not matter), this mixer,
-/// shape and inputs (whose data do not matter): sums over the channels of a block [B, L, S] for each input that channels
-/// share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps (4 with more than 128
-/// states), these: B x L x M x S / 16 of each of the numbers of a state.
+/// shape and inputs (whose data do not matter): sums over the channels of a block [B, L, S] for each input that
+/// channels share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps
+/// (4 with more than 128 states), these: B x L x M x S / 16 of each of the numbers of a state.
 template <mixer M, class In>
 std::size_t backward_workspace(const cuda& policy, const M&, const mixer_shape& shape, const In& in,
                                const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {

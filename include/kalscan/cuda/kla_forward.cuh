@@ -9,6 +9,7 @@
 #include <kalscan/cuda/policy.cuh>
 #include <kalscan/detail/cuda_mixer_forward.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_step.cuh>
 #include <kalscan/detail/cuda_mixer_sums.cuh>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
@@ -45,8 +46,9 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   for (const auto& t : x.initial.all_tensors())
     require_device_tensor(verb, std::string("initial ") + x.initial.describe(i++).name, t);
   i = 0;
-  for_each_member(x.checkpoints,
-                  [&](const auto& t) { require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t); });
+  for_each_member(x.checkpoints, [&](const auto& t) {
+    require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t);
+  });
 }
 
 template <class M>
@@ -57,7 +59,7 @@ bool may_split() {
 /// The workspace of a forward call, by name or by size: `take(type, count)` gives the place of an array.
 template <class M, class T>
 struct forward_pieces {
-  std::int64_t *numbers = nullptr;
+  std::int64_t* numbers = nullptr;
   forward_arrays<M, T> arrays{};
 
   forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts) {
@@ -73,26 +75,47 @@ struct forward_pieces {
   }
 };
 
-/// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, all else
-/// together.
-template <class Job, class F>
+/// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, with up to
+/// Most of them a thread, all else together.
+template <int Most, class Job, class F>
 void with_lanes(const Job& job, F f) {
   if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
   if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
+  const auto known = [&](auto states) {
+    constexpr int of_thread = std::min(Most, states()), group = states() / of_thread;
+    f(lanes_kind<of_thread, group, false, true, (group < 8 ? 16 : 8)>{});
+  };
   switch (job.shape.states) {
     case 4:
-      return f(lanes_kind<4, 1, false, true>{});
+      return known(std::integral_constant<int, 4>{});
     case 8:
-      return f(lanes_kind<4, 2, false, true>{});
+      return known(std::integral_constant<int, 8>{});
     case 16:
-      return f(lanes_kind<4, 4, false, true>{});
+      return known(std::integral_constant<int, 16>{});
     case 32:
-      return f(lanes_kind<4, 8, false, true>{});
+      return known(std::integral_constant<int, 32>{});
     case 64:
-      return f(lanes_kind<4, 16, false, true>{});
+      return known(std::integral_constant<int, 64>{});
     default:
       return f(lanes_kind<4, 0, false, false>{});
   }
+}
+
+/// One token of each sequence.
+template <class Job>
+void launch_step(const cuda& policy, const Job& job) {
+  with_lanes<4>(job, [&](auto kind) {
+    using lanes = decltype(kind);
+    const typename lanes::layout layout{group_of(job.shape.states)};
+    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+    // Several sequences a block where blocks abound: they share the parameters and the addresses.
+    const std::int64_t several = std::clamp<std::int64_t>(job.shape.batch * blocks / 4096, 1, 8);
+    in_grids((job.shape.batch + several - 1) / several * blocks, [&](std::int64_t first, unsigned count) {
+      mixer_step_kernel<Job, lanes>
+          <<<count, layout.threads(), 0, policy.stream>>>(job, layout, blocks, first, static_cast<int>(several));
+      check_launch("mixer_step_kernel");
+    });
+  });
 }
 
 /// The launches of a forward call whose time is cut.
@@ -100,26 +123,20 @@ template <class Job>
 void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
                     const forward_arrays<typename Job::mixer, typename Job::number>& arrays) {
   using M = typename Job::mixer;
-  with_lanes(job, [&](auto kind) {
+  const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
+  if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) return launch_step(policy, job);
+  // Eight states a thread: fewer instructions than with four (14.9 a lane and step, not 16.9), and latencies as well
+  // hidden.
+  with_lanes<8>(job, [&](auto kind) {
     using lanes = decltype(kind);
     using walk = forward_walk_on_device<Job, lanes>;
     const typename lanes::layout layout{group_of(job.shape.states)};
     const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
-    const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
-    if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) {
-      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        mixer_step_kernel<Job, lanes>
-            <<<count, layout.threads(), 0, policy.stream>>>(job, layout, blocks, first);
-        check_launch("mixer_step_kernel");
-      });
-      return;
-    }
     const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
       allow_shared_memory("forward", kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays,
-                                                                                          first, pass);
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
         check_launch("mixer_forward_kernel");
       });
     };
@@ -167,20 +184,20 @@ void run_forward(const cuda& policy, const Job& job) {
 // All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
 // are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
-// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. Storage may be bfloat16 or float16, arithmetic then
-// is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. Storage may be bfloat16 or float16, arithmetic
+// then is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
-// depend on the shape and on the policy's chunk, as the way does in which time is cut (chunk >= length: not at all). Where
-// time is cut and a gain above one takes a chunk's element out of the number type's range, that lane is walked step by
-// step, right but slow: name a long chunk then.
+// depend on the shape and on the policy's chunk, as the way does in which time is cut (chunk >= length: not at all).
+// Where time is cut and a gain above one takes a chunk's element out of the number type's range, that lane is walked
+// step by step, right but slow: name a long chunk then.
 //
-// A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter with
-// nvcc's --expt-relaxed-constexpr, which these headers need).
+// A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
+// with nvcc's --expt-relaxed-constexpr, which these headers need).
 
-/// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter), this
-/// mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is the
-/// number type, number_t of the inputs.
+/// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter),
+/// this mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is
+/// the number type, number_t of the inputs.
 template <class T = float, mixer M>
 std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);

@@ -27,41 +27,41 @@ KALSCAN_HD constexpr const auto& pick(const First& first, const Rest&... rest) {
 }
 template <std::size_t I, class Aggregate>
 KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
-  return with_members(x, [](const auto&... fields) -> const auto& { return pick<I>(fields...); });
+  return with_members(
+      x, [](const auto&... fields) -> const auto& { return pick<I>(fields...); });
 }
 
-/// Which threads have which lanes; a lane is a channel's state. Each thread has States states of one channel, a group of
-/// threads the states of a channel, and a block channels side by side. The group is known to the compiler, or (Group =
-/// 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages one channel for four of them.
+/// Which threads have which lanes; a lane is a channel's state. Each thread has States states of one channel, a group
+/// of threads the states of a channel, and a block channels side by side. The group is known to the compiler, or (Group
+/// = 0) not. A tile has Tile steps or, with Tile = 0, so many that each thread stages one channel for four of them.
 template <int States, int Group, int Tile = 0, int Threads = 128>
 struct lane_layout {
   int group_;
   static constexpr bool known = Group > 0;
   KALSCAN_HD constexpr int group() const { return Group > 0 ? Group : group_; }
   KALSCAN_HD static constexpr int threads() { return Threads; }
-  KALSCAN_HD constexpr int tile() const {
-    return Tile > 0 ? Tile : group() <= 4 ? 4 * group() : group() == 8 ? 8 : 4;
-  }
+  KALSCAN_HD constexpr int tile() const { return Tile > 0 ? Tile : group() <= 4 ? 4 * group() : group() == 8 ? 8 : 4; }
   KALSCAN_HD constexpr int channels() const { return threads() / group(); }
   KALSCAN_HD constexpr int padded_states() const { return States * group(); }
 
   /// What a thread stages of a tile, at most: channels for four steps, and values of states.
   static constexpr int most_tile = Tile > 0 ? Tile : Group == 0 ? 4 : Group <= 4 ? 4 * Group : Group == 8 ? 8 : 4;
   static constexpr int channel_units = Tile == 0 ? 1 : Group == 0 ? Tile / 4 : Tile / 4 > Group ? Tile / 4 / Group : 1;
-  static constexpr int state_units =
-      (most_tile * States * (Group > 0 ? Group : 32) + threads() - 1) / threads();  // the tiles of larger groups are the most
+  static constexpr int state_units = (most_tile * States * (Group > 0 ? Group : 32) + threads() - 1) /
+                                     threads();  // the tiles of larger groups are the most
+  /// Whether all threads stage just that many: no thread asks, and no branch makes loads wait for each other.
+  static constexpr bool whole_channel_units = known && channel_units * 4 * Group == most_tile,
+                        whole_state_units = known && state_units * threads() == most_tile * States * Group;
 };
 
-/// 4 states a thread are enough work to hide latencies with few warps; 8 serve the shapes that need them.
+/// The states of a thread wherever there is no reason for another number: 8 for the shapes that need them.
 inline int states_of_thread(std::int64_t states) { return states > 128 ? 8 : 4; }
 inline int group_of(std::int64_t states) {
   int group = 1;
   while (group * states_of_thread(states) < states) group *= 2;
   return group;
 }
-inline std::int64_t channels_of_block(std::int64_t states) {
-  return lane_layout<4, 0>{group_of(states)}.channels();
-}
+inline std::int64_t channels_of_block(std::int64_t states) { return lane_layout<4, 0>{group_of(states)}.channels(); }
 
 /// Steps [from, to) of sequence n, which starts at `first` on the time axis of `batch`: its chunk k of `chunks`.
 struct chunk_place {
@@ -111,9 +111,9 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 /// The steps of a chunk; `multiple` divides it, unless there is one chunk only.
 ///
 /// Lanes side by side cost one step per step, cut in time two or more: so whole sequences wherever their lanes keep the
-/// device busy, which on an H200 (528 schedulers) they do from about one warp a scheduler on. Below, as many chunks as
-/// make four warps a scheduler in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry
-/// would cost more than it gains.
+/// device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528 schedulers
+/// is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which reads all chunks
+/// but one; not shorter than 32 steps, where the carry would cost more than it gains.
 inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
   std::int64_t longest = 1;
@@ -192,8 +192,8 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
   constexpr std::size_t most = 227 * 1024;
   if (bytes <= 48 * 1024) return;
   if (bytes > most) bad_argument(verb, "so many states of this number type do not fit a block's shared memory");
-  require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                               static_cast<int>(bytes)));
+  require_success("cudaFuncSetAttribute",
+                  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
 /// The index of a lane's number in arrays [slot][number][channel][state] of the workspace.
@@ -209,9 +209,8 @@ struct lane_array {
   }
   KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const {
     const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>([&](auto i) {
-      data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane] = numbers[i];
-    });
+    for_each_index<word_count<X, T>>(
+        [&](auto i) { data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane] = numbers[i]; });
   }
 };
 

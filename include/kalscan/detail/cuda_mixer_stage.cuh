@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Inputs on their way to the lanes: a tile of steps is read while the tile before it is computed, becomes terms, and lies
-// in shared memory where the threads that share it read whole vectors. Strides and storage types end here.
+// Inputs on their way to the lanes: a tile of steps is read while the tile before it is computed, becomes terms, and
+// lies in shared memory where the threads that share it read whole vectors. Strides and storage types end here.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_pack.cuh>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
 #include <kalscan/detail/words.hpp>
@@ -16,58 +17,6 @@
 #include <type_traits>
 
 namespace kalscan::detail {
-
-/// N numbers that are read and written as vectors of at most 16 bytes.
-template <class T, int N>
-struct alignas(N % 4 == 0 && sizeof(T) <= 4 ? 16 : N % 2 == 0 && sizeof(T) <= 8 ? 2 * sizeof(T) : sizeof(T)) pack {
-  T x[N];
-};
-
-constexpr int next_power_of_two(int n) {
-  int p = 1;
-  while (p < n) p *= 2;
-  return p;
-}
-
-/// How many of the inputs before input i vary as r.
-template <class M>
-constexpr int inputs_before(std::size_t i, role r) {
-  int n = 0;
-  for (std::size_t k = 0; k < i; ++k) n += M::inputs_info[k].varies == r ? 1 : 0;
-  return n;
-}
-template <class M, role R>
-inline constexpr int inputs_with = inputs_before<M>(M::inputs_info.size(), R);
-
-/// Calls f(index, tensor) for each input that varies as R.
-template <class M, role R, class In, class F>
-__device__ void for_inputs(const In& in, F f) {
-  for_each_index<M::inputs_info.size()>([&](auto i) {
-    if constexpr (M::inputs_info[i()].varies == R) f(i, member<i()>(in));
-  });
-}
-
-/// Sixteen- and 32-bit values are kept as they lie in memory until they are needed, so that nobody waits for them before.
-template <class T, class E>
-__device__ T number_of_bits(const T& kept, const E*) {
-  if constexpr (sizeof(E) == sizeof(T)) {
-    return static_cast<T>(std::bit_cast<E>(kept));
-  } else {
-    return static_cast<T>(std::bit_cast<E>(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(kept))));
-  }
-}
-template <class T, class E>
-__device__ T bits_of(const E& stored) {
-  if constexpr (sizeof(E) == sizeof(T)) {
-    return std::bit_cast<T>(stored);
-  } else if constexpr (sizeof(E) == 2 && sizeof(T) == 4) {
-    return std::bit_cast<T>(static_cast<std::uint32_t>(std::bit_cast<std::uint16_t>(stored)));
-  } else {
-    return static_cast<T>(stored);
-  }
-}
-template <class T, class E>
-inline constexpr bool kept_as_bits = sizeof(E) == sizeof(T) || (sizeof(E) == 2 && sizeof(T) == 4);
 
 /// No adjoints of outputs: the forward pass.
 struct no_bars {};
@@ -176,7 +125,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
       const int mine = first_step(), more = n * layout.group() * 4;
-      if (mine + more >= layout.tile()) break;
+      if (!Layout::whole_channel_units && mine + more >= layout.tile()) break;
       for_channel_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         if (row >= channel_inputs && !x.present()) {
@@ -194,7 +143,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread + n * layout.threads();
-      if (unit / padded >= layout.tile()) break;
+      if (!Layout::whole_state_units && unit / padded >= layout.tile()) break;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         const int mine = thread / padded;
@@ -216,7 +165,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
       const int step = (thread / C + n * layout.group()) * 4;
-      if (step >= layout.tile()) break;
+      if (!Layout::whole_channel_units && step >= layout.tile()) break;
       quad row[rows > 0 ? rows : 1];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -250,7 +199,7 @@ struct mixer_stage {
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
-      if (step_of >= layout.tile()) break;
+      if (!Layout::whole_state_units && step_of >= layout.tile()) break;
       const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
         if constexpr (M::inputs_info[i()].varies == role::state) {
           return number(k.state[inputs_before<M>(i(), role::state)][n], member<i()>(in));
@@ -261,7 +210,8 @@ struct mixer_stage {
       const auto x = words<T>(prepare<M, T>(u));
       state_pack terms{};
       for_each_index<terms_of<M, T>::count>([&](auto i) {
-        if constexpr (terms_of<M, T>::varies(i()) == role::state) terms.x[terms_before<M, T>(i(), role::state)] = x[i()];
+        if constexpr (terms_of<M, T>::varies(i()) == role::state)
+          terms.x[terms_before<M, T>(i(), role::state)] = x[i()];
       });
       // The j-th states of all threads of a group lie side by side.
       state_memory(buffer)[(step_of * States + s % States) * layout.group() + s / States] = terms;

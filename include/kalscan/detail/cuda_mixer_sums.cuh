@@ -59,7 +59,8 @@ __global__ void sum_time_kernel(const __grid_constant__ tensor<E> to, const T* p
   for (std::int64_t i = Wide ? blockIdx.x : blockIdx.x * std::int64_t(sum_threads) + thread; i < count;
        i += Wide ? gridDim.x : std::int64_t(gridDim.x) * sum_threads) {
     const tensor_index at(to, i);
-    const std::int64_t first = to.extent[0] == 1 ? 0 : at.b * slots, last = to.extent[0] == 1 ? batches * slots : first + slots;
+    const std::int64_t first = to.extent[0] == 1 ? 0 : at.b * slots,
+                       last = to.extent[0] == 1 ? batches * slots : first + slots;
     const std::int64_t ms = to.extent[2] == 1 ? channels : 1, ss = to.extent[3] == 1 ? states : 1;
     T sum(0);
 #pragma unroll 4
@@ -111,14 +112,16 @@ void sum_lanes(const cuda& policy, const tensor<E>& to, const T* parts, std::int
                bool add) {
   const std::int64_t count = size_of(to);
   if (count == 0) return;
-  sum_lanes_kernel<T, E><<<sum_grid(count, sum_threads), sum_threads, 0, policy.stream>>>(to, parts, blocks, states, add);
+  sum_lanes_kernel<T, E>
+      <<<sum_grid(count, sum_threads), sum_threads, 0, policy.stream>>>(to, parts, blocks, states, add);
   check_launch("sum_lanes_kernel");
 }
 
 template <class T, class E>
 void sum_time(const cuda& policy, const tensor<E>& to, const T* parts, std::int64_t slots, std::int64_t batches,
               std::int64_t channels, std::int64_t states, bool add) {
-  const std::int64_t count = size_of(to), terms = batches * slots * channels * states / std::max<std::int64_t>(count, 1);
+  const std::int64_t count = size_of(to),
+                     terms = batches * slots * channels * states / std::max<std::int64_t>(count, 1);
   if (count == 0) return;
   if (terms > 1024) {
     sum_time_kernel<T, E, true>

@@ -228,21 +228,22 @@ struct kla_mixer {
     const T ih = i * mb, eh = (u.v - u.k * (u.a * before.mean)) * ih;
     const T Lk = u.Lambda * u.k;
     const T Pmb = i * (Lk * eh + i * Pb);  // of the predicted variance
-    const T phib = -after.variance * (after.mean * mb + after.variance * Pb);
-    const T x = after.variance * (eh - after.variance * u.k * Pb);
+    const T vPb = after.variance * Pb;
+    const T phib = -after.variance * (after.mean * mb + vPb);
+    const T x = after.variance * (eh - u.k * vPb);
     step_adjoint<kla_mixer, T> result;
     result.earlier = {u.a * ih, u.aa * Pmb};
     result.inputs.v = Lk * (after.variance * mb);
     result.inputs.Lambda = u.k * x;
     result.inputs.k = u.Lambda * (x + u.k * phib);
-    result.inputs.a = before.mean * ih + T(2) * (u.a * before.variance) * Pmb;
+    result.inputs.a = before.mean * ih + (u.a + u.a) * before.variance * Pmb;
     result.inputs.p = Pmb;
     if constexpr (Readout == kalscan::readout::filtered) {
-      result.inputs.q = bar.y * after.mean + T(2) * (u.q * bar.yvar) * after.variance;
+      result.inputs.q = bar.y * after.mean + u.q * (bar.yvar + bar.yvar) * after.variance;
     } else {
       const T qb = u.qq * bar.yvar;
-      result.inputs.q = bar.y * (u.a * after.mean) + T(2) * (u.q * bar.yvar) * (u.aa * after.variance + u.p);
-      result.inputs.a += u.q * bar.y * after.mean + T(2) * (u.a * after.variance) * qb;
+      result.inputs.q = bar.y * (u.a * after.mean) + u.q * (bar.yvar + bar.yvar) * (u.aa * after.variance + u.p);
+      result.inputs.a += u.q * bar.y * after.mean + (u.a + u.a) * after.variance * qb;
       result.inputs.p += qb;
     }
     return result;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// KLA and the gated linear recurrence on a device: one table over the shapes of bench/kla_cuda.hpp, and decoding.
+// KLA and the gated linear recurrence on a device: one table over the shapes of bench/cuda_kla.hpp, and decoding.
 #include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/storage.hpp>
 
-#include "kla_cuda.hpp"
+#include "cuda_kla.hpp"
 
 namespace {
 
@@ -100,7 +100,9 @@ std::array<double, 2> training_ms(const kla_call<float>& call) {
 
 }  // namespace
 
-int main(int argc, char**) {
+/// With the argument --chunks also how time could be cut. Others are left to Google Benchmark's programs.
+int main(int argc, char** argv) {
+  const bool chunks = std::any_of(argv + 1, argv + argc, [](const char* x) { return std::string(x) == "--chunks"; });
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf("%s, fp32 unless said, S = 16, ms, median of 9\n", device.name);
@@ -126,7 +128,7 @@ int main(int argc, char**) {
                 int(s.L), int(s.M), ms[0], training[0], ms[1], ms[2], s.floor, s.forward_bar, s.forward_goal, ms[3],
                 training[1], ms[4], ms[5],
                 s.backward_bar, s.backward_goal);
-    if (argc > 1) {
+    if (chunks) {
       const kla_call<float> call(s.B, s.L, s.M, 16);
       for (const std::int64_t chunk : {64, 128, 192, 256, 512, 1024})
         if (s.B * s.M <= 1024 && s.L / chunk <= 256 && s.L / chunk > 4) std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), forward_ms<kalscan::kla>(call, chunk), backward_ms<kalscan::kla>(call, chunk));

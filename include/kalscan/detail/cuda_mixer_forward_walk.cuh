@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT
+// One block's way through a chunk of time, forward: by replay with outputs and checkpoints, or by absorbing it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/cuda/policy.cuh>
+#include <kalscan/detail/cuda_mixer_group.cuh>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_stage.cuh>
+#include <kalscan/detail/cuda_mixer_walk.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/detail/several.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// What summarizes a chunk: the mixer's element, or nothing that is ever used.
+template <class M, class T>
+struct mixer_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_elements M, class T>
+struct mixer_element<M, T> {
+  using type = element_t<decltype(M::template monoid<T>())>;
+};
+
+/// The workspace of a forward call.
+template <class M, class T>
+struct forward_arrays {
+  lane_array<typename M::template state<T>, T> carry;         // before each chunk but the first
+  lane_array<typename mixer_element<M, T>::type, T> element;  // of each chunk
+};
+
+/// One block's walk forward.
+template <class Job, class Lanes>
+struct forward_walk_on_device : lane_walk<Job, Lanes> {
+  using base = lane_walk<Job, Lanes>;
+  using base::job, base::layout, base::at, base::stage, base::lanes;
+  using base::States, base::Full, base::outputs, base::all;
+  using typename base::layout_type;
+  using typename base::M;
+  using typename base::state;
+  using typename base::T;
+  using element = typename mixer_element<M, T>::type;
+
+  // Checkpoints: the next one's step, and its index on the time axis.
+  std::int64_t keep_step = 0, keep_index = 0;
+  bool keeps;
+
+  __device__ forward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
+                                    std::int64_t first_channel, unsigned char* memory)
+      : base(job_, no_bars_on_device(), layout_, at_, first_channel, memory) {
+    keeps = words<tensor<T>>(job.states.checkpoints)[0].present();
+    if (keeps) {
+      const std::int64_t every = job.states.every, passed = at.from == 0 ? 0 : (at.from - 1) / every + 1;
+      keep_step = passed * every;
+      keep_index = at.first_checkpoint(every) + passed;
+    }
+  }
+
+  __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
+    if (!keeps || t != keep_step) return;
+    lanes.store(job.states.checkpoints, at.batch, keep_index, x);
+    keep_step += job.states.every, ++keep_index;
+  }
+
+  /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
+  template <class Tile>
+  __device__ __forceinline__ void each_tile(Tile tile) {
+    if (at.from >= at.to) return;
+    typename base::stage_type::kept next;
+    stage.seek(at.from);
+    stage.read(next, at.to);
+    stage.write(next, 0);
+    __syncthreads();
+    int buffer = 0;
+    for (std::int64_t t = at.from; t < at.to; t += layout.tile()) {
+      const bool more = t + layout.tile() < at.to;
+      stage.read(next, at.to);  // past the end the last step again: no branch between loads and steps
+      tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), at.to - t)));
+      if (more) stage.write(next, buffer ^ 1);
+      __syncthreads();
+      buffer ^= 1;
+    }
+  }
+
+  /// Where a thread's outputs go at step t.
+  __device__ __forceinline__ void output_places(std::int64_t t, char* (&to)[outputs]) const {
+    for_each_index<outputs>([&](auto o) {
+      const auto& y = member<o()>(job.out);
+      to[o()] = reinterpret_cast<char*>(y.at(at.batch, at.first + t, lanes.m, 0));
+    });
+  }
+  template <class Tensor>
+  __device__ __forceinline__ static void write_output(char* to, const Tensor&, const T& value) {
+    using E = typename Tensor::value_type;
+    *reinterpret_cast<E*>(to) = static_cast<E>(value);
+  }
+  template <class Tensor>
+  __device__ __forceinline__ static std::int64_t bytes_of_step(const Tensor& y) {
+    return y.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
+  }
+
+  /// A tile's steps, all of them, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
+  template <class Lane, bool Emit>
+  __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
+    bool writes[outputs];
+    if constexpr (Emit) {
+      for_each_index<outputs>(
+          [&](auto o) { writes[o()] = member<o()>(job.out).present() && lanes.owns_channel && lanes.g < 4; });
+    }
+    if constexpr (layout_type::known) {
+#pragma unroll
+      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
+    } else {
+#pragma unroll 1
+      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
+    }
+  }
+  template <class Lane, bool Emit>
+  __device__ __forceinline__ void whole_quad(int buffer, int step, std::int64_t t, state (&x)[States],
+                                             char* (&to)[outputs], const bool (&writes)[outputs]) {
+    T sum[outputs][4];
+    const auto add = [&](int i, int j, const auto& read) {
+      for_each_index<outputs>([&](auto o) {
+        const T part = Full || lanes.s0 + j < lanes.states ? read(o()) : T(0);
+        sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
+      });
+    };
+    if constexpr (ordinary_of<M>::exists) {
+      using numbers = several<T, States>;
+      this->four_wide_steps(buffer, step, t + step, [&](int i, const terms_t<M, numbers>& u) {
+        const auto after = Lane::step(together<typename M::template state<numbers>, T>(x), u);
+        apart<T>(after, x);
+        if constexpr (Emit) {
+          const auto y = words<numbers>(Lane::readout(after, u));
+#pragma unroll
+          for (int j = 0; j < States; ++j) add(i, j, [&](std::size_t o) { return y[o].x[j]; });
+        }
+      });
+    } else {
+      this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
+        x[j] = Lane::step(x[j], u);
+        if constexpr (Emit) {
+          const auto y = words<T>(Lane::readout(x[j], u));
+          add(i, j, [&](std::size_t o) { return y[o]; });
+        }
+      });
+    }
+    if constexpr (Emit) {
+      for_each_index<outputs>([&](auto o) {
+        sum_over_group(sum[o()], lanes.g, layout.group());
+        const auto& y = member<o()>(job.out);
+        const std::int64_t stride = bytes_of_step(y);
+        char* place = to[o()];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (writes[o()] && i < kept_steps(layout.group())) write_output(place, y, sum[o()][i]);
+          if (i + 1 < 4) place += stride;
+        }
+        to[o()] += 4 * stride;
+      });
+    }
+  }
+
+  /// Up to a tile's steps one by one, each asked for its checkpoint, by the formulas that hold everywhere.
+  template <bool Emit>
+  __device__ __forceinline__ void single_steps(int buffer, std::int64_t t, int steps, state (&x)[States]) {
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      keep_if_due(t + step, x);
+      T sum[outputs];
+      this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
+        x[j] = M::step(x[j], u);
+        if constexpr (Emit) {
+          const auto y = words<T>(M::readout(x[j], u));
+          for_each_index<outputs>([&](auto o) {
+            const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
+            sum[o()] = j == 0 ? part : sum[o()] + part;
+          });
+        }
+      });
+      if constexpr (Emit) {
+        char* to[outputs];
+        output_places(t + step, to);
+        for_each_index<outputs>([&](auto o) {
+          const T value = sum_over_group(sum[o()], layout.group());
+          const auto& y = member<o()>(job.out);
+          if (y.present() && lanes.owns_channel && lanes.g == 0) write_output(to[o()], y, value);
+        });
+      }
+    }
+  }
+
+  /// The whole chunk from the states before it.
+  template <bool Emit>
+  __device__ __forceinline__ void replay(state (&x)[States]) {
+    using fast = typename ordinary_of<M>::type;
+    const bool aligned = !keeps || (job.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
+    bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
+    char* to[outputs];
+    if constexpr (Emit) output_places(at.from + kept_step(lanes.g, layout.group()), to);
+    each_tile([&](int buffer, std::int64_t t, int steps) {
+      if (ordinary && steps == layout.tile()) {
+        state before[States];
+#pragma unroll
+        for (int j = 0; j < States; ++j) before[j] = x[j];
+        keep_if_due(t, x);
+        whole_tile<fast, Emit>(buffer, t, x, to);
+        if constexpr (!ordinary_of<M>::exists) {
+          return;
+        } else {
+          if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
+#pragma unroll
+          for (int j = 0; j < States; ++j) x[j] = before[j];
+        }
+      }
+      single_steps<Emit>(buffer, t, steps, x);
+      if constexpr (Emit) output_places(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
+      ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
+    });
+    if (at.to == at.length) {
+      keep_if_due(at.length, x);
+      lanes.store(job.states.final, at.n, 0, x);
+    }
+  }
+  __device__ __forceinline__ void replay_any(state (&x)[States]) {
+    if (with_members(job.out, [](const auto&... y) { return (y.present() || ...); })) {
+      replay<true>(x);
+    } else {
+      replay<false>(x);
+    }
+  }
+
+  __device__ void load_initial(state (&x)[States]) { load_initial_states<States>(job, lanes, at.n, x); }
+
+  __device__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
+#pragma unroll
+    for (int j = 0; j < States; ++j) e[j] = M::template monoid<T>().identity();
+    each_tile([&](int buffer, std::int64_t t, int steps) {
+      int step = 0;
+#pragma unroll 1
+      for (; step + 4 <= steps; step += 4) {
+        if constexpr (ordinary_of<M>::exists) {
+          using numbers = several<T, States>;
+          using wide = element_t<decltype(M::template monoid<numbers>())>;
+          this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
+            apart<T>(ordinary_of<M>::type::absorb(together<wide, T>(e), u), e);
+          });
+        } else {
+          this->four_steps(buffer, step, t + step,
+                           [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+        }
+      }
+#pragma unroll 1
+      for (; step < steps; ++step) {
+        this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+      }
+    });
+  }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+// The states of a tile once more from a checkpoint, kept on a tape in shared memory, which is also where the adjoints
+// of its steps leave what is summed over channels.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/detail/cuda_mixer_forward_walk.cuh>
+#include <kalscan/detail/cuda_mixer_group.cuh>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_walk.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/several.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/backward.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+
+namespace kalscan::detail {
+
+/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer,
+/// since the tape of a tile lies in shared memory.
+constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
+
+template <class M, class T>
+struct adjoint_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_adjoint_elements M, class T>
+struct adjoint_element<M, T> {
+  using type = element_t<decltype(M::template adjoint_monoid<T>())>;
+};
+
+/// How the gradient of an input comes about.
+enum class gathered : unsigned char {
+  nowhere,     // nobody asks for it
+  lane,        // each lane has a place of its own
+  channel,     // summed over states
+  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
+  over_time    // summed over the steps of a chunk; chunks are summed afterwards
+};
+
+/// The workspace of a backward call.
+template <class M, class T>
+struct backward_arrays {
+  static constexpr std::size_t inputs = M::inputs_info.size();
+  lane_array<typename M::template state<T>, T> carry;           // adjoints after each chunk but the last
+  lane_array<typename adjoint_element<M, T>::type, T> element;  // of each chunk
+  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
+  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
+  gathered how[inputs];
+};
+
+/// One block's states once more, tile after tile, and the sums over channels of what is left in their place.
+template <class Job, class Lanes>
+struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
+  using base = lane_walk<Job, Lanes, decltype(Job::out_bar)>;
+  using base::job, base::layout, base::at, base::stage, base::lanes;
+  using base::States, base::Full, base::Varying, base::outputs, base::all;
+  using typename base::layout_type;
+  using typename base::M;
+  using typename base::stage_type;
+  using typename base::state;
+  using typename base::T;
+  using arrays_type = backward_arrays<M, T>;
+  using row = pack<T, States>;
+  static constexpr int steps_of_tile = backward_tile(States);
+  static constexpr std::size_t inputs = M::inputs_info.size(), state_words = word_count<state, T>;
+
+  /// Inputs whose gradients may be summed over channels, over states, over time.
+  static constexpr bool is_parameter(std::size_t i) { return M::inputs_info[i].varies == role::parameter; }
+  static constexpr bool over_lanes(std::size_t i) {
+    return M::inputs_info[i].varies == role::state || (Varying && is_parameter(i));
+  }
+  static constexpr bool over_states(std::size_t i) {
+    return M::inputs_info[i].varies == role::channel || (Varying && is_parameter(i));
+  }
+  static constexpr int lane_sums = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < inputs; ++i) n += over_lanes(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int lane_sum_of(std::size_t i) {
+    int n = 0;
+    for (std::size_t k = 0; k < i; ++k) n += over_lanes(k) ? 1 : 0;
+    return n;
+  }
+
+  /// Rows of the tape at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
+  static constexpr int rows_of_step = std::max(static_cast<int>(state_words), lane_sums);
+
+  const arrays_type& arrays;
+  std::int64_t channel_block;
+  row* tape;  // [step][row][thread]: the states before each step of the tile
+
+  __device__ tape_walk(const Job& job_, const layout_type& layout_, const chunk_place& at_, const arrays_type& arrays_,
+                       std::int64_t channel_block_, unsigned char* memory)
+      : base(job_, job_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
+        arrays(arrays_),
+        channel_block(channel_block_),
+        tape(reinterpret_cast<row*>(memory)) {}
+  KALSCAN_HD static std::size_t stage_offset(const layout_type& x) {
+    return static_cast<std::size_t>(steps_of_tile * rows_of_step * x.threads()) * sizeof(row);
+  }
+  KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
+    return stage_offset(x) + stage_type::buffer_size(x);
+  }
+  __device__ __forceinline__ row& on_tape(int step, int i) const {
+    return tape[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
+  }
+
+  __device__ __forceinline__ void put_on_tape(int step, const state (&x)[States]) {
+    for_each_index<state_words>([&](auto w) {
+      row r;
+#pragma unroll
+      for (int j = 0; j < States; ++j) r.x[j] = words<T>(x[j])[w()];
+      on_tape(step, static_cast<int>(w())) = r;
+    });
+  }
+  __device__ __forceinline__ void from_tape(int step, state (&x)[States]) const {
+    row r[state_words];
+#pragma unroll
+    for (int w = 0; w < static_cast<int>(state_words); ++w) r[w] = on_tape(step, w);
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto w) { return r[w()].x[j]; });
+  }
+
+  __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
+    lanes.load(job.states.checkpoints, at.batch, at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
+  }
+
+  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
+  /// shared memory, the states before its steps on the tape, and those after the last one in x.
+  template <class Tile>
+  __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
+    using fast = typename ordinary_of<M>::type;
+    if (at.from >= at.to) return;
+    const std::int64_t tiles = (at.to - at.from + steps_of_tile - 1) / steps_of_tile;
+    typename stage_type::kept next;
+    state before[States];
+    stage.seek(at.from + (tiles - 1) * steps_of_tile);
+    stage.template read<true>(next, at.to);
+    load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
+    for (std::int64_t i = tiles - 1; i >= 0; --i) {
+      const std::int64_t t = at.from + i * steps_of_tile;
+      const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
+      stage.write(next, 0);
+      __syncthreads();
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = before[j];
+      bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States>(x));
+      if (i > 0) {  // early: the steps below hide the way from memory
+        stage.template read<true>(next, at.to);
+        load_checkpoint(t - steps_of_tile, before);
+      }
+      if (ordinary) {
+#pragma unroll 1
+        for (int step = 0; step < steps_of_tile; step += 4) {
+          if constexpr (ordinary_of<M>::exists) {
+            using numbers = several<T, States>;
+            this->four_wide_steps(0, step, t + step, [&](int k, const terms_t<M, numbers>& u) {
+              put_on_tape(step + k, x);
+              apart<T>(fast::step(together<typename M::template state<numbers>, T>(x), u), x);
+            });
+          } else {
+            this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
+              if (j == 0) put_on_tape(step + k, x);
+              x[j] = fast::step(x[j], u);
+            });
+          }
+        }
+        ordinary = __all_sync(all, are_ordinary<M, T, States>(x));
+        if (!ordinary) from_tape(0, x);
+      }
+      if (!ordinary) {
+#pragma unroll 1
+        for (int step = 0; step < steps; ++step) {
+          put_on_tape(step, x);
+          this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
+        }
+      }
+      tile(t, steps, ordinary);
+      __syncthreads();
+    }
+  }
+
+  /// The sums over the block's channels of what the adjoints of a tile left on the tape, into the workspace. Where
+  /// there are more threads than rows of sums, neighbours share one: each takes every parts-th channel.
+  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int steps) const {
+    const int G = layout.group(), rows = steps_of_tile * G, threads = layout.threads();
+    const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
+    const std::int64_t S = job.shape.states;
+    const std::int64_t place = ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t) * S;
+#pragma unroll 1
+    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, in groups of at most 8 threads
+      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = i / G, g = i & (G - 1);
+      const row* from = tape + step * rows_of_step * threads + part * G + g;
+      const std::int64_t first_place = place + step * S + g * States;
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_lanes(k())) {
+          if (arrays.how[k()] != gathered::over_lanes) return;
+          sum_row(from + lane_sum_of(k()) * threads, arrays.lanes[k()] + first_place, part, parts, step < steps,
+                  static_cast<int>(S) - g * States);
+        }
+      });
+    }
+  }
+  __device__ __forceinline__ void sum_row(const row* from, T* to, int part, int parts, bool in_tile, int states) const {
+    row r = from[0];
+    if constexpr (layout_type::known) {
+#pragma unroll
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    } else {
+#pragma unroll 1
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    }
+    constexpr int at_once = States < 4 ? States : 4;
+#pragma unroll
+    for (int j0 = 0; j0 < States; j0 += at_once) {
+      T some[at_once];
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) some[j] = r.x[j0 + j];
+      sum_over_group(some, part, parts);
+      const int first = at_once == 2 ? (parts > 1 ? part & 1 : 0) : kept_step(part, parts);
+      const int count = at_once == 2 ? (parts > 1 ? 1 : 2) : kept_steps(parts);
+      if (!in_tile || part >= at_once) continue;
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) {
+        if (j < count && (Full || j0 + first + j < states)) to[j0 + first + j] = some[j];
+      }
+    }
+  }
+  __device__ __forceinline__ static void add_row(row& r, const row& more) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) r.x[j] += more.x[j];
+  }
+};
+
+}  // namespace kalscan::detail

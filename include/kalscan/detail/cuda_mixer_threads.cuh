@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// What a thread has of a mixer: its lanes, their parameters, and the way of their states from and to memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_pack.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/words.hpp>
+#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kla/states.hpp>
+#include <kalscan/kla/tensor.hpp>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// The state tensors where states are given as the mixer has them, else none.
+template <class M, class T>
+KALSCAN_HD state_tensors<M, const T> plain_tensors(const initial_states<M, T>& initial) {
+  if constexpr (requires { initial.tensors; }) {
+    return initial.tensors;
+  } else {
+    return initial.in_information_form() ? state_tensors<M, const T>{} : initial.moments;
+  }
+}
+
+/// What a kernel's compiler knows of its lanes: the states of a thread and the threads of a group (0: not known),
+/// whether parameters vary with time, and whether no thread has states beyond the edge.
+template <int States, int Group, bool Varying, bool Full, int Tile = 0, int Threads = 128>
+struct lanes_kind {
+  static constexpr int states = States;
+  static constexpr bool varying = Varying, full = Full;
+  using layout = lane_layout<States, Group, Tile, Threads>;
+};
+
+/// A thread's lanes: channel m, states s0 ... s0 + States - 1 of `states`. Beyond the edges the last ones are computed
+/// once more, and kept to themselves.
+template <class M, class T, int States>
+struct thread_lanes {
+  using state = typename M::template state<T>;
+  static constexpr std::size_t words_of_state = word_count<state, T>;
+
+  std::int64_t m;
+  int c, g, s0, states;
+  bool owns_channel;
+
+  template <class Layout>
+  __device__ thread_lanes(const Layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
+      : c(static_cast<int>(threadIdx.x) / layout.group()),
+        g(static_cast<int>(threadIdx.x) & (layout.group() - 1)),
+        s0(g * States),
+        states(states_) {
+    m = first_channel + c;
+    owns_channel = m < channels;
+    if (!owns_channel) m = channels - 1;
+  }
+  /// The same lanes of arrays whose origin is elsewhere.
+  __device__ thread_lanes at_channel(std::int64_t other) const {
+    thread_lanes x = *this;
+    x.m = other;
+    return x;
+  }
+  __device__ bool owns(int j) const { return owns_channel && s0 + j < states; }
+  __device__ int state_of(int j) const { return min(s0 + j, states - 1); }
+
+  template <class Tensor>
+  __device__ bool whole_rows(const Tensor& x, const T* at) const {
+    return x.stride[3] == 1 && s0 + States <= states &&
+           reinterpret_cast<std::uintptr_t>(at) % alignof(pack<T, States>) == 0;
+  }
+  template <class Tensors>
+  __device__ void load(const Tensors& tensors, std::int64_t n, std::int64_t t, state (&x)[States]) const {
+    const auto from = words<tensor<const T>>(tensors);
+    T value[words_of_state][States];
+    for_each_index<words_of_state>([&](auto i) {
+      const T* row = from[i()].at(n, t, m, 0);
+      if (whole_rows(from[i()], row + s0)) {
+        const auto all = *reinterpret_cast<const pack<T, States>*>(row + s0);
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = all.x[j];
+      } else {
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = row[state_of(j) * from[i()].stride[3]];
+      }
+    });
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto i) { return value[i()][j]; });
+  }
+  template <class Tensors>
+  __device__ void store(const Tensors& tensors, std::int64_t n, std::int64_t t, const state (&x)[States],
+                        bool add = false) const {
+    if (!owns_channel) return;
+    const auto to = words<tensor<T>>(tensors);
+    for_each_index<words_of_state>([&](auto i) {
+      if (!to[i()].present()) return;
+      T* row = to[i()].at(n, t, m, 0);
+      if (!add && whole_rows(to[i()], row + s0)) {
+        pack<T, States> all;
+#pragma unroll
+        for (int j = 0; j < States; ++j) all.x[j] = words<T>(x[j])[i()];
+        *reinterpret_cast<pack<T, States>*>(row + s0) = all;
+      } else {
+#pragma unroll
+        for (int j = 0; j < States; ++j) {
+          if (!owns(j)) continue;
+          T& place = row[(s0 + j) * to[i()].stride[3]];
+          place = (add ? place : T(0)) + words<T>(x[j])[i()];
+        }
+      }
+    });
+  }
+  /// From and to the workspace's arrays [slot][number][lane].
+  template <class X>
+  __device__ void load(const lane_array<X, T>& from, std::int64_t slot, X (&x)[States]) const {
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from.get(slot, m * states + state_of(j));
+  }
+  template <class X>
+  __device__ void store(const lane_array<X, T>& to, std::int64_t slot, const X (&x)[States]) const {
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      if (owns(j)) to.set(slot, m * states + s0 + j, x[j]);
+    }
+  }
+};
+
+/// The terms of parameters of a thread's lanes; with Varying they are read at every step.
+template <class M, class In, int States, bool Varying>
+struct parameter_lanes {
+  using T = number_t<In>;
+  static constexpr int rows = static_cast<int>(parameter_terms<M, T>);
+  T terms[rows > 0 ? rows : 1][States];
+
+  template <class Lanes>
+  __device__ __forceinline__ void load(const In& in, const Lanes& lanes, std::int64_t batch, std::int64_t t) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+        if constexpr (M::inputs_info[i()].varies == role::parameter) {
+          return static_cast<T>(member<i()>(in)(batch, t, lanes.m, lanes.state_of(j)));
+        } else {
+          return T(0);
+        }
+      });
+      const auto x = words<T>(prepare<M, T>(u));
+      for_each_index<terms_of<M, T>::count>([&](auto i) {
+        if constexpr (terms_of<M, T>::varies(i()) == role::parameter)
+          terms[terms_before<M, T>(i(), role::parameter)][j] = x[i()];
+      });
+    }
+  }
+};
+
+template <class M, class T, class In>
+__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
+}
+
+template <int States, class Job, class Lanes, class State>
+__device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const auto plain = plain_tensors<M, T>(job.states.initial);
+  if (words<tensor<const T>>(plain)[0].present()) return lanes.load(plain, n, 0, x);
+#pragma unroll
+  for (int j = 0; j < States; ++j) x[j] = job.states.initial(n, lanes.m, lanes.state_of(j));
+}
+
+}  // namespace kalscan::detail
