@@ -8,12 +8,13 @@
 #include <cstdlib>
 #include <functional>
 #include <kalscan/kalscan.hpp>
-#include <random>
 #include <vector>
+
+#include "kla_arrays.hpp"
 
 namespace {
 
-using kalscan::tensor;
+using bench::arrays;
 
 struct row {
   const char* name;
@@ -43,74 +44,15 @@ void print(std::vector<row>& rows) {
     std::printf("  %-44s %9.2f ms  %6.2f G lane-steps/s\n", r.name, 1e3 * r.median(), 1e-9 * r.steps / r.median());
 }
 
-struct arrays {
-  std::int64_t B, L, M, S;
-  std::mt19937 engine{1};
-  std::vector<float> v, Lambda, k, q, a, p, y, yvar, y_bar, yvar_bar, v_bar, Lambda_bar, k_bar, q_bar, a_bar, p_bar,
-      mean, variance;
-
-  std::vector<float> draw(std::int64_t n, float low, float high) {
-    std::uniform_real_distribution<float> d(low, high);
-    std::vector<float> x(static_cast<std::size_t>(n));
-    for (float& e : x) e = d(engine);
-    return x;
-  }
-  arrays(std::int64_t B_, std::int64_t L_, std::int64_t M_, std::int64_t S_) : B(B_), L(L_), M(M_), S(S_) {
-    v = draw(B * L * M, -1, 1), Lambda = draw(B * L * M, 0, 2), k = draw(B * L * S, -1, 1), q = draw(B * L * S, -1, 1);
-    a = draw(M * S, 0.9F, 0.999F), p = draw(M * S, 0, 0.1F), y_bar = draw(B * L * M, -1, 1),
-    yvar_bar = draw(B * L * M, -1, 1);
-    y = yvar = v_bar = Lambda_bar = v, k_bar = q_bar = k, a_bar = p_bar = a;
-    mean = variance = draw(B * (L / 16 + 1) * M * S, 0, 1);
-  }
-  auto shape() const { return kalscan::mixer_shape{B, L, M, S}; }
-  template <class T>
-  tensor<T> channels(std::vector<std::remove_const_t<T>>& x) const {
-    return {x.data(), B, L, M, 1};
-  }
-  template <class T>
-  tensor<T> states(std::vector<std::remove_const_t<T>>& x) const {
-    return {x.data(), B, L, 1, S};
-  }
-  template <class T>
-  tensor<T> parameters(std::vector<std::remove_const_t<T>>& x) const {
-    return {x.data(), 1, 1, M, S};
-  }
-
-  auto kla_in() {
-    using T = const float;
-    return kalscan::kla_inputs{channels<T>(v), channels<T>(Lambda), states<T>(k),
-                               states<T>(q),   parameters<T>(a),    parameters<T>(p)};
-  }
-  auto kla_in_bar() {
-    using T = float;
-    return kalscan::kla_inputs{channels<T>(v_bar), channels<T>(Lambda_bar), states<T>(k_bar),
-                               states<T>(q_bar),   parameters<T>(a_bar),    parameters<T>(p_bar)};
-  }
-  auto kla_out() { return kalscan::kla_outputs{channels<float>(y), channels<float>(yvar)}; }
-  auto kla_out_bar() { return kalscan::kla_outputs{channels<const float>(y_bar), channels<const float>(yvar_bar)}; }
-  auto gla_in() {
-    using T = const float;
-    return kalscan::gla_inputs{channels<T>(v), states<T>(k), states<T>(q), parameters<T>(a)};
-  }
-  auto gla_in_bar() {
-    using T = float;
-    return kalscan::gla_inputs{channels<T>(v_bar), states<T>(k_bar), states<T>(q_bar), parameters<T>(a_bar)};
-  }
-  template <class T>
-  auto checkpoints() {
-    return kalscan::belief<tensor<T>>{{mean.data(), B, L / 16 + 1, M, S}, {variance.data(), B, L / 16 + 1, M, S}};
-  }
-};
-
 void whole_lanes(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S, int threads) {
-  arrays x(B, L, M, S);
+  arrays<float> x(B, L, M, S);
   const double steps = static_cast<double>(B * L * M * S);
   const kalscan::omp one{1}, many{threads};
   const auto kla_forward = [&](kalscan::omp p) {
     kalscan::forward(p, kalscan::kla{}, x.shape(), x.kla_in(), x.kla_out());
   };
   const auto gla_forward = [&](kalscan::omp p) {
-    kalscan::forward(p, kalscan::gla{}, x.shape(), x.gla_in(), kalscan::gla_outputs{x.channels<float>(x.y)});
+    kalscan::forward(p, kalscan::gla{}, x.shape(), x.gla_in(), x.gla_out());
   };
   std::vector<row> rows{
       {"KLA forward, 1 thread", [&] { kla_forward(one); }, steps},
@@ -149,7 +91,7 @@ void whole_lanes(std::int64_t B, std::int64_t L, std::int64_t M, std::int64_t S,
 }
 
 void narrow(std::int64_t L, std::int64_t M, std::int64_t S, int threads) {
-  arrays x(1, L, M, S);
+  arrays<float> x(1, L, M, S);
   const double steps = static_cast<double>(L * M * S);
   const auto with = [&](std::int64_t chunk) {
     return [&x, threads, chunk] {

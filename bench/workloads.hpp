@@ -27,12 +27,11 @@ struct affine_float {
   using recurrence = kalscan::linear_recurrence<float>;
   static recurrence make() { return {}; }
   static float initial() { return 0; }
-  static auto inputs(std::int64_t length) {
-    return repeated(length, [](std::mt19937_64& engine) {
-      std::normal_distribution<float> normal;
-      return kalscan::affine_map<float>{std::exp(0.001F * normal(engine)), normal(engine)};
-    });
+  static kalscan::affine_map<float> element(std::mt19937_64& engine) {
+    std::normal_distribution<float> normal;
+    return {std::exp(0.001F * normal(engine)), normal(engine)};
   }
+  static auto inputs(std::int64_t length) { return repeated(length, element); }
   static auto elements(std::int64_t length) { return inputs(length); }
 };
 
@@ -46,10 +45,9 @@ struct scalar_float {
     const float phi = std::exp(normal(engine));
     return {phi, phi * normal(engine)};
   }
+  static kalscan::filtering_element<float> element(std::mt19937_64& engine) { return make().lift(input(engine)); }
   static auto inputs(std::int64_t length) { return repeated(length, input); }
-  static auto elements(std::int64_t length) {
-    return repeated(length, [](std::mt19937_64& engine) { return make().lift(input(engine)); });
-  }
+  static auto elements(std::int64_t length) { return repeated(length, element); }
 };
 
 /// Stretches of a Kalman filter with four states, in float; as a recurrence they act on a belief.
@@ -64,14 +62,13 @@ struct matrix_float {
   };
   static recurrence make() { return {}; }
   static recurrence::state_type initial() { return {Eigen::Vector4f::Zero(), Eigen::Matrix4f::Identity()}; }
-  static auto inputs(std::int64_t length) {
-    return repeated(length, [](std::mt19937_64& engine) {
-      std::normal_distribution<float> normal;
-      const auto draw = [&] { return Eigen::Matrix4f::NullaryExpr([&] { return normal(engine); }).eval(); };
-      const Eigen::Matrix4f C = draw(), J = draw();
-      return recurrence::input_type{0.3F * draw(), draw().col(0), C * C.transpose(), draw().col(0), J * J.transpose()};
-    });
+  static recurrence::input_type element(std::mt19937_64& engine) {
+    std::normal_distribution<float> normal;
+    const auto draw = [&] { return Eigen::Matrix4f::NullaryExpr([&] { return normal(engine); }).eval(); };
+    const Eigen::Matrix4f C = draw(), J = draw();
+    return {0.3F * draw(), draw().col(0), C * C.transpose(), draw().col(0), J * J.transpose()};
   }
+  static auto inputs(std::int64_t length) { return repeated(length, element); }
   static auto elements(std::int64_t length) { return inputs(length); }
 };
 

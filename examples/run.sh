@@ -13,6 +13,7 @@ $build/examples/02_nile_filter examples/data/nile.csv $build/nile.csv
 $build/examples/03_co2_smoother examples/data/co2.csv $build/co2.csv
 $build/examples/04_own_mixer
 $build/examples/05_text examples/data/pride_and_prejudice.txt $build/text.csv
+$build/examples/07_compare
 for name in nile co2 text; do
   gnuplot -e "csv='$build/$name.csv'; png='$build/$name.png'" examples/plots/$name.gp
   echo "picture: $build/$name.png"

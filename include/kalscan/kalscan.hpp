@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found.
+// Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What compares
+// back ends is apart: <kalscan/compare.hpp>.
 #pragma once
 
 #include <kalscan/backend/omp.hpp>

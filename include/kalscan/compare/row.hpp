@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// What was found of one back end at one size, and a table of such rows.
+#pragma once
+
+#include <cstdint>
+#include <iomanip>
+#include <limits>
+#include <optional>
+#include <ostream>
+#include <span>
+#include <sstream>
+#include <string>
+
+namespace kalscan {
+
+/// What was found of one call. Times are seconds a call; what was not found out is NaN or empty.
+struct compare_row {
+  static constexpr double none = std::numeric_limits<double>::quiet_NaN();
+
+  std::string back_end;
+  std::int64_t size = 0;
+  std::string missing = {};  ///< why there are no figures: what the back end lacks or what it threw; else empty
+  double median = none, lower = none, upper = none;  ///< lower and upper quartile: half of all samples lie between
+  int samples = 0;
+  double bytes_per_second = none;
+  double speed_over_first = none;  ///< median of the first call (seq) over this one's
+  /// The worst one, relative; infinite where there is NaN or a wrong exact value; empty without a reference.
+  std::optional<double> error = {};
+  std::string reference = {};  ///< what the error is against
+  bool repeatable = false;     ///< all runs gave the same bits; NaN is taken for the same as any NaN
+
+  explicit operator bool() const { return missing.empty(); }
+};
+
+/// One line a row, at most 96 columns, reasons apart: time is the median, and +- half the distance of the quartiles.
+inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
+  std::ostringstream text;
+  text << std::left << std::setw(34) << "back end" << std::right << std::setw(10) << "size" << std::setw(12) << "ms"
+       << std::setw(7) << "+-%" << std::setw(8) << "GB/s" << std::setw(7) << "speed" << std::setw(10) << "error"
+       << "  bits\n";
+  for (const compare_row& r : rows) {
+    text << std::left << std::setw(34) << r.back_end << std::right << std::setw(10) << r.size;
+    if (!r) {
+      text << "  " << r.missing << '\n';
+      continue;
+    }
+    const auto number = [&](int width, int digits, double x) {
+      text << std::setw(width) << std::fixed << std::setprecision(digits) << x;
+    };
+    number(12, r.median < 1e-3 ? 5 : 3, 1e3 * r.median);
+    number(7, 1, 50 * (r.upper - r.lower) / r.median);
+    number(8, 2, 1e-9 * r.bytes_per_second);
+    number(7, 2, r.speed_over_first);
+    if (r.error) {
+      text << std::setw(10) << std::scientific << std::setprecision(1) << *r.error;
+    } else {
+      text << std::setw(10) << "no ref.";
+    }
+    text << (r.repeatable ? "  same" : "  VARY") << '\n';
+  }
+  out << text.str();
+}
+
+}  // namespace kalscan
