@@ -66,7 +66,6 @@ TEST_CASE_TEMPLATE("every adjoint is the derivative, for every kind of parameter
   }
 }
 
-const std::vector<omp> policies = {omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
 
 template <class M, class T>
 void check_backward(const problem<M, T>& p, double bound) {

@@ -13,7 +13,6 @@ using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
 
 namespace {
 
-const std::vector<omp> policies = {omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
 
 template <class M, class T>
 void check_forward(const problem<M, T>& p, double bound) {

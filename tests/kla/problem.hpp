@@ -72,6 +72,10 @@ struct array {
   }
 };
 
+/// Whole lanes and chunks of time, shorter and longer than those of the library's choice.
+using kalscan::omp;
+inline const std::vector<omp> policies = {omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
+
 /// How the parameters are given.
 enum class given { fixed, per_token, per_token_channel, per_token_state, per_batch };
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -159,12 +160,19 @@ void absorb_carry_replay(const S& s, int threads, const std::vector<std::int64_t
   }
 }
 
+/// Does not compile, where it is called: Work is what would have run.
+template <class Work>
+void openmp_is_off() {
+  static_assert(!std::is_class_v<Work>,
+                "kalscan::omp needs the compiler's OpenMP switch (-fopenmp) or CMake's kalscan::omp target");
+}
+
 }  // namespace detail
 
 template <sweep S>
 void run_sweep([[maybe_unused]] const omp& policy, [[maybe_unused]] const S& s) {
 #if !defined(_OPENMP)
-  static_assert(!sweep<S>, "kalscan::omp needs the compiler's OpenMP switch (-fopenmp) or CMake's kalscan::omp target");
+  detail::openmp_is_off<S>();
 #else
   if (policy.threads < 0) throw std::invalid_argument("omp: threads is " + std::to_string(policy.threads));
   if (policy.chunk < 0) throw std::invalid_argument("omp: chunk is " + std::to_string(policy.chunk));

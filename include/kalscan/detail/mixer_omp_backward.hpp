@@ -317,8 +317,7 @@ void backward_on_threads(const omp& policy, const Job& job) {
 template <class Job>
 void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job& job) {
 #if !defined(_OPENMP)
-  static_assert(!mixer<typename Job::mixer>,
-                "kalscan::omp needs the compiler's OpenMP switch (-fopenmp) or CMake's kalscan::omp target");
+  openmp_is_off<Job>();
 #else
   using M = typename Job::mixer;
   using T = typename Job::number;
