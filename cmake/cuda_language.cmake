@@ -6,6 +6,7 @@ option(KALSCAN_QUICK_CUDA "Compile CUDA tests in a tenth of the time, and benchm
 function(kalscan_compile_quickly target)
   if(KALSCAN_QUICK_CUDA AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
     target_compile_options(${target} PRIVATE --Ofast-compile=max)
+    target_compile_definitions(${target} PRIVATE KALSCAN_QUICK_CUDA)
   endif()
 endfunction()
 

@@ -13,8 +13,9 @@ using kalscan::seq;
 
 namespace {
 
-// Several at once take the compiler long: a build may name one of them.
-#ifndef KALSCAN_TEST_STORAGE
+#ifdef KALSCAN_QUICK_CUDA  // compiled only, and the other one has the same code
+#define KALSCAN_TEST_STORAGE kalscan::bfloat16
+#else
 #define KALSCAN_TEST_STORAGE kalscan::bfloat16, kalscan::float16
 #endif
 TEST_CASE_TEMPLATE("outputs and gradients are those of the rounded inputs, rounded", E, KALSCAN_TEST_STORAGE) {

@@ -21,7 +21,9 @@ problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int
   return p;
 }
 
-#ifndef KALSCAN_TEST_MIXER
+#ifdef KALSCAN_QUICK_CUDA  // compiled only, and the others are in a benchmark and an example
+#define KALSCAN_TEST_MIXER kalscan::kla_mixer<kalscan::readout::predicted>
+#else
 #define KALSCAN_TEST_MIXER kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, rotation
 #endif
 TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_MIXER) {
