@@ -54,8 +54,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   template <class Lane, bool Whole>
   __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, int n, state (&after)[States],
                                                 state (&bar)[States]) {
-    const auto channel = this->channel_quads(0, step);
-    const auto* terms_of_states = stage.states_of(0, lanes.g) + step * States * layout.group();
+    const auto staged = this->four_staged(0, step);
     T channel_sum[inputs][4];
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
@@ -66,7 +65,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       if constexpr (Varying) this->parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
       state before[States];
       from_tape(step + i, before);
-      const auto y_bar = output_adjoints([&](std::size_t row) { return channel[row].x[i]; });
+      const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
       row lane_sum[inputs];
       // What lane j's step hands back: g(k) of input k.
       const auto gather = [&](int j, const auto& g) {
@@ -89,10 +88,8 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       if constexpr (Whole && ordinary_of<M>::exists) {
         using numbers = several<T, States>;
         using wide = typename M::template state<numbers>;
-        const auto y_wide = from_words<typename M::template outputs<numbers>, numbers>(
-            [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
-        const auto back = Lane::adjoint(together<wide, T>(before), this->wide_terms(channel, terms_of_states, i),
-                                        together<wide, T>(after), together<wide, T>(bar), y_wide);
+        const auto back = Lane::adjoint(together<wide, T>(before), this->wide_terms(staged, i),
+                                        together<wide, T>(after), together<wide, T>(bar), for_all_lanes(y_bar));
         apart<T>(back.earlier, bar);
         const auto g = words<numbers>(back.inputs);
 #pragma unroll
@@ -100,9 +97,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       } else {
 #pragma unroll
         for (int j = 0; j < States; ++j) {
-          const auto u = lane_terms<M, T>([&](std::size_t k) { return channel[k].x[i]; },
-                                          terms_of_states[(i * States + j) * layout.group()], this->parameter, j);
-          const auto back = Lane::adjoint(before[j], u, after[j], bar[j], y_bar);
+          const auto back = Lane::adjoint(before[j], this->terms(staged, i, j), after[j], bar[j], y_bar);
           bar[j] = back.earlier;
           const auto g = words<T>(back.inputs);
           gather(j, [&](std::size_t k) { return g[k]; });
@@ -131,10 +126,6 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
         }
       }
     });
-  }
-  template <class Tensor>
-  __device__ __forceinline__ static std::int64_t bytes_of_step(const Tensor& x) {
-    return x.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
   }
   /// Before four_adjoints of the steps from t on, from then on backwards.
   __device__ __forceinline__ void seek_channel_places(std::int64_t t) {
@@ -213,32 +204,27 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
                                               element (&e)[States]) requires mixer_with_adjoint_elements<M> {
     using fast = typename ordinary_of<M>::type;
-    const auto channel = this->channel_quads(0, step);
-    const auto* terms_of_states = stage.states_of(0, lanes.g) + step * States * layout.group();
+    const auto staged = this->four_staged(0, step);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
       if constexpr (Varying) this->parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
       state before[States];
       from_tape(step + i, before);
-      const auto y_bar = output_adjoints([&](std::size_t row) { return channel[row].x[i]; });
+      const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
       if constexpr (ordinary_of<M>::exists) {
         using numbers = several<T, States>;
         using wide = typename M::template state<numbers>;
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;
-        const auto y_wide = from_words<typename M::template outputs<numbers>, numbers>(
-            [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
-        apart<T>(combine(fast::adjoint_lift(together<wide, T>(before), this->wide_terms(channel, terms_of_states, i),
-                                            together<wide, T>(after), y_wide),
+        apart<T>(combine(fast::adjoint_lift(together<wide, T>(before), this->wide_terms(staged, i),
+                                            together<wide, T>(after), for_all_lanes(y_bar)),
                          together<wide_element, T>(e)),
                  e);
       } else {
         const auto combine = M::template adjoint_monoid<T>();
 #pragma unroll
         for (int j = 0; j < States; ++j) {
-          const auto u = lane_terms<M, T>([&](std::size_t k) { return channel[k].x[i]; },
-                                          terms_of_states[(i * States + j) * layout.group()], this->parameter, j);
-          e[j] = combine(M::adjoint_lift(before[j], u, after[j], y_bar), e[j]);
+          e[j] = combine(M::adjoint_lift(before[j], this->terms(staged, i, j), after[j], y_bar), e[j]);
         }
       }
 #pragma unroll
@@ -249,6 +235,13 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   template <class Row>
   __device__ __forceinline__ static auto output_adjoints(Row row) {
     return from_words<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
+  }
+
+  /// The same adjoints of outputs for all lanes of the thread.
+  __device__ __forceinline__ static auto for_all_lanes(const typename M::template outputs<T>& y_bar) {
+    using numbers = several<T, States>;
+    return from_words<typename M::template outputs<numbers>, numbers>(
+        [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
   }
 
   __device__ void load_final(state (&bar)[States]) const {

@@ -101,10 +101,6 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     using E = typename Tensor::value_type;
     *reinterpret_cast<E*>(to) = static_cast<E>(value);
   }
-  template <class Tensor>
-  __device__ __forceinline__ static std::int64_t bytes_of_step(const Tensor& y) {
-    return y.stride[1] * static_cast<std::int64_t>(sizeof(typename Tensor::value_type));
-  }
 
   /// A tile's steps, all of them, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
   template <class Lane, bool Emit>

@@ -45,6 +45,12 @@ __device__ void for_inputs(const In& in, F f) {
   });
 }
 
+/// From a step to the next one of a tensor.
+template <class E>
+__device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {
+  return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
+}
+
 /// Sixteen- and 32-bit values are kept as they lie in memory until they are needed, so that nobody waits for them
 /// before.
 template <class T, class E>

@@ -83,10 +83,6 @@ struct mixer_stage {
   __device__ __forceinline__ void for_state_rows(F f) const {
     for_inputs<M, role::state>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::state), x); });
   }
-  template <class E>
-  __device__ __forceinline__ static std::int64_t bytes_of_step(const tensor<E>& x) {
-    return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
-  }
   __device__ __forceinline__ int first_step() const { return static_cast<int>(threadIdx.x) / layout.channels() * 4; }
 
   /// The next tile to read is the one of steps [t, t + tile).

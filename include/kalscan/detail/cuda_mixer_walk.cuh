@@ -103,63 +103,62 @@ struct lane_walk {
     if constexpr (!Varying) parameter.load(job.in, lanes, at.batch, 0);
   }
 
-  /// What is staged of the thread's channel, of four steps from `step` on.
-  struct quads {
+  /// What is staged for the thread of four steps from `step` on: its channel's rows, and where its states' terms are.
+  struct staged_steps {
     pack<T, 4> rows[stage_type::rows > 0 ? stage_type::rows : 1];
-    __device__ const pack<T, 4>& operator[](std::size_t i) const { return rows[i]; }
+    const typename stage_type::state_pack* states;
   };
-  __device__ __forceinline__ quads channel_quads(int buffer, int step) const {
+  __device__ __forceinline__ staged_steps four_staged(int buffer, int step) const {
     const T* from = stage.rows_of(buffer, lanes.c) + step;
-    quads x;
+    staged_steps x;
 #pragma unroll
     for (int i = 0; i < stage_type::rows; ++i)
       x.rows[i] = *reinterpret_cast<const pack<T, 4>*>(from + i * layout.tile());
+    x.states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
     return x;
   }
-  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
-  template <class LaneStep>
-  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
-    const auto channel = channel_quads(buffer, step);
-    const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
-#pragma unroll
-      for (int j = 0; j < States; ++j) {
-        const auto terms = states[(i * States + j) * layout.group()];
-        lane(i, j, lane_terms<M, T>([&](int k) { return channel[k].x[i]; }, terms, parameter, j));
-      }
-    }
+  /// The terms of lane j at step i of the four.
+  __device__ __forceinline__ terms_t<M, T> terms(const staged_steps& staged, int i, int j) const {
+    return lane_terms<M, T>([&](int k) { return staged.rows[k].x[i]; },
+                            staged.states[(i * States + j) * layout.group()], parameter, j);
   }
-  /// The terms of all lanes of the thread at step i of the four whose channel terms these are.
-  template <class Channel, class StateTerms>
-  __device__ __forceinline__ terms_t<M, several<T, States>> wide_terms(const Channel& channel, const StateTerms* states,
-                                                                       int i) const {
+  /// Those of all lanes of the thread.
+  __device__ __forceinline__ terms_t<M, several<T, States>> wide_terms(const staged_steps& staged, int i) const {
     using numbers = several<T, States>;
-    typename stage_type::state_pack terms[States];
+    typename stage_type::state_pack of_states[States];
 #pragma unroll
-    for (int j = 0; j < States; ++j) terms[j] = states[(i * States + j) * layout.group()];
+    for (int j = 0; j < States; ++j) of_states[j] = staged.states[(i * States + j) * layout.group()];
     return from_words<terms_t<M, numbers>, numbers>([&](auto n) {
       constexpr role r = terms_of<M, T>::varies(n());
       constexpr auto k = terms_before<M, T>(n(), r);
       if constexpr (r == role::channel) {
-        return numbers(channel[k].x[i]);
+        return numbers(staged.rows[k].x[i]);
       } else if constexpr (r == role::state) {
-        return numbers::of([&](int j) { return terms[j].x[k]; });
+        return numbers::of([&](int j) { return of_states[j].x[k]; });
       } else {
         return numbers::of([&](int j) { return parameter.terms[k][j]; });
       }
     });
   }
-  /// Calls lanes(0 ... 3, terms) for four steps, with the terms of all lanes of the thread at once.
-  template <class LanesStep>
-  __device__ __forceinline__ void four_wide_steps(int buffer, int step, std::int64_t t, LanesStep all_lanes) {
-    const auto channel = channel_quads(buffer, step);
-    const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
+  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
+  template <class LaneStep>
+  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
+    const auto staged = four_staged(buffer, step);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
-      all_lanes(i, wide_terms(channel, states, i));
+#pragma unroll
+      for (int j = 0; j < States; ++j) lane(i, j, terms(staged, i, j));
+    }
+  }
+  /// Calls lanes(0 ... 3, terms) for four steps, with the terms of all lanes of the thread at once.
+  template <class LanesStep>
+  __device__ __forceinline__ void four_wide_steps(int buffer, int step, std::int64_t t, LanesStep all_lanes) {
+    const auto staged = four_staged(buffer, step);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+      all_lanes(i, wide_terms(staged, i));
     }
   }
   /// Calls lane(j, terms) for one step of all lanes.
