@@ -7,8 +7,9 @@
 // The laws are checked first; an operator that breaks one is not timed. A back end of one's own is a name and a
 // callable:
 //
-//     kalscan::back_end<my_monoid> mine{"mine", [](const auto& scan) { my_scan(scan.op, scan.in, scan.initial,
-//     scan.out); }}; kalscan::compare(my_monoid{}, draw_element, kalscan::exact, {1000}, {}, {mine});
+//     const auto call = [](const auto& scan) { my_scan(scan.op, scan.in, scan.initial, scan.out); };
+//     const kalscan::back_end<my_monoid> mine{"mine", call};
+//     kalscan::compare(my_monoid{}, draw_element, kalscan::exact, {1000}, {}, {mine});
 //
 // Those of std::execution, Thrust and CUDA are in compare/parallel_std.hpp, compare/thrust.hpp and cuda/compare.cuh.
 #pragma once
