@@ -207,6 +207,37 @@ TEST_CASE("element, information map and Möbius map are the paper's map of a bel
   CHECK(worst_mobius < 1e-11);
 }
 
+TEST_CASE_TEMPLATE("a stretch of time, extended step by step, acts as its steps do", T, float, double) {
+  std::mt19937_64 engine(9);
+  std::uniform_real_distribution<T> unit(0, 1);
+  constexpr int steps = 400;
+  const std::array<T, 3> regimes[] = {{T(0.95), T(0.05), T(1)}, {T(1), T(0), T(1)},         {T(1), T(1e-3), T(1e-6)},
+                                      {T(1), T(1), T(1e6)},     {T(0), T(1), T(1)},         {T(1.02), T(0.1), T(1)},
+                                      {T(0.9), T(0), T(0)}};
+  for (const auto& regime : regimes) {
+    const T a = regime[0], p = regime[1], precision = regime[2];
+    CAPTURE(a);
+    CAPTURE(p);
+    CAPTURE(precision);
+    const kalscan::scalar_filter<long double> filter{a, p};
+    kalscan::belief<long double> exact{T(0.5), 2};
+    kalscan::information_map<T> map = kalscan::information_monoid<T>::identity();
+    long double widest = 0;
+    for (int t = 0; t < steps; ++t) {
+      const T phi = precision * unit(engine), r = phi * (2 * unit(engine) - 1);
+      exact = filter.step(exact, {phi, r});
+      map = kalscan::extend(map, a, a * a, p, phi, r);
+      if (t % 4 == 3) map = kalscan::normalized(map);
+      if (t % 4 == 3) CHECK((map.uu >= 1 && map.uu < 2));
+      widest = std::max(widest, std::abs(exact.mean));
+    }
+    const auto after = to_moments(kalscan::act(map, kalscan::homogeneous_belief<T>{1, 2, T(0.5)}));
+    const long double bound = steps * std::numeric_limits<T>::epsilon();
+    CHECK(std::abs(after.mean - exact.mean) <= bound * widest);
+    CHECK(std::abs(after.variance - exact.variance) <= bound * exact.variance);
+  }
+}
+
 TEST_CASE_TEMPLATE("one step is the paper's, for observations of any weight and beliefs of any width", T, float, double) {
   std::mt19937_64 engine(8);
   double worst = 0;

@@ -2,9 +2,11 @@
 // Keeps homogeneous coordinates in range by powers of two, so that rescaling adds no rounding.
 #pragma once
 
-#include <limits>
-
+#include <bit>
+#include <cstdint>
 #include <kalscan/detail/config.hpp>
+#include <limits>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -37,6 +39,18 @@ KALSCAN_HD constexpr T rescale_factor(T largest) {
   if (largest > high) return down;
   if (largest < low) return up;
   return T(1);
+}
+
+/// 2^-n of a positive normal number m 2^n, 1 <= m < 2, of float or double; 0 where that is no normal number.
+template <class T>
+KALSCAN_HD constexpr T inverse_power_of_two(T x) {
+  using bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  using limits = std::numeric_limits<T>;
+  constexpr int mantissa = limits::digits - 1;
+  constexpr bits exponent = bits(2 * limits::max_exponent - 1) << mantissa;
+  constexpr bits largest = bits(2 * limits::max_exponent - 2) << mantissa;
+  const bits mine = std::bit_cast<bits>(x) & exponent;
+  return std::bit_cast<T>(mine < largest ? static_cast<bits>(largest - mine) : bits(0));
 }
 
 }  // namespace kalscan::detail

@@ -66,10 +66,34 @@ KALSCAN_HD constexpr information_map<T> rescaled(const information_map<T>& x) {
   return {x.uu * s, x.uv * s, x.vu * s, x.vv * s, x.wu * s, x.wv * s, x.ww * s};
 }
 
+/// Rescaled by a power of two to uu in [1, 2), of a positive uu that is finite.
+template <class T>
+KALSCAN_HD constexpr information_map<T> normalized(const information_map<T>& x) {
+  const T s = detail::inverse_power_of_two(x.uu);
+  return {x.uu * s, x.uv * s, x.vu * s, x.vv * s, x.wu * s, x.wv * s, x.ww * s};
+}
+
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> rescaled(const homogeneous_belief<T>& x) {
   const T s = detail::rescale_factor(detail::largest_magnitude(x.u, x.v, x.w));
   return {x.u * s, x.v * s, x.w * s};
+}
+
+/// The belief after a stretch of time, of the one before it; not rescaled.
+template <class T>
+KALSCAN_HD constexpr homogeneous_belief<T> act(const information_map<T>& x, const homogeneous_belief<T>& before) {
+  const auto& [u, v, w] = before;
+  return {x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w};
+}
+
+/// A stretch of time and one step more, x' = a x + noise of variance p observed with information phi and information
+/// vector r; aa = a a. Thirteen operations, where a filtering_element takes a division and more; not rescaled, and no
+/// entry is ever lost by cancellation. A step multiplies uu by up to 1 + phi P, P the predicted variance.
+template <class T>
+KALSCAN_HD constexpr information_map<T> extend(const information_map<T>& x, const T& a, const T& aa, const T& p,
+                                               const T& phi, const T& r) {
+  const T vu = aa * x.vu + p * x.uu, vv = aa * x.vv + p * x.uv;
+  return {x.uu + phi * vu, x.uv + phi * vv, vu, vv, a * x.wu + r * vu, a * x.wv + r * vv, a * x.ww};
 }
 
 /// Composition of information maps, the matrix product later * earlier; `earlier` acts first. Associative as maps: up
@@ -113,8 +137,7 @@ struct information_filter {
     return rescaled(information_map<T>{T(1) + p * phi, a * a * phi, p, a * a, r * p, r * a * a, a});
   }
   KALSCAN_HD constexpr state_type act(const information_map<T>& x, const state_type& state) const {
-    const auto& [u, v, w] = state;
-    return rescaled(state_type{x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w});
+    return rescaled(kalscan::act(x, state));
   }
 };
 static_assert(recurrence<information_filter<float>>);
