@@ -115,7 +115,7 @@ void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
     if constexpr (mixer_with_adjoint_elements<M>) {
       launch(mixer_backward_kernel<Job, lanes, true>, forward_pass::first);
       const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
-      mixer_carry_back_kernel<<<sum_grid(count, 128), 128, 0, policy.stream>>>(job, cuts, arrays);
+      mixer_carry_back_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(job, cuts, arrays);
       check_launch("mixer_carry_back_kernel");
       launch(sweep, forward_pass::last);
     }
@@ -171,31 +171,32 @@ void run_backward(const cuda& policy, const Job& job) {
     if (!to.present()) arrays.how[i] = gathered::nowhere;
     ++i;
   });
-  const bool any = job.shape.sequences() > 0 && job.shape.channels > 0 && job.shape.states > 0;
-  if (any) {
-    send_cuts(policy, job.shape, cuts, pieces.forward.numbers);
-    Job with = job;
-    if (!given) {
-      launch_forward(policy, checkpoint_job(job, pieces.checkpoints), cuts, pieces.forward.arrays);
-      with.states.checkpoints = read_only<M>(pieces.checkpoints);
-      with.states.every = backward_every(job.shape);
-    }
-    launch_backward(policy, with, cuts, arrays);
+  if (job.shape.sequences() == 0 || job.shape.channels == 0 || job.shape.states == 0) {
+    if (!job.states.accumulate) for_each_member(job.in_bar, [&](const auto& to) { fill_zero(policy, to); });
+    return;
   }
+  send_cuts(policy, job.shape, cuts, pieces.forward.numbers);
+  Job with = job;
+  if (!given) {
+    launch_forward(policy, checkpoint_job(job, pieces.checkpoints), cuts, pieces.forward.arrays);
+    with.states.checkpoints = read_only<M>(pieces.checkpoints);
+    with.states.every = backward_every(job.shape);
+  }
+  launch_backward(policy, with, cuts, arrays);
   const std::int64_t side = channels_of_block(job.shape.states), blocks = (job.shape.channels + side - 1) / side;
-  i = 0;
-  for_each_member(job.in_bar, [&](const auto& to) {
-    const bool add = job.states.accumulate;
-    if (arrays.how[i] == gathered::over_lanes) {
-      sum_lanes(policy, to, arrays.lanes[i], blocks, job.shape.states, add);
-    } else if (arrays.how[i] == gathered::over_time) {
-      sum_time(policy, to, arrays.time[i], job.shape.batch > 0 ? cuts.slots / job.shape.batch : 0, job.shape.batch,
-               job.shape.channels, job.shape.states, add);
-    } else if (!any && !add) {
-      fill_zero(policy, to);
-    }
-    ++i;
-  });
+  unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(job.in_bar)>> parts{
+      .to = job.in_bar,
+      .channel_blocks = blocks,
+      .slots = cuts.slots / job.shape.batch,
+      .batches = job.shape.batch,
+      .channels = job.shape.channels,
+      .states = job.shape.states,
+      .add = job.states.accumulate};
+  for (std::size_t k = 0; k < M::inputs_info.size(); ++k) {
+    parts.how[k] = arrays.how[k];
+    parts.parts[k] = arrays.how[k] == gathered::over_lanes ? arrays.lanes[k] : arrays.time[k];
+  }
+  sum_gradients(policy, parts);
 }
 
 }  // namespace detail

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <kalscan/cuda/policy.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/words.hpp>
 #include <kalscan/kla/tensor.hpp>
 
 namespace kalscan::detail {
@@ -31,55 +33,95 @@ __device__ void put_gradient(const tensor<E>& to, const tensor_index& i, T value
 
 inline constexpr int sum_threads = 128;
 
-/// Parts [block of channels][batch][time][state]; where the gradient has one state, over the states, too.
-template <class T, class E>
-__global__ void sum_lanes_kernel(const __grid_constant__ tensor<E> to, const T* parts, std::int64_t blocks,
-                                 std::int64_t states, bool add) {
+/// How the gradient of an input comes about.
+enum class gathered : unsigned char {
+  nowhere,     // nobody asks for it
+  lane,        // each lane has a place of its own
+  channel,     // summed over states
+  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
+  over_time    // summed over the steps of a chunk; chunks are summed afterwards
+};
+
+/// What the blocks of a backward call left to be summed.
+template <class T, std::size_t Inputs, class Tensors>
+struct unsummed_gradients {
+  Tensors to;
+  gathered how[Inputs] = {};
+  // over_lanes: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
+  const T* parts[Inputs] = {};
+  std::int64_t channel_blocks, slots, batches, channels, states;
+  bool add;
+  // Of the grid's blocks, input i has first_block[i] ... first_block[i + 1] - 1; with one_each they sum one value each.
+  unsigned first_block[Inputs + 1] = {};
+  bool one_each[Inputs] = {};
+};
+
+/// Over the blocks of channels; where the gradient has one state, over the states, too.
+template <class T, class Parts, class E>
+__device__ void sum_over_blocks(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
   const std::int64_t rows = to.extent[0] * to.extent[1], width = to.extent[3];
-  for (std::int64_t i = blockIdx.x * std::int64_t(sum_threads) + threadIdx.x; i < rows * width;
-       i += std::int64_t(gridDim.x) * sum_threads) {
-    const std::int64_t row = i / width, first = i % width, last = width == states ? first + 1 : states;
+  for (std::int64_t i = block * std::int64_t(sum_threads) + threadIdx.x; i < rows * width;
+       i += blocks * std::int64_t(sum_threads)) {
+    const std::int64_t row = i / width, first = i - row * width, last = width == x.states ? first + 1 : x.states;
     T sum(0);
     for (std::int64_t s = first; s < last; ++s) {
-#pragma unroll 4
-      for (std::int64_t k = 0; k < blocks; ++k) sum += parts[(k * rows + row) * states + s];
+      const T* from = parts + row * x.states + s;
+#pragma unroll 16
+      for (std::int64_t k = 0; k < x.channel_blocks; ++k) sum += from[k * rows * x.states];
     }
-    put_gradient(to, tensor_index(to, i), sum, add);
+    put_gradient(to, tensor_index(to, i), sum, x.add);
   }
 }
 
-/// Parts [slot][channel][state], `slots` of them a batch; over the axes on which the gradient has extent 1. `Wide`
-/// blocks sum one value each, others one value a thread.
-template <class T, class E, bool Wide>
-__global__ void sum_time_kernel(const __grid_constant__ tensor<E> to, const T* parts, std::int64_t slots,
-                                std::int64_t batches, std::int64_t channels, std::int64_t states, bool add) {
+/// Over the chunks and over the axes on which the gradient has extent 1: by a whole block, each thread every 128th
+/// term, or by one thread.
+template <bool OneEach, class T, class Parts, class E>
+__device__ void sum_over_slots(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
   __shared__ T partial[sum_threads];
   const std::int64_t count = to.extent[0] * to.extent[2] * to.extent[3];
-  const int thread = static_cast<int>(threadIdx.x), step = Wide ? sum_threads : 1;
-  for (std::int64_t i = Wide ? blockIdx.x : blockIdx.x * std::int64_t(sum_threads) + thread; i < count;
-       i += Wide ? gridDim.x : std::int64_t(gridDim.x) * sum_threads) {
+  const int thread = static_cast<int>(threadIdx.x), first = OneEach ? thread : 0, step = OneEach ? sum_threads : 1;
+  const std::int64_t ms = to.extent[2] == 1 ? x.channels : 1, ss = to.extent[3] == 1 ? x.states : 1;
+  for (std::int64_t i = OneEach ? block : block * std::int64_t(sum_threads) + thread; i < count;
+       i += OneEach ? blocks : blocks * std::int64_t(sum_threads)) {
     const tensor_index at(to, i);
-    const std::int64_t first = to.extent[0] == 1 ? 0 : at.b * slots,
-                       last = to.extent[0] == 1 ? batches * slots : first + slots;
-    const std::int64_t ms = to.extent[2] == 1 ? channels : 1, ss = to.extent[3] == 1 ? states : 1;
+    const std::int64_t slots = to.extent[0] == 1 ? x.batches * x.slots : x.slots;
+    const T* from = parts + ((to.extent[0] == 1 ? 0 : at.b * x.slots) * x.channels + at.m) * x.states + at.s;
     T sum(0);
-#pragma unroll 4
-    for (std::int64_t n = Wide ? thread : 0; n < (last - first) * ms * ss; n += step) {
-      const std::int64_t s = at.s + n % ss, m = at.m + n / ss % ms, slot = first + n / (ss * ms);
-      sum += parts[(slot * channels + m) * states + s];
+    if (ms * ss == 1) {
+#pragma unroll 16
+      for (std::int64_t n = first; n < slots; n += step) sum += from[n * (x.channels * x.states)];
+    } else {
+      for (std::int64_t n = first; n < slots * ms * ss; n += step)
+        sum += from[(n / (ss * ms) * x.channels + n / ss % ms) * x.states + n % ss];
     }
-    if constexpr (Wide) {
+    if constexpr (OneEach) {
       partial[thread] = sum;
       for (int half = sum_threads / 2; half > 0; half /= 2) {
         __syncthreads();
         if (thread < half) partial[thread] += partial[thread + half];
       }
-      if (thread == 0) put_gradient(to, at, partial[0], add);
+      if (thread == 0) put_gradient(to, at, partial[0], x.add);
       __syncthreads();
     } else {
-      put_gradient(to, at, sum, add);
+      put_gradient(to, at, sum, x.add);
     }
   }
+}
+
+template <class T, std::size_t Inputs, class Tensors>
+__global__ void sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
+  for_each_index<Inputs>([&](auto k) {
+    const unsigned first = x.first_block[k()], blocks = x.first_block[k() + 1] - first, block = blockIdx.x - first;
+    if (blockIdx.x < first || block >= blocks) return;
+    const auto& to = member<k()>(x.to);
+    if (x.how[k()] == gathered::over_lanes) {
+      sum_over_blocks(x, to, x.parts[k()], block, blocks);
+    } else if (x.one_each[k()]) {
+      sum_over_slots<true>(x, to, x.parts[k()], block, blocks);
+    } else {
+      sum_over_slots<false>(x, to, x.parts[k()], block, blocks);
+    }
+  });
 }
 
 template <class E>
@@ -107,30 +149,27 @@ void fill_zero(const cuda& policy, const tensor<E>& to) {
   check_launch("fill_zero_kernel");
 }
 
-template <class T, class E>
-void sum_lanes(const cuda& policy, const tensor<E>& to, const T* parts, std::int64_t blocks, std::int64_t states,
-               bool add) {
-  const std::int64_t count = size_of(to);
-  if (count == 0) return;
-  sum_lanes_kernel<T, E>
-      <<<sum_grid(count, sum_threads), sum_threads, 0, policy.stream>>>(to, parts, blocks, states, add);
-  check_launch("sum_lanes_kernel");
-}
-
-template <class T, class E>
-void sum_time(const cuda& policy, const tensor<E>& to, const T* parts, std::int64_t slots, std::int64_t batches,
-              std::int64_t channels, std::int64_t states, bool add) {
-  const std::int64_t count = size_of(to),
-                     terms = batches * slots * channels * states / std::max<std::int64_t>(count, 1);
-  if (count == 0) return;
-  if (terms > 1024) {
-    sum_time_kernel<T, E, true>
-        <<<sum_grid(count, 1), sum_threads, 0, policy.stream>>>(to, parts, slots, batches, channels, states, add);
-  } else {
-    sum_time_kernel<T, E, false><<<sum_grid(count, sum_threads), sum_threads, 0, policy.stream>>>(
-        to, parts, slots, batches, channels, states, add);
-  }
-  check_launch("sum_time_kernel");
+/// All sums in one launch. `x` says what there is to be summed; which blocks do it is decided here.
+template <class T, std::size_t Inputs, class Tensors>
+void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x) {
+  unsigned blocks = 0;
+  std::size_t i = 0;
+  for_each_member(x.to, [&](const auto& to) {
+    const std::int64_t count = size_of(to);
+    x.first_block[i] = blocks;
+    x.one_each[i] = false;
+    if (x.how[i] == gathered::over_lanes) {
+      blocks += sum_grid(count, sum_threads);
+    } else if (x.how[i] == gathered::over_time && count > 0) {
+      x.one_each[i] = x.batches * x.slots * x.channels * x.states / count > 1024;
+      blocks += sum_grid(count, x.one_each[i] ? 1 : sum_threads);
+    }
+    ++i;
+  });
+  x.first_block[i] = blocks;
+  if (blocks == 0) return;
+  sum_gradients_kernel<<<blocks, sum_threads, 0, policy.stream>>>(x);
+  check_launch("sum_gradients_kernel");
 }
 
 }  // namespace kalscan::detail

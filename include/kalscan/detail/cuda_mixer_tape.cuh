@@ -9,6 +9,7 @@
 #include <kalscan/detail/cuda_mixer_forward_walk.cuh>
 #include <kalscan/detail/cuda_mixer_group.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
+#include <kalscan/detail/cuda_mixer_sums.cuh>
 #include <kalscan/detail/cuda_mixer_walk.cuh>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/several.hpp>
@@ -30,15 +31,6 @@ struct adjoint_element {
 template <mixer_with_adjoint_elements M, class T>
 struct adjoint_element<M, T> {
   using type = element_t<decltype(M::template adjoint_monoid<T>())>;
-};
-
-/// How the gradient of an input comes about.
-enum class gathered : unsigned char {
-  nowhere,     // nobody asks for it
-  lane,        // each lane has a place of its own
-  channel,     // summed over states
-  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
-  over_time    // summed over the steps of a chunk; chunks are summed afterwards
 };
 
 /// The workspace of a backward call.
