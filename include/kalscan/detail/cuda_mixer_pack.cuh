@@ -15,9 +15,7 @@ namespace kalscan::detail {
 
 /// N numbers that are read and written as vectors of at most 16 bytes.
 template <class T, int N>
-struct alignas(N % 4 == 0 && sizeof(T) <= 4   ? 16
-               : N % 2 == 0 && sizeof(T) <= 8 ? 2 * sizeof(T)
-                                              : sizeof(T)) pack {
+struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) pack {
   T x[N];
 };
 

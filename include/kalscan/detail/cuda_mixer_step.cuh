@@ -7,87 +7,228 @@
 #include <kalscan/detail/cuda_mixer_group.cuh>
 #include <kalscan/detail/cuda_mixer_pack.cuh>
 #include <kalscan/detail/cuda_mixer_threads.cuh>
-#include <kalscan/detail/fields.hpp>
+#include <kalscan/detail/cuda_mixer_walk.cuh>
+#include <kalscan/detail/several.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/tensor.hpp>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 namespace kalscan::detail {
 
-/// The same tensors, their origin at sequence b and channel m.
-template <class Tensors>
-__device__ Tensors moved(const Tensors& tensors, std::int64_t b, std::int64_t m) {
-  const auto move = [&](auto x) {
-    if (x.present()) x.data = x.at(b, 0, m, 0);
-    return x;
-  };
-  return with_members(tensors, [&](const auto&... x) { return Tensors{move(x)...}; });
+/// What a thread holds of a token, as it is stored, so that nobody waits for it before it is used.
+template <class M, class In, int States, class Indices = std::make_index_sequence<M::inputs_info.size()>>
+struct token_rows;
+template <class M, class In, int States, std::size_t... I>
+struct token_rows<M, In, States, std::index_sequence<I...>> {
+  using T = number_t<In>;
+  template <std::size_t K>
+  using element = typename std::remove_cvref_t<decltype(member<K>(std::declval<const In&>()))>::value_type;
+
+  pack<T, States> state[word_count<typename M::template state<T>, T>];
+  std::tuple<pack<element<I>, M::inputs_info[I].varies == role::channel ? 1 : States>...> inputs;
+};
+
+/// Whether each thread's states lie as vectors in every row.
+template <int States, class E>
+__device__ bool lies_in_vectors(const tensor<E>& x) {
+  const auto bytes = [](std::int64_t stride) { return static_cast<std::uintptr_t>(stride) * sizeof(E); };
+  const auto places = reinterpret_cast<std::uintptr_t>(x.data) | bytes(x.stride[0]) | bytes(x.stride[2]);
+  return x.stride[3] == 1 && places % alignof(pack<std::remove_const_t<E>, States>) == 0;
 }
 
-/// One token each of up to `most` sequences a thread, whose states are read one sequence ahead: in and out without a
-/// stage, since each input but the parameters is used once.
-template <class Job, class Lanes>
-__global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 640 / Lanes::layout::threads() : 1)
-    mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
-                      std::int64_t blocks, std::int64_t first_block, int most) {
+/// A step of all lanes of a thread side by side, and what it reads out; false where a state before or after it is not
+/// ordinary, and these formulas do not hold.
+template <class M, class T, int States>
+__device__ __forceinline__ bool take_step(const typename M::template state<T> (&before)[States],
+                                          const terms_t<M, T> (&u)[States],
+                                          typename M::template state<T> (&after)[States],
+                                          typename M::template outputs<T> (&y)[States]) {
+  if constexpr (ordinary_of<M>::exists) {
+    using fast = typename ordinary_of<M>::type;
+    using numbers = several<T, States>;
+    const auto terms = together<terms_t<M, numbers>, T>(u);
+    const auto x = fast::step(together<typename M::template state<numbers>, T>(before), terms);
+    apart<T>(x, after);
+    apart<T>(fast::readout(x, terms), y);
+    return are_ordinary<M, T, States>(before) & are_ordinary<M, T, States>(after);
+  } else {
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      after[j] = M::step(before[j], u[j]);
+      y[j] = M::readout(after[j], u[j]);
+    }
+    return true;
+  }
+}
+
+/// Writes what the threads of a group read out of a token, if anybody wants it.
+template <class E, class Thread, class T>
+__device__ __forceinline__ void put_sum(const tensor<E>& y, E* place, const Thread& lanes, int group, T sum) {
+  sum = sum_over_group(sum, group);
+  if (y.present() && lanes.owns_channel && lanes.g == 0) *place = static_cast<E>(sum);
+}
+
+/// The tokens of sequences n ... end - 1, read one sequence ahead; returns the first one in which a state of the warp
+/// is not ordinary, or n where states do not lie as vectors.
+template <class Lanes, class Job, class Thread>
+__device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Thread& lanes, int group, std::int64_t n,
+                                                     std::int64_t end) {
   using M = typename Job::mixer;
   using T = typename Job::number;
   constexpr int States = Lanes::states;
-  constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
-  const std::int64_t block = first_block + blockIdx.x, some = block / blocks;
-  const std::int64_t first = some * most, first_channel = (block - some * blocks) * layout.channels();
-  const int sequences = static_cast<int>(min(job.shape.batch - first, static_cast<std::int64_t>(most)));
-  const thread_lanes<M, T, States> lanes(layout, first_channel, job.shape.channels, static_cast<int>(job.shape.states));
-  const auto here = lanes.at_channel(0);
-  const auto plain = plain_tensors<M, T>(job.states.initial);
-  const bool has_plain = words<tensor<const T>>(plain)[0].present();
-  const auto initial = moved(plain, first, lanes.m);
-  const auto in = moved(job.in, first, lanes.m);
-  const auto out = moved(job.out, first, lanes.m);
-  const auto final = moved(job.states.final, first, lanes.m);
-  typename M::template state<T> next[States];
-  const auto read = [&](int i) {
-    if (has_plain) return here.load(initial, i, 0, next);
-    load_initial_states<States>(job, lanes, first + i, next);
+  constexpr std::size_t numbers = Thread::words_of_state, inputs = M::inputs_info.size(),
+                        outputs = word_count<typename M::template outputs<T>, T>;
+  const auto initial = words<tensor<const T>>(plain_tensors<M, T>(job.states.initial));
+  const auto final = words<tensor<T>>(job.states.final);
+  const bool keeps = final[0].present(), owns = lanes.owns(0);
+  bool vectors = initial[0].present() && lanes.states % States == 0, fixed = true;
+  const int s = Lanes::full ? lanes.s0 : min(lanes.s0, lanes.states - States);
+
+  // The thread's places in all tensors, which go from sequence to sequence.
+  const T* from[numbers];
+  T* to[numbers];
+  const void* in[inputs];
+  void* out[outputs];
+  for_each_index<numbers>([&](auto i) {
+    from[i()] = initial[i()].at(n, 0, lanes.m, s);
+    __builtin_assume(__isGlobal(from[i()]));  // which null pointers hide from the compiler
+    to[i()] = final[i()].at(n, 0, lanes.m, s);
+    vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
+  });
+  for_each_index<inputs>([&](auto i) {
+    const auto& x = member<i()>(job.in);
+    in[i()] = x.at(n, 0, lanes.m, s);
+    if constexpr (M::inputs_info[i()].varies == role::state) vectors = vectors && lies_in_vectors<States>(x);
+    if constexpr (M::inputs_info[i()].varies == role::parameter) fixed = fixed && x.stride[0] == 0;
+  });
+  for_each_index<outputs>([&](auto i) {
+    const auto& y = member<i()>(job.out);
+    out[i()] = y.at(n, 0, lanes.m, 0);
+  });
+  if (!vectors) return n;
+
+  // States, and what varies with the channel, are read before the previous step; the rest, which caches have, after it.
+  token_rows<M, decltype(job.in), States> next, common;
+  const auto read_ahead_of_step = [&] {
+    for_each_index<numbers>([&](auto i) {
+      next.state[i()] = *reinterpret_cast<const pack<T, States>*>(from[i()]);
+      from[i()] += initial[i()].stride[0];
+    });
+    for_inputs<M, role::channel>(job.in, [&](auto i, const auto& x) {
+      const auto* place = static_cast<decltype(x.data)>(in[i()]);
+      std::get<i()>(next.inputs).x[0] = *place;
+      in[i()] = place + x.stride[0];
+    });
   };
-  read(0);
-  bool fixed = true;
-  for_inputs<M, role::parameter>(in, [&](auto, const auto& x) { fixed = fixed && x.stride[0] == 0; });
-  parameter_lanes<M, decltype(job.in), States, Lanes::varying> parameter;
-  parameter.load(in, here, 0, 0);
-#pragma unroll 1
-  for (int i = 0; i < sequences; ++i) {
-    typename M::template state<T> x[States];
+  const auto read_common = [&](bool parameters) {
+    for_inputs<M, role::state>(job.in, [&](auto i, const auto& x) {
+      auto& row = std::get<i()>(common.inputs);
+      row = *static_cast<const std::remove_reference_t<decltype(row)>*>(in[i()]);
+      in[i()] = static_cast<decltype(x.data)>(in[i()]) + x.stride[0];
+    });
+    if (!parameters) return;
+    for_inputs<M, role::parameter>(job.in, [&](auto i, const auto& x) {
+      auto& row = std::get<i()>(common.inputs);
+      const auto* place = static_cast<decltype(x.data)>(in[i()]);
+      if (lies_in_vectors<States>(x)) {
+        row = *reinterpret_cast<const std::remove_reference_t<decltype(row)>*>(place);
+      } else {
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = next[j];
-    if (i + 1 < sequences) read(i + 1);
-    if (!fixed && i > 0) parameter.load(in, here, i, 0);
-    T sum[outputs];
+        for (int j = 0; j < States; ++j) row.x[j] = place[j * x.stride[3]];
+      }
+      in[i()] = place + x.stride[0];
+    });
+  };
+  read_ahead_of_step();
+  read_common(true);
+#pragma unroll 1
+  for (; n < end; ++n) {
+    const auto now = next;
+    if (n + 1 < end) read_ahead_of_step();
+    typename Thread::state x[States], after[States];
+    terms_t<M, T> u[States];
+    typename M::template outputs<T> y[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) {
-      const auto mine = words<T>(terms_of_lane<M, T>(in, i, 0, 0, Lanes::full ? here.s0 + j : here.state_of(j)));
-      const auto u = from_words<terms_t<M, T>, T>([&](auto k) {
-        if constexpr (terms_of<M, T>::varies(k()) == role::parameter) {
-          return parameter.terms[terms_before<M, T>(k(), role::parameter)][j];
-        } else {
-          return mine[k()];
-        }
-      });
-      x[j] = M::step(x[j], u);
-      const auto y = words<T>(M::readout(x[j], u));
-      for_each_index<outputs>([&](auto o) {
-        const T part = Lanes::full || here.s0 + j < here.states ? y[o()] : T(0);
-        sum[o()] = j == 0 ? part : sum[o()] + part;
-      });
+      x[j] = from_words<typename Thread::state, T>([&](auto k) { return now.state[k()].x[j]; });
+      u[j] = prepare<M, T>(from_words<typename M::template inputs<T>, T>([&](auto k) {
+        constexpr role r = M::inputs_info[k()].varies;
+        const auto& rows = r == role::channel ? now : common;
+        return static_cast<T>(std::get<k()>(rows.inputs).x[r == role::channel ? 0 : j]);
+      }));
     }
-    here.store(final, i, 0, x);
-    for_each_index<outputs>([&](auto o) {
-      const T value = sum_over_group(sum[o()], layout.group());
-      const auto& y = member<o()>(out);
-      if (y.present() && here.owns_channel && here.g == 0)
-        y(i, 0, 0, 0) = static_cast<typename std::remove_cvref_t<decltype(y)>::value_type>(value);
+    const bool ordinary = take_step<M, T, States>(x, u, after, y);
+    if (!__all_sync(0xffffffffU, ordinary || !owns)) break;
+    if (n + 1 < end) read_common(!fixed);
+    for_each_index<numbers>([&](auto k) {
+      pack<T, States> row;
+#pragma unroll
+      for (int j = 0; j < States; ++j) row.x[j] = words<T>(after[j])[k()];
+      if (keeps && owns) *reinterpret_cast<pack<T, States>*>(to[k()]) = row;
+      to[k()] += final[k()].stride[0];
     });
+    for_each_index<outputs>([&](auto o) {
+      const auto& view = member<o()>(job.out);
+      auto* place = static_cast<decltype(view.data)>(out[o()]);
+      T sum = words<T>(y[0])[o()];
+#pragma unroll
+      for (int j = 1; j < States; ++j) sum += words<T>(y[j])[o()];
+      put_sum(view, place, lanes, group, Lanes::full || owns ? sum : T(0));
+      out[o()] = place + view.stride[0];
+    });
+  }
+  return n;
+}
+
+/// The token of sequence n, one lane after the other, wherever it lies and whatever its state.
+template <int States, class Job, class Thread>
+__device__ void step_by_lanes(const Job& job, const Thread& lanes, int group, std::int64_t n) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+  T sum[outputs] = {};
+#pragma unroll 1
+  for (int j = 0; j < States && lanes.owns(j); ++j) {
+    const int s = lanes.s0 + j;
+    const typename Thread::state x[1] = {job.states.initial(n, lanes.m, s)};
+    const terms_t<M, T> u[1] = {terms_of_lane<M, T>(job.in, n, 0, lanes.m, s)};
+    typename Thread::state after[1];
+    typename M::template outputs<T> y[1];
+    if (!take_step<M, T, 1>(x, u, after, y)) {
+      after[0] = M::step(x[0], u[0]);
+      y[0] = M::readout(after[0], u[0]);
+    }
+    for_each_index<Thread::words_of_state>([&](auto k) {
+      const auto& final = words<tensor<T>>(job.states.final)[k()];
+      if (final.present()) final(n, 0, lanes.m, s) = words<T>(after[0])[k()];
+    });
+    for_each_index<outputs>([&](auto o) { sum[o()] += words<T>(y[0])[o()]; });
+  }
+  for_each_index<outputs>([&](auto o) {
+    const auto& y = member<o()>(job.out);
+    put_sum(y, y.at(n, 0, lanes.m, 0), lanes, group, sum[o()]);
+  });
+}
+
+/// One token each of up to `most` sequences a thread: in and out without a stage, since each input but the parameters
+/// is used once.
+template <class Job, class Lanes>
+__global__ void __launch_bounds__(Lanes::layout::threads(),
+                                  Lanes::layout::known ? 3072 / sizeof(typename Job::number) / Lanes::layout::threads()
+                                                       : 1)
+    mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
+                      std::int64_t blocks, std::int64_t first_block, int most) {
+  const std::int64_t block = first_block + blockIdx.x, some = block / blocks;
+  const thread_lanes<typename Job::mixer, typename Job::number, Lanes::states> lanes(
+      layout, (block - some * blocks) * layout.channels(), job.shape.channels, static_cast<int>(job.shape.states));
+  const std::int64_t end = min(job.shape.batch, (some + 1) * most);
+#pragma unroll 1
+  for (std::int64_t n = some * most; n < end; ++n) {
+    n = step_vectors<Lanes>(job, lanes, layout.group(), n, end);
+    if (n < end) step_by_lanes<Lanes::states>(job, lanes, layout.group(), n);
   }
 }
 
