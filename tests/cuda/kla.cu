@@ -150,6 +150,36 @@ TEST_CASE("gains above one may take elements out of range, not results") {
   CHECK(difference(run_on_device<kla>(0, q).out, exact.out) < 1e-4);
 }
 
+TEST_CASE("runs of steps out of range are walked") {
+  // Observations so precise that no four steps of them have a map in float, and a prior that some chunks leave diffuse.
+  auto q = random_problem<kla, float>(1, 200, 3, 5, 12);
+  q.in[5].each([](float& x) { x = 1; });
+  q.in[2].each([](float& x) { x += x < 0 ? -0.1F : 0.1F; });
+  q.initial[1].each([](float& x) { x = std::numeric_limits<float>::infinity(); });
+  for (std::int64_t t = 0; t < 200; ++t) {
+    q.in[1].view()(0, t, 1, 0) = 1e20F;
+    if (t < 100) {
+      q.in[1].view()(0, t, 2, 0) = 0;
+      for (std::int64_t s = 0; s < 5; ++s) q.in[3].view()(0, t, 0, s) = 0;  // no infinite variance is read
+    }
+  }
+  const auto exact = run_forward<kla>(seq{}, q.as<double>());
+  for (const std::int64_t chunk : {0, 16, 64}) {
+    CAPTURE(chunk);
+    CHECK(difference(run_on_device<kla>(chunk, q).out, exact.out) < 1e-5);
+  }
+}
+
+TEST_CASE("channels that abound have a thread each") {
+  const auto p = random_problem<kla, float>(27, 37, 1270, 16, 13);  // 34290 of them, ragged blocks and tiles
+  const auto exact = run_forward<kla>(seq{}, p.as<double>(), 16);
+  const auto r = run_on_device<kla>(0, p, 16, true);
+  CHECK(difference(r.out, exact.out) < 1e-5);
+  CHECK(difference(r.final, exact.final) < 1e-5);
+  CHECK(difference(r.checkpoints, exact.checkpoints) < 1e-5);
+  for (const auto& x : r.out) CHECK(x.untouched_between());
+}
+
 TEST_CASE("a prior in information form is the same prior, and precision 0 is no prior at all") {
   auto p = random_problem<kla, float>(2, 40, 18, 3, 7);
   for (const bool diffuse : {false, true}) {

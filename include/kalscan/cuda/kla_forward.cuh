@@ -118,6 +118,25 @@ void launch_step(const cuda& policy, const Job& job) {
   });
 }
 
+/// One launch of all chunks; Absorbs: where some of them are to be absorbed.
+template <class Lanes, bool Absorbs, class Job>
+void launch_forward_pass(const cuda& policy, const Job& job, const time_cuts& cuts,
+                         const forward_arrays<typename Job::mixer, typename Job::number>& arrays, forward_pass pass) {
+  const typename Lanes::layout layout{group_of(job.shape.states)};
+  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+  const std::size_t shared = forward_walk_on_device<Job, Lanes>::shared_size(layout);
+  const auto kernel = mixer_forward_kernel<Job, Lanes, Absorbs>;
+  allow_shared_memory("forward", kernel, shared);
+  in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
+    kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
+    check_launch("mixer_forward_kernel");
+  });
+}
+
+/// Whether there are so many channels that threads with all 16 states of one fill an H200 with two warps a scheduler.
+/// Sums over states then cross no threads: 32 x 1024 x 2048 in 0.65 ms, with eight states a thread in 0.75.
+inline bool channels_abound(const mixer_shape& shape) { return shape.sequences() * shape.channels >= 2 * 528 * 32; }
+
 /// The launches of a forward call whose time is cut.
 template <class Job>
 void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
@@ -125,30 +144,22 @@ void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
   using M = typename Job::mixer;
   const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
   if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) return launch_step(policy, job);
-  // Eight states a thread: fewer instructions than with four (14.9 a lane and step, not 16.9), and latencies as well
-  // hidden.
+  const bool whole = cuts.slots == cuts.sequences;
+  if constexpr (sizeof(typename Job::number) == 4) {
+    using one_each = lanes_kind<16, 1, false, true, 16>;
+    if (whole && job.shape.states == 16 && !parameters_vary(job) && channels_abound(job.shape))
+      return launch_forward_pass<one_each, false>(policy, job, cuts, arrays, forward_pass::whole);
+  }
+  // Eight states a thread: fewer instructions than with four, and latencies as well hidden.
   with_lanes<8>(job, [&](auto kind) {
     using lanes = decltype(kind);
-    using walk = forward_walk_on_device<Job, lanes>;
-    const typename lanes::layout layout{group_of(job.shape.states)};
-    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
-    const std::size_t shared = 2 * walk::stage_type::buffer_size(layout);
-    const auto launch = [&](auto kernel, forward_pass pass) {
-      allow_shared_memory("forward", kernel, shared);
-      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
-        check_launch("mixer_forward_kernel");
-      });
-    };
-    const auto replay = mixer_forward_kernel<Job, lanes, false>;
-    if (cuts.slots == cuts.sequences) return launch(replay, forward_pass::whole);
+    if (whole) return launch_forward_pass<lanes, false>(policy, job, cuts, arrays, forward_pass::whole);
     if constexpr (mixer_with_elements<M>) {
-      launch(mixer_forward_kernel<Job, lanes, true>, forward_pass::first);
+      launch_forward_pass<lanes, true>(policy, job, cuts, arrays, forward_pass::first);
       const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
-      const auto grid = static_cast<unsigned>(std::min<std::int64_t>((count + 127) / 128, 1 << 20));
-      mixer_carry_kernel<<<grid, 128, 0, policy.stream>>>(job, cuts, arrays);
+      mixer_carry_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(job, cuts, arrays);
       check_launch("mixer_carry_kernel");
-      launch(replay, forward_pass::last);
+      launch_forward_pass<lanes, false>(policy, job, cuts, arrays, forward_pass::last);
     }
   });
 }
@@ -189,8 +200,9 @@ void run_forward(const cuda& policy, const Job& job) {
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
 // depend on the shape, on `every`, and on the policy's chunk, as the way does in which time is cut (chunk >= length:
-// not at all). Where time is cut and a gain above one takes a chunk's element out of the number type's range, that lane
-// is walked step by step, right but slow: name a long chunk then.
+// not at all). Where time is cut and a chunk takes what stands for its steps out of the number type's range, that lane
+// is walked step by step, right but slow: name a long chunk then. Of KLA in float: gains above one over long gaps,
+// observations 2^24 times as precise as the prediction at step after step, a diffuse prior that a chunk leaves diffuse.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).

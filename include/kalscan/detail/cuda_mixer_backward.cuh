@@ -56,6 +56,34 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
   }
 }
 
+/// The adjoint before the chunk of a slot, step by step backwards, the states of a tile at a time from a checkpoint.
+template <class Job, class State>
+__device__ __noinline__ State walk_lane_back(const Job& job, const time_cuts& cuts, std::int64_t slot,
+                                             std::int64_t lane, State bar) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const chunk_place at = cuts[slot];
+  const std::int64_t m = lane / job.shape.states, s = lane % job.shape.states, tile = job.states.every;
+  const auto kept = words<tensor<const T>>(job.states.checkpoints);
+  for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
+    const int steps = static_cast<int>(min(tile, at.to - t));
+    State x[backward_tile(4) + 1];
+    x[0] =
+        from_words<State, T>([&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
+    for (int j = 0; j < steps; ++j)
+      x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));
+    for (int j = steps - 1; j >= 0; --j) {
+      const auto y_bar = with_members(job.out_bar, [&](const auto&... y) {
+        return typename M::template outputs<T>{
+            (y.present() ? static_cast<T>(y(at.batch, at.first + t + j, m, 0)) : T(0))...};
+      });
+      bar =
+          M::adjoint(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s), x[j + 1], bar, y_bar).earlier;
+    }
+  }
+  return bar;
+}
+
 /// The adjoints after all chunks of a sequence, from the last to the first, one thread a lane. Where an element is out
 /// of range, the lane is walked instead.
 template <class Job>
@@ -64,44 +92,20 @@ __global__ void mixer_carry_back_kernel(
     const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays) {
   using M = typename Job::mixer;
   using T = typename Job::number;
-  using state = typename M::template state<T>;
-  constexpr int most = backward_tile(4);
-  const std::int64_t S = job.shape.states, lanes = job.shape.channels * S, tile = job.states.every;
+  const std::int64_t lanes = job.shape.channels * job.shape.states;
   for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
        i += std::int64_t(gridDim.x) * blockDim.x) {
     const std::int64_t n = i / lanes, lane = i % lanes;
     const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
     const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
     if (chunks < 3) continue;
-    state bar = arrays.carry.get(slot + chunks - 2, lane);
-#pragma unroll 4
-    for (std::int64_t k = chunks - 2; k > 0; --k) {
-      const auto e = arrays.element.get(slot + k, lane);
-      if (all_finite<T>(e)) {
-        bar = M::adjoint_act(e, bar);
-      } else {
-        const chunk_place at = cuts[slot + k];
-        const std::int64_t m = lane / S, s = lane % S;
-        const auto kept = words<tensor<const T>>(job.states.checkpoints);
-        for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
-          const int steps = static_cast<int>(min(tile, at.to - t));
-          state x[most + 1];
-          x[0] = from_words<state, T>(
-              [&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
-          for (int j = 0; j < steps; ++j)
-            x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));
-          for (int j = steps - 1; j >= 0; --j) {
-            const auto y_bar = with_members(job.out_bar, [&](const auto&... y) {
-              return typename M::template outputs<T>{
-                  (y.present() ? static_cast<T>(y(at.batch, at.first + t + j, m, 0)) : T(0))...};
-            });
-            bar = M::adjoint(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s), x[j + 1], bar, y_bar)
-                      .earlier;
-          }
-        }
-      }
-      arrays.carry.set(slot + k - 1, lane, bar);
-    }
+    auto bar = arrays.carry.get(slot + chunks - 2, lane);
+    read_ahead<16>(
+        chunks - 2, chunks - 2, -1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
+        [&](std::int64_t k, const auto& e) {
+          bar = all_finite<T>(e) ? M::adjoint_act(e, bar) : walk_lane_back(job, cuts, slot + k, lane, bar);
+          arrays.carry.set(slot + k - 1, lane, bar);
+        });
   }
 }
 

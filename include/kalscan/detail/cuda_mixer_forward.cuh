@@ -47,14 +47,41 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
 /// Whether none of the numbers is infinite or NaN.
 template <class T, class X>
 __device__ bool all_finite(const X& x) {
-  bool finite = true;
+  T zero(0);
   const auto numbers = words<T>(x);
-  for_each_index<word_count<X, T>>([&](auto i) { finite = finite && numbers[i()] - numbers[i()] == T(0); });
-  return finite;
+  for_each_index<word_count<X, T>>([&](auto i) { zero += numbers[i()] * T(0); });
+  return zero == T(0);
+}
+
+/// Calls use(k, get(k)) for `count` steps from `first` on, by `stride`; what `Ahead` steps want is read before the
+/// first of them, since a thread that waits for each by itself does little else.
+template <int Ahead, class Get, class Use>
+__device__ __forceinline__ void read_ahead(std::int64_t first, std::int64_t count, int stride, Get get, Use use) {
+  for (std::int64_t i = 0; i < count; i += Ahead) {
+    decltype(get(first)) some[Ahead];
+#pragma unroll
+    for (int j = 0; j < Ahead; ++j) some[j] = get(first + stride * min(i + j, count - 1));
+#pragma unroll
+    for (int j = 0; j < Ahead; ++j) {
+      if (i + j < count) use(first + stride * (i + j), some[j]);
+    }
+  }
+}
+
+/// The state after the chunk of a slot, step by step: seldom wanted, and kept out of the way.
+template <class Job, class State>
+__device__ __noinline__ State walk_lane(const Job& job, const time_cuts& cuts, std::int64_t slot, std::int64_t lane,
+                                        State x) {
+  using M = typename Job::mixer;
+  const chunk_place at = cuts[slot];
+  const std::int64_t S = job.shape.states;
+  for (std::int64_t t = at.from; t < at.to; ++t)
+    x = M::step(x, terms_of_lane<M, typename Job::number>(job.in, at.batch, at.first + t, lane / S, lane % S));
+  return x;
 }
 
 /// The states before all chunks of a sequence, one thread a lane. Where gains above one took an element out of range,
-/// the lane is walked instead, step by step.
+/// or a run does not act on the state before it, the lane is walked instead, step by step.
 template <class Job>
 __global__ void mixer_carry_kernel(
     const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
@@ -69,18 +96,14 @@ __global__ void mixer_carry_kernel(
     const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
     if (chunks < 3) continue;
     auto x = arrays.carry.get(slot + 1, lane);
-#pragma unroll 4
-    for (std::int64_t k = 1; k + 1 < chunks; ++k) {
-      const auto e = arrays.element.get(slot + k, lane);
-      if (all_finite<T>(e)) {
-        x = M::act(e, x);
-      } else {
-        const chunk_place at = cuts[slot + k];
-        for (std::int64_t t = at.from; t < at.to; ++t)
-          x = M::step(x, terms_of_lane<M, T>(job.in, at.batch, at.first + t, lane / S, lane % S));
-      }
-      arrays.carry.set(slot + k + 1, lane, x);
-    }
+    read_ahead<16>(
+        1, chunks - 2, 1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
+        [&](std::int64_t k, const auto& e) {
+          const auto after = M::act(e, x);
+          const bool right = all_finite<T>(e) && (!mixer_with_runs<M> || all_finite<T>(after));
+          x = right ? after : walk_lane(job, cuts, slot + k, lane, x);
+          arrays.carry.set(slot + k + 1, lane, x);
+        });
   }
 }
 

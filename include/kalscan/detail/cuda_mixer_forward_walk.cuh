@@ -19,7 +19,7 @@
 
 namespace kalscan::detail {
 
-/// What summarizes a chunk: the mixer's element, or nothing that is ever used.
+/// What summarizes a chunk: the mixer's run of steps or its element, or nothing that is ever used.
 template <class M, class T>
 struct mixer_element {
   using type = typename M::template state<T>;
@@ -27,6 +27,10 @@ struct mixer_element {
 template <mixer_with_elements M, class T>
 struct mixer_element<M, T> {
   using type = element_t<decltype(M::template monoid<T>())>;
+};
+template <mixer_with_runs M, class T>
+struct mixer_element<M, T> {
+  using type = typename M::template run<T>;
 };
 
 /// The workspace of a forward call.
@@ -48,16 +52,28 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   using typename base::T;
   using element = typename mixer_element<M, T>::type;
 
+  static constexpr std::size_t state_words = word_count<state, T>;
+  static constexpr int pieces = States % 4 == 0 ? States / 4 : 1;
+  using piece = pack<T, States / pieces>;
+
+  /// The bytes of shared memory: the stage's two buffers, and the states put aside.
+  KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
+    return 2 * base::stage_type::buffer_size(x) +
+           (ordinary_of<M>::exists ? state_words * pieces * static_cast<std::size_t>(x.threads()) * sizeof(piece) : 0);
+  }
+
+  piece* aside_memory;  // [word][piece][thread]
   // Checkpoints: the next one's step, and its index on the time axis.
   std::int64_t keep_step = 0, keep_index = 0;
   bool keeps;
 
   __device__ forward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
                                     std::int64_t first_channel, unsigned char* memory)
-      : base(job_, no_bars_on_device(), layout_, at_, first_channel, memory) {
+      : base(job_, no_bars_on_device(), layout_, at_, first_channel, memory),
+        aside_memory(reinterpret_cast<piece*>(memory + 2 * base::stage_type::buffer_size(layout_))) {
     keeps = words<tensor<T>>(job.states.checkpoints)[0].present();
     if (keeps) {
-      const std::int64_t every = job.states.every, passed = at.from == 0 ? 0 : (at.from - 1) / every + 1;
+      const std::int64_t every = job.states.every, passed = (at.from + every - 1) / every;
       keep_step = passed * every;
       keep_index = at.first_checkpoint(every) + passed;
     }
@@ -110,13 +126,9 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       for_each_index<outputs>(
           [&](auto o) { writes[o()] = member<o()>(job.out).present() && lanes.owns_channel && lanes.g < 4; });
     }
-    if constexpr (layout_type::known) {
-#pragma unroll
-      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
-    } else {
+    // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
-      for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
-    }
+    for (int step = 0; step < layout.tile(); step += 4) whole_quad<Lane, Emit>(buffer, step, t, x, to, writes);
   }
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_quad(int buffer, int step, std::int64_t t, state (&x)[States],
@@ -193,6 +205,29 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     }
   }
 
+  /// The states before a tile, in case the formulas for ordinary states turn out not to hold: in shared memory, where
+  /// they cost neither registers nor moves between them.
+  __device__ __forceinline__ void put_aside(const state (&x)[States]) {
+    for_each_index<state_words>([&](auto w) {
+#pragma unroll
+      for (int i = 0; i < pieces; ++i) {
+        piece some;
+#pragma unroll
+        for (int j = 0; j < States / pieces; ++j) some.x[j] = words<T>(x[i * (States / pieces) + j])[w()];
+        aside(w(), i) = some;
+      }
+    });
+  }
+  __device__ __forceinline__ void take_back(state (&x)[States]) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      x[j] = from_words<state, T>([&](auto w) { return aside(w(), j / (States / pieces)).x[j % (States / pieces)]; });
+    }
+  }
+  __device__ __forceinline__ piece& aside(std::size_t word, int i) const {
+    return aside_memory[(static_cast<int>(word) * pieces + i) * layout.threads() + threadIdx.x];
+  }
+
   /// The whole chunk from the states before it.
   template <bool Emit>
   __device__ __forceinline__ void replay(state (&x)[States]) {
@@ -203,17 +238,14 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     if constexpr (Emit) output_places(at.from + kept_step(lanes.g, layout.group()), to);
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
-        state before[States];
-#pragma unroll
-        for (int j = 0; j < States; ++j) before[j] = x[j];
+        if constexpr (ordinary_of<M>::exists) put_aside(x);
         keep_if_due(t, x);
         whole_tile<fast, Emit>(buffer, t, x, to);
         if constexpr (!ordinary_of<M>::exists) {
           return;
         } else {
           if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
-#pragma unroll
-          for (int j = 0; j < States; ++j) x[j] = before[j];
+          take_back(x);
         }
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
@@ -236,29 +268,54 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
 
   __device__ void load_initial(state (&x)[States]) { load_initial_states<States>(job, lanes, at.n, x); }
 
+  /// The whole chunk as an element or a run.
   __device__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
 #pragma unroll
-    for (int j = 0; j < States; ++j) e[j] = M::template monoid<T>().identity();
+    for (int j = 0; j < States; ++j) e[j] = nothing();
     each_tile([&](int buffer, std::int64_t t, int steps) {
       int step = 0;
 #pragma unroll 1
-      for (; step + 4 <= steps; step += 4) {
-        if constexpr (ordinary_of<M>::exists) {
-          using numbers = several<T, States>;
-          using wide = element_t<decltype(M::template monoid<numbers>())>;
-          this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
-            apart<T>(ordinary_of<M>::type::absorb(together<wide, T>(e), u), e);
-          });
-        } else {
-          this->four_steps(buffer, step, t + step,
-                           [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
-        }
-      }
+      for (; step + 4 <= steps; step += 4) absorb_four(buffer, step, t, e);
 #pragma unroll 1
       for (; step < steps; ++step) {
-        this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+        this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
+          if constexpr (mixer_with_runs<M>) {
+            e[j] = M::extend(e[j], u);
+            if (M::is_large(e[j])) e[j] = M::rescaled(e[j]);
+          } else {
+            e[j] = M::absorb(e[j], u);
+          }
+        });
       }
     });
+  }
+  __device__ static element nothing() {
+    if constexpr (mixer_with_runs<M>) {
+      return M::template no_steps<T>();
+    } else {
+      return M::template monoid<T>().identity();
+    }
+  }
+  __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
+    using numbers = several<T, States>;
+    if constexpr (mixer_with_runs<M>) {
+      this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
+        apart<T>(M::extend(together<typename M::template run<numbers>, T>(e), u), e);
+      });
+      bool large = false;
+#pragma unroll
+      for (int j = 0; j < States; ++j) large = large | M::is_large(e[j]);
+      if (__all_sync(base::all, !large)) return;  // all together, so that it is seldom
+#pragma unroll
+      for (int j = 0; j < States; ++j) e[j] = M::rescaled(e[j]);
+    } else if constexpr (ordinary_of<M>::exists) {
+      using wide = element_t<decltype(M::template monoid<numbers>())>;
+      this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
+        apart<T>(ordinary_of<M>::type::absorb(together<wide, T>(e), u), e);
+      });
+    } else {
+      this->four_steps(buffer, step, t + step, [&](int, int j, const terms_t<M, T>& u) { e[j] = M::absorb(e[j], u); });
+    }
   }
 };
 

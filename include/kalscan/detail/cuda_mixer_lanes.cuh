@@ -211,14 +211,16 @@ struct lane_array {
   T* data;
   std::int64_t lanes;  // of a slot
 
+  /// The first number of a lane; the others follow at distances of `lanes`.
+  KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * (count * lanes) + lane; }
   KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const {
-    return from_words<X, T>(
-        [&](auto i) { return data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane]; });
+    const T* from = at(slot, lane);
+    return from_words<X, T>([&](auto i) { return from[static_cast<std::int64_t>(i()) * lanes]; });
   }
   KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const {
+    T* to = at(slot, lane);
     const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>(
-        [&](auto i) { data[(slot * count + static_cast<std::int64_t>(i())) * lanes + lane] = numbers[i]; });
+    for_each_index<word_count<X, T>>([&](auto i) { to[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
   }
 };
 

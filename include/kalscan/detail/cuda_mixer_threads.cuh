@@ -55,12 +55,6 @@ struct thread_lanes {
     owns_channel = m < channels;
     if (!owns_channel) m = channels - 1;
   }
-  /// The same lanes of arrays whose origin is elsewhere.
-  __device__ thread_lanes at_channel(std::int64_t other) const {
-    thread_lanes x = *this;
-    x.m = other;
-    return x;
-  }
   __device__ bool owns(int j) const { return owns_channel && s0 + j < states; }
   __device__ int state_of(int j) const { return min(s0 + j, states - 1); }
 
@@ -110,18 +104,40 @@ struct thread_lanes {
       }
     });
   }
-  /// From and to the workspace's arrays [slot][number][lane].
+  /// From and to the workspace's arrays [slot][number][lane], whose pieces begin at vectors: a number of all lanes of a
+  /// thread at once, unless the last thread of a group has fewer.
   template <class X>
   __device__ void load(const lane_array<X, T>& from, std::int64_t slot, X (&x)[States]) const {
+    if (states % States != 0) {
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = from.get(slot, m * states + state_of(j));
+      for (int j = 0; j < States; ++j) x[j] = from.get(slot, m * states + state_of(j));
+      return;
+    }
+    pack<T, States> numbers[word_count<X, T>];
+    const T* first = from.at(slot, m * states + min(s0, states - States));
+    for_each_index<word_count<X, T>>([&](auto i) {
+      numbers[i()] = *reinterpret_cast<const pack<T, States>*>(first + static_cast<std::int64_t>(i()) * from.lanes);
+    });
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
   }
   template <class X>
   __device__ void store(const lane_array<X, T>& to, std::int64_t slot, const X (&x)[States]) const {
+    if (states % States != 0) {
 #pragma unroll
-    for (int j = 0; j < States; ++j) {
-      if (owns(j)) to.set(slot, m * states + s0 + j, x[j]);
+      for (int j = 0; j < States; ++j) {
+        if (owns(j)) to.set(slot, m * states + s0 + j, x[j]);
+      }
+      return;
     }
+    if (!owns(0)) return;
+    T* first = to.at(slot, m * states + s0);
+    for_each_index<word_count<X, T>>([&](auto i) {
+      pack<T, States> number;
+#pragma unroll
+      for (int j = 0; j < States; ++j) number.x[j] = words<T>(x[j])[i()];
+      *reinterpret_cast<pack<T, States>*>(first + static_cast<std::int64_t>(i()) * to.lanes) = number;
+    });
   }
 };
 

@@ -50,7 +50,7 @@ __device__ __forceinline__ bool are_ordinary(const typename M::template state<T>
   bool all = true;
   if constexpr (requires { typename M::ordinary; }) {
 #pragma unroll
-    for (int j = 0; j < States; ++j) all = all && M::is_ordinary(x[j]);
+    for (int j = 0; j < States; ++j) all = all & M::is_ordinary(x[j]);  // no branches
   }
   return all;
 }

@@ -9,6 +9,7 @@
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/kalman/information_map.hpp>
 #include <kalscan/kalman/scalar_filter.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/monoid.hpp>
@@ -163,6 +164,32 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
     return kalscan::act(x, before);
+  }
+
+  template <class T>
+  using run = information_map<T>;
+  template <class T>
+  KALSCAN_HD static constexpr information_map<T> no_steps() {
+    return information_monoid<T>::identity();
+  }
+  template <class T>
+  KALSCAN_HD static constexpr information_map<T> extend(const information_map<T>& x, const kla_terms<T>& u) {
+    return kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k);
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool is_large(const information_map<T>& x) {
+    constexpr T large = detail::power_of_two<T>(std::numeric_limits<T>::max_exponent / 4);
+    return x.uu > large;
+  }
+  template <class T>
+  KALSCAN_HD static constexpr information_map<T> rescaled(const information_map<T>& x) {
+    return normalized(x);
+  }
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> act(const information_map<T>& x, const belief<T>& before) {
+    const auto [u, v, w] = kalscan::act(x, to_homogeneous(before));
+    const T i = detail::reciprocal<detail::inverse::approximate>(u);
+    return {w * i, v * i};
   }
 
   template <class T>

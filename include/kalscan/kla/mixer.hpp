@@ -94,6 +94,11 @@ struct step_adjoint {
 ///     monoid<T>(), lift, act, absorb    as a recurrence has them (with terms as its input): parallel over time
 ///     adjoint_monoid<T>(), adjoint_lift(before, terms, after, outputs), adjoint_act(element, later)
 ///                                       the adjoint's own recurrence, operands in order of time: the same, backwards
+///     run<T>, no_steps<T>(), extend(run, terms), is_large(run), rescaled(run), act(run, state)
+///                                       what stands for a run of steps where only its action on a state is wanted and
+///                                       elements cost more: `extend` is branch-free (see ordinary); `rescaled`, exact,
+///                                       brings back into range, every four steps and not only what is_large. Where a
+///                                       result is not finite, the steps are taken one by one instead
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,
@@ -112,6 +117,11 @@ concept mixer = requires(const typename M::template state<double>& x, const term
 template <class M>
 concept mixer_with_elements = mixer<M> && requires {
   M::template monoid<double>();
+};
+/// Whether runs of steps have a form of their own.
+template <class M>
+concept mixer_with_runs = mixer_with_elements<M> && requires {
+  typename M::template run<double>;
 };
 template <class M>
 concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires {
