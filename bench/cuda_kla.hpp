@@ -87,4 +87,18 @@ double median_ms(Call call) {
   return times[times.size() / 2];
 }
 
+/// Times in ms; chunk 0: as the library chooses.
+struct mixer_ms {
+  double forward, backward;
+};
+mixer_ms kla_ms(const shape_row& shape, std::int64_t chunk = 0);
+mixer_ms kla_bfloat16_ms(const shape_row& shape);
+mixer_ms gla_ms(const shape_row& shape);
+/// A training step's two calls: forward leaves checkpoints, backward takes them.
+mixer_ms kla_training_ms(const shape_row& shape);
+mixer_ms kla_bfloat16_training_ms(const shape_row& shape);
+mixer_ms gla_training_ms(const shape_row& shape);
+/// One token each of B sequences, M channels.
+double kla_step_ms(std::int64_t B, std::int64_t M);
+
 }  // namespace bench
