@@ -17,9 +17,12 @@ do for [i=1:6] {
   set xrange [(row ? 40 : 600):*]
   if (column == 2) { set key at screen 0.825, screen (0.89 - 0.47 * row) left top Left reverse samplen 2 } else { unset key }
   all = back_ends(work)
+  # The key of a row names what any of its panels has.
+  keyed = column == 2 ? back_ends_of(word(works, 3 * row + 1), word(works, 3 * row + 2), word(works, 3 * row + 3)) : ''
   if (words(all) > 0) {
-    plot for [k=1:words(all)] rows(work, word(all, k)) using 1:(1e9*$2/$1):(1e9*$3/$1):(1e9*$4/$1) \
-      with yerrorlines pt 7 ps 0.5 lw 1.5 lc rgb colour(word(all, k)) title shown(word(all, k)) noenhanced
+    plot for [k=1:words(keyed)] 1/0 with linespoints pt 7 ps 0.5 lw 1.5 lc rgb colour(word(keyed, k)) title shown(word(keyed, k)) noenhanced, \
+      for [k=1:words(all)] rows(work, word(all, k)) using 1:(1e9*$2/$1):(1e9*$3/$1):(1e9*$4/$1) \
+      with yerrorlines pt 7 ps 0.5 lw 1.5 lc rgb colour(word(all, k)) notitle
   }
 }
 unset multiplot
