@@ -23,6 +23,10 @@ struct gla_call {
                                tensor<const float>(g.view)};
   }
   auto out() const { return kalscan::gla_outputs{y.view}; }
+  template <class T = float>
+  static kalscan::gla_state<tensor<T>> states(const std::vector<array<float>>& x) {
+    return {x[0].view};
+  }
   void forward(const kalscan::cuda& policy, const kalscan::mixer_states<kalscan::gla, float>& states = {}) const {
     kalscan::forward(policy, kalscan::gla{}, shape, in(), out(), states);
   }

@@ -30,6 +30,10 @@ struct kla_call {
                                tensor<const E>(q.view), tensor<const float>(a.view),  tensor<const float>(p.view)};
   }
   auto out() const { return kalscan::kla_outputs{y.view, yvar.view}; }
+  template <class T = float>
+  static kalscan::belief<tensor<T>> states(const std::vector<array<float>>& x) {
+    return {x[0].view, x[1].view};
+  }
   void forward(const kalscan::cuda& policy, const kalscan::mixer_states<kalscan::kla, float>& states = {}) const {
     kalscan::forward(policy, kalscan::kla{}, shape, in(), out(), states);
   }
@@ -76,16 +80,14 @@ mixer_ms training_ms(const Call& call) {
   const auto [B, L, M, S, offsets] = call.shape;
   std::vector<array<float>> kept;
   for (std::size_t i = 0; i < Mixer::state_info.size(); ++i) kept.emplace_back(B, L / 16 + 1, M, S);
-  const auto checkpoints = kalscan::detail::from_words<kalscan::state_tensors<Mixer, float>, tensor<float>>(
-      [&](auto i) { return kept[i()].view; });
   kalscan::cuda policy;
   const kalscan::cuda_workspace memory(kalscan::backward_workspace(policy, Mixer{}, call.shape, call.in()));
   policy.workspace = memory;
   mixer_ms ms{};
-  ms.forward = median_ms([&] { call.forward(policy, {.checkpoints = checkpoints, .every = 16}); });
+  ms.forward = median_ms([&] { call.forward(policy, {.checkpoints = Call::states(kept), .every = 16}); });
   call.with_adjoint([&](auto run) {
     ms.backward =
-        median_ms([&] { run(policy, {.checkpoints = kalscan::detail::read_only<Mixer>(checkpoints), .every = 16}); });
+        median_ms([&] { run(policy, {.checkpoints = Call::template states<const float>(kept), .every = 16}); });
   });
   return ms;
 }
