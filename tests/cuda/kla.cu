@@ -106,12 +106,22 @@ TEST_CASE("a token at a time, states in place, is the whole") {
   struct {
     std::int64_t batch, time, channels, states;
     given g;
-  } cases[] = {{3, 20, 37, 16, given::fixed},       {3, 5, 37, 5, given::per_batch},
-               {2, 4, 9, 160, given::per_token},    {4201, 2, 37, 16, given::fixed},
-               {2803, 2, 300, 3, given::per_batch}, {2803, 2, 300, 3, given::per_token}};  // several a block
+    bool strided, diffuse;
+  } cases[] = {{3, 20, 37, 16, given::fixed, false, false},       {3, 5, 37, 5, given::per_batch, false, false},
+               {2, 4, 9, 160, given::per_token, false, false},    {4201, 2, 37, 16, given::fixed, false, false},
+               {2803, 2, 300, 3, given::per_batch, false, false}, {2803, 2, 300, 3, given::per_token, false, false},
+               {4201, 2, 37, 16, given::fixed, false, true},      {9, 4, 37, 12, given::fixed, false, true},
+               {5, 4, 37, 20, given::per_batch, false, true},     {5, 4, 37, 16, given::fixed, true, true}};
   for (const auto& c : cases) {
     CAPTURE(c.batch);
-    const auto p = random_problem<kla, float>(c.batch, c.time, c.channels, c.states, 2, c.g);
+    CAPTURE(c.states);
+    auto p = random_problem<kla, float>(c.batch, c.time, c.channels, c.states, 2, c.g, c.strided);
+    if (c.diffuse) {  // some lanes of some sequences, which take their warps out of the fast way
+      for (std::int64_t n = 0; n < c.batch; n += 4) {
+        for (std::int64_t s = n % 3; s < c.states; s += 3)
+          p.initial[1].view()(n, 0, n % c.channels, s) = std::numeric_limits<float>::infinity();
+      }
+    }
     const auto whole = run_forward<kla>(seq{}, p.template as<double>());
     const device_problem<kla, float> d(p, 0, false);
     const auto state = device_views<kalscan::state_tensors<kla, float>, tensor<float>>(d.initial);
@@ -168,6 +178,18 @@ TEST_CASE("runs of steps out of range are walked") {
     CAPTURE(chunk);
     CHECK(difference(run_on_device<kla>(chunk, q).out, exact.out) < 1e-5);
   }
+  // A prior so wide that a chunk's information times its variance overflows, after a chunk without any.
+  auto wide = random_problem<kla, float>(1, 192, 3, 4, 14);
+  wide.in[1].each([](float& x) { x = 1e7F; });
+  wide.in[2].each([](float& x) { x = 1; });
+  wide.in[4].each([](float& x) { x = 1; });
+  wide.in[5].each([](float& x) { x = 0; });
+  wide.initial[1].each([](float& x) { x = 1e30F; });
+  for (std::int64_t t = 0; t < 64; ++t) {
+    for (std::int64_t m = 0; m < 3; ++m) wide.in[1].view()(0, t, m, 0) = 0;
+    for (std::int64_t s = 0; s < 4; ++s) wide.in[3].view()(0, t, 0, s) = 0;
+  }
+  CHECK(difference(run_on_device<kla>(64, wide).out, run_forward<kla>(seq{}, wide.as<double>()).out) < 1e-5);
 }
 
 TEST_CASE("channels that abound have a thread each") {

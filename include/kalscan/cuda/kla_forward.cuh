@@ -133,11 +133,18 @@ void launch_forward_pass(const cuda& policy, const Job& job, const time_cuts& cu
   });
 }
 
-/// Whether there are so many channels that threads with all 16 states of one fill an H200 with two warps a scheduler.
-/// Sums over states then cross no threads: 32 x 1024 x 2048 in 0.65 ms, with eight states a thread in 0.75.
-inline bool channels_abound(const mixer_shape& shape) { return shape.sequences() * shape.channels >= 2 * 528 * 32; }
+/// Whether there are so many channels that threads with all 16 states of one, in whole blocks, fill an H200 with two
+/// warps a scheduler, and the mixer's inputs leave two blocks room on all devices. Sums over states then cross no
+/// threads: 32 x 1024 x 2048 in 0.65 ms, with eight states a thread in 0.75.
+template <class Job, class Lanes>
+bool channels_abound(const Job& job) {
+  constexpr std::int64_t enough = 2 * 528 * 32, side = typename Lanes::layout{}.channels();
+  constexpr std::size_t room = 80 * 1024;
+  return job.shape.sequences() * (job.shape.channels / side * side) >= enough &&
+         forward_walk_on_device<Job, Lanes>::shared_size(typename Lanes::layout{}) <= room;
+}
 
-/// The launches of a forward call whose time is cut.
+/// The launches of a forward call, its cuts made.
 template <class Job>
 void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
                     const forward_arrays<typename Job::mixer, typename Job::number>& arrays) {
@@ -147,7 +154,7 @@ void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
   const bool whole = cuts.slots == cuts.sequences;
   if constexpr (sizeof(typename Job::number) == 4) {
     using one_each = lanes_kind<16, 1, false, true, 16>;
-    if (whole && job.shape.states == 16 && !parameters_vary(job) && channels_abound(job.shape))
+    if (whole && job.shape.states == 16 && !parameters_vary(job) && channels_abound<Job, one_each>(job))
       return launch_forward_pass<one_each, false>(policy, job, cuts, arrays, forward_pass::whole);
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden.
@@ -195,8 +202,10 @@ void run_forward(const cuda& policy, const Job& job) {
 // All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
 // are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
-// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. Storage may be bfloat16 or float16, arithmetic
-// then is float. Channels last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. `step` is fast where S is a multiple of 4 (of 8
+// above 128), states are given as moments, and they, k and q lie as vectors of 16 bytes; else lanes go one by one.
+// Storage may be bfloat16 or float16, arithmetic then is float. Channels last are the fast layouts. Checkpoints are
+// cheap where `every` is a multiple of 16.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
 // depend on the shape, on `every`, and on the policy's chunk, as the way does in which time is cut (chunk >= length:

@@ -36,7 +36,7 @@ class cuda_error : public std::runtime_error {
 ///
 /// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or
 /// managed) memory. Results have the same bits on every run and on devices with any number of multiprocessors: the
-/// order of all operations depends on shapes, strides and `chunk` alone.
+/// order of all operations depends on shapes, strides, alignment and `chunk` alone.
 struct cuda {
   cudaStream_t stream = nullptr;
   std::span<std::byte> workspace = {};

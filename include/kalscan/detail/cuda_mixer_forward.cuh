@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/detail/cuda_mixer_forward_walk.cuh>
+#include <kalscan/detail/cuda_mixer_absorb.cuh>
 #include <kalscan/detail/cuda_mixer_lanes.cuh>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
                          const __grid_constant__ time_cuts cuts,
                          const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
                          std::int64_t first_block, forward_pass pass) {
-  using walk_type = forward_walk_on_device<Job, Lanes>;
+  using walk_type = absorbing_walk_on_device<Job, Lanes>;
   const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
   const std::int64_t block = first_block + blockIdx.x;
   const chunk_place at = cuts[block / blocks];

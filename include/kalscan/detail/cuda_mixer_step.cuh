@@ -85,30 +85,29 @@ __device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Threa
   const auto final = words<tensor<T>>(job.states.final);
   const bool keeps = final[0].present(), owns = lanes.owns(0);
   bool vectors = initial[0].present() && lanes.states % States == 0, fixed = true;
-  const int s = Lanes::full ? lanes.s0 : min(lanes.s0, lanes.states - States);
+  for_each_index<numbers>([&](auto i) {
+    vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
+  });
+  for_each_index<inputs>([&](auto i) {
+    const auto& x = member<i()>(job.in);
+    if constexpr (M::inputs_info[i()].varies == role::state) vectors = vectors && lies_in_vectors<States>(x);
+    if constexpr (M::inputs_info[i()].varies == role::parameter) fixed = fixed && x.stride[0] == 0;
+  });
+  if (!vectors) return n;
 
   // The thread's places in all tensors, which go from sequence to sequence.
+  const int s = Lanes::full ? lanes.s0 : min(lanes.s0, lanes.states - States);
   const T* from[numbers];
   T* to[numbers];
   const void* in[inputs];
   void* out[outputs];
   for_each_index<numbers>([&](auto i) {
     from[i()] = initial[i()].at(n, 0, lanes.m, s);
-    __builtin_assume(__isGlobal(from[i()]));  // which null pointers hide from the compiler
+    __builtin_assume(__isGlobal(from[i()]));
     to[i()] = final[i()].at(n, 0, lanes.m, s);
-    vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
   });
-  for_each_index<inputs>([&](auto i) {
-    const auto& x = member<i()>(job.in);
-    in[i()] = x.at(n, 0, lanes.m, s);
-    if constexpr (M::inputs_info[i()].varies == role::state) vectors = vectors && lies_in_vectors<States>(x);
-    if constexpr (M::inputs_info[i()].varies == role::parameter) fixed = fixed && x.stride[0] == 0;
-  });
-  for_each_index<outputs>([&](auto i) {
-    const auto& y = member<i()>(job.out);
-    out[i()] = y.at(n, 0, lanes.m, 0);
-  });
-  if (!vectors) return n;
+  for_each_index<inputs>([&](auto i) { in[i()] = member<i()>(job.in).at(n, 0, lanes.m, s); });
+  for_each_index<outputs>([&](auto i) { out[i()] = member<i()>(job.out).at(n, 0, lanes.m, 0); });
 
   // States, and what varies with the channel, are read before the previous step; the rest, which caches have, after it.
   token_rows<M, decltype(job.in), States> next, common;
@@ -214,7 +213,7 @@ __device__ void step_by_lanes(const Job& job, const Thread& lanes, int group, st
 }
 
 /// One token each of up to `most` sequences a thread: in and out without a stage, since each input but the parameters
-/// is used once.
+/// is used once. 768 threads of float a multiprocessor: so many as have the registers that they want.
 template <class Job, class Lanes>
 __global__ void __launch_bounds__(Lanes::layout::threads(),
                                   Lanes::layout::known ? 3072 / sizeof(typename Job::number) / Lanes::layout::threads()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The reciprocal of a number that is at least one, as the device has it in one instruction.
+// The reciprocal of a positive number, as the device has it in one instruction.
 #pragma once
 
 #include <kalscan/detail/config.hpp>
@@ -11,7 +11,7 @@ namespace kalscan::detail {
 /// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.
 enum class inverse { exact, approximate, bounded };
 
-/// 1 / x for x >= 1; of each number where x is several.
+/// 1 / x for x >= 2^-124, below which a device may say infinity; of each number where x is several.
 template <inverse How, class T>
 KALSCAN_HD constexpr T reciprocal(const T& x) {
   if constexpr (requires { typename T::number; }) {

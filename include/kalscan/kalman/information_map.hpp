@@ -66,7 +66,7 @@ KALSCAN_HD constexpr information_map<T> rescaled(const information_map<T>& x) {
   return {x.uu * s, x.uv * s, x.vu * s, x.vv * s, x.wu * s, x.wv * s, x.ww * s};
 }
 
-/// Rescaled by a power of two to uu in [1, 2), of a positive uu that is finite.
+/// Rescaled by a power of two to uu in [1, 2), of a normal uu below half the largest power of two; else all zeros.
 template <class T>
 KALSCAN_HD constexpr information_map<T> normalized(const information_map<T>& x) {
   const T s = detail::inverse_power_of_two(x.uu);
@@ -87,8 +87,8 @@ KALSCAN_HD constexpr homogeneous_belief<T> act(const information_map<T>& x, cons
 }
 
 /// A stretch of time and one step more, x' = a x + noise of variance p observed with information phi and information
-/// vector r; aa = a a. Thirteen operations, where a filtering_element takes a division and more; not rescaled, and no
-/// entry is ever lost by cancellation. A step multiplies uu by up to 1 + phi P, P the predicted variance.
+/// vector r; aa = a a. Eleven multiply-adds, where a filtering_element takes a division and more; not rescaled, and nothing but
+/// what stands for the mean ever cancels. A step multiplies uu by up to 1 + phi P, P the predicted variance.
 template <class T>
 KALSCAN_HD constexpr information_map<T> extend(const information_map<T>& x, const T& a, const T& aa, const T& p,
                                                const T& phi, const T& r) {

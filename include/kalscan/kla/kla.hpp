@@ -69,8 +69,8 @@ static_assert(monoid<belief_adjoint_monoid<float>>);
 /// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
 /// variance (prior precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
 ///
-/// Range: phi times the predicted variance must be finite, or the variance itself infinite; where time is split, so
-/// must be the product of a^2 over a chunk, times phi. Nothing is clamped. In float the error is about epsilon times
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite; where the host splits time,
+/// so must be the product of a^2 over a chunk, times phi. Nothing is clamped. In float the error is about epsilon times
 /// the filter's memory, as that of the sequential moment form. The adjoint divides once, for the gain of the forward
 /// step, and has no cancellation between large terms.
 template <readout Readout = readout::filtered, bool Ordinary = false>
@@ -185,11 +185,12 @@ struct kla_mixer {
   KALSCAN_HD static constexpr information_map<T> rescaled(const information_map<T>& x) {
     return normalized(x);
   }
+  /// NaN or infinite where u is 0, tiny or infinite: the steps are taken instead.
   template <class T>
   KALSCAN_HD static constexpr belief<T> act(const information_map<T>& x, const belief<T>& before) {
     const auto [u, v, w] = kalscan::act(x, to_homogeneous(before));
-    const T i = detail::reciprocal<detail::inverse::approximate>(u);
-    return {w * i, v * i};
+    const T i = detail::reciprocal<detail::inverse::approximate>(u), none = u - u;
+    return {w * i + none, v * i + none};
   }
 
   template <class T>
@@ -225,7 +226,8 @@ struct kla_mixer {
   /// i = 1 / (1 + phi (a^2 P + p)).
   template <class T>
   KALSCAN_HD static constexpr T gain(const T& P, const kla_terms<T>& u) {
-    return detail::reciprocal<Ordinary ? detail::inverse::bounded : detail::inverse::approximate>(T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
+    constexpr auto how = Ordinary ? detail::inverse::bounded : detail::inverse::approximate;
+    return detail::reciprocal<how>(T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
   }
   /// factor * variance, 0 where a factor 0 meets an infinite variance.
   template <class T>
@@ -278,7 +280,7 @@ struct kla_mixer {
 };
 
 using kla = kla_mixer<>;
-static_assert(mixer_with_adjoint_elements<kla>);
+static_assert(mixer_with_adjoint_elements<kla> && mixer_with_runs<kla>);
 static_assert(mixer_with_adjoint_elements<kla::ordinary>);
 
 }  // namespace kalscan

@@ -89,20 +89,19 @@ struct step_adjoint {
 /// all of them static templates over the number type T. Optional:
 ///
 ///     terms<T>, term_roles, prepare     what the formulas want of the inputs, each from inputs of one role: squares
-///     and
-///                                       products are then formed once for all lanes that share them
+///                                       and products are then formed once for all lanes that share them
 ///     monoid<T>(), lift, act, absorb    as a recurrence has them (with terms as its input): parallel over time
 ///     adjoint_monoid<T>(), adjoint_lift(before, terms, after, outputs), adjoint_act(element, later)
 ///                                       the adjoint's own recurrence, operands in order of time: the same, backwards
 ///     run<T>, no_steps<T>(), extend(run, terms), is_large(run), rescaled(run), act(run, state)
 ///                                       what stands for a run of steps where only its action on a state is wanted and
-///                                       elements cost more: `extend` is branch-free (see ordinary); `rescaled`, exact,
-///                                       brings back into range, every four steps and not only what is_large. Where a
-///                                       result is not finite, the steps are taken one by one instead
+///                                       elements cost more: `extend` is branch-free (see ordinary); `rescaled` brings
+///                                       back into range, by powers of two, every four steps and not only what
+///                                       is_large. Where a result is not finite, the steps are taken one by one instead
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,
-///                                       there and in the operators of monoid<T>() and adjoint_monoid<T>()
+///                                       there and in the operator of adjoint_monoid<T>()
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {
@@ -120,8 +119,9 @@ concept mixer_with_elements = mixer<M> && requires {
 };
 /// Whether runs of steps have a form of their own.
 template <class M>
-concept mixer_with_runs = mixer_with_elements<M> && requires {
+concept mixer_with_runs = mixer_with_elements<M> && requires(const terms_t<M, double>& u) {
   typename M::template run<double>;
+  { M::extend(M::template no_steps<double>(), u) } -> std::same_as<typename M::template run<double>>;
 };
 template <class M>
 concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires {
