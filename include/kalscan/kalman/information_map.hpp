@@ -86,14 +86,24 @@ KALSCAN_HD constexpr homogeneous_belief<T> act(const information_map<T>& x, cons
   return {x.uu * u + x.uv * v, x.vu * u + x.vv * v, x.wu * u + x.wv * v + x.ww * w};
 }
 
-/// A stretch of time and one step more, x' = a x + noise of variance p observed with information phi and information
-/// vector r; aa = a a. Eleven multiply-adds, where a filtering_element takes a division and more; not rescaled, and nothing but
-/// what stands for the mean ever cancels. A step multiplies uu by up to 1 + phi P, P the predicted variance.
+/// A step of a belief, x' = a x + noise of variance p observed with information phi and information vector r; aa = a a.
+/// Not rescaled.
+template <class T>
+KALSCAN_HD constexpr homogeneous_belief<T> extend(const homogeneous_belief<T>& x, const T& a, const T& aa, const T& p,
+                                                  const T& phi, const T& r) {
+  const T v = aa * x.v + p * x.u;
+  return {x.u + phi * v, v, a * x.w + r * v};
+}
+
+/// A stretch of time and such a step more. Eleven multiply-adds, where a filtering_element takes a division and more;
+/// not rescaled, and nothing but what stands for the mean ever cancels. A step multiplies uu by up to 1 + phi P, P the
+/// predicted variance.
 template <class T>
 KALSCAN_HD constexpr information_map<T> extend(const information_map<T>& x, const T& a, const T& aa, const T& p,
                                                const T& phi, const T& r) {
-  const T vu = aa * x.vu + p * x.uu, vv = aa * x.vv + p * x.uv;
-  return {x.uu + phi * vu, x.uv + phi * vv, vu, vv, a * x.wu + r * vu, a * x.wv + r * vv, a * x.ww};
+  const auto [uu, vu, wu] = extend(homogeneous_belief<T>{x.uu, x.vu, x.wu}, a, aa, p, phi, r);
+  const auto [uv, vv, wv] = extend(homogeneous_belief<T>{x.uv, x.vv, x.wv}, a, aa, p, phi, r);
+  return {uu, uv, vu, vv, wu, wv, a * x.ww};
 }
 
 /// Composition of information maps, the matrix product later * earlier; `earlier` acts first. Associative as maps: up
@@ -129,8 +139,7 @@ struct information_filter {
   KALSCAN_HD static constexpr information_monoid<T> monoid() { return {}; }
 
   KALSCAN_HD constexpr state_type step(const state_type& state, const input_type& input) const {
-    const T v = p * state.u + a * a * state.v;
-    return rescaled(state_type{state.u + input.phi * v, v, input.r * v + a * state.w});
+    return rescaled(extend(state, a, a * a, p, input.phi, input.r));
   }
   KALSCAN_HD constexpr information_map<T> lift(const input_type& input) const {
     const auto& [phi, r] = input;
