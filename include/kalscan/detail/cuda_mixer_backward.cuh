@@ -93,12 +93,7 @@ __global__ void mixer_carry_back_kernel(
   using M = typename Job::mixer;
   using T = typename Job::number;
   const std::int64_t lanes = job.shape.channels * job.shape.states;
-  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
-       i += std::int64_t(gridDim.x) * blockDim.x) {
-    const std::int64_t n = i / lanes, lane = i % lanes;
-    const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
-    const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
-    if (chunks < 3) continue;
+  for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
     auto bar = arrays.carry.get(slot + chunks - 2, lane);
     read_ahead<16>(
         chunks - 2, chunks - 2, -1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
@@ -106,7 +101,7 @@ __global__ void mixer_carry_back_kernel(
           bar = all_finite<T>(e) ? M::adjoint_act(e, bar) : walk_lane_back(job, cuts, slot + k, lane, bar);
           arrays.carry.set(slot + k - 1, lane, bar);
         });
-  }
+  });
 }
 
 }  // namespace kalscan::detail

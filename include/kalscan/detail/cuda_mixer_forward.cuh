@@ -68,6 +68,19 @@ __device__ __forceinline__ void read_ahead(std::int64_t first, std::int64_t coun
   }
 }
 
+/// Calls f(lane, first slot, chunks), a thread each, for the lanes of all sequences with chunks between their first and
+/// last one.
+template <class F>
+__device__ __forceinline__ void for_each_cut_lane(const time_cuts& cuts, std::int64_t lanes, F f) {
+  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
+       i += std::int64_t(gridDim.x) * blockDim.x) {
+    const std::int64_t n = i / lanes, lane = i % lanes;
+    const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
+    const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
+    if (chunks > 2) f(lane, slot, chunks);
+  }
+}
+
 /// The state after the chunk of a slot, step by step: seldom wanted, and kept out of the way.
 template <class Job, class State>
 __device__ __noinline__ State walk_lane(const Job& job, const time_cuts& cuts, std::int64_t slot, std::int64_t lane,
@@ -88,13 +101,8 @@ __global__ void mixer_carry_kernel(
     const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays) {
   using M = typename Job::mixer;
   using T = typename Job::number;
-  const std::int64_t S = job.shape.states, lanes = job.shape.channels * S;
-  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
-       i += std::int64_t(gridDim.x) * blockDim.x) {
-    const std::int64_t n = i / lanes, lane = i % lanes;
-    const std::int64_t slot = cuts.offsets == nullptr ? n * (cuts.slots / cuts.sequences) : cuts.first_slot[n];
-    const std::int64_t chunks = cuts.offsets == nullptr ? cuts.slots / cuts.sequences : cuts.first_slot[n + 1] - slot;
-    if (chunks < 3) continue;
+  const std::int64_t lanes = job.shape.channels * job.shape.states;
+  for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
     auto x = arrays.carry.get(slot + 1, lane);
     read_ahead<16>(
         1, chunks - 2, 1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
@@ -104,7 +112,7 @@ __global__ void mixer_carry_kernel(
           x = right ? after : walk_lane(job, cuts, slot + k, lane, x);
           arrays.carry.set(slot + k + 1, lane, x);
         });
-  }
+  });
 }
 
 }  // namespace kalscan::detail

@@ -140,26 +140,28 @@ struct lane_walk {
       }
     });
   }
-  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
-  template <class LaneStep>
-  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
+  /// Calls f(staged, 0 ... 3) for four steps, with the parameters of each.
+  template <class F>
+  __device__ __forceinline__ void each_of_four(int buffer, int step, std::int64_t t, F f) {
     const auto staged = four_staged(buffer, step);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+      f(staged, i);
+    }
+  }
+  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
+  template <class LaneStep>
+  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
+    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
 #pragma unroll
       for (int j = 0; j < States; ++j) lane(i, j, terms(staged, i, j));
-    }
+    });
   }
   /// Calls lanes(0 ... 3, terms) for four steps, with the terms of all lanes of the thread at once.
   template <class LanesStep>
   __device__ __forceinline__ void four_wide_steps(int buffer, int step, std::int64_t t, LanesStep all_lanes) {
-    const auto staged = four_staged(buffer, step);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
-      all_lanes(i, wide_terms(staged, i));
-    }
+    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) { all_lanes(i, wide_terms(staged, i)); });
   }
   /// Calls lane(j, terms) for one step of all lanes.
   template <class LaneStep>
