@@ -94,13 +94,12 @@ __global__ void mixer_carry_back_kernel(
   using T = typename Job::number;
   const std::int64_t lanes = job.shape.channels * job.shape.states;
   for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
-    auto bar = arrays.carry.get(slot + chunks - 2, lane);
-    read_ahead<16>(
-        chunks - 2, chunks - 2, -1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
-        [&](std::int64_t k, const auto& e) {
-          bar = all_finite<T>(e) ? M::adjoint_act(e, bar) : walk_lane_back(job, cuts, slot + k, lane, bar);
-          arrays.carry.set(slot + k - 1, lane, bar);
-        });
+    carry_along(
+        arrays.element, slot + chunks - 2, arrays.carry, slot + chunks - 3, lane, chunks - 2, -1,
+        arrays.carry.get(slot + chunks - 2, lane),
+        [](const auto& e, const auto& bar) { return M::adjoint_act(e, bar); },
+        [](const auto& e, const auto&) { return all_finite<T>(e); },
+        [&](std::int64_t k, const auto& bar) { return walk_lane_back(job, cuts, k, lane, bar); });
   });
 }
 

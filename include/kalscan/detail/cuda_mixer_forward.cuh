@@ -53,19 +53,48 @@ __device__ bool all_finite(const X& x) {
   return zero == T(0);
 }
 
-/// Calls use(k, get(k)) for `count` steps from `first` on, by `stride`; what `Ahead` steps want is read before the
-/// first of them, since a thread that waits for each by itself does little else.
-template <int Ahead, class Get, class Use>
-__device__ __forceinline__ void read_ahead(std::int64_t first, std::int64_t count, int stride, Get get, Use use) {
-  for (std::int64_t i = 0; i < count; i += Ahead) {
-    decltype(get(first)) some[Ahead];
+/// Carries of a lane in `count` slots from `carry` on, by `stride`: those after the elements of the slots from
+/// `element` on, x being the carry before. That is act(element, x) or, where right(element, after) denies it,
+/// walk(slot, x). All are taken to be right at first: a branch at each would cost more than all else, as would waiting
+/// for each element.
+template <class X, class T, class Carry, class Act, class Right, class Walk>
+__device__ __forceinline__ void carry_along(const lane_array<X, T>& elements, std::int64_t element,
+                                            const lane_array<Carry, T>& carries, std::int64_t carry, std::int64_t lane,
+                                            std::int64_t count, int stride, const Carry& before, Act act, Right right,
+                                            Walk walk) {
+  constexpr int ahead = 16;
+  const auto along = [&](auto next) {
+    const T* from = elements.at(element, lane);
+    T* to = carries.at(carry, lane);
+    Carry x = before;
+    const auto some = [&](std::int64_t first, auto exists) {
+      X e[ahead];
 #pragma unroll
-    for (int j = 0; j < Ahead; ++j) some[j] = get(first + stride * min(i + j, count - 1));
+      for (int j = 0; j < ahead; ++j) {
+        if (exists(j)) e[j] = elements.get(from);
+        from += stride * elements.slot_size();
+      }
 #pragma unroll
-    for (int j = 0; j < Ahead; ++j) {
-      if (i + j < count) use(first + stride * (i + j), some[j]);
-    }
-  }
+      for (int j = 0; j < ahead; ++j) {
+        if (exists(j)) carries.set(to, x = next(element + stride * (first + j), e[j], x));
+        to += stride * carries.slot_size();
+      }
+    };
+    std::int64_t i = 0;
+    for (; i + ahead <= count; i += ahead) some(i, [](int) { return true; });
+    some(i, [&](int j) { return i + j < count; });
+  };
+  bool all_right = true;
+  along([&](std::int64_t, const X& e, const Carry& x) {
+    const Carry after = act(e, x);
+    all_right = all_right & right(e, after);
+    return after;
+  });
+  if (all_right) return;
+  along([&](std::int64_t slot, const X& e, const Carry& x) {
+    const Carry after = act(e, x);
+    return right(e, after) ? after : walk(slot, x);
+  });
 }
 
 /// Calls f(lane, first slot, chunks), a thread each, for the lanes of all sequences with chunks between their first and
@@ -103,15 +132,17 @@ __global__ void mixer_carry_kernel(
   using T = typename Job::number;
   const std::int64_t lanes = job.shape.channels * job.shape.states;
   for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
-    auto x = arrays.carry.get(slot + 1, lane);
-    read_ahead<16>(
-        1, chunks - 2, 1, [&](std::int64_t k) { return arrays.element.get(slot + k, lane); },
-        [&](std::int64_t k, const auto& e) {
-          const auto after = M::act(e, x);
-          const bool right = all_finite<T>(e) && (!mixer_with_runs<M> || all_finite<T>(after));
-          x = right ? after : walk_lane(job, cuts, slot + k, lane, x);
-          arrays.carry.set(slot + k + 1, lane, x);
-        });
+    carry_along(
+        arrays.element, slot + 1, arrays.carry, slot + 2, lane, chunks - 2, 1, arrays.carry.get(slot + 1, lane),
+        [](const auto& e, const auto& x) { return M::act(e, x); },
+        [](const auto& e, const auto& after) {
+          if constexpr (mixer_with_runs<M>) {
+            return all_finite<T>(after);  // it is not where the run is not
+          } else {
+            return all_finite<T>(e);
+          }
+        },
+        [&](std::int64_t k, const auto& x) { return walk_lane(job, cuts, k, lane, x); });
   });
 }
 

@@ -68,16 +68,18 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   __device__ __forceinline__ void each_tile(Tile tile) {
     if (at.from >= at.to) return;
     typename base::stage_type::kept next;
+    std::int64_t left = at.to - at.from;
     stage.seek(at.from);
-    stage.read(next, at.to);
+    stage.read(next, left);
     stage.write(next, 0);
     __syncthreads();
     int buffer = 0;
-    for (std::int64_t t = at.from; t < at.to; t += layout.tile()) {
-      const bool more = t + layout.tile() < at.to;
-      stage.read(next, at.to);  // past the end the last step again: no branch between loads and steps
-      tile(buffer, t, static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), at.to - t)));
-      if (more) stage.write(next, buffer ^ 1);
+    for (std::int64_t t = at.from; left > 0; t += layout.tile()) {
+      const int steps = static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), left));
+      left -= layout.tile();
+      stage.read(next, left);  // past the end the last step again: no branch between loads and steps
+      tile(buffer, t, steps);
+      if (left > 0) stage.write(next, buffer ^ 1);
       __syncthreads();
       buffer ^= 1;
     }

@@ -204,24 +204,26 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
                   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
-/// The index of a lane's number in arrays [slot][number][channel][state] of the workspace.
+/// Arrays [slot][number][channel][state] of the workspace.
 template <class X, class T>
 struct lane_array {
   static constexpr std::int64_t count = word_count<X, T>;
   T* data;
   std::int64_t lanes;  // of a slot
 
+  /// From a number of a lane to the same one of the next slot.
+  KALSCAN_HD std::int64_t slot_size() const { return count * lanes; }
   /// The first number of a lane; the others follow at distances of `lanes`.
-  KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * (count * lanes) + lane; }
-  KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const {
-    const T* from = at(slot, lane);
-    return from_words<X, T>([&](auto i) { return from[static_cast<std::int64_t>(i()) * lanes]; });
+  KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
+  KALSCAN_HD X get(const T* first) const {
+    return from_words<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
   }
-  KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const {
-    T* to = at(slot, lane);
+  KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const { return get(at(slot, lane)); }
+  KALSCAN_HD void set(T* first, const X& x) const {
     const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>([&](auto i) { to[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
+    for_each_index<word_count<X, T>>([&](auto i) { first[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
   }
+  KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const { set(at(slot, lane), x); }
 };
 
 }  // namespace kalscan::detail

@@ -83,7 +83,9 @@ struct mixer_stage {
   __device__ __forceinline__ void for_state_rows(F f) const {
     for_inputs<M, role::state>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::state), x); });
   }
-  __device__ __forceinline__ int first_step() const { return static_cast<int>(threadIdx.x) / layout.channels() * 4; }
+  __device__ __forceinline__ int first_step() const {
+    return static_cast<int>(threadIdx.x) / layout.channels() * channel_units * 4;
+  }
 
   /// The next tile to read is the one of steps [t, t + tile).
   __device__ __forceinline__ void seek(std::int64_t t) {
@@ -99,29 +101,33 @@ struct mixer_stage {
     });
   }
 
-  /// Reads a tile, beyond `to` the last step again, and goes on to the next one or, backwards, to the one before.
+  /// Reads a tile, from whose first step on there are `left` to the chunk's end, and beyond it the last one again (one
+  /// before this tile if none is left). Goes on to the next tile or, backwards, to the one before.
   template <bool Backwards = false>
-  __device__ __forceinline__ void read(kept& k, std::int64_t to) {
-    if (time + layout.tile() <= to) {
+  __device__ __forceinline__ void read(kept& k, std::int64_t left) {
+    if (left >= layout.tile()) {
       read_at(k, [](int step) { return step; });
     } else {
-      const int last = static_cast<int>(to - 1 - time);
+      const int last = static_cast<int>(left) - 1;
       read_at(k, [&](int step) { return min(step, last); });
+      asm volatile("");  // the compiler would share the loads of both ways, and take long to make their addresses
     }
     const int tiles = Backwards ? -layout.tile() : layout.tile();
     time += tiles;
     for_channel_rows([&](int row, const auto& x) { channel_at[row] += tiles * bytes_of_step(x); });
     for_state_rows([&](int row, const auto& x) { state_at[row] += tiles * bytes_of_step(x); });
   }
+  /// Places run from step to step: their products with strides that only the call knows would cost more.
   template <class Step>
   __device__ __forceinline__ void read_at(kept& k, Step step_of) const {
     const int thread = static_cast<int>(threadIdx.x), padded = layout.padded_states();
-    // Steps beyond this thread's own first one: constants where step_of changes nothing.
-    const auto beyond = [&](int mine, int more) { return step_of(mine + more) - mine; };
+    const int mine = first_step();
+    const char* at[channel_inputs + bar_rows + 1];
+    for_channel_rows(
+        [&](int row, const auto& x) { at[row] = channel_at[row] + (step_of(mine) - mine) * bytes_of_step(x); });
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int mine = first_step(), more = n * layout.group() * 4;
-      if (!Layout::whole_channel_units && mine + more >= layout.tile()) break;
+      if (!Layout::whole_channel_units && mine + n * 4 >= layout.tile()) break;
       for_channel_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         if (row >= channel_inputs && !x.present()) {
@@ -131,26 +137,35 @@ struct mixer_stage {
         }
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
-          k.channel[n][row][j] =
-              keep(*reinterpret_cast<const E*>(channel_at[row] + beyond(mine, more + j) * bytes_of_step(x)));
+          const int step = mine + n * 4 + j;
+          k.channel[n][row][j] = keep(*reinterpret_cast<const E*>(at[row]));
+          at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
         }
       });
     }
-#pragma unroll
-    for (int n = 0; n < state_units; ++n) {
-      const int unit = thread + n * layout.threads();
-      if (!Layout::whole_state_units && unit / padded >= layout.tile()) break;
+    if (padded <= layout.threads()) {
+      const int first = thread / padded, more = layout.threads() / padded;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
-        const int mine = thread / padded;
-        if (padded <= layout.threads()) {
-          k.state[row][n] = keep(*reinterpret_cast<const E*>(
-              state_at[row] + beyond(mine, n * (layout.threads() / padded)) * bytes_of_step(x)));
-        } else {  // a step's states are more than the threads
-          k.state[row][n] =
-              keep(*x.at(batch, first + time + step_of(unit / padded), 0, min(unit & (padded - 1), states - 1)));
+        const char* from = state_at[row] + (step_of(first) - first) * bytes_of_step(x);
+#pragma unroll
+        for (int n = 0; n < state_units; ++n) {
+          const int step = first + n * more;
+          if (!Layout::whole_state_units && step >= layout.tile()) break;
+          k.state[row][n] = keep(*reinterpret_cast<const E*>(from));
+          from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
         }
       });
+    } else {  // a step's states are more than the threads
+#pragma unroll
+      for (int n = 0; n < state_units; ++n) {
+        const int unit = thread + n * layout.threads();
+        if (unit / padded >= layout.tile()) break;
+        for_state_rows([&](int row, const auto& x) {
+          k.state[row][n] =
+              keep(*x.at(batch, first + time + step_of(unit / padded), 0, min(unit & (padded - 1), states - 1)));
+        });
+      }
     }
   }
 
@@ -160,7 +175,7 @@ struct mixer_stage {
     const int c = thread & (C - 1);
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int step = (thread / C + n * layout.group()) * 4;
+      const int step = (thread / C * channel_units + n) * 4;
       if (!Layout::whole_channel_units && step >= layout.tile()) break;
       quad row[rows > 0 ? rows : 1];
 #pragma unroll

@@ -145,7 +145,7 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     typename stage_type::kept next;
     state before[States];
     stage.seek(at.from + (tiles - 1) * steps_of_tile);
-    stage.template read<true>(next, at.to);
+    stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
     load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
     for (std::int64_t i = tiles - 1; i >= 0; --i) {
       const std::int64_t t = at.from + i * steps_of_tile;
@@ -156,7 +156,7 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       for (int j = 0; j < States; ++j) x[j] = before[j];
       bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States>(x));
       if (i > 0) {  // early: the steps below hide the way from memory
-        stage.template read<true>(next, at.to);
+        stage.template read<true>(next, steps_of_tile);
         load_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
