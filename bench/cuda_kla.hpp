@@ -67,10 +67,11 @@ struct array {
   }
 };
 
-/// Keeps the device busy for some 50 us.
-__global__ void occupy() {
-  const long long start = clock64();
-  while (clock64() - start < 100000) {
+/// Keeps the device busy for so many cycles.
+template <class Cycles>
+__global__ void occupy(Cycles cycles) {
+  const Cycles start = clock64();
+  while (clock64() - start < cycles) {
   }
 }
 
@@ -82,7 +83,7 @@ double median_ms(Call call) {
   ok(cudaEventCreate(&start)), ok(cudaEventCreate(&stop));
   std::vector<double> times;
   for (int i = 0; i < 12; ++i) {
-    occupy<<<1, 1>>>();
+    occupy<<<1, 1>>>(100000LL);  // some 50 us
     ok(cudaGetLastError());
     ok(cudaEventRecord(start));
     call();
