@@ -64,7 +64,9 @@ __device__ T bits_of(const E& stored) {
   if constexpr (sizeof(E) == sizeof(T)) {
     return std::bit_cast<T>(stored);
   } else if constexpr (sizeof(E) == 2 && sizeof(T) == 4) {
-    return std::bit_cast<T>(static_cast<std::uint32_t>(std::bit_cast<std::uint16_t>(stored)));
+    std::uint32_t bits = std::bit_cast<std::uint16_t>(stored);
+    asm("" : "+r"(bits));  // widened by the load, where the compiler would do it later and wait
+    return std::bit_cast<T>(bits);
   } else {
     return static_cast<T>(stored);
   }
