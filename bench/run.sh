@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
     --quick) quick=(--quick) ;;
     --out) [ $# -gt 1 ] || { echo "--out needs a directory" >&2; exit 2; }; out=$2; shift ;;
     --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; echo; sed -n '/^## How to read/,/^## [^H]/{/^## [^H]/!p}' bench/README.md; exit 0 ;;
-    *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
+    *) echo "unknown option $1" >&2; sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
   esac
   shift
 done

@@ -45,7 +45,7 @@ inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
       continue;
     }
     const auto number = [&](int width, int digits, double x) {
-      text << std::setw(width) << std::fixed << std::setprecision(digits) << x;
+      text << ' ' << std::setw(width - 1) << std::fixed << std::setprecision(digits) << x;
     };
     number(12, r.median < 1e-3 ? 5 : 3, 1e3 * r.median);
     number(7, 1, 50 * (r.upper - r.lower) / r.median);
