@@ -7,9 +7,9 @@
 namespace kalscan {
 
 /// All `Threads` threads of a one-dimensional block, 1 to 1024. The verbs and their arguments are those of
-/// detail::scope_verbs; all threads call together. Elements are trivially copyable, 4 to 256 bytes (smaller ones work,
-/// and cost as much as 4 bytes). Shared memory is the caller's, and a verb has two barriers (none in a block of one
-/// warp):
+/// detail::scope_verbs (detail/cuda_scope.cuh); all threads call together. Elements are trivially copyable, 4 to 256
+/// bytes (smaller ones work, and cost as much as 4 bytes). Shared memory is the caller's, and a verb has two barriers
+/// (none in a block of one warp):
 ///
 ///     using scope = kalscan::block<kalscan::affine_monoid<float>, 256>;
 ///     __shared__ scope::storage shared;

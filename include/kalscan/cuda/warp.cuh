@@ -8,9 +8,9 @@ namespace kalscan {
 
 /// `Lanes` neighbouring lanes of a warp, 2 to 32, that scan together: lanes 0 to Lanes - 1 are one group, the next
 /// Lanes the next one (where 32 is no multiple of Lanes, the lanes that are left over must not take part). The verbs
-/// and their arguments are those of detail::scope_verbs. Elements are trivially copyable, 4 to 256 bytes (smaller ones
-/// work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier. All lanes of a group call
-/// together. Lanes are counted along threadIdx.x.
+/// and their arguments are those of detail::scope_verbs (detail/cuda_scope.cuh). Elements are trivially copyable, 4 to
+/// 256 bytes (smaller ones work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier. All
+/// lanes of a group call together. Lanes are counted along threadIdx.x.
 ///
 ///     kalscan::warp<kalscan::affine_monoid<float>> warp;
 ///     x = warp.inclusive_scan(x);
