@@ -83,8 +83,12 @@ struct mixer_stage {
   __device__ __forceinline__ void for_state_rows(F f) const {
     for_inputs<M, role::state>(in, [&](auto i, const auto& x) { f(inputs_before<M>(i(), role::state), x); });
   }
+  /// How many neighbouring fours of steps a thread stages of its channel, and the first step of them.
+  __device__ __forceinline__ int fours() const {
+    return Layout::known ? channel_units : max(1, layout.tile() / (4 * layout.group()));
+  }
   __device__ __forceinline__ int first_step() const {
-    return static_cast<int>(threadIdx.x) / layout.channels() * channel_units * 4;
+    return static_cast<int>(threadIdx.x) / layout.channels() * fours() * 4;
   }
 
   /// The next tile to read is the one of steps [t, t + tile).
@@ -102,7 +106,8 @@ struct mixer_stage {
   }
 
   /// Reads a tile, from whose first step on there are `left` to the chunk's end, and beyond it the last one again (one
-  /// before this tile if none is left). Goes on to the next tile or, backwards, to the one before.
+  /// before this tile if none is left, so that there must be one). Goes on to the next tile or, backwards, to the one
+  /// before.
   template <bool Backwards = false>
   __device__ __forceinline__ void read(kept& k, std::int64_t left) {
     if (left >= layout.tile()) {
@@ -127,7 +132,7 @@ struct mixer_stage {
         [&](int row, const auto& x) { at[row] = channel_at[row] + (step_of(mine) - mine) * bytes_of_step(x); });
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      if (!Layout::whole_channel_units && mine + n * 4 >= layout.tile()) break;
+      if (!Layout::whole_channel_units && (n >= fours() || mine + n * 4 >= layout.tile())) break;
       for_channel_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
         if (row >= channel_inputs && !x.present()) {
@@ -144,13 +149,13 @@ struct mixer_stage {
       });
     }
     if (padded <= layout.threads()) {
-      const int first = thread / padded, more = layout.threads() / padded;
+      const int my_step = thread / padded, more = layout.threads() / padded;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
-        const char* from = state_at[row] + (step_of(first) - first) * bytes_of_step(x);
+        const char* from = state_at[row] + (step_of(my_step) - my_step) * bytes_of_step(x);
 #pragma unroll
         for (int n = 0; n < state_units; ++n) {
-          const int step = first + n * more;
+          const int step = my_step + n * more;
           if (!Layout::whole_state_units && step >= layout.tile()) break;
           k.state[row][n] = keep(*reinterpret_cast<const E*>(from));
           from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
@@ -175,8 +180,8 @@ struct mixer_stage {
     const int c = thread & (C - 1);
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int step = (thread / C * channel_units + n) * 4;
-      if (!Layout::whole_channel_units && step >= layout.tile()) break;
+      const int step = first_step() + n * 4;
+      if (!Layout::whole_channel_units && (n >= fours() || step >= layout.tile())) break;
       quad row[rows > 0 ? rows : 1];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
