@@ -2,7 +2,11 @@
 // The lanes of the mixers are recurrences, and so are their adjoints, backwards.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cmath>
+#include <cstddef>
 #include <kalscan/kalscan.hpp>
+#include <limits>
 #include <random>
 
 namespace {
@@ -33,6 +37,25 @@ TEST_CASE("a lane of each mixer keeps the laws of a recurrence") {
       lane<kalscan::gla>{}, gla_input, [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; },
       tolerance);
   CHECK_MESSAGE(gla, gla.message());
+}
+
+TEST_CASE("a run with a number out of range acts on no state unnoticed") {
+  std::mt19937_64 engine(3);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (const double bad : {infinity, -infinity, infinity - infinity}) {
+    for (std::size_t i = 0; i < 7; ++i) {
+      std::array<double, 7> n{};
+      for (double& x : n) x = uniform(engine, 0.1, 2);
+      n[i] = bad;
+      const kalscan::information_map<double> run{n[0], n[1], n[2], n[3], n[4], n[5], n[6]};
+      for (const auto& before : {belief(engine), kalscan::belief<double>{0, 1}, kalscan::belief<double>{0, infinity}}) {
+        const auto after = kalscan::kla::act(run, before);
+        CAPTURE(i);
+        CAPTURE(bad);
+        CHECK_FALSE(std::isfinite(after.mean + after.variance));
+      }
+    }
+  }
 }
 
 TEST_CASE("the adjoint's maps are a monoid") {

@@ -53,47 +53,47 @@ __device__ bool all_finite(const X& x) {
   return zero == T(0);
 }
 
-/// Carries of a lane in `count` slots from `carry` on, by `stride`: those after the elements of the slots from
-/// `element` on, x being the carry before. That is act(element, x) or, where right(element, after) denies it,
-/// walk(slot, x). All are taken to be right at first: a branch at each would cost more than all else, as would waiting
-/// for each element.
-template <class X, class T, class Carry, class Act, class Right, class Walk>
-__device__ __forceinline__ void carry_along(const lane_array<X, T>& elements, std::int64_t element,
-                                            const lane_array<Carry, T>& carries, std::int64_t carry, std::int64_t lane,
-                                            std::int64_t count, int stride, const Carry& before, Act act, Right right,
-                                            Walk walk) {
-  constexpr int ahead = 16;
+/// Sets a lane's carries in `count` slots from carry_slot on, by `stride`, from the elements in those from element_slot
+/// on: act(element, carry before it) or, where holds(element, result) denies that, walk(slot, carry before it). The
+/// first pass has no branches, and reads a batch of elements at once, since either would take longer than all else; if
+/// anything was denied, a second pass from `before` decides one by one.
+template <class X, class T, class Carry, class Act, class Holds, class Walk>
+__device__ __forceinline__ void carry_along(const lane_array<X, T>& elements, std::int64_t element_slot,
+                                            const lane_array<Carry, T>& carries, std::int64_t carry_slot,
+                                            std::int64_t lane, std::int64_t count, int stride, const Carry& before,
+                                            Act act, Holds holds, Walk walk) {
+  constexpr int batch = 16;
   const auto along = [&](auto next) {
-    const T* from = elements.at(element, lane);
-    T* to = carries.at(carry, lane);
+    const T* from = elements.at(element_slot, lane);
+    T* to = carries.at(carry_slot, lane);
     Carry x = before;
-    const auto some = [&](std::int64_t first, auto exists) {
-      X e[ahead];
+    const auto pass_batch = [&](std::int64_t first, auto exists) {
+      X e[batch];
 #pragma unroll
-      for (int j = 0; j < ahead; ++j) {
+      for (int j = 0; j < batch; ++j) {
         if (exists(j)) e[j] = elements.get(from);
         from += stride * elements.slot_size();
       }
 #pragma unroll
-      for (int j = 0; j < ahead; ++j) {
-        if (exists(j)) carries.set(to, x = next(element + stride * (first + j), e[j], x));
+      for (int j = 0; j < batch; ++j) {
+        if (exists(j)) carries.set(to, x = next(element_slot + stride * (first + j), e[j], x));
         to += stride * carries.slot_size();
       }
     };
     std::int64_t i = 0;
-    for (; i + ahead <= count; i += ahead) some(i, [](int) { return true; });
-    some(i, [&](int j) { return i + j < count; });
+    for (; i + batch <= count; i += batch) pass_batch(i, [](int) { return true; });
+    pass_batch(i, [&](int j) { return i + j < count; });
   };
-  bool all_right = true;
+  bool all_hold = true;
   along([&](std::int64_t, const X& e, const Carry& x) {
     const Carry after = act(e, x);
-    all_right = all_right & right(e, after);
+    all_hold = all_hold & holds(e, after);
     return after;
   });
-  if (all_right) return;
+  if (all_hold) return;
   along([&](std::int64_t slot, const X& e, const Carry& x) {
     const Carry after = act(e, x);
-    return right(e, after) ? after : walk(slot, x);
+    return holds(e, after) ? after : walk(slot, x);
   });
 }
 

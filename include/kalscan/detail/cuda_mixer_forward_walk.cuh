@@ -77,7 +77,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     for (std::int64_t t = at.from; left > 0; t += layout.tile()) {
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(layout.tile()), left));
       left -= layout.tile();
-      stage.read(next, left);  // past the end the last step again: no branch between loads and steps
+      stage.read(next, left);  // always, and past the end the last step again
       tile(buffer, t, steps);
       if (left > 0) stage.write(next, buffer ^ 1);
       __syncthreads();

@@ -215,6 +215,7 @@ struct lane_array {
   KALSCAN_HD std::int64_t slot_size() const { return count * lanes; }
   /// The first number of a lane; the others follow at distances of `lanes`.
   KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
+  /// From and to the place of a lane's first number.
   KALSCAN_HD X get(const T* first) const {
     return from_words<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
   }

@@ -65,7 +65,9 @@ __device__ T bits_of(const E& stored) {
     return std::bit_cast<T>(stored);
   } else if constexpr (sizeof(E) == 2 && sizeof(T) == 4) {
     std::uint32_t bits = std::bit_cast<std::uint16_t>(stored);
-    asm("" : "+r"(bits));  // widened by the load, where the compiler would do it later and wait
+    asm(""
+        : "+r"(
+            bits));  // widened by the load: else the compiler does it where the ways of reading meet, and waits there
     return std::bit_cast<T>(bits);
   } else {
     return static_cast<T>(stored);

@@ -185,7 +185,7 @@ struct kla_mixer {
   KALSCAN_HD static constexpr information_map<T> rescaled(const information_map<T>& x) {
     return normalized(x);
   }
-  /// NaN or infinite where u is 0, tiny or infinite: the steps are taken instead.
+  /// NaN or infinite where u is 0, tiny or infinite, or any number of the run is: the steps are taken instead.
   template <class T>
   KALSCAN_HD static constexpr belief<T> act(const information_map<T>& x, const belief<T>& before) {
     const auto [u, v, w] = kalscan::act(x, to_homogeneous(before));

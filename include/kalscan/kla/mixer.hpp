@@ -97,7 +97,8 @@ struct step_adjoint {
 ///                                       what stands for a run of steps where only its action on a state is wanted and
 ///                                       elements cost more: `extend` is branch-free (see ordinary); `rescaled` brings
 ///                                       back into range, by powers of two, every four steps and not only what
-///                                       is_large. Where a result is not finite, the steps are taken one by one instead
+///                                       is_large. `act` gives a state that is not finite wherever a number of the run
+///                                       is not; the steps are then taken one by one instead
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,
