@@ -1,6 +1,8 @@
 # What tests, examples and benchmarks need: the system's packages first, else pinned sources.
 include(FetchContent)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+if(NOT TARGET OpenMP::OpenMP_CXX)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+endif()
 
 set(BUILD_TESTING OFF) # of the dependencies
 FetchContent_Declare(

@@ -44,11 +44,11 @@ TEST_CASE("no value breaks a column of the table") {
     CAPTURE(lines[i]);
     CHECK(lines[i].size() == lines[0].size());
     CHECK(lines[i].size() <= 96);
-    for (const std::size_t end : {44, 56, 63, 71, 78, 88}) {  // of size, ms, +-%, GB/s, speed, error
+    for (const std::size_t end : {44U, 56U, 63U, 71U, 78U, 88U}) {  // of size, ms, +-%, GB/s, speed, error
       CHECK(lines[i][end - 1] != ' ');
       CHECK(lines[i][end] == ' ');
     }
-    for (const std::size_t begin : {34, 44, 56, 63, 71, 78}) CHECK(lines[i][begin] == ' ');
+    for (const std::size_t begin : {34U, 44U, 56U, 63U, 71U, 78U}) CHECK(lines[i][begin] == ' ');
     CHECK(words(lines[i].substr(0, 88)).size() == (lines[i].find("no ref.") == std::string::npos ? 7 : 8));
   }
 }

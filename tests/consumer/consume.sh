@@ -13,12 +13,16 @@ case $how in
     flags=$(PKG_CONFIG_PATH=$work/moved/share/pkgconfig pkg-config --cflags kalscan)
     "$compiler" -std=c++20 $flags "$source/tests/consumer/main.cpp" -o "$work/consumer"
     exec "$work/consumer" ;;
-  find_package | cuda) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
+  find_package | components | cuda) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
 esac
 mkdir "$work/project"
-cp "$source/tests/consumer/project.cmake" "$work/project/CMakeLists.txt"
+project=project
+[ "$how" = components ] && project=components
+cp "$source/tests/consumer/$project.cmake" "$work/project/CMakeLists.txt"
 cmake -S "$work/project" -B "$work/build" -DHOW="$how" -DKALSCAN_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/build" >/dev/null
 [ "$how" = cuda ] && exit 0  # there may be no GPU: that it builds is the test
-exec "$work/build/consumer"
+program=$work/build/consumer
+[ "$how" = components ] && program=$work/build/without_eigen/build/consumer
+exec "$program"
