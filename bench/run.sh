@@ -7,6 +7,7 @@
 #   --help    this, and how to read each figure
 # CUDA takes part where nvcc and a GPU are; elsewhere its rows say that they are absent. Threads of OpenMP sleep while they
 # wait (OMP_WAIT_POLICY=passive unless it is set): on a machine that others use too, those that spin stand in each other's way.
+# CXXFLAGS are added to the compiler's; the mixers are compiled with -march=native before them.
 set -eu
 cd "$(dirname "$0")/.."
 quick=() out=.build/compare/results
@@ -20,17 +21,17 @@ while [ $# -gt 0 ]; do
   shift
 done
 command="bench/run.sh${quick[*]:+ ${quick[*]}}"
-cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libbenchmark-dev libtbb-dev gnuplot-nox fonts-dejavu-core
-
-build=.build/compare cuda=OFF
+build=.build/compare logs=.build/compare/logs cuda=OFF
+mkdir -p "$logs" "$out"
+. cmake/steps.sh
+step "install packages" cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libbenchmark-dev libtbb-dev gnuplot-nox fonts-dejavu-core
 command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 command -v nvcc >/dev/null && nvidia-smi -L >/dev/null 2>&1 && cuda=ON
-mkdir -p "$build" "$out"
-quietly() { "$@" >"$build/log.txt" 2>&1 || { cat "$build/log.txt"; exit 1; }; }
-quietly cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DKALSCAN_BUILD_TESTS=OFF -DKALSCAN_BUILD_EXAMPLES=OFF \
-  -DKALSCAN_BUILD_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES=native
-echo "building into $build"
-quietly cmake --build "$build" --target bench_compare bench_element_forms bench_overhead
+quiet_step configure cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DKALSCAN_BUILD_TESTS=OFF \
+  -DKALSCAN_BUILD_EXAMPLES=OFF -DKALSCAN_BUILD_CUDA=$cuda -DCMAKE_CUDA_ARCHITECTURES=native "-DCMAKE_CXX_FLAGS=${CXXFLAGS:-}"
+targets=(bench_compare bench_element_forms)
+[ ${#quick[@]} -gt 0 ] || targets+=(bench_overhead)
+step build cmake --build "$build" --target "${targets[@]}"
 
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 cores=$(nproc)
@@ -39,17 +40,20 @@ machine="$cores x ${model:-$(uname -m)}"
 [ $cuda = OFF ] || machine="$machine, $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt" | xargs -I{} sh -c '{} --version' | head -n 1)
-echo "numerical study"
-"$build/bench/bench_element_forms" "${quick[@]}" --map="$out/forms.csv" --lengths="$out/lengths.csv" >"$out/forms.txt"
-"$build/bench/bench_compare" "${quick[@]}" --csv="$out/rows.csv" --json="$out/rows.json" --ceilings="$out/ceilings.txt" \
-  --context="machine=$machine" --context="commit=$commit" --context="compiler=$compiler" --context="command=$command" \
-  --context="omp_wait_policy=$OMP_WAIT_POLICY" >"$out/table.txt"
+study() { "$build/bench/bench_element_forms" "${quick[@]}" --map="$out/forms.csv" --lengths="$out/lengths.csv" >"$out/forms.txt"; }
+compare() {
+  "$build/bench/bench_compare" "${quick[@]}" --csv="$out/rows.csv" --json="$out/rows.json" --ceilings="$out/ceilings.txt" \
+    --context="machine=$machine" --context="commit=$commit" --context="compiler=$compiler" --context="command=$command" \
+    --context="omp_wait_policy=$OMP_WAIT_POLICY" >"$out/table.txt"
+}
+step "numerical study" study
+step "compare back ends" compare
 [ ${#quick[@]} -gt 0 ] || "$build/bench/bench_overhead" >"$out/overhead.txt" || true
 cat "$out/forms.txt" "$out/table.txt"
 [ ${#quick[@]} -gt 0 ] || cat "$out/overhead.txt"
 
 draw() {
-  gnuplot -e "plots='bench/plots'; csv='$out/$2'; png='$out/$1.png'; ceilings='$out/ceilings.txt'; machine='$machine'" \
+  quiet_step "draw $1" gnuplot -e "plots='bench/plots'; csv='$out/$2'; png='$out/$1.png'; ceilings='$out/ceilings.txt'; machine='$machine'" \
     "bench/plots/$1.gp"
   echo "picture: $out/$1.png"
 }

@@ -2,11 +2,19 @@
 include(CheckLanguage)
 option(KALSCAN_QUICK_CUDA "Compile CUDA tests in a tenth of the time, and benchmarks only to see that they compile" OFF)
 
-# For targets whose code need not be fast. The flag is nvcc 13's.
+# kalscan_compile_quickly(TARGET [NO_MACHINE_CODE]): for targets whose code need not be fast, or (the second) not run at
+# all. The flag is nvcc 13's.
 function(kalscan_compile_quickly target)
-  if(KALSCAN_QUICK_CUDA AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
+  if(NOT KALSCAN_QUICK_CUDA)
+    return()
+  endif()
+  target_compile_definitions(${target} PRIVATE KALSCAN_QUICK_CUDA)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
     target_compile_options(${target} PRIVATE --Ofast-compile=max)
-    target_compile_definitions(${target} PRIVATE KALSCAN_QUICK_CUDA)
+  endif()
+  if("NO_MACHINE_CODE" IN_LIST ARGN)
+    list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^([0-9]+[a-z]?).*$" "\\1-virtual" OUTPUT_VARIABLE virtual)
+    set_target_properties(${target} PROPERTIES CUDA_ARCHITECTURES "${virtual}")
   endif()
 endfunction()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs those of the given Debian or Ubuntu packages that are missing.
+# Installs those of the given Debian or Ubuntu packages that are missing. Elsewhere it trusts that they are there.
 set -eu
+command -v apt-get >/dev/null || { echo "no apt-get here; needed are: $*"; exit 0; }
 missing=()
 for package in "$@"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

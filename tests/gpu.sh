@@ -4,8 +4,9 @@
 #   --sanitize   also under compute-sanitizer: memcheck, racecheck, initcheck
 #   --bench      also the benchmarks; JSON goes to .build/gpu/*.json
 #   --built DIR  builds nothing and runs what DIR has, built elsewhere: tests/cuda/*, examples/*, bench/*; logs go there
-# Needs nvcc, CMake, ninja or make, Eigen, doctest, and Google Benchmark; those that CMake does not find it fetches.
-# Prefixes in CMAKE_PREFIX_PATH are searched first. Ends with `N passed, N failed, N skipped`.
+# Needs nvcc, a C++ compiler, CMake, ninja or make, Eigen, doctest and, with --bench, Google Benchmark; says at once which of
+# these are missing, and downloads nothing. Prefixes in CMAKE_PREFIX_PATH are searched first. A few minutes on 16 cores.
+# A line for each target and each test as it ends; then the table and `N passed, N failed, N skipped`.
 set -u
 sanitize=false bench=false build=.build/gpu built=false
 while [ $# -gt 0 ]; do
@@ -13,28 +14,43 @@ while [ $# -gt 0 ]; do
     --sanitize) sanitize=true ;;
     --bench) bench=true ;;
     --built) built=true build=$(realpath "${2:?a directory}"); shift ;;
-    *) sed -n '2,9s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
   esac
   shift
 done
 cd "$(dirname "$0")/.."
 command -v nvcc >/dev/null || PATH=/usr/local/cuda/bin:$PATH
 if ! $built; then
-  generator=(); command -v ninja >/dev/null && generator=(-G Ninja)
+  logs=$build
   mkdir -p "$build"
-  if ! cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
-      -DKALSCAN_BUILD_EXAMPLES=ON >"$build/configure.log" 2>&1; then
-    cat "$build/configure.log"; exit 1
+  . cmake/steps.sh
+  missing=()
+  for tool in nvcc cmake "${CXX:-c++}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  generator=(-G "Unix Makefiles")
+  if command -v ninja >/dev/null; then
+    generator=(-G Ninja)
+  else
+    command -v make >/dev/null || missing+=("ninja or make")
   fi
-  if ! cmake --build "$build" --parallel "$(nproc)" --target kalscan_gpu >"$build/build.log" 2>&1; then
-    cat "$build/build.log"; exit 1
+  configure() {
+    cmake -S . -B "$1" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
+      -DKALSCAN_FETCH_DEPENDENCIES=OFF -DKALSCAN_BUILD_BENCHMARKS=$($bench && echo ON || echo OFF) \
+      -DKALSCAN_PACKAGING_TESTS=OFF -DKALSCAN_TEST_SUITES= "-DKALSCAN_BUILD_CUDA=$2"
+  }
+  # Without a compiler for CUDA, CMake can still say what else is missing.
+  if [ ${#missing[@]} -gt 0 ]; then
+    configure "$build/probe" OFF 2>&1 | sed -n 's/^.*not found: \(.*\) (.*$/\1/p' >"$build/missing.txt"
+    echo "missing: ${missing[*]} $(cat "$build/missing.txt")"
+    exit 1
   fi
+  quiet_step configure configure "$build" ON
+  step build cmake --build "$build" --parallel "$(nproc)" --target kalscan_gpu
 fi
 
 passed=0 failed=0 skipped=0 table=""
-# run NAME COMMAND...: one row; 77 means skipped.
+# run NAME COMMAND...: one row, shown as it ends; 77 means skipped.
 run() {
-  local name=$1 log begin code verdict
+  local name=$1 log begin code verdict row
   shift
   log=$build/$(echo "$name" | tr ' /' '__').log
   begin=$(date +%s%N)
@@ -45,7 +61,9 @@ run() {
     77) verdict=skipped skipped=$((skipped + 1)) ;;
     *) verdict=FAILED failed=$((failed + 1)); tail -n 40 "$log" ;;
   esac
-  table+=$(printf '%-40s %-8s %8d ms' "$name" "$verdict" "$(( ($(date +%s%N) - begin) / 1000000 ))")$'\n'
+  row=$(printf '%-40s %-8s %8d ms' "$name" "$verdict" "$(( ($(date +%s%N) - begin) / 1000000 ))")
+  echo "$row"
+  table+=$row$'\n'
 }
 tests=$(cd "$build/tests/cuda" && ls test_cuda_*)
 [ -n "$tests" ] || { echo "no tests in $build/tests/cuda"; exit 1; }
@@ -64,7 +82,8 @@ if $sanitize; then
   for tool in memcheck racecheck initcheck; do
     for t in $tests; do
       while [ "$(jobs -rp | wc -l)" -ge 8 ]; do sleep 0.2; done
-      { sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; echo "$?" >"$build/$tool.$t.code"; } &
+      { sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; code=$?
+        echo "$code" >"$build/$tool.$t.code"; echo "$tool $t ended with $code"; } &
     done
   done
   wait
@@ -81,6 +100,7 @@ if $bench; then
 fi
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null
 echo "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+echo "== table"
 printf '%s' "$table"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -23,4 +23,4 @@ last_row(p) = "< awk -F, '".under."$1 == \"".p[1:at(p)-1]."\" && $2 == \"".p[at(
 plot for [i=1:words(machines)] ceiling('vector multiply-add', i, x) with lines lw 2 dt i lc rgb '#404040' title 'copy; vector multiply-add, '.shown(by(i)), \
      for [i=1:words(machines)] ceiling('scalar multiply-add', i, x) with lines lw 1 dt i lc rgb '#999999' title shown(by(i)) eq 'device' ? '' : 'copy; scalar multiply-add, '.shown(by(i)), \
      for [k=1:words(points)] last_row(word(points, k)) using 1:2 with points pt 4 + k ps 1.6 lw 1.5 \
-       lc rgb colour(word(points, k)[at(word(points, k))+1:*]) title shown(word(points, k)) noenhanced
+       lc rgb colour(word(points, k)[at(word(points, k))+1:*]) title shown(word(points, k)[1:at(word(points, k))-1].', '.word(points, k)[at(word(points, k))+1:*]) noenhanced

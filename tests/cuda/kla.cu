@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // KLA on the device, forward: against seq on the host, every layout and cut, in every regime.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "kla_device.cuh"
@@ -256,5 +255,3 @@ TEST_CASE("bad calls are refused by name") {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

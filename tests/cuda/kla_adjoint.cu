@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The adjoint of KLA on the device: against seq on the host in double, every layout and cut, and bit for bit again.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "kla_device.cuh"
@@ -251,5 +250,3 @@ TEST_CASE("gradients that nobody asks for are left alone") {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

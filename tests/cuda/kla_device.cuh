@@ -5,12 +5,11 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <kalscan/cuda/kla_backward.cuh>
-#include <kalscan/cuda/kla_forward.cuh>
 #include <string>
 #include <vector>
 
 #include "../kla/problem.hpp"
+#include "kla_kernels.cuh"
 
 namespace kla_test {
 
@@ -170,17 +169,6 @@ backward_result<T> backward_on_device(std::int64_t chunk, const problem<M, T>& p
   x.backward(policy);
   ok(cudaDeviceSynchronize());
   return x.result();
-}
-
-inline bool no_device() {
-  int devices = 0;
-  return cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0;
-}
-
-/// Exits with 77, which means skipped, where there is no device.
-inline int run_tests(int argc, char** argv) {
-  if (no_device()) return std::puts("skipped: no GPU"), 77;
-  return doctest::Context(argc, argv).run();
 }
 
 }  // namespace kla_test

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // KLA on the device in double, to double's precision.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "kla_device.cuh"
@@ -36,5 +35,3 @@ TEST_CASE("double with parameters that vary, and what a block's memory cannot ho
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

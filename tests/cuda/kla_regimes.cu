@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The error of float on the device, per regime, against the paper's recurrence in information form and long double.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -84,5 +83,3 @@ TEST_CASE("a million steps against double") {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Short storage on the device: bfloat16 and float16 in and out, arithmetic in float.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <kalscan/kla/storage.hpp>
@@ -62,5 +61,3 @@ TEST_CASE_TEMPLATE("outputs and gradients are those of the rounded inputs, round
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Other mixers on the device: predictions, the gated linear recurrence, one of a user's own, and short storage.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
-#include "../../examples/rotation.hpp"
 #include "kla_device.cuh"
 
 using namespace kla_test;
@@ -50,5 +48,3 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
 }
 
 }  // namespace
-
-int main(int argc, char** argv) { return kla_test::run_tests(argc, argv); }

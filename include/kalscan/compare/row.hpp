@@ -2,6 +2,8 @@
 // What was found of one back end at one size, and a table of such rows.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <limits>
@@ -32,21 +34,44 @@ struct compare_row {
   explicit operator bool() const { return missing.empty(); }
 };
 
-/// One line a row, at most 96 columns, reasons apart: time is the median, and +- half the distance of the quartiles.
-inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
+namespace detail {
+
+/// x with so many decimals; with fewer, in the end as a power of ten, where it has no room in `width` characters.
+inline std::string in_width(double x, int width, int decimals) {
   std::ostringstream text;
-  text << std::left << std::setw(34) << "back end" << std::right << std::setw(10) << "size" << std::setw(12) << "ms"
-       << std::setw(7) << "+-%" << std::setw(8) << "GB/s" << std::setw(7) << "speed" << std::setw(10) << "error"
+  text << std::fixed;
+  for (; decimals >= 0; --decimals) {
+    text.str("");
+    text << std::setprecision(decimals) << x;
+    if (text.str().size() <= static_cast<std::size_t>(width)) return text.str();
+  }
+  text.str("");
+  text << std::scientific << std::setprecision(0) << x;
+  return text.str();
+}
+
+}  // namespace detail
+
+/// One line a row, at most 96 columns where names have at most 33 characters; reasons apart. Time is the median, and +-
+/// half the distance of the quartiles.
+inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
+  std::size_t longest = 33;
+  for (const compare_row& r : rows) longest = std::max(longest, r.back_end.size());
+  const int name_width = static_cast<int>(longest) + 1;
+  std::ostringstream text;
+  text << std::left << std::setw(name_width) << "back end" << std::right << std::setw(10) << "size" << std::setw(12)
+       << "ms" << std::setw(7) << "+-%" << std::setw(8) << "GB/s" << std::setw(7) << "speed" << std::setw(10) << "error"
        << "  bits\n";
   for (const compare_row& r : rows) {
-    text << std::left << std::setw(34) << r.back_end << std::right << std::setw(10) << r.size;
+    const auto number = [&](int width, int decimals, double x) {
+      text << std::setw(width) << detail::in_width(x, width - 1, decimals);
+    };
+    text << std::left << std::setw(name_width) << r.back_end << std::right;
+    number(10, 0, static_cast<double>(r.size));
     if (!r) {
       text << "  " << r.missing << '\n';
       continue;
     }
-    const auto number = [&](int width, int digits, double x) {
-      text << ' ' << std::setw(width - 1) << std::fixed << std::setprecision(digits) << x;
-    };
     number(12, r.median < 1e-3 ? 5 : 3, 1e3 * r.median);
     number(7, 1, 50 * (r.upper - r.lower) / r.median);
     number(8, 2, 1e-9 * r.bytes_per_second);

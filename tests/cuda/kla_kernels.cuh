@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The mixers' kernels are compiled once for all tests, each call's in a unit of its own, so that this goes in parallel. A
+// call that is not in the list is instantiated where it stands.
+#pragma once
+
+#include <kalscan/cuda/kla_backward.cuh>
+#include <kalscan/cuda/kla_forward.cuh>
+#include <kalscan/kla/gla.hpp>
+#include <kalscan/kla/kla.hpp>
+#include <kalscan/kla/storage.hpp>
+
+#include "../../examples/rotation.hpp"
+
+namespace kalscan::detail {
+
+using predicted = kla_mixer<readout::predicted>;
+
+template <class M, class T>
+using forward_job =
+    mixer_job<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<T>>>;
+template <class M, class T>
+using backward_job =
+    mixer_adjoint_job<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<const T>>,
+                      typename M::template inputs<tensor<T>>>;
+/// Tokens stored as E, parameters in float.
+template <class E, class Out>
+using stored_forward_job = mixer_job<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<Out>>>;
+template <class E>
+using stored_backward_job =
+    mixer_adjoint_job<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<const E>>,
+                      kla_inputs<tensor<E>, tensor<float>>>;
+
+template <class Job>
+using arrays_forward = forward_arrays<typename Job::mixer, typename Job::number>;
+template <class Job>
+using arrays_backward = backward_arrays<typename Job::mixer, typename Job::number>;
+
+#define KLA_TEST_LAUNCH(verb, ...) \
+  template void launch_##verb(const cuda&, const __VA_ARGS__&, const time_cuts&, const arrays_##verb<__VA_ARGS__>&);
+#define KLA_TEST_KERNELS(unit, verb, ...) extern KLA_TEST_LAUNCH(verb, __VA_ARGS__)
+#include "kla_kernels.def"
+#undef KLA_TEST_KERNELS
+
+}  // namespace kalscan::detail
