@@ -75,6 +75,14 @@ void scan_on(const Policy& policy, const scan_call<X>& call) {
 
 }  // namespace detail
 
+// Functions that differ with and without OpenMP, and those that call them, have different names too: a program may have
+// units of both kinds.
+#if defined(_OPENMP)
+inline namespace with_openmp {
+#else
+inline namespace without_openmp {
+#endif
+
 /// The processors' powers of two, and all of them.
 inline std::vector<int> compared_threads() {
 #if defined(_OPENMP)
@@ -108,4 +116,5 @@ std::vector<back_end<X>> host_back_ends([[maybe_unused]] const std::vector<int>&
   return all;
 }
 
+}  // inline namespace
 }  // namespace kalscan

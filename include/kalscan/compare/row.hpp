@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <iomanip>
+#include <kalscan/detail/config.hpp>
 #include <limits>
 #include <optional>
 #include <ostream>

@@ -8,6 +8,8 @@
 // CUB's and this library's workspaces.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cub/device/device_scan.cuh>
 #include <kalscan/compare/back_end.hpp>
 #include <kalscan/cuda/block.cuh>

@@ -107,11 +107,11 @@ std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::i
     std::size_t most = 0;
     for (const bool contiguous : {true, false}) {
       const auto by = detail::choose_route<Job>(policy, count, length, contiguous);
-      most = std::max(most, detail::route_workspace<Job>(by, count, length));
+      most = (std::max)(most, detail::route_workspace<Job>(by, count, length));
     }
     return most;
   };
-  return std::max(bytes(std::type_identity<detail::device_job<detail::emit::after, R>>{}),
+  return (std::max)(bytes(std::type_identity<detail::device_job<detail::emit::after, R>>{}),
                   bytes(std::type_identity<detail::device_job<detail::emit::nothing, R>>{}));
 }
 

@@ -82,7 +82,7 @@ void with_lanes(const Job& job, F f) {
   if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
   if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
   const auto known = [&](auto states) {
-    constexpr int of_thread = std::min(Most, states()), group = states() / of_thread;
+    constexpr int of_thread = (std::min)(Most, states()), group = states() / of_thread;
     f(lanes_kind<of_thread, group, false, true, (group == 1 || group >= 8 ? 8 : 16)>{});
   };
   switch (job.shape.states) {

@@ -2,6 +2,8 @@
 // The CUDA back end's policy, its workspace, and the exception for what CUDA reports.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cuda_runtime_api.h>
 
 #include <cstddef>

@@ -2,7 +2,8 @@
 // The exact limit of a prior whose variances grow without bound, until the data have made the state known.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <Eigen/Jacobi>
 #include <Eigen/SVD>
 #include <algorithm>

@@ -2,7 +2,8 @@
 // One step of the matrix Kalman filter: predict, observe, update, and write down what came out.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/linalg.hpp>

@@ -15,24 +15,8 @@
 #include <tuple>
 #include <type_traits>
 
-/// The lanes of a loop are independent of each other.
-#if defined(__clang__)
-#define KALSCAN_LANES _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define KALSCAN_LANES _Pragma("GCC ivdep")
-#endif
-/// A loop that is better left as it is may be: clang's warning of that is silenced in the files that have such loops.
-#if defined(__clang__)
-#define KALSCAN_QUIET_LANES_BEGIN _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wpass-failed\"")
-#define KALSCAN_QUIET_LANES_END _Pragma("clang diagnostic pop")
-#else
-#define KALSCAN_QUIET_LANES_BEGIN
-#define KALSCAN_QUIET_LANES_END
-#endif
-/// Everything that such a function calls is to be part of it: loops over lanes are vector code only without calls.
-#define KALSCAN_FLATTEN [[gnu::flatten]]
+#include <kalscan/detail/lanes_begin.hpp>
 
-KALSCAN_QUIET_LANES_BEGIN
 namespace kalscan::detail {
 
 /// Channels in a block: a cache line, so that threads do not share one.
@@ -169,7 +153,7 @@ class tile_stage {
   tile_stage(const Job& job, std::int64_t first_block, std::int64_t blocks)
       : job_(job), first_block_(first_block), blocks_(blocks) {
     const std::int64_t S = job.shape.states;
-    raw_.resize(static_cast<std::size_t>(std::max(S, W)) * input_count);
+    raw_.resize(static_cast<std::size_t>((std::max)(S, W)) * input_count);
     channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
     state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
     parameter_.resize(static_cast<std::size_t>((Varying ? tile_steps : blocks) * block_parameters()));
@@ -213,7 +197,7 @@ class tile_stage {
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
-  std::int64_t width(std::int64_t g) const { return std::min(W, job_.shape.channels - channel(g)); }
+  std::int64_t width(std::int64_t g) const { return (std::min)(W, job_.shape.channels - channel(g)); }
 
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
@@ -380,4 +364,5 @@ char is_ordinary(const T* state, std::int64_t states) {
 }
 
 }  // namespace kalscan::detail
-KALSCAN_QUIET_LANES_END
+
+#include <kalscan/detail/lanes_end.hpp>

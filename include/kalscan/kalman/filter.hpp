@@ -2,7 +2,8 @@
 // The Kalman filter of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -156,7 +157,7 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 /// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
 /// prior nothing is allocated per step.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
                                            std::type_identity_t<std::span<const observations<T, M>>> series,
                                            filter_outputs outputs = {}) {
@@ -198,14 +199,14 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
 }
 
 /// One series.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
                               const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
 /// log p(y), the sum over all steps of the log-density of the innovation.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 T log_likelihood(const P& p, const kalman_model<T, N, M>& model, const std::type_identity_t<observations<T, M>>& y) {
   return filter(p, model, y).log_likelihood;
 }

@@ -2,7 +2,8 @@
 // What the Kalman filter takes and returns besides the model.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cstdint>
 #include <limits>
 #include <stdexcept>

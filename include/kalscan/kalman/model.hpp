@@ -2,10 +2,12 @@
 // A linear-Gaussian state-space model: its matrices, its prior, and the checks on both.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/kalman_misuse.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <limits>
 #include <sstream>

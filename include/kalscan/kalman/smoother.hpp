@@ -2,7 +2,8 @@
 // The Rauch-Tung-Striebel smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -161,7 +162,7 @@ struct smoother_sweep {
 /// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized
 /// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
 /// and the effect of the policy as for `filter`; time is split whatever R is.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
@@ -190,7 +191,7 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
 }
 
 /// Filters and smooths independent series.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::type_identity_t<std::span<const observations<T, M>>> series,
                                              filter_outputs outputs = {}) {
@@ -198,7 +199,7 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
 }
 
 /// Filters and smooths one series.
-template <policy P, class T, int N, int M>
+template <host_policy P, class T, int N, int M>
 smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
                                 const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
