@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <iostream>
 #include <iomanip>
+#include <iostream>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -58,18 +58,8 @@ template <class Mixer, class P, class In, class Out, class InBar, class OutBar>
 void use_mixer(const P& p, const In& in, const Out& out, const InBar& in_bar, const OutBar& out_bar) {
   const mixer_shape shape{1, 1, 1, 1};
   forward(p, Mixer{}, shape, in, out);
-  kalscan::step(p, Mixer{}, shape, in, out, {});
+  step(p, Mixer{}, shape, in, out, {});
   backward(p, Mixer{}, shape, in, out_bar, in_bar);
-}
-
-template <class P>
-void use_mixers(const P& p) {
-  using in = tensor<const float>;
-  using out = tensor<float>;
-  use_mixer<kla>(p, kla_inputs<in>{}, kla_outputs<out>{}, kla_inputs<out>{}, kla_outputs<in>{});
-  use_mixer<gla>(p, gla_inputs<in>{}, gla_outputs<out>{}, gla_inputs<out>{}, gla_outputs<in>{});
-  using stored = tensor<const bfloat16>;
-  forward(p, kla{}, mixer_shape{1, 1, 1, 1}, kla_inputs<stored>{}, kla_outputs<tensor<bfloat16>>{});
 }
 
 }  // namespace
@@ -78,9 +68,12 @@ void use_mixers(const P& p) {
 void use_everything() {
   use_scans(seq{});
   use_scans(omp{});
-  use_filter(omp{}, kalman_model<double, 2, 1>{}, observations<double, 1>{});
-  use_mixers(seq{});
-  use_mixers(omp{});
+  use_filter(seq{}, kalman_model<double, 2, 1>{}, observations<double, 1>{});
+  using in = tensor<const float>;
+  using out = tensor<float>;
+  use_mixer<kla>(omp{}, kla_inputs<in>{}, kla_outputs<out>{}, kla_inputs<out>{}, kla_outputs<in>{});
+  use_mixer<gla>(seq{}, gla_inputs<in>{}, gla_outputs<out>{}, gla_inputs<out>{}, gla_outputs<in>{});
+  forward(seq{}, gla{}, mixer_shape{1, 1, 1, 1}, gla_inputs<tensor<const bfloat16>>{}, gla_outputs<tensor<float16>>{});
   const auto draw = [](mt19937_64&) { return affine_map<float>{}; };
   print_table(cout, compare(affine_monoid<float>{}, draw, relative(1e-3), {1}));
   const auto draw_exactly = [](mt19937_64&) { return affine_map<unsigned>{}; };

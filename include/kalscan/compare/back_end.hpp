@@ -48,7 +48,7 @@ struct scan_call {
 template <class X>
 struct back_end {
   std::string name;
-  std::function<compare_run(const scan_call<X>&)> prepare;
+  std::function<compare_run(const scan_call<X>&)> prepare{};
 
   template <class Scan>
   back_end(std::string name_, Scan scan) : name(std::move(name_)) {

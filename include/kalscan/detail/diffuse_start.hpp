@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter_result.hpp>
@@ -184,7 +185,7 @@ class diffuse_start {
     for (Eigen::Index i = 0; i < rows.rows(); ++i) {
       pair.row(1) = rows.row(i);
       for (Eigen::Index j = 0; j < n; ++j) {
-        if (pair(1, j) == 0) continue;
+        if (equal(pair(1, j), 0)) continue;
         pair.row(0) = information_.row(j);
         rotation r;
         r.makeGivens(pair(0, j), pair(1, j));

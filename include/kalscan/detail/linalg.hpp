@@ -107,7 +107,7 @@ KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolera
   semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
   r.pivot.resize(n);
   Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
-  for (; r.rank < n; ++r.rank) {
+  for (; r.rank != n; ++r.rank) {
     const Eigen::Index k = r.rank;
     Eigen::Index pivot = 0;
     T most = 0;

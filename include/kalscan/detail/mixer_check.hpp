@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/detail/fields.hpp>
@@ -123,7 +124,7 @@ void require_values(const std::string& name, const tensor<T>& x, bool nonnegativ
         for (std::int64_t i = 0; i < length; ++i) {
           const std::int64_t m = many_states ? r : i, s = many_states ? i : 0;
           const auto value = static_cast<number>(x(b, t, m, s));
-          if (nonnegative ? value >= 0 : value == value) continue;
+          if (nonnegative ? value >= 0 : !std::isnan(value)) continue;
           std::ostringstream text;
           text << name << ' ' << shape_text({b, t, m, s}) << " is " << value
                << (nonnegative ? ", not a number >= 0" : "");

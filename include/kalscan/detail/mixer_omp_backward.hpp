@@ -207,8 +207,8 @@ class backward_walk {
     const state_words bar{bars};
     for (std::int64_t t = steps - 1; t >= 0; --t) {
       const state_words before = on_tape(t), after = on_tape(t + 1);
-      T channel[M::inputs_info.size()][W] = {};
-      T y_bar[output_count][W];
+      T channel[M::inputs_info.size()][std::size_t{W}] = {};
+      T y_bar[output_count][std::size_t{W}];
       for (std::size_t i = 0; i < output_count; ++i) {
         std::copy_n(out_bar_.data() + (static_cast<std::int64_t>(i) * tile_steps + t) * W, W, y_bar[i]);
       }
@@ -242,7 +242,7 @@ class backward_walk {
   tile_stage<Job, Varying> stage_;
   gradient_sums<Job, Varying> sums_;
   std::int64_t blocks_, length_;
-  aligned_vector<T> starts_, tape_, out_bar_, saved_;
+  aligned_vector<T> starts_{}, tape_{}, out_bar_{}, saved_{};
   char tape_is_ordinary_ = false;  // all states on it
 };
 

@@ -177,8 +177,8 @@ class forward_walk {
   tile_stage<Job, Varying> stage_;
   std::int64_t blocks_;
   bool emits_ = false, checkpoints_ = false;
-  aligned_vector<T> out_, saved_;
-  std::vector<char> ordinary_;  // for each block
+  aligned_vector<T> out_{}, saved_{};
+  std::vector<char> ordinary_{};  // for each block
 };
 
 /// The states at the beginning of each chunk after the first, from the state after the first one and the elements of

@@ -30,8 +30,8 @@ struct split_sequence {
 
 /// The cuts, which depend on the shape and on the policy's chunk, never on the number of threads.
 struct mixer_plan {
-  std::vector<whole_sequences> whole;
-  std::vector<split_sequence> split;
+  std::vector<whole_sequences> whole{};
+  std::vector<split_sequence> split{};
   std::int64_t blocks = 0, slots = 0;
 };
 

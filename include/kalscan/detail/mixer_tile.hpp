@@ -41,7 +41,7 @@ template <class T, class E>
 void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, bool zeros = false) {
   constexpr std::int64_t W = block_width<T>;
   if (stride == 1 && n == W) {
-    T lanes[W];  // as a whole: what is read and what is written are not the same memory
+    T lanes[std::size_t{W}];  // as a whole: what is read and what is written are not the same memory
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<T>(from[i]);
     std::copy(lanes, lanes + W, to);
     return;
@@ -64,7 +64,7 @@ template <class E, class T>
 void scatter_lanes(E* to, const T* from, std::int64_t stride, std::int64_t n) {
   constexpr std::int64_t W = block_width<T>;
   if (stride == 1 && n == W) {
-    E lanes[W];
+    E lanes[std::size_t{W}];
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<E>(from[i]);
     std::copy(lanes, lanes + W, to);
   } else {
@@ -252,7 +252,7 @@ class tile_stage {
 
   const Job& job_;
   std::int64_t first_block_, blocks_, staged_batch_ = -1;
-  aligned_vector<T> raw_, channel_, state_, parameter_;
+  aligned_vector<T> raw_{}, channel_{}, state_{}, parameter_{};
 };
 
 /// The numbers of a state, an element, ... for all lanes of a block: [state][number][lane].
@@ -304,7 +304,7 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
   for (std::int64_t t = 0; t < steps; ++t) {
     const lane_words<typename M::template state<T>, T> before{state + t * advance},
         after{state + t * advance + advance};
-    T sum[outputs][W];
+    T sum[outputs][std::size_t{W}];
     const auto one_state = [&](std::int64_t s, auto first) {
       KALSCAN_LANES
       for (std::int64_t w = 0; w < W; ++w) {

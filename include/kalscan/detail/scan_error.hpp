@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/same_bits.hpp>
 #include <kalscan/detail/tolerance.hpp>
 #include <kalscan/detail/widen.hpp>
@@ -52,7 +53,7 @@ double worst_relative_error(std::span<const W> reference, const std::vector<long
       const auto value = static_cast<long double>(n);
       const long double expected = k < numbers.size() ? numbers[k] : std::nanl("");
       ++k;
-      if (value == expected) return;
+      if (equal(value, expected)) return;
       const long double error = std::abs(value - expected) / (field < largest.size() ? largest[field] : 0);
       worst = (std::max)(worst, std::isnan(error) ? static_cast<long double>(infinite_defect) : error);
     });

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/fields.hpp>
 
 namespace kalscan {
@@ -64,8 +65,8 @@ inline double field_defect(const std::vector<sample>& left, const std::vector<sa
   for (std::size_t i = 0; i < left.size(); ++i) {
     const auto [l, epsilon, smallest] = left[i];
     const long double r = right[i].value;
-    if (l == r) continue;
-    if (epsilon == 0) return infinite_defect;
+    if (equal(l, r)) continue;
+    if (equal(epsilon, 0)) return infinite_defect;
     const long double unit = (std::max)(scale, smallest) * (in_ulps ? epsilon : 1);
     const long double defect = std::abs(l - r) / unit;
     if (std::isnan(defect)) return infinite_defect;

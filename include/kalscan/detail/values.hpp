@@ -16,8 +16,8 @@ namespace kalscan::detail {
 class bool_vector {
  public:
   bool_vector() = default;
-  bool_vector(std::size_t size, bool value) { assign(size, value); }
-  bool_vector(const bool_vector& other) { assign(other.begin(), other.end()); }
+  bool_vector(std::size_t size, bool value) : bool_vector() { assign(size, value); }
+  bool_vector(const bool_vector& other) : bool_vector() { assign(other.begin(), other.end()); }
   bool_vector(bool_vector&&) = default;
   bool_vector& operator=(bool_vector other) {
     std::swap(data_, other.data_);
@@ -62,7 +62,7 @@ class bool_vector {
   const bool* end() const { return data() + size_; }
 
  private:
-  std::unique_ptr<bool[]> data_;
+  std::unique_ptr<bool[]> data_{};
   std::size_t size_ = 0, capacity_ = 0;
 };
 

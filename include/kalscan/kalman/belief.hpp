@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 
 namespace kalscan {
@@ -39,7 +40,7 @@ KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
 /// The same belief in moment form. Zero precision gives the diffuse belief (0, infinity).
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
-  if (x.precision == T(0)) return {T(0), detail::infinity<T>};
+  if (detail::equal(x.precision, 0)) return {T(0), detail::infinity<T>};
   return {x.vector / x.precision, T(1) / x.precision};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/monoid.hpp>
@@ -41,9 +42,9 @@ static_assert(monoid<filtering_monoid<float>>);
 /// belief) is allowed; it stays diffuse while the stretch has neither data (J = 0) nor forgotten its past (A = 0).
 template <class T>
 KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
-  if (x.A == T(0)) return {x.b, x.C};
+  if (detail::equal(x.A, 0)) return {x.b, x.C};
   const T precision = before.precision + x.J;
-  if (precision == T(0)) return {T(0), detail::infinity<T>};
+  if (detail::equal(precision, 0)) return {T(0), detail::infinity<T>};
   // In this order: A / precision times the vector can underflow where the mean is of order one.
   return {x.A * ((before.vector + x.eta) / precision) + x.b, x.A * (x.A / precision) + x.C};
 }
@@ -52,7 +53,7 @@ KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const informat
 /// as the earlier operand. The variance may be zero, or infinite (diffuse).
 template <class T>
 KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
-  if (before.variance == detail::infinity<T> || before.variance * x.J == detail::infinity<T>)
+  if (detail::equal(before.variance, detail::infinity<T>) || detail::equal(before.variance * x.J, detail::infinity<T>))
     return act(x, to_information(before));
   const T d = T(1) / (T(1) + before.variance * x.J);
   const T dP = d * before.variance;

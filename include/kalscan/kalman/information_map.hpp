@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
@@ -31,7 +32,7 @@ struct information_map {
 
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
-  if (x.variance == detail::infinity<T>) return {T(0), T(1), T(0)};
+  if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), T(1), T(0)};
   return {T(1), x.variance, x.mean};
 }
 
@@ -43,7 +44,7 @@ KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const information_beli
 /// The belief in moment form; the diffuse belief gives (0, infinity).
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const homogeneous_belief<T>& x) {
-  if (x.u == T(0)) return {T(0), detail::infinity<T>};
+  if (detail::equal(x.u, 0)) return {T(0), detail::infinity<T>};
   return {x.w / x.u, x.v / x.u};
 }
 
@@ -163,7 +164,7 @@ struct mobius_filter {
   KALSCAN_HD static constexpr mobius_monoid<T> monoid() { return {}; }
 
   KALSCAN_HD constexpr T step(const T& precision, const input_type& input) const {
-    if (precision == detail::infinity<T>) return T(1) / p + input.phi;
+    if (detail::equal(precision, detail::infinity<T>)) return T(1) / p + input.phi;
     return precision / (a * a + p * precision) + input.phi;
   }
   KALSCAN_HD constexpr mobius_map<T> lift(const input_type& input) const {

@@ -56,7 +56,7 @@ class per_step {
                          (Matrix::ColsAtCompileTime == Eigen::Dynamic || Matrix::ColsAtCompileTime == cols_));
   }
 
-  std::vector<Matrix> values_;
+  std::vector<Matrix> values_{};
   bool constant_ = true;
   Eigen::Index rows_ = -1, cols_ = -1;
 };

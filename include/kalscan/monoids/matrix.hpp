@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/monoid.hpp>
 
@@ -44,7 +45,7 @@ struct log_sum_exp {
   KALSCAN_HD static constexpr T one() { return T(0); }
   KALSCAN_HD static T plus(const T& x, const T& y) {
     const T high = x < y ? y : x, low = x < y ? x : y;
-    if (low == zero()) return high;
+    if (detail::equal(low, zero())) return high;
     return high + std::log1p(std::exp(low - high));
   }
   KALSCAN_HD static constexpr T times(const T& x, const T& y) { return x + y; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/monoid.hpp>
@@ -17,7 +18,7 @@ struct mobius_map {
 
   /// The image of x, which may be infinite: then a / c.
   KALSCAN_HD constexpr T operator()(const T& x) const {
-    if (x == detail::infinity<T>) return a / c;
+    if (detail::equal(x, detail::infinity<T>)) return a / c;
     return (a * x + b) / (c * x + d);
   }
   friend bool operator==(const mobius_map&, const mobius_map&) = default;
