@@ -85,9 +85,9 @@ TEST_CASE("a model or data that do not fit are refused by name and value") {
                "kalscan: Q is not positive semi-definite"));
   CHECK(starts(refused([&](model_type& m, auto&) { m.Q = Eigen::MatrixXd{{0, 1}, {1, 5}}; }), "kalscan: Q is not"));
   CHECK(refused([&](model_type& m, auto&) { m.Q = std::vector<Eigen::MatrixXd>(4, Eigen::MatrixXd::Identity(2, 2)); }) ==
-        "kalscan: Q is given for 4 steps, the data have 10");
+        "kalscan: Q is given for 4 steps, the data have 10: give one a step (F_t, Q_t and B_t lead to step t), or one for all");
   CHECK(refused([&](model_type& m, auto&) { m.u.conservativeResize(2, 7); }) ==
-        "kalscan: u has 7 columns, the data have 10 steps");
+        "kalscan: u has 7 columns, the data have 10 steps: give one column a step");
   CHECK(refused([&](model_type& m, auto&) { m.prior.mean.resize(3); }) == "kalscan: the prior's mean has size 3, not 2");
   CHECK(starts(refused([&](model_type& m, auto&) { m.prior.covariance = -Eigen::MatrixXd::Identity(2, 2); }),
                "kalscan: the prior's covariance has a negative variance"));

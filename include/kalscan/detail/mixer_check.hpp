@@ -66,6 +66,8 @@ void require_input(const mixer_input& info, const tensor<T>& x, const mixer_shap
   const auto& e = x.extent;
   const auto size = e[0] * e[1] * e[2] * e[3];
   if (!x.present() && size > 0) bad_mixer(name + " is a null pointer");
+  if (!x.present() && e == std::array<std::int64_t, 4>{} && s.batch * s.time * s.channels * s.states > 0)
+    bad_mixer(name + " is not given: give all inputs of the mixer, as tensors with their shapes");
   switch (info.varies) {
     case role::channel:
       return require_extent(name, x, {s.batch, s.time, s.channels, 1});

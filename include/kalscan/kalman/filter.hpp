@@ -163,7 +163,7 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
                                            filter_outputs outputs = {}) {
   std::int64_t longest = 0;
   for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
-  detail::check_model(model, longest);
+  detail::check_model(model, longest == 0 ? detail::steps_at_least(0) : detail::steps_of_data(longest));
   const Eigen::Index n = model.states(), m = model.observed();
   for (std::size_t i = 0; i < series.size(); ++i) detail::check_series<T, M>(series[i], m, i);
   std::vector<filter_result<T, N, M>> results(series.size());

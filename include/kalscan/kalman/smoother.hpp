@@ -185,7 +185,7 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
     results[i].covariance.resize(static_cast<std::size_t>(length));
     results[i].filtered = std::move(filtered[i]);
   }
-  detail::check_model(model, longest);
+  detail::check_model(model, detail::steps_at_least(longest));
   run_sweep(p, detail::smoother_sweep<T, N, M>{{model}, results, longest});
   return results;
 }
