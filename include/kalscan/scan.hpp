@@ -74,11 +74,11 @@ struct recurrence_sweep {
     [[gnu::always_inline]] void replay(std::int64_t t, state_type& s) const {
       if constexpr (Emit == emit::before) {
         const typename R::input_type input = in[t];  // out may be in
-        out[t] = s;
+        detail::write(out[t], s);
         s = sweep->recurrence.step(s, input);
       } else {
         s = sweep->recurrence.step(s, in[t]);
-        if constexpr (Emit == emit::after) out[t] = s;
+        if constexpr (Emit == emit::after) detail::write(out[t], s);
       }
     }
   };

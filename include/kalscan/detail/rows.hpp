@@ -76,6 +76,16 @@ struct reversed_rows {
   auto operator[](std::int64_t i) const { return reversed_row{rows[i], length - 1}; }
 };
 
+/// to = x; a number may be rounded.
+template <class To, class T>
+constexpr void write(To&& to, const T& x) {
+  if constexpr (std::is_arithmetic_v<std::remove_cvref_t<To>> && std::is_arithmetic_v<T>) {
+    to = static_cast<std::remove_cvref_t<To>>(x);
+  } else {
+    to = x;
+  }
+}
+
 /// Whether a range keeps several values in one byte, which threads must not write at once.
 template <class Range>
 concept packs_bits = std::is_same_v<std::ranges::range_reference_t<Range>, std::vector<bool>::reference>;
@@ -88,7 +98,7 @@ auto with_rows_to_write(Out& out, Scan scan) {
     const auto bytes = std::make_unique<bool[]>(size);
     std::span<bool> copy(bytes.get(), size);
     auto total = scan(range_rows<std::span<bool>>(copy));
-    std::ranges::copy(copy, std::ranges::begin(out));
+    std::copy(copy.begin(), copy.end(), std::ranges::begin(out));
     return total;
   } else {
     return scan(range_rows<Out>(out));
