@@ -1,6 +1,6 @@
 // expect: filter, smooth and log_likelihood run on the host: pass kalscan::seq
-// flags: -isystem /usr/include/eigen3
-// lines: 12
+// flags: -isystem EIGEN
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/kalman/filter.hpp>
 

@@ -1,5 +1,5 @@
-// expect: would lose digits: give it a range of the element's type
-// lines: 15
+// expect: results would lose digits in the range that is written: give it a range
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/scan.hpp>

@@ -1,5 +1,5 @@
 // expect: needs Eigen 3.4: install it \(libeigen3-dev\)
-// lines: 15
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/kalscan.hpp>
 

@@ -1,5 +1,5 @@
 // expect: takes ranges, not iterators: pass std::span\(pointer, n\)
-// lines: 15
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/monoids/affine.hpp>

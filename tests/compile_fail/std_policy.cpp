@@ -1,5 +1,5 @@
 // expect: the first argument is the policy: pass kalscan::seq
-// lines: 15
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <execution>
 #include <kalscan/backend/seq.hpp>

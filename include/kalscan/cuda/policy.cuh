@@ -47,6 +47,8 @@ struct cuda {
 
 template <>
 inline constexpr bool is_policy<cuda> = true;
+template <>
+inline constexpr bool runs_sweeps<cuda> = false;
 
 namespace detail {
 
@@ -100,7 +102,7 @@ inline void require_workspace(const char* verb, const cuda& policy, std::size_t 
 }  // namespace detail
 
 /// Device memory for a policy's workspace. The constructor allocates and the destructor frees it, which may synchronize
-/// the device: create it once, outside of loops.
+/// the device: create it once, outside of loops, with a name.
 class cuda_workspace {
  public:
   explicit cuda_workspace(std::size_t bytes) : bytes_(bytes) {
@@ -115,8 +117,9 @@ class cuda_workspace {
   }
   ~cuda_workspace() { cudaFree(data_); }
 
-  std::size_t size() const { return bytes_; }
-  operator std::span<std::byte>() const { return {static_cast<std::byte*>(data_), bytes_}; }
+  [[nodiscard]] std::size_t size() const { return bytes_; }
+  operator std::span<std::byte>() const& { return {static_cast<std::byte*>(data_), bytes_}; }
+  operator std::span<std::byte>() const&& = delete;  // the memory would be freed before its first use: give it a name
 
  private:
   void* data_ = nullptr;
