@@ -160,7 +160,7 @@ inline namespace without_openmp {
 /// Throws broken_law before anything is timed, and std::invalid_argument for sizes below 1 and bad options.
 template <monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance,
           class Reference = automatic_reference>
-std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance& tolerance,
+[[nodiscard]] std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance& tolerance,
                                  const std::vector<std::int64_t>& sizes, const compare_options& options = {},
                                  const std::vector<back_end<M>>& more = {}, const Reference& reference = {}) {
   if (auto laws = check_monoid(m, generate, tolerance, options.laws); !laws) throw broken_law(std::move(laws));
@@ -173,7 +173,7 @@ std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance&
 template <recurrence R, generator_of<typename R::input_type> GenerateInput,
           generator_of<typename R::state_type> GenerateState, class Tolerance, class Reference = automatic_reference>
 requires tolerance_for<Tolerance, element_t<monoid_t<R>>> && tolerance_for<Tolerance, typename R::state_type>
-    std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
+    [[nodiscard]] std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
                                      const Tolerance& tolerance, const std::vector<std::int64_t>& sizes,
                                      const compare_options& options = {}, const std::vector<back_end<R>>& more = {},
                                      const Reference& reference = {}) {

@@ -153,13 +153,13 @@ void scan_sequences(const char* verb, const P& p, const M& m, const sequences<co
 
 /// initial, in[0], ..., in[n - 1] combined.
 template <host_policy P, monoid M, detail::readable In>
-element_t<M> reduce(const P& p, const M& m, In&& in, const element_t<M>& initial) {
+[[nodiscard]] element_t<M> reduce(const P& p, const M& m, In&& in, const element_t<M>& initial) {
   detail::require_range_to_read<In, element_t<M>>();
   const detail::range_rows<std::remove_reference_t<In>> rows(in);
   return detail::scan_one<detail::emit::nothing>(p, running<M>{m}, rows, rows, initial);
 }
 template <host_policy P, monoid M, detail::readable In>
-element_t<M> reduce(const P& p, const M& m, In&& in) {
+[[nodiscard]] element_t<M> reduce(const P& p, const M& m, In&& in) {
   return kalscan::reduce(p, m, in, m.identity());
 }
 /// Each sequence combined into final[b * lanes + l].

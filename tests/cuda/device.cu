@@ -247,7 +247,7 @@ TEST_CASE("bad calls are refused by name and value, before anything is enqueued"
         }) == "kalscan::inclusive_scan: in has shape [1, -5, 2]");
   CHECK(message_of([&] { kalscan::inclusive_scan(cuda{.chunk = -3}, monoid{}, x.span(), y.span()); }) ==
         "kalscan::inclusive_scan: chunk of the policy is -3");
-  CHECK(message_of([&] { scan_workspace(cuda{}, monoid{}, -1); }) == "kalscan::scan_workspace: length is -1");
+  CHECK(message_of([&] { return scan_workspace(cuda{}, monoid{}, -1); }) == "kalscan::scan_workspace: length is -1");
   CHECK(message_of([&] { kalscan::inclusive_scan(cuda{}, monoid{}, x.span(), y.span()); })
             .starts_with("kalscan::inclusive_scan: workspace has 0 bytes, but "));
   const std::span<std::byte> bytes = memory;

@@ -68,7 +68,7 @@ TEST_CASE("a model or data that do not fit are refused by name and value") {
   const auto refused = [&](auto change) {
     auto problem = good;
     change(problem.model, problem.y);
-    return message_of([&] { kalscan::filter(kalscan::seq{}, problem.model, problem.y); });
+    return message_of([&] { return kalscan::filter(kalscan::seq{}, problem.model, problem.y); });
   };
   const auto starts = [](const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; };
   const Eigen::MatrixXd wide = Eigen::MatrixXd::Identity(2, 3);
@@ -106,7 +106,7 @@ TEST_CASE("a step that overflows is reported with its index and reason, on both 
                                                                            Eigen::Matrix<double, 1, 1>::Ones());
   const auto first_failure = [&](const auto& p) -> std::int64_t {
     try {
-      kalscan::filter(p, problem.model, problem.y);
+      static_cast<void>(kalscan::filter(p, problem.model, problem.y));
     } catch (const kalscan::filter_error& error) {
       CHECK(std::string(error.what()).find("the filtered covariance is not finite") != std::string::npos);
       CHECK(error.series == 0);

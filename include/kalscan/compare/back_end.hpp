@@ -62,7 +62,7 @@ struct back_end {
 
 /// A row that says why a back end is not there.
 template <class X>
-back_end<X> absent_back_end(const std::string& name, const std::string& why) {
+[[nodiscard]] back_end<X> absent_back_end(const std::string& name, const std::string& why) {
   return {name, [why](const scan_call<X>&) -> compare_run { throw back_end_absent(why); }};
 }
 
@@ -84,7 +84,7 @@ inline namespace without_openmp {
 #endif
 
 /// The processors' powers of two, and all of them.
-inline std::vector<int> compared_threads() {
+[[nodiscard]] inline std::vector<int> compared_threads() {
 #if defined(_OPENMP)
   const int all = omp_get_num_procs();
 #else
@@ -98,7 +98,8 @@ inline std::vector<int> compared_threads() {
 
 /// Those that need nothing but this library and the standard one: seq, omp, and std::inclusive_scan for a monoid.
 template <class X>
-std::vector<back_end<X>> host_back_ends([[maybe_unused]] const std::vector<int>& threads = compared_threads()) {
+[[nodiscard]] std::vector<back_end<X>> host_back_ends(
+    [[maybe_unused]] const std::vector<int>& threads = compared_threads()) {
   std::vector<back_end<X>> all;
   all.emplace_back("seq", [](const scan_call<X>& c) { detail::scan_on(seq{}, c); });
 #if defined(_OPENMP)

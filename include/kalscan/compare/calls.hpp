@@ -52,7 +52,7 @@ struct compare_run {
 
 /// A call on the host, by the wall clock.
 template <class Call>
-compare_run run_on_host(Call call) {
+[[nodiscard]] compare_run run_on_host(Call call) {
   return {[call](std::int64_t calls) mutable {
     const auto start = std::chrono::steady_clock::now();
     for (std::int64_t i = 0; i < calls; ++i) {
@@ -211,8 +211,9 @@ inline void summarize(compared_call& call, double bytes) {
 /// them alike. What a candidate throws becomes the reason in its row, and the others still run. Holds a copy of `out`,
 /// and what each candidate prepared until all are done. Throws std::invalid_argument for bad options.
 template <class Out>
-std::vector<compare_row> compare_calls(const compare_work<Out>& work, const std::vector<compare_candidate>& candidates,
-                                       const compare_options& options = {}) {
+[[nodiscard]] std::vector<compare_row> compare_calls(const compare_work<Out>& work,
+                                                     const std::vector<compare_candidate>& candidates,
+                                                     const compare_options& options = {}) {
   detail::check_options(options);
   std::vector<detail::compared_call> calls;
   {

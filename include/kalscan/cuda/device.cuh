@@ -128,7 +128,8 @@ void scan_monoid_on_device(const char* verb, const cuda& policy, const M& m, con
 /// Bytes of workspace that suffice for every verb with this monoid (or recurrence) and policy, over `count` sequences of
 /// `length` elements each, whatever their strides.
 template <class MonoidOrRecurrence>
-std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length, std::int64_t count = 1) {
+[[nodiscard]] std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length,
+                                         std::int64_t count = 1) {
   if (length < 0) detail::bad_argument("scan_workspace", "length is " + std::to_string(length));
   if (count < 0) detail::bad_argument("scan_workspace", "count is " + std::to_string(count));
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;

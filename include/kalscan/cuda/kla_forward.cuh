@@ -220,7 +220,7 @@ void run_forward(const cuda& policy, const Job& job) {
 /// this mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is
 /// the number type, number_t of the inputs.
 template <class T = float, mixer M>
-std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
+[[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
   const auto cuts = detail::cuts_of(shape, detail::chunk_of(policy, shape, detail::may_split<M>(), 1));
   return detail::forward_pieces<M, T>::size(shape, cuts);

@@ -23,7 +23,7 @@ class cuda_error : public std::runtime_error {
   cuda_error(const std::string& call, cudaError_t code)
       : std::runtime_error("kalscan: " + call + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"),
         code_(code) {}
-  cudaError_t code() const { return code_; }
+  [[nodiscard]] cudaError_t code() const { return code_; }
 
  private:
   cudaError_t code_;

@@ -41,12 +41,14 @@ constexpr void require_range_to_read() {
 template <class Out, class Element>
 constexpr void require_range_to_write() {
   static_assert(keeps_value<Element, std::ranges::range_value_t<Out>>(),
-                "kalscan: results would lose digits in the range that is written: give it a range of the element's type");
+                "kalscan: results would lose digits in the range that is written: give it a range of the element's "
+                "type");
 }
 
 /// The call (P, X, In, ...), in which X should be a monoid or, of scan_states, a recurrence.
 template <class P, class X, class In, bool Wanted>
-concept misuse = (policy<P> && (!Wanted || iterator<In>)) || (!policy<P> && (operator_of_ours<P> || operator_of_ours<X>));
+concept misuse =
+    (policy<P> && (!Wanted || iterator<In>)) || (!policy<P> && (operator_of_ours<P> || operator_of_ours<X>));
 
 template <class P, class In>
 constexpr void explain_policy_and_range() {

@@ -33,13 +33,13 @@ struct scalar_observation {
 
 /// The same belief in information form. The variance must be positive; an infinite one gives (0, 0).
 template <class T>
-KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
+[[nodiscard]] KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
   return {T(1) / x.variance, x.mean / x.variance};
 }
 
 /// The same belief in moment form. Zero precision gives the diffuse belief (0, infinity).
 template <class T>
-KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
+[[nodiscard]] KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
   if (detail::equal(x.precision, 0)) return {T(0), detail::infinity<T>};
   return {x.vector / x.precision, T(1) / x.precision};
 }

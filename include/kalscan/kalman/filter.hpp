@@ -158,7 +158,7 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
 /// prior nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
                                            std::type_identity_t<std::span<const observations<T, M>>> series,
                                            filter_outputs outputs = {}) {
   std::int64_t longest = 0;
@@ -200,14 +200,15 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
 
 /// One series.
 template <host_policy P, class T, int N, int M>
-filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
                               const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
 /// log p(y), the sum over all steps of the log-density of the innovation.
 template <host_policy P, class T, int N, int M>
-T log_likelihood(const P& p, const kalman_model<T, N, M>& model, const std::type_identity_t<observations<T, M>>& y) {
+[[nodiscard]] T log_likelihood(const P& p, const kalman_model<T, N, M>& model,
+                               const std::type_identity_t<observations<T, M>>& y) {
   return filter(p, model, y).log_likelihood;
 }
 

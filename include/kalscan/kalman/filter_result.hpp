@@ -18,7 +18,7 @@ using observations = Eigen::Matrix<T, M, Eigen::Dynamic>;
 
 /// The observations with those components missing whose entry in `present` (m x length) is false.
 template <class T, int M, class Mask>
-observations<T, M> masked(observations<T, M> y, const Eigen::DenseBase<Mask>& present) {
+[[nodiscard]] observations<T, M> masked(observations<T, M> y, const Eigen::DenseBase<Mask>& present) {
   if (present.rows() != y.rows() || present.cols() != y.cols()) {
     throw std::invalid_argument("kalscan: the mask is " + std::to_string(present.rows()) + " x " +
                                 std::to_string(present.cols()) + ", y is " + std::to_string(y.rows()) + " x " +

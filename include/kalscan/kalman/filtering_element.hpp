@@ -41,7 +41,7 @@ static_assert(monoid<filtering_monoid<float>>);
 /// The belief after the stretch, in moment form, from the one before it in information form. Zero precision (a diffuse
 /// belief) is allowed; it stays diffuse while the stretch has neither data (J = 0) nor forgotten its past (A = 0).
 template <class T>
-KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
+[[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
   if (detail::equal(x.A, 0)) return {x.b, x.C};
   const T precision = before.precision + x.J;
   if (detail::equal(precision, 0)) return {T(0), detail::infinity<T>};
@@ -52,7 +52,7 @@ KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const informat
 /// The belief after the stretch from the one before it, both in moment form: the combine with (0, mean, variance, 0, 0)
 /// as the earlier operand. The variance may be zero, or infinite (diffuse).
 template <class T>
-KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
+[[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
   if (detail::equal(before.variance, detail::infinity<T>) || detail::equal(before.variance * x.J, detail::infinity<T>))
     return act(x, to_information(before));
   const T d = T(1) / (T(1) + before.variance * x.J);

@@ -42,13 +42,13 @@ class per_step {
   }
   per_step(std::vector<Matrix> values) : values_(std::move(values)), constant_(false) {}
 
-  bool constant() const { return constant_; }
-  bool empty() const { return values_.empty(); }
-  std::int64_t size() const { return std::ssize(values_); }
+  [[nodiscard]] bool constant() const { return constant_; }
+  [[nodiscard]] bool empty() const { return values_.empty(); }
+  [[nodiscard]] std::int64_t size() const { return std::ssize(values_); }
   const Matrix& operator[](std::int64_t t) const { return values_[constant_ ? 0 : static_cast<std::size_t>(t)]; }
   /// The size of matrix t as it was given.
-  Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
-  Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
+  [[nodiscard]] Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
+  [[nodiscard]] Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
 
  private:
   bool fits() const {
@@ -73,25 +73,25 @@ struct gaussian_prior {
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
-  static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
+  [[nodiscard]] static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
                                        const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   template <class Mean, class Covariance>
-  static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
+  [[nodiscard]] static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
                                           const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance, true};
   }
   /// Nothing is known of the n states at the first observation.
-  static gaussian_prior all_diffuse(Eigen::Index n = N) {
+  [[nodiscard]] static gaussian_prior all_diffuse(Eigen::Index n = N) {
     return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false,
             std::vector<bool>(static_cast<std::size_t>(n), true)};
   }
 
-  bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
+  [[nodiscard]] bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
 
  private:
   template <class Mean, class Covariance>
@@ -120,8 +120,8 @@ struct kalman_model {
   per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};
 
-  Eigen::Index states() const { return F[0].rows(); }
-  Eigen::Index observed() const { return H[0].rows(); }
+  [[nodiscard]] Eigen::Index states() const { return F[0].rows(); }
+  [[nodiscard]] Eigen::Index observed() const { return H[0].rows(); }
 };
 
 namespace detail {
@@ -147,7 +147,9 @@ struct model_steps {
   bool contain(std::int64_t steps) const { return least <= steps && steps <= most; }
 };
 inline model_steps steps_of_data(std::int64_t longest) { return {longest, longest}; }
-inline model_steps steps_at_least(std::int64_t longest) { return {longest, (std::numeric_limits<std::int64_t>::max)()}; }
+inline model_steps steps_at_least(std::int64_t longest) {
+  return {longest, (std::numeric_limits<std::int64_t>::max)()};
+}
 
 template <class Matrix>
 void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::Index rows, Eigen::Index cols,

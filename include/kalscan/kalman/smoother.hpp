@@ -163,7 +163,7 @@ struct smoother_sweep {
 /// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
 /// and the effect of the policy as for `filter`; time is split whatever R is.
 template <host_policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
   std::int64_t longest = 1;
@@ -192,7 +192,7 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
 
 /// Filters and smooths independent series.
 template <host_policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::type_identity_t<std::span<const observations<T, M>>> series,
                                              filter_outputs outputs = {}) {
   return smooth(p, model, filter(p, model, series, outputs));
@@ -200,7 +200,7 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
 
 /// Filters and smooths one series.
 template <host_policy P, class T, int N, int M>
-smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
                                 const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }

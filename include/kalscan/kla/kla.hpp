@@ -138,7 +138,8 @@ struct kla_mixer {
     if constexpr (Ordinary) {
       return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
     } else {
-      if (detail::equal(after.variance, detail::infinity<T>)) return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
+      if (detail::equal(after.variance, detail::infinity<T>))
+        return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
       if (!detail::equal(before.variance, detail::infinity<T>)) {
         return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
       }

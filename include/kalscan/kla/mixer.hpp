@@ -186,7 +186,7 @@ struct mixer_shape {
   std::int64_t batch, time, channels, states;
   std::span<const std::int64_t> offsets = {};
 
-  std::int64_t sequences() const { return offsets.empty() ? batch : std::ssize(offsets) - 1; }
+  [[nodiscard]] std::int64_t sequences() const { return offsets.empty() ? batch : std::ssize(offsets) - 1; }
 };
 
 namespace detail {
