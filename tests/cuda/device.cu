@@ -54,6 +54,10 @@ void check_size() {
     CHECK(seen.host()[0] == 0);  // the guards around the arrays hold poison
   }
 }
+// Its memory would be freed before the first use.
+static_assert(!std::is_convertible_v<kalscan::cuda_workspace, std::span<std::byte>>);
+static_assert(std::is_convertible_v<const kalscan::cuda_workspace&, std::span<std::byte>>);
+
 TEST_CASE("elements of 4 to 256 bytes, and nothing beyond the arrays reaches the operator") {
   check_size<1>();
   check_size<5>();

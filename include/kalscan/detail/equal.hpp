@@ -9,9 +9,9 @@
 namespace kalscan::detail {
 
 /// x == y, on purpose: y is a special value (zero, infinity), or both came about in the same way. Written so that it
-/// passes where a compiler warns of comparing floating-point numbers.
+/// passes where a compiler warns of comparing floating-point numbers. By value: device code may not refer to constants.
 template <class T>
-KALSCAN_HD constexpr bool equal(const T& x, const std::type_identity_t<T>& y) {
+KALSCAN_HD constexpr bool equal(T x, std::type_identity_t<T> y) {
 #if defined(__CUDA_ARCH__)
   return x == y;
 #else
