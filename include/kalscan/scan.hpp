@@ -5,7 +5,8 @@
 // `in` and `out` are random-access ranges of one size, or `sequences` views of one shape, which hold many sequences.
 // `out` may be `in` itself; a partial overlap is an error that is not detected. Wrong sizes throw std::invalid_argument,
 // before anything is written. Numbers that would lose digits in `in`'s or `out`'s type (a double in an int) do not
-// compile; a double may be rounded to a float. What a policy guarantees about bits, threads and memory stands at the policy.
+// compile; a double may be rounded to a float. `out` may be a std::vector<bool>, whose bits other policies than seq write
+// by way of a copy of a byte each. What a policy guarantees about bits, threads and memory stands at the policy.
 //
 // For one sequence, `initial` acts before everything and defaults to the identity; the value returned is the total with
 // `initial` included, so that scan(A ++ B) is scan(A), then scan(B) with A's total as its initial value. For `sequences`,

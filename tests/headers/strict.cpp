@@ -35,7 +35,7 @@ template <class P>
 void use_scans(const P& p) {
   vector<affine_map<double>> x(3), y(3);
   const affine_monoid<double> m;
-  [[maybe_unused]] const auto total = reduce(p, m, x);
+  [[maybe_unused]] const bool same = reduce(p, m, x) == x[0];
   inclusive_scan(p, m, x, y);
   exclusive_scan(p, m, x, y);
   inclusive_suffix_scan(p, m, x, y);

@@ -17,7 +17,10 @@ namespace kalscan {
 template <class T>
 struct filtering_element {
   T A, b, C, eta, J;
-  friend bool operator==(const filtering_element&, const filtering_element&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const filtering_element& x, const filtering_element& y) {
+    return detail::equal(x.A, y.A) && detail::equal(x.b, y.b) && detail::equal(x.C, y.C) &&
+           detail::equal(x.eta, y.eta) && detail::equal(x.J, y.J);
+  }
 };
 
 /// The combine operator of arXiv 1905.13002, Lemma 8, with a scalar state; `earlier` acts first. One division.

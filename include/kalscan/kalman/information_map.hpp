@@ -19,7 +19,9 @@ namespace kalscan {
 template <class T>
 struct homogeneous_belief {
   T u, v, w;
-  friend bool operator==(const homogeneous_belief&, const homogeneous_belief&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const homogeneous_belief& x, const homogeneous_belief& y) {
+    return detail::equal(x.u, y.u) && detail::equal(x.v, y.v) && detail::equal(x.w, y.w);
+  }
 };
 
 /// The linear map [[uu, uv, 0], [vu, vv, 0], [wu, wv, ww]] of (u, v, w), known up to a common positive factor. Its
@@ -27,7 +29,11 @@ struct homogeneous_belief {
 template <class T>
 struct information_map {
   T uu, uv, vu, vv, wu, wv, ww;
-  friend bool operator==(const information_map&, const information_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const information_map& x, const information_map& y) {
+    return detail::equal(x.uu, y.uu) && detail::equal(x.uv, y.uv) && detail::equal(x.vu, y.vu) &&
+           detail::equal(x.vv, y.vv) && detail::equal(x.wu, y.wu) && detail::equal(x.wv, y.wv) &&
+           detail::equal(x.ww, y.ww);
+  }
 };
 
 template <class T>

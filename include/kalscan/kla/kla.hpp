@@ -50,7 +50,9 @@ struct kla_terms {
 template <class T>
 struct belief_adjoint_map {
   T x, y, c, d;
-  friend bool operator==(const belief_adjoint_map&, const belief_adjoint_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const belief_adjoint_map& m, const belief_adjoint_map& n) {
+    return detail::equal(m.x, n.x) && detail::equal(m.y, n.y) && detail::equal(m.c, n.c) && detail::equal(m.d, n.d);
+  }
 };
 
 /// Composition of such maps, operands in order of time: `later` acts first. Associative up to rounding.

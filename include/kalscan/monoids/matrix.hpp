@@ -61,7 +61,9 @@ struct row_vector {
   KALSCAN_HD constexpr const T& operator[](std::size_t i) const { return entries[i]; }
   KALSCAN_HD constexpr const T* begin() const { return entries; }
   KALSCAN_HD constexpr const T* end() const { return entries + N; }
-  friend bool operator==(const row_vector&, const row_vector&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const row_vector& x, const row_vector& y) {
+    return detail::equal_arrays(x.entries, y.entries);
+  }
 };
 
 /// N x N numbers, entries[i][j] in row i and column j.
@@ -73,7 +75,9 @@ struct square_matrix {
   KALSCAN_HD static constexpr std::size_t cols() { return N; }
   KALSCAN_HD constexpr T& operator()(std::size_t i, std::size_t j) { return entries[i][j]; }
   KALSCAN_HD constexpr const T& operator()(std::size_t i, std::size_t j) const { return entries[i][j]; }
-  friend bool operator==(const square_matrix&, const square_matrix&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const square_matrix& x, const square_matrix& y) {
+    return detail::equal_arrays(x.entries, y.entries);
+  }
 };
 
 /// The matrix product earlier * later: matrices act on row vectors from the right, (x earlier) later, as in the

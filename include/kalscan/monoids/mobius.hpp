@@ -21,7 +21,9 @@ struct mobius_map {
     if (detail::equal(x, detail::infinity<T>)) return a / c;
     return (a * x + b) / (c * x + d);
   }
-  friend bool operator==(const mobius_map&, const mobius_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const mobius_map& x, const mobius_map& y) {
+    return detail::equal(x.a, y.a) && detail::equal(x.b, y.b) && detail::equal(x.c, y.c) && detail::equal(x.d, y.d);
+  }
 };
 
 /// The same map with its matrix rescaled by a power of two where its largest entry has left [2^-k, 2^k], with k = 32
