@@ -37,16 +37,16 @@ class diffuse_start {
 
   /// The belief N(mean, covariance + kappa diffuse), kappa without bound.
   struct belief {
-    vector mean;
-    matrix covariance, diffuse;
-    vector d;                  // the unknowns: their mean and covariance
-    matrix d_covariance;
-    bool proper;
-    T condition;               // of R with columns of length one: smallest over largest singular value
-    T log_determinant;         // of R'R, on the directions that it sees
+    vector mean{};
+    matrix covariance{}, diffuse{};
+    vector d{};                // the unknowns: their mean and covariance
+    matrix d_covariance{};
+    bool proper = false;
+    T condition = 0;           // of R with columns of length one: smallest over largest singular value
+    T log_determinant = 0;     // of R'R, on the directions that it sees
   };
 
-  matrix A, C;
+  matrix A{}, C;
   vector b;
 
   diffuse_start(const vector& mean, const matrix& covariance, const std::vector<bool>& diffuse) : C(covariance), b(mean) {
@@ -233,7 +233,7 @@ class diffuse_start {
   using rotation = Eigen::JacobiRotation<T>;
   using svd = Eigen::JacobiSVD<matrix, Eigen::NoQRPreconditioner>;
 
-  matrix information_;  // [R z], n x (n + 1), R upper triangular
+  matrix information_{};  // [R z], n x (n + 1), R upper triangular
   T residual_ = 0, log_determinants_ = 0;
   std::int64_t counted_ = 0;
 };
@@ -277,8 +277,8 @@ class diffuse_smoother {
 
  private:
   const diffuse_history<T>& history_;
-  vector d_;
-  matrix d_covariance_, cross_;  // cross: of d and x_t
+  vector d_{};
+  matrix d_covariance_{}, cross_{};  // cross: of d and x_t
 };
 
 // Not inlined: where it knows the size, g++ 12 warns of accesses that Eigen's packet code never makes.

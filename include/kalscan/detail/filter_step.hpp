@@ -36,10 +36,10 @@ struct filter_step {
 
   /// The update of a covariance: gain, and the factor of the innovation covariance.
   struct gain {
-    matrix_nm K;
-    matrix_mm S, factor;
-    bool ok;
-    bool exact;  // R is singular: something is observed without noise
+    matrix_nm K{};
+    matrix_mm S{}, factor{};
+    bool ok = false;
+    bool exact = false;  // R is singular: something is observed without noise
   };
 
   const kalman_model<T, N, M>& model;

@@ -22,9 +22,9 @@ namespace kalscan {
 /// n states, one column or entry a step: x_t given all the data.
 template <class T, int N, int M>
 struct smoother_result {
-  Eigen::Matrix<T, N, Eigen::Dynamic> mean;
-  std::vector<Eigen::Matrix<T, N, N>> covariance;
-  filter_result<T, N, M> filtered;
+  Eigen::Matrix<T, N, Eigen::Dynamic> mean{};
+  std::vector<Eigen::Matrix<T, N, N>> covariance{};
+  filter_result<T, N, M> filtered{};
 };
 
 namespace detail {
