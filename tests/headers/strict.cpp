@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Never linked: the headers, and what a consumer makes of them, under more warnings than the library asks of itself,
-// with the macros of <windows.h>, and with all names of kalscan and std at hand. See CMakeLists.txt for the warnings.
+// with the macros of <windows.h>, and with all names of kalscan and std at hand. See CMakeLists.txt for the warnings. The
+// matrix filter, which takes long to compile, passes them in tests/allocations.
 
 // Everything that comes from elsewhere first: it has no more warnings to give, and the macros below are not for it.
 #include <Eigen/Dense>
@@ -48,12 +49,6 @@ void use_scans(const P& p) {
   scan_states(p, r, inputs, states, states[0]);
 }
 
-template <class P, int N, int M>
-void use_filter(const P& p, const kalman_model<double, N, M>& model, const observations<double, M>& y) {
-  [[maybe_unused]] const auto smoothed = smooth(p, model, y, {.predictions = true, .innovations = true});
-  [[maybe_unused]] const auto log = log_likelihood(p, model, y);
-}
-
 template <class Mixer, class P, class In, class Out, class InBar, class OutBar>
 void use_mixer(const P& p, const In& in, const Out& out, const InBar& in_bar, const OutBar& out_bar) {
   const mixer_shape shape{1, 1, 1, 1};
@@ -68,7 +63,6 @@ void use_mixer(const P& p, const In& in, const Out& out, const InBar& in_bar, co
 void use_everything() {
   use_scans(seq{});
   use_scans(omp{});
-  use_filter(seq{}, kalman_model<double, 2, 1>{}, observations<double, 1>{});
   using in = tensor<const float>;
   using out = tensor<float>;
   use_mixer<kla>(omp{}, kla_inputs<in>{}, kla_outputs<out>{}, kla_inputs<out>{}, kla_outputs<in>{});
