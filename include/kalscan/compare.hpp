@@ -18,6 +18,7 @@
 #include <kalscan/compare/back_end.hpp>
 #include <kalscan/compare/calls.hpp>
 #include <kalscan/detail/scan_error.hpp>
+#include <kalscan/detail/values.hpp>
 #include <kalscan/detail/widen.hpp>
 #include <kalscan/laws.hpp>
 #include <memory>
@@ -61,7 +62,7 @@ template <class X, class Wide, class Convert>
 auto left_fold_states(const scan_call<X>& call, const Wide& wide, Convert convert) {
   const auto& r = scanned<Wide>::recurrence(wide);
   scan_state_t<Wide> state = convert(call.initial);
-  std::vector<scan_state_t<Wide>> states;
+  values<scan_state_t<Wide>> states;
   states.reserve(call.in.size());
   for (const auto& u : call.in) states.push_back(state = r.step(state, convert(u)));
   return states;
@@ -79,11 +80,11 @@ void hold_against(compare_work<scan_state_t<X>>& work, const scan_call<X>& call,
   using wide = scan_state_t<Wide>;
   auto fold = left_fold_states(call, reference.op, reference.convert);
   if constexpr (measures_itself<Tolerance> && converts<state, wide>()) {
-    work.error = [=, kept = std::make_shared<const std::vector<wide>>(std::move(fold)), out = call.out] {
+    work.error = [=, kept = std::make_shared<const values<wide>>(std::move(fold)), out = call.out] {
       return worst_defect(tolerance, std::span<const wide>(*kept), std::span<const state>(out));
     };
   } else if constexpr (has_numbers<state> && has_numbers<wide>) {
-    work.error = relative_error(std::move(fold), call.out);
+    work.error = relative_error_of<wide>(std::move(fold), call.out);
   } else {
     return;
   }
@@ -118,20 +119,19 @@ void hold_against(compare_work<scan_state_t<X>>&, const scan_call<X>&, const Tol
 template <class X, class Generate, class Tolerance, class Reference>
 std::vector<compare_row> compare_scans(const X& op, Generate& generate, const scan_state_t<X>& initial,
                                        const Tolerance& tolerance, const std::vector<std::int64_t>& sizes,
-                                       const compare_options& options, const std::vector<back_end<X>>& more,
-                                       const Reference& reference) {
+                                       const compare_options& options, std::vector<back_end<X>> back_ends,
+                                       const std::vector<back_end<X>>& more, const Reference& reference) {
   check_options(options);
   for (const std::int64_t n : sizes)
     if (n < 1) throw std::invalid_argument("kalscan::compare: a size is " + std::to_string(n));
-  auto back_ends = host_back_ends<X>(options.threads.empty() ? compared_threads() : options.threads);
   back_ends.insert(back_ends.end(), more.begin(), more.end());
   std::vector<compare_row> rows;
   for (const std::int64_t n : sizes) {
     std::mt19937_64 engine(options.seed);
-    std::vector<scan_input_t<X>> in;
+    values<scan_input_t<X>> in;
     in.reserve(static_cast<std::size_t>(n));
     for (std::int64_t t = 0; t < n; ++t) in.push_back(generate(engine));
-    std::vector<scan_state_t<X>> out(in.size(), initial);
+    values<scan_state_t<X>> out(in.size(), initial);
     const scan_call<X> call{op, in, initial, out};
     compare_work<scan_state_t<X>> work{
         .size = n, .bytes = static_cast<double>(n) * (sizeof in[0] + sizeof out[0]), .out = out, .blank = initial};
@@ -146,6 +146,12 @@ std::vector<compare_row> compare_scans(const X& op, Generate& generate, const sc
 
 }  // namespace detail
 
+#if defined(_OPENMP)
+inline namespace with_openmp {
+#else
+inline namespace without_openmp {
+#endif
+
 /// Rows for each size and each back end: host_back_ends, then `more`. `generate` draws an element; it need not be cheap
 /// but should keep products of `size` elements in range. `tolerance` is that of the laws (kalscan::check_monoid), and
 /// measures the error too unless it is `relative` or `ulps`: then that is relative_error. Memory: inputs, two results,
@@ -154,18 +160,20 @@ std::vector<compare_row> compare_scans(const X& op, Generate& generate, const sc
 /// Throws broken_law before anything is timed, and std::invalid_argument for sizes below 1 and bad options.
 template <monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance,
           class Reference = automatic_reference>
-std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance& tolerance,
+[[nodiscard]] std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance& tolerance,
                                  const std::vector<std::int64_t>& sizes, const compare_options& options = {},
                                  const std::vector<back_end<M>>& more = {}, const Reference& reference = {}) {
   if (auto laws = check_monoid(m, generate, tolerance, options.laws); !laws) throw broken_law(std::move(laws));
-  return detail::compare_scans(m, generate, m.identity(), tolerance, sizes, options, more, reference);
+  return detail::compare_scans(m, generate, m.identity(), tolerance, sizes, options,
+                               host_back_ends<M>(options.threads.empty() ? compared_threads() : options.threads), more,
+                               reference);
 }
 
 /// The same for the states of a recurrence, from one state that `generate_state` draws.
 template <recurrence R, generator_of<typename R::input_type> GenerateInput,
           generator_of<typename R::state_type> GenerateState, class Tolerance, class Reference = automatic_reference>
 requires tolerance_for<Tolerance, element_t<monoid_t<R>>> && tolerance_for<Tolerance, typename R::state_type>
-    std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
+    [[nodiscard]] std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
                                      const Tolerance& tolerance, const std::vector<std::int64_t>& sizes,
                                      const compare_options& options = {}, const std::vector<back_end<R>>& more = {},
                                      const Reference& reference = {}) {
@@ -173,7 +181,10 @@ requires tolerance_for<Tolerance, element_t<monoid_t<R>>> && tolerance_for<Toler
   if (!laws) throw broken_law(std::move(laws));
   std::mt19937_64 engine(options.seed);
   const typename R::state_type initial = generate_state(engine);
-  return detail::compare_scans(r, generate_input, initial, tolerance, sizes, options, more, reference);
+  return detail::compare_scans(r, generate_input, initial, tolerance, sizes, options,
+                               host_back_ends<R>(options.threads.empty() ? compared_threads() : options.threads), more,
+                               reference);
 }
 
+}  // inline namespace
 }  // namespace kalscan

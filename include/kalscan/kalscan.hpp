@@ -38,4 +38,6 @@
 #include <kalscan/kalman/model.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
+#else
+#include <kalscan/detail/without_eigen.hpp>
 #endif

@@ -80,7 +80,7 @@ void monoid_trial(const M& m, Generate& generate, std::mt19937_64& engine, std::
 /// numbers in arithmetic types, ranges, matrices such as Eigen's, tuples, and aggregates of up to 8 of those without
 /// bases or C arrays; any other type offers `void visit_numbers(const T&, F f)`, which calls f on each of its numbers.
 template <kalscan::monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance>
-law_report check_monoid(const M& m, Generate generate, const Tolerance& tolerance, law_options options = {}) {
+[[nodiscard]] law_report check_monoid(const M& m, Generate generate, const Tolerance& tolerance, law_options options = {}) {
   detail::law_book<Tolerance> book(tolerance, options.seed);
   for (std::size_t t = options.first_trial; t < options.first_trial + options.trials; ++t) {
     std::mt19937_64 engine = trial_engine(options.seed, t);
@@ -102,7 +102,7 @@ law_report check_monoid(const M& m, Generate generate, const Tolerance& toleranc
 template <recurrence R, generator_of<typename R::input_type> GenerateInput,
           generator_of<typename R::state_type> GenerateState, class Tolerance>
   requires tolerance_for<Tolerance, element_t<monoid_t<R>>> && tolerance_for<Tolerance, typename R::state_type>
-law_report check_recurrence(const R& r, GenerateInput generate_input, GenerateState generate_state,
+[[nodiscard]] law_report check_recurrence(const R& r, GenerateInput generate_input, GenerateState generate_state,
                             const Tolerance& tolerance, law_options options = {}) {
   using element = element_t<monoid_t<R>>;
   using state = typename R::state_type;

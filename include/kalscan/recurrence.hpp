@@ -39,7 +39,7 @@ concept recurrence = std::copy_constructible<R> && std::copyable<typename R::sta
 /// The element that first does what `element` does and then takes `input`: the recurrence's own absorb where it has
 /// one, else a combine with the lifted input.
 template <recurrence R>
-KALSCAN_HD constexpr element_t<monoid_t<R>> absorb(const R& r, const element_t<monoid_t<R>>& element,
+[[nodiscard]] KALSCAN_HD constexpr element_t<monoid_t<R>> absorb(const R& r, const element_t<monoid_t<R>>& element,
                                                    const typename R::input_type& input) {
   if constexpr (requires { r.absorb(element, input); }) {
     return r.absorb(element, input);

@@ -4,7 +4,9 @@
 // The first argument is the policy: kalscan::seq{}, kalscan::omp{.threads = 4}, ... (include the back end's header).
 // `in` and `out` are random-access ranges of one size, or `sequences` views of one shape, which hold many sequences.
 // `out` may be `in` itself; a partial overlap is an error that is not detected. Wrong sizes throw std::invalid_argument,
-// before anything is written. What a policy guarantees about bits, threads and memory stands at the policy.
+// before anything is written. Numbers that would lose digits in `in`'s or `out`'s type (a double in an int) do not
+// compile; a double may be rounded to a float. `out` may be a std::vector<bool>, whose bits other policies than seq write
+// by way of a copy of a byte each. What a policy guarantees about bits, threads and memory stands at the policy.
 //
 // For one sequence, `initial` acts before everything and defaults to the identity; the value returned is the total with
 // `initial` included, so that scan(A ++ B) is scan(A), then scan(B) with A's total as its initial value. For `sequences`,
@@ -18,6 +20,7 @@
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/rows.hpp>
+#include <kalscan/detail/scan_misuse.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/reversed.hpp>
 #include <kalscan/recurrence.hpp>
@@ -72,18 +75,18 @@ struct recurrence_sweep {
     [[gnu::always_inline]] void replay(std::int64_t t, state_type& s) const {
       if constexpr (Emit == emit::before) {
         const typename R::input_type input = in[t];  // out may be in
-        out[t] = s;
+        detail::write(out[t], s);
         s = sweep->recurrence.step(s, input);
       } else {
         s = sweep->recurrence.step(s, in[t]);
-        if constexpr (Emit == emit::after) out[t] = s;
+        if constexpr (Emit == emit::after) detail::write(out[t], s);
       }
     }
   };
   lane_type lane(std::int64_t i) const { return {this, in[i], out[i], i}; }
 };
 
-template <emit Emit, policy P, recurrence R, class In, class Out>
+template <emit Emit, host_policy P, recurrence R, class In, class Out>
 typename R::state_type scan_one(const P& p, const R& r, In in, Out out, const typename R::state_type& initial) {
   typename R::state_type total = initial;
   const auto start = [&](std::int64_t) { return initial; };
@@ -92,7 +95,7 @@ typename R::state_type scan_one(const P& p, const R& r, In in, Out out, const ty
   return total;
 }
 
-template <emit Emit, policy P, recurrence R, class In, class Out, class Start>
+template <emit Emit, host_policy P, recurrence R, class In, class Out, class Start>
 void scan_many(const P& p, const R& r, In in, Out out, Start start, std::span<typename R::state_type> final) {
   const auto finish = [&](std::int64_t i, const typename R::state_type& s) {
     if (!final.empty()) final[static_cast<std::size_t>(i)] = s;
@@ -114,19 +117,22 @@ template <class M>
 using values_out = std::span<element_t<M>>;
 
 /// Checks sizes, turns ranges into rows, and mirrors both for a suffix scan.
-template <emit Emit, bool Suffix, policy P, monoid M, readable In, readable Out>
+template <emit Emit, bool Suffix, host_policy P, monoid M, readable In, readable Out>
 element_t<M> scan_range(const char* verb, const P& p, const M& m, In& in, Out& out, const element_t<M>& initial) {
+  require_range_to_read<In, element_t<M>>();
+  require_range_to_write<Out, element_t<M>>();
   const range_rows<In> from(in);
-  const range_rows<Out> to(out);
-  require_size(verb, "out", to.length, from.length);
-  if constexpr (Suffix) {
-    return scan_one<Emit>(p, running<reversed<M>>{{m}}, reversed_rows(from), reversed_rows(to), initial);
-  } else {
-    return scan_one<Emit>(p, running<M>{m}, from, to, initial);
-  }
+  require_size(verb, "out", range_rows<Out>(out).length, from.length);
+  return with_rows_to_write<P>(out, [&](auto to) {
+    if constexpr (Suffix) {
+      return scan_one<Emit>(p, running<reversed<M>>{{m}}, reversed_rows(from), reversed_rows(to), initial);
+    } else {
+      return scan_one<Emit>(p, running<M>{m}, from, to, initial);
+    }
+  });
 }
 
-template <emit Emit, bool Suffix, policy P, monoid M, class T>
+template <emit Emit, bool Suffix, host_policy P, monoid M, class T>
 void scan_sequences(const char* verb, const P& p, const M& m, const sequences<const T>& in, const sequences<T>& out,
                     std::span<const element_t<M>> initial, std::span<element_t<M>> final) {
   require_same_shape(verb, in, out);
@@ -147,17 +153,18 @@ void scan_sequences(const char* verb, const P& p, const M& m, const sequences<co
 }  // namespace detail
 
 /// initial, in[0], ..., in[n - 1] combined.
-template <policy P, monoid M, detail::readable In>
-element_t<M> reduce(const P& p, const M& m, In&& in, const element_t<M>& initial) {
+template <host_policy P, monoid M, detail::readable In>
+[[nodiscard]] element_t<M> reduce(const P& p, const M& m, In&& in, const element_t<M>& initial) {
+  detail::require_range_to_read<In, element_t<M>>();
   const detail::range_rows<std::remove_reference_t<In>> rows(in);
   return detail::scan_one<detail::emit::nothing>(p, running<M>{m}, rows, rows, initial);
 }
-template <policy P, monoid M, detail::readable In>
-element_t<M> reduce(const P& p, const M& m, In&& in) {
+template <host_policy P, monoid M, detail::readable In>
+[[nodiscard]] element_t<M> reduce(const P& p, const M& m, In&& in) {
   return kalscan::reduce(p, m, in, m.identity());
 }
 /// Each sequence combined into final[b * lanes + l].
-template <policy P, monoid M>
+template <host_policy P, monoid M>
 void reduce(const P& p, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
             detail::values_in<M> initial = {}) {
   detail::require_valid("reduce", "in", in);
@@ -171,60 +178,60 @@ void reduce(const P& p, const M& m, const detail::elements_in<M>& in, detail::va
 }
 
 /// out[t] = initial, in[0], ..., in[t] combined.
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   return detail::scan_range<detail::emit::after, false>("inclusive_scan", p, m, in, out, initial);
 }
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
   return kalscan::inclusive_scan(p, m, in, out, m.identity());
 }
-template <policy P, monoid M>
+template <host_policy P, monoid M>
 void inclusive_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
   detail::scan_sequences<detail::emit::after, false>("inclusive_scan", p, m, in, out, initial, final);
 }
 
 /// out[t] = initial, in[0], ..., in[t - 1] combined.
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   return detail::scan_range<detail::emit::before, false>("exclusive_scan", p, m, in, out, initial);
 }
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
   return kalscan::exclusive_scan(p, m, in, out, m.identity());
 }
-template <policy P, monoid M>
+template <host_policy P, monoid M>
 void exclusive_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
   detail::scan_sequences<detail::emit::before, false>("exclusive_scan", p, m, in, out, initial, final);
 }
 
 /// out[t] = in[t], ..., in[n - 1], initial combined: the mirror image of inclusive_scan.
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   return detail::scan_range<detail::emit::after, true>("inclusive_suffix_scan", p, m, in, out, initial);
 }
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
   return kalscan::inclusive_suffix_scan(p, m, in, out, m.identity());
 }
-template <policy P, monoid M>
+template <host_policy P, monoid M>
 void inclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
   detail::scan_sequences<detail::emit::after, true>("inclusive_suffix_scan", p, m, in, out, initial, final);
 }
 
 /// out[t] = in[t + 1], ..., in[n - 1], initial combined: the mirror image of exclusive_scan.
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   return detail::scan_range<detail::emit::before, true>("exclusive_suffix_scan", p, m, in, out, initial);
 }
-template <policy P, monoid M, detail::readable In, detail::readable Out>
+template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
   return kalscan::exclusive_suffix_scan(p, m, in, out, m.identity());
 }
-template <policy P, monoid M>
+template <host_policy P, monoid M>
 void exclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
   detail::scan_sequences<detail::emit::before, true>("exclusive_suffix_scan", p, m, in, out, initial, final);
@@ -232,15 +239,18 @@ void exclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>&
 
 /// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`. Returns the last one (`initial`
 /// when `in` is empty), which can be fed back as the initial state of what follows.
-template <policy P, recurrence R, detail::readable In, detail::readable Out>
+template <host_policy P, recurrence R, detail::readable In, detail::readable Out>
 typename R::state_type scan_states(const P& p, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
+  using out_range = std::remove_reference_t<Out>;
+  detail::require_range_to_read<In, typename R::input_type>();
+  detail::require_range_to_write<Out, typename R::state_type>();
   const detail::range_rows<std::remove_reference_t<In>> from(in);
-  const detail::range_rows<std::remove_reference_t<Out>> to(out);
-  detail::require_size("scan_states", "out", to.length, from.length);
-  return detail::scan_one<detail::emit::after>(p, r, from, to, initial);
+  detail::require_size("scan_states", "out", detail::range_rows<out_range>(out).length, from.length);
+  return detail::with_rows_to_write<P>(
+      out, [&](auto to) { return detail::scan_one<detail::emit::after>(p, r, from, to, initial); });
 }
 /// One initial state a sequence, and one final state where `final` is not empty.
-template <policy P, recurrence R>
+template <host_policy P, recurrence R>
 void scan_states(const P& p, const R& r, const std::type_identity_t<sequences<const typename R::input_type>>& in,
                  const std::type_identity_t<sequences<typename R::state_type>>& out,
                  std::type_identity_t<std::span<const typename R::state_type>> initial,

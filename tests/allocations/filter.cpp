@@ -26,7 +26,7 @@ long allocations_of(Eigen::Index length) {
       F, Q, H, R, kalscan::gaussian_prior<double, N>::of_first_state(Eigen::Vector<double, N>::Zero(), Q)};
   const kalscan::observations<double, M> y = kalscan::observations<double, M>::Ones(M, length);
   const long before = allocations;
-  kalscan::smooth(kalscan::seq{}, model, y, {.predictions = true, .innovations = true});
+  static_cast<void>(kalscan::smooth(kalscan::seq{}, model, y, {.predictions = true, .innovations = true}));
   return allocations - before;
 }
 

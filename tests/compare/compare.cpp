@@ -13,6 +13,7 @@
 #include <kalscan/monoids/segmented.hpp>
 #include <limits>
 #include <random>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -58,7 +59,7 @@ TEST_CASE("an operator that breaks a law is refused, and the operands are shown,
   const kalscan::back_end<difference_monoid> spy{"spy", [&](const auto&) { ran = true; }};
   const auto draw = [](std::mt19937_64& engine) { return static_cast<long>(engine() % 9) + 1; };
   try {
-    kalscan::compare(difference_monoid{}, draw, kalscan::exact, {10}, quick, {spy});
+    static_cast<void>(kalscan::compare(difference_monoid{}, draw, kalscan::exact, {10}, quick, {spy}));
     FAIL("it was timed");
   } catch (const kalscan::broken_law& error) {
     const std::string message = error.what();
@@ -261,11 +262,31 @@ TEST_CASE("adaptors and matrices with arrays are widened too") {
 
 TEST_CASE("bad options and sizes are named with their values") {
   const auto message = [](std::vector<std::int64_t> sizes, const kalscan::compare_options& options) {
-    return message_of([&] { kalscan::compare(affine{}, draw_affine, kalscan::relative(1e-5), sizes, options); });
+    return message_of([&] { return kalscan::compare(affine{}, draw_affine, kalscan::relative(1e-5), sizes, options); });
   };
   CHECK(message({10, 0}, quick) == "kalscan::compare: a size is 0");
   CHECK(message({10}, {.repetitions = 2}) == "kalscan::compare: repetitions is 2, but must be at least 3");
   CHECK(message({10}, {.threads = {2, 0}}) == "kalscan::compare: threads is 0, but must be positive");
+}
+
+struct parity {
+  static bool identity() { return false; }
+  bool operator()(bool earlier, bool later) const { return earlier != later; }
+};
+
+TEST_CASE("elements may be bool") {
+  const auto draw = [](std::mt19937_64& engine) { return (engine() & 1) != 0; };
+  for (const auto& row : kalscan::compare(parity{}, draw, kalscan::exact, {1031}, quick)) {
+    CHECK(row);
+    CHECK(row.error == 0.0);
+    CHECK(row.repeatable);
+  }
+  const auto same = [](bool x) { return x; };
+  const kalscan::wide_reference reference{parity{}, same};
+  for (const auto& row : kalscan::compare(parity{}, draw, kalscan::relative(0.5), {100}, quick, {}, reference))
+    CHECK(row.error == 0.0);
+  bool out[] = {true, false};
+  CHECK(kalscan::relative_error(std::vector<bool>{true, false}, std::span<bool>(out))() == 0.0);
 }
 
 }  // namespace

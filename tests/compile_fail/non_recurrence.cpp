@@ -1,4 +1,5 @@
-// expect: recurrence
+// expect: the second argument is no recurrence: give it
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>

@@ -1,4 +1,4 @@
-// expect: OpenMP switch
+// expect: kalscan::omp needs OpenMP: compile with -fopenmp, or link kalscan::omp
 // SPDX-License-Identifier: MIT
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>

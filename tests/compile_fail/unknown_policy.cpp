@@ -1,4 +1,5 @@
-// expect: policy
+// expect: the first argument is the policy: pass kalscan::seq
+// lines: 25
 // SPDX-License-Identifier: MIT
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>

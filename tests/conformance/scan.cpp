@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <kalscan/kalscan.hpp>
+#include <memory>
 #include <random>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -127,8 +129,10 @@ TEST_CASE("bad arguments are named, with their values, before anything is writte
         "kalscan::reduce: in has shape [1, -2, 2]");
   CHECK(message_of([&] { kalscan::reduce(kalscan::seq{}, monoid{}, {nullptr, 1, 2, 2}, three); }) ==
         "kalscan::reduce: in is a null pointer");
-  CHECK(message_of([&] { kalscan::reduce(kalscan::omp{-1, 0}, monoid{}, x); }) == "omp: threads is -1");
-  CHECK(message_of([&] { kalscan::reduce(kalscan::omp{1, -4}, monoid{}, x); }) == "omp: chunk is -4");
+  CHECK(message_of([&] { return kalscan::reduce(kalscan::omp{-1, 0}, monoid{}, x); }) ==
+        "kalscan::omp: threads is -1: pass how many, or 0 for as many as OpenMP would take");
+  CHECK(message_of([&] { return kalscan::reduce(kalscan::omp{1, -4}, monoid{}, x); }) ==
+        "kalscan::omp: chunk is -4: pass how many steps, or 0 to let the library choose");
   CHECK(y == untouched);
 }
 
@@ -143,6 +147,72 @@ TEST_CASE("far more threads than steps do no harm, and an empty view may be null
   CHECK(out == std::vector<long>{1, 3, 6});
   const kalscan::sequences<const long> nothing(nullptr, 2, 0, 3);
   kalscan::inclusive_scan(kalscan::omp{2}, sum{}, nothing, kalscan::sequences<long>(nullptr, 2, 0, 3));
+}
+
+/// Whether an odd number of inputs was true.
+struct parity {
+  static bool identity() { return false; }
+  bool operator()(bool earlier, bool later) const { return earlier != later; }
+};
+
+template <class Range>
+void fill(Range&& bits, std::uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  for (auto&& b : bits) b = (engine() & 1) != 0;
+}
+
+TEST_CASE("elements may be bool, one a byte or packed, in ranges and in arrays of sequences") {
+  constexpr std::int64_t batch = 2, time = 1031, lanes = 70;
+  std::vector<bool> packed(time), expected;
+  fill(packed, 1);
+  bool sum = true;
+  for (const bool b : packed) expected.push_back(sum = sum != b);
+  std::vector<bool> mirrored = expected;
+  sum = false;
+  for (std::size_t t = packed.size(); t-- > 0;) mirrored[t] = sum = sum != packed[t];
+
+  const auto count = static_cast<std::size_t>(batch * time * lanes);
+  const auto in = std::make_unique<bool[]>(count), out = std::make_unique<bool[]>(count);
+  fill(std::span(in.get(), count), 2);
+  for_each_policy([&](const auto& p) {
+    std::vector<bool> y(packed.size());
+    CHECK(kalscan::inclusive_scan(p, parity{}, packed, y, true) == expected.back());
+    CHECK(y == expected);
+    kalscan::inclusive_suffix_scan(p, parity{}, packed, y);
+    CHECK(y == mirrored);
+    y = packed;
+    kalscan::scan_states(p, kalscan::running<parity>{}, y, y, true);
+    CHECK(y == expected);
+    CHECK(kalscan::reduce(p, parity{}, packed, true) == expected.back());
+
+    kalscan::inclusive_scan(p, parity{}, {in.get(), batch, time, lanes}, {out.get(), batch, time, lanes});
+    bool same = true;
+    for (std::int64_t b = 0; b < batch; ++b) {
+      for (std::int64_t l = 0; l < lanes; ++l) {
+        bool state = false;
+        for (std::int64_t t = 0; t < time; ++t) {
+          const auto i = static_cast<std::size_t>((b * time + t) * lanes + l);
+          state = state != in[i];
+          same = same && out[i] == state;
+        }
+      }
+    }
+    CHECK(same);
+  });
+}
+
+TEST_CASE("numbers convert where that keeps their value or rounds it") {
+  struct sum {
+    static double identity() { return 0; }
+    double operator()(double x, double y) const { return x + y; }
+  };
+  const std::vector<int> in{1, 2, 3};
+  std::vector<float> out(3);
+  kalscan::inclusive_scan(kalscan::seq{}, sum{}, in, out);
+  CHECK(out == std::vector<float>{1, 3, 6});
+  static_assert(kalscan::detail::keeps_value<int, long>() && kalscan::detail::keeps_value<bool, int>());
+  static_assert(!kalscan::detail::keeps_value<double, long>() && !kalscan::detail::keeps_value<int, unsigned>());
+  static_assert(!kalscan::detail::keeps_value<long, int>() && !kalscan::detail::keeps_value<unsigned, int>());
 }
 
 }  // namespace

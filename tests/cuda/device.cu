@@ -54,6 +54,10 @@ void check_size() {
     CHECK(seen.host()[0] == 0);  // the guards around the arrays hold poison
   }
 }
+// Its memory would be freed before the first use.
+static_assert(!std::is_convertible_v<kalscan::cuda_workspace, std::span<std::byte>>);
+static_assert(std::is_convertible_v<const kalscan::cuda_workspace&, std::span<std::byte>>);
+
 TEST_CASE("elements of 4 to 256 bytes, and nothing beyond the arrays reaches the operator") {
   check_size<1>();
   check_size<5>();
@@ -247,7 +251,7 @@ TEST_CASE("bad calls are refused by name and value, before anything is enqueued"
         }) == "kalscan::inclusive_scan: in has shape [1, -5, 2]");
   CHECK(message_of([&] { kalscan::inclusive_scan(cuda{.chunk = -3}, monoid{}, x.span(), y.span()); }) ==
         "kalscan::inclusive_scan: chunk of the policy is -3");
-  CHECK(message_of([&] { scan_workspace(cuda{}, monoid{}, -1); }) == "kalscan::scan_workspace: length is -1");
+  CHECK(message_of([&] { return scan_workspace(cuda{}, monoid{}, -1); }) == "kalscan::scan_workspace: length is -1");
   CHECK(message_of([&] { kalscan::inclusive_scan(cuda{}, monoid{}, x.span(), y.span()); })
             .starts_with("kalscan::inclusive_scan: workspace has 0 bytes, but "));
   const std::span<std::byte> bytes = memory;

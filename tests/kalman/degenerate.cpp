@@ -136,7 +136,7 @@ TEST_CASE("sizes that fit no model are refused") {
                        "kalscan: the filter result of series 0 has 0 covariances and 3 means", std::invalid_argument);
   auto unused = level;
   unused.u = one;
-  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, unused, y), "kalscan: u is given, B and D are not",
+  CHECK_THROWS_WITH_AS(kalscan::filter(kalscan::seq{}, unused, y), "kalscan: u is given, B and D are not: give B (n x k) or D (m x k), or leave u out",
                        std::invalid_argument);
   auto infinite = level;
   infinite.F = Eigen::MatrixXd(one * INFINITY);

@@ -68,7 +68,7 @@ TEST_CASE("a model or data that do not fit are refused by name and value") {
   const auto refused = [&](auto change) {
     auto problem = good;
     change(problem.model, problem.y);
-    return message_of([&] { kalscan::filter(kalscan::seq{}, problem.model, problem.y); });
+    return message_of([&] { return kalscan::filter(kalscan::seq{}, problem.model, problem.y); });
   };
   const auto starts = [](const std::string& text, const std::string& prefix) { return text.rfind(prefix, 0) == 0; };
   const Eigen::MatrixXd wide = Eigen::MatrixXd::Identity(2, 3);
@@ -85,9 +85,9 @@ TEST_CASE("a model or data that do not fit are refused by name and value") {
                "kalscan: Q is not positive semi-definite"));
   CHECK(starts(refused([&](model_type& m, auto&) { m.Q = Eigen::MatrixXd{{0, 1}, {1, 5}}; }), "kalscan: Q is not"));
   CHECK(refused([&](model_type& m, auto&) { m.Q = std::vector<Eigen::MatrixXd>(4, Eigen::MatrixXd::Identity(2, 2)); }) ==
-        "kalscan: Q is given for 4 steps, the data have 10");
+        "kalscan: Q is given for 4 steps, the data have 10: give one a step (F_t, Q_t and B_t lead to step t), or one for all");
   CHECK(refused([&](model_type& m, auto&) { m.u.conservativeResize(2, 7); }) ==
-        "kalscan: u has 7 columns, the data have 10 steps");
+        "kalscan: u has 7 columns, the data have 10 steps: give one column a step");
   CHECK(refused([&](model_type& m, auto&) { m.prior.mean.resize(3); }) == "kalscan: the prior's mean has size 3, not 2");
   CHECK(starts(refused([&](model_type& m, auto&) { m.prior.covariance = -Eigen::MatrixXd::Identity(2, 2); }),
                "kalscan: the prior's covariance has a negative variance"));
@@ -106,7 +106,7 @@ TEST_CASE("a step that overflows is reported with its index and reason, on both 
                                                                            Eigen::Matrix<double, 1, 1>::Ones());
   const auto first_failure = [&](const auto& p) -> std::int64_t {
     try {
-      kalscan::filter(p, problem.model, problem.y);
+      static_cast<void>(kalscan::filter(p, problem.model, problem.y));
     } catch (const kalscan::filter_error& error) {
       CHECK(std::string(error.what()).find("the filtered covariance is not finite") != std::string::npos);
       CHECK(error.series == 0);

@@ -41,7 +41,8 @@ struct call {
 
 TEST_CASE("sizes, signs and pointers") {
   CHECK(call{}.refused([](call& c) { c.in.v = c.p.in[2].view(); }) == "kalscan: v is [2, 5, 1, 4], not [2, 5, 3, 1]");
-  CHECK(call{}.refused([](call& c) { c.in.q = {}; }) == "kalscan: q is [0, 0, 0, 0], not [2, 5, 1, 4]");
+  CHECK(call{}.refused([](call& c) { c.in.q = {}; }) ==
+        "kalscan: q is not given: give all inputs of the mixer, as tensors with their shapes");
   CHECK(call{}.refused([](call& c) { c.in.q.data = nullptr; }) == "kalscan: q is a null pointer");
   CHECK(call{}.refused([](call& c) { c.in.a = c.p.initial[0].view(); }) == "no std::invalid_argument");  // per batch
   CHECK(call{}.refused([](call& c) { c.in.a = c.in.v, c.in.a.extent[1] = 4; }) ==
@@ -107,7 +108,10 @@ TEST_CASE("states given by half") {
 TEST_CASE("the policy, the step and the adjoint") {
   call c;
   const kalscan::kla_outputs<tensor<float>> none;
-  CHECK(message_of([&] { kalscan::forward(kalscan::omp{-1}, kla{}, c.shape, c.in, none); }) == "omp: threads is -1");
+  CHECK(message_of([&] { kalscan::forward(kalscan::omp{-1}, kla{}, c.shape, c.in, none); }) ==
+        "kalscan::omp: threads is -1: pass how many, or 0 for as many as OpenMP would take");
+  CHECK(message_of([&] { kalscan::forward(kalscan::omp{1, -2}, kla{}, c.shape, c.in, none); }) ==
+        "kalscan::omp: chunk is -2: pass how many steps, or 0 to let the library choose");
   CHECK(message_of([&] { kalscan::step(kalscan::seq{}, kla{}, c.shape, c.in, none, c.states.final); }) ==
         "kalscan: step takes one token, not 5");
   const kalscan::kla_outputs<tensor<const float>> no_bars;

@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <kalscan/detail/config.hpp>
 #include <type_traits>
 #include <utility>
 
@@ -13,9 +14,35 @@ namespace kalscan {
 template <class P>
 inline constexpr bool is_policy = false;
 
+/// Set to false by a back end whose verbs are all its own: its policy then runs no sweep.
+template <class P>
+inline constexpr bool runs_sweeps = is_policy<P>;
+
 /// The first argument of every verb: which back end runs it, and how. `seq`, `omp`, ...
 template <class P>
 concept policy = is_policy<std::remove_cvref_t<P>>;
+
+/// A policy that runs any sweep, on arrays that the host reads and writes. `seq`, `omp`.
+template <class P>
+concept host_policy = policy<P> && runs_sweeps<std::remove_cvref_t<P>>;
+
+namespace detail {
+
+/// Does not compile for what is no policy.
+template <class P>
+constexpr void explain_policy() {
+  static_assert(policy<P>,
+                "kalscan: the first argument is the policy: pass kalscan::seq{}, kalscan::omp{} or kalscan::cuda{}");
+}
+
+}  // namespace detail
+
+template <class S>
+using lane_t = decltype(std::declval<const S&>().lane(0));
+template <class S>
+using sweep_state_t = decltype(std::declval<lane_t<S>&>().start());
+template <class S>
+using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 
 /// Work along time, for a number of independent lanes. A sweep has
 ///
@@ -48,13 +75,11 @@ concept sweep = requires(const S& s, std::int64_t i) {
   { s.absorb_cost } -> std::convertible_to<double>;
   s.lane(i).start();
   s.lane(i).lift(i);
+} && requires(const S& s, lane_t<S>& lane, std::int64_t t, sweep_state_t<S>& state, sweep_element_t<S>& element) {
+  { s.act(std::as_const(element), std::as_const(state)) } -> std::convertible_to<sweep_state_t<S>>;
+  lane.replay(t, state);
+  lane.absorb(t, element);
+  lane.finish(std::as_const(state));
 };
-
-template <sweep S>
-using lane_t = decltype(std::declval<const S&>().lane(0));
-template <sweep S>
-using sweep_state_t = decltype(std::declval<lane_t<S>&>().start());
-template <sweep S>
-using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 
 }  // namespace kalscan

@@ -17,6 +17,7 @@
 #endif
 
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/detail/values.hpp>
 
 namespace kalscan {
 
@@ -40,14 +41,26 @@ inline constexpr bool is_policy<omp> = true;
 
 namespace detail {
 
+// What needs OpenMP does not exist without it, so that a program may have units of both kinds: no function has one name
+// and two bodies.
+#if defined(_OPENMP)
+
+/// How many threads a policy means. Throws std::invalid_argument where it means nothing.
+inline int threads_of(const omp& policy) {
+  const auto bad = [](const std::string& what) { throw std::invalid_argument("kalscan::omp: " + what); };
+  if (policy.threads < 0)
+    bad("threads is " + std::to_string(policy.threads) + ": pass how many, or 0 for as many as OpenMP would take");
+  if (policy.chunk < 0)
+    bad("chunk is " + std::to_string(policy.chunk) + ": pass how many steps, or 0 to let the library choose");
+  return policy.threads > 0 ? policy.threads : omp_get_max_threads();
+}
+
 /// Calls task(0) ... task(count - 1) on the given number of threads, then throws the exception of the lowest task, if any.
 template <class Task>
 void parallel_tasks(int threads, std::int64_t count, Task task) {
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(count));
   threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, threads > 0 ? threads : 1));
-#if defined(_OPENMP)
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
-#endif
   for (std::int64_t i = 0; i < count; ++i) {
     try {
       task(i);
@@ -60,10 +73,12 @@ void parallel_tasks(int threads, std::int64_t count, Task task) {
   }
 }
 
+#endif
+
 /// Chunk k covers steps [bounds[k], bounds[k + 1]).
 inline std::vector<std::int64_t> equal_chunks(std::int64_t length, std::int64_t chunk) {
   std::vector<std::int64_t> bounds;
-  for (std::int64_t t = 0; t < length; t += std::min(chunk, length - t)) bounds.push_back(t);
+  for (std::int64_t t = 0; t < length; t += (std::min)(chunk, length - t)) bounds.push_back(t);
   bounds.push_back(length);
   return bounds;
 }
@@ -77,7 +92,7 @@ inline std::vector<std::int64_t> uneven_chunks(std::int64_t length, int workers,
   const double unit = static_cast<double>(length) / (absorb_cost + others);
   std::vector<std::int64_t> bounds{0};
   for (int k = 0; k < others; ++k) {
-    bounds.push_back(std::min(length, static_cast<std::int64_t>((absorb_cost + k) * unit)));
+    bounds.push_back((std::min)(length, static_cast<std::int64_t>((absorb_cost + k) * unit)));
   }
   bounds.push_back(length);
   return bounds;
@@ -106,7 +121,7 @@ void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
     return;
   }
   std::vector<lane_t<S>> lanes;
-  std::vector<sweep_state_t<S>> states;
+  values<sweep_state_t<S>> states;
   for (std::int64_t i = first; i < last; ++i) {
     lanes.push_back(s.lane(i));
     states.push_back(lanes.back().start());
@@ -116,6 +131,8 @@ void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
   }
   for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i].finish(states[i]);
 }
+
+#if defined(_OPENMP)
 
 template <sweep S>
 void absorb_carry_replay(const S& s, int threads, const std::vector<std::int64_t>& bounds) {
@@ -160,23 +177,11 @@ void absorb_carry_replay(const S& s, int threads, const std::vector<std::int64_t
   }
 }
 
-/// Does not compile, where it is called: Work is what would have run.
-template <class Work>
-void openmp_is_off() {
-  static_assert(!std::is_class_v<Work>,
-                "kalscan::omp needs the compiler's OpenMP switch (-fopenmp) or CMake's kalscan::omp target");
-}
-
 }  // namespace detail
 
 template <sweep S>
-void run_sweep([[maybe_unused]] const omp& policy, [[maybe_unused]] const S& s) {
-#if !defined(_OPENMP)
-  detail::openmp_is_off<S>();
-#else
-  if (policy.threads < 0) throw std::invalid_argument("omp: threads is " + std::to_string(policy.threads));
-  if (policy.chunk < 0) throw std::invalid_argument("omp: chunk is " + std::to_string(policy.chunk));
-  const int threads = policy.threads > 0 ? policy.threads : omp_get_max_threads();
+void run_sweep(const omp& policy, const S& s) {
+  const int threads = detail::threads_of(policy);
   const std::int64_t lanes = s.lanes(), length = s.length();
   constexpr std::int64_t shortest_split = 256;  // steps a thread: below, starting the threads costs more than it saves
 
@@ -192,9 +197,26 @@ void run_sweep([[maybe_unused]] const omp& policy, [[maybe_unused]] const S& s) 
   constexpr std::int64_t widest_block = 64;
   const std::int64_t block = std::clamp<std::int64_t>((lanes + threads - 1) / threads, 1, widest_block);
   detail::parallel_tasks(threads, (lanes + block - 1) / block, [&](std::int64_t task) {
-    detail::replay_lanes(s, task * block, std::min(lanes, (task + 1) * block));
+    detail::replay_lanes(s, task * block, (std::min)(lanes, (task + 1) * block));
   });
-#endif
 }
+
+#else
+
+/// Does not compile where it is called: Work is what would have run.
+template <class Work>
+void openmp_is_off() {
+  static_assert(!std::is_class_v<Work>,
+                "kalscan::omp needs OpenMP: compile with -fopenmp, or link kalscan::omp in CMake");
+}
+
+}  // namespace detail
+
+template <sweep S, class Work = S>
+void run_sweep(const omp&, const S&) {
+  detail::openmp_is_off<Work>();
+}
+
+#endif
 
 }  // namespace kalscan

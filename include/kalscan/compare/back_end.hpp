@@ -48,7 +48,7 @@ struct scan_call {
 template <class X>
 struct back_end {
   std::string name;
-  std::function<compare_run(const scan_call<X>&)> prepare;
+  std::function<compare_run(const scan_call<X>&)> prepare{};
 
   template <class Scan>
   back_end(std::string name_, Scan scan) : name(std::move(name_)) {
@@ -62,7 +62,7 @@ struct back_end {
 
 /// A row that says why a back end is not there.
 template <class X>
-back_end<X> absent_back_end(const std::string& name, const std::string& why) {
+[[nodiscard]] back_end<X> absent_back_end(const std::string& name, const std::string& why) {
   return {name, [why](const scan_call<X>&) -> compare_run { throw back_end_absent(why); }};
 }
 
@@ -75,8 +75,16 @@ void scan_on(const Policy& policy, const scan_call<X>& call) {
 
 }  // namespace detail
 
+// Functions that differ with and without OpenMP, and those that call them, have different names too: a program may have
+// units of both kinds.
+#if defined(_OPENMP)
+inline namespace with_openmp {
+#else
+inline namespace without_openmp {
+#endif
+
 /// The processors' powers of two, and all of them.
-inline std::vector<int> compared_threads() {
+[[nodiscard]] inline std::vector<int> compared_threads() {
 #if defined(_OPENMP)
   const int all = omp_get_num_procs();
 #else
@@ -90,7 +98,8 @@ inline std::vector<int> compared_threads() {
 
 /// Those that need nothing but this library and the standard one: seq, omp, and std::inclusive_scan for a monoid.
 template <class X>
-std::vector<back_end<X>> host_back_ends([[maybe_unused]] const std::vector<int>& threads = compared_threads()) {
+[[nodiscard]] std::vector<back_end<X>> host_back_ends(
+    [[maybe_unused]] const std::vector<int>& threads = compared_threads()) {
   std::vector<back_end<X>> all;
   all.emplace_back("seq", [](const scan_call<X>& c) { detail::scan_on(seq{}, c); });
 #if defined(_OPENMP)
@@ -108,4 +117,5 @@ std::vector<back_end<X>> host_back_ends([[maybe_unused]] const std::vector<int>&
   return all;
 }
 
+}  // inline namespace
 }  // namespace kalscan

@@ -13,6 +13,7 @@
 #include <kalscan/compare/row.hpp>
 #include <kalscan/detail/same_bits.hpp>
 #include <kalscan/detail/scan_error.hpp>
+#include <kalscan/detail/values.hpp>
 #include <kalscan/laws.hpp>
 #include <limits>
 #include <memory>
@@ -21,6 +22,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -50,7 +52,7 @@ struct compare_run {
 
 /// A call on the host, by the wall clock.
 template <class Call>
-compare_run run_on_host(Call call) {
+[[nodiscard]] compare_run run_on_host(Call call) {
   return {[call](std::int64_t calls) mutable {
     const auto start = std::chrono::steady_clock::now();
     for (std::int64_t i = 0; i < calls; ++i) {
@@ -81,20 +83,35 @@ struct compare_work {
   std::string reference = "none";
 };
 
+namespace detail {
+
+template <class Wide, class Out>
+std::function<std::optional<double>()> relative_error_of(values<Wide> reference, std::span<Out> out) {
+  const auto kept = std::make_shared<const values<Wide>>(std::move(reference));
+  const std::span<const Wide> expected(*kept);
+  return [kept, expected, out, scales = field_scales(expected)] {
+    return worst_relative_error(expected, scales, std::span<const Out>(out));
+  };
+}
+
+}  // namespace detail
+
 /// For compare_work::error: the worst |out - reference| over all numbers, relative to the largest magnitude of the
 /// number's field (kalscan::relative says which these are) in that step or to its mean over all steps, whichever is
 /// larger.
 template <class Wide, class Out>
-std::function<std::optional<double>()> relative_error(std::vector<Wide> reference, std::span<Out> out) {
+[[nodiscard]] std::function<std::optional<double>()> relative_error(std::vector<Wide> reference, std::span<Out> out) {
   if (reference.size() != out.size()) {
     throw std::invalid_argument("kalscan::relative_error: out has size " + std::to_string(out.size()) + ", not " +
                                 std::to_string(reference.size()));
   }
-  const auto kept = std::make_shared<const std::vector<Wide>>(std::move(reference));
-  const std::span<const Wide> expected(*kept);
-  return [kept, expected, out, scales = detail::field_scales(expected)] {
-    return detail::worst_relative_error(expected, scales, std::span<const Out>(out));
-  };
+  if constexpr (std::is_same_v<Wide, bool>) {
+    detail::values<bool> kept;
+    kept.assign(reference.begin(), reference.end());
+    return detail::relative_error_of<bool>(std::move(kept), out);
+  } else {
+    return detail::relative_error_of<Wide>(std::move(reference), out);
+  }
 }
 
 namespace detail {
@@ -140,12 +157,12 @@ struct compared_call {
 };
 
 template <class Out>
-void look_at(compared_call& call, const compare_work<Out>& work, std::vector<Out>& first, const compare_options& o) {
+void look_at(compared_call& call, const compare_work<Out>& work, values<Out>& first, const compare_options& o) {
   double shortest = std::numeric_limits<double>::infinity();
   call.row.repeatable = true;
   for (int k = 0; k <= o.identical_runs; ++k) {
     std::fill(work.out.begin(), work.out.end(), work.blank);
-    shortest = std::min(shortest, call.run.seconds(1));
+    shortest = (std::min)(shortest, call.run.seconds(1));
     call.run.fetch();
     if (k == 0) {
       call.row.error = work.error();
@@ -157,12 +174,12 @@ void look_at(compared_call& call, const compare_work<Out>& work, std::vector<Out
   }
   // The first estimate counts the clock's own time, which many calls in a row share.
   if (shortest < o.sample_seconds) shortest = call.run.seconds(8) / 8;
-  shortest = std::max(shortest, 1e-9);
+  shortest = (std::max)(shortest, 1e-9);
   call.calls =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(std::min(o.sample_seconds / shortest, 1e9))));
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil((std::min)(o.sample_seconds / shortest, 1e9))));
   const double sample = static_cast<double>(call.calls) * shortest;
-  const double affordable = std::min(o.row_seconds / sample, static_cast<double>(o.repetitions));
-  call.samples = std::min(o.repetitions, std::max(5, static_cast<int>(affordable)));
+  const double affordable = (std::min)(o.row_seconds / sample, static_cast<double>(o.repetitions));
+  call.samples = (std::min)(o.repetitions, (std::max)(5, static_cast<int>(affordable)));
 }
 
 /// Where a sample takes far longer than it should, as on a busy machine, the next ones have fewer calls.
@@ -194,12 +211,13 @@ inline void summarize(compared_call& call, double bytes) {
 /// them alike. What a candidate throws becomes the reason in its row, and the others still run. Holds a copy of `out`,
 /// and what each candidate prepared until all are done. Throws std::invalid_argument for bad options.
 template <class Out>
-std::vector<compare_row> compare_calls(const compare_work<Out>& work, const std::vector<compare_candidate>& candidates,
-                                       const compare_options& options = {}) {
+[[nodiscard]] std::vector<compare_row> compare_calls(const compare_work<Out>& work,
+                                                     const std::vector<compare_candidate>& candidates,
+                                                     const compare_options& options = {}) {
   detail::check_options(options);
   std::vector<detail::compared_call> calls;
   {
-    std::vector<Out> first;
+    detail::values<Out> first;
     for (const auto& c : candidates) {
       auto& call = calls.emplace_back(detail::compared_call{{.back_end = c.name, .size = work.size}, {}, 1, 0, {}});
       call.attempt([&] { call.run = c.prepare(); });

@@ -11,7 +11,7 @@
 namespace kalscan {
 
 template <monoid M>
-std::vector<back_end<M>> parallel_std_back_ends() {
+[[nodiscard]] std::vector<back_end<M>> parallel_std_back_ends() {
   const auto scan = [](const scan_call<M>& c) {
     std::inclusive_scan(std::execution::par, c.in.begin(), c.in.end(), c.out.begin(), c.op, c.initial);
   };

@@ -28,7 +28,7 @@ back_end<M> thrust_back_end(const std::string& name, const System& system) {
 
 /// Of CCCL 3.0 the OpenMP system scans in sequence, on one thread.
 template <monoid M>
-std::vector<back_end<M>> thrust_back_ends() {
+[[nodiscard]] std::vector<back_end<M>> thrust_back_ends() {
   std::vector<back_end<M>> all{detail::thrust_back_end<M>("Thrust OpenMP", thrust::omp::par)};
 #if __has_include(<tbb/parallel_scan.h>)
   all.push_back(detail::thrust_back_end<M>("Thrust TBB", thrust::tbb::par));

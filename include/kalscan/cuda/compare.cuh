@@ -8,6 +8,8 @@
 // CUB's and this library's workspaces.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cub/device/device_scan.cuh>
 #include <kalscan/compare/back_end.hpp>
 #include <kalscan/cuda/block.cuh>
@@ -156,7 +158,7 @@ auto cub_device_scan() {
 /// kalscan on the whole device, in its own order and in that of omp{.chunk = 1024}; for a monoid also by one block of
 /// 256 threads and by one warp, and CUB's DeviceScan. An operator that no device can run gets a row that says why.
 template <class X>
-std::vector<back_end<X>> cuda_back_ends(const X&) {
+[[nodiscard]] std::vector<back_end<X>> cuda_back_ends(const X&) {
   if constexpr (!detail::device_recurrence<typename scanned<X>::type>) {
     return {absent_back_end<X>("cuda",
                                "operator, elements, states and inputs must be trivially copyable, at most 256 bytes")};

@@ -18,10 +18,12 @@
 // rounded (+, -, *, /, sqrt). It costs time: see bench/results.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <kalscan/detail/cuda_route.cuh>
 #include <ranges>
 #include <span>
+#include <type_traits>
 
 namespace kalscan {
 namespace detail {
@@ -35,6 +37,33 @@ template <monoid M>
 struct recurrence_of<M> {
   using type = running<M>;
 };
+
+/// Does not compile where values of this type cannot be on a device.
+template <class T>
+constexpr void explain_value() {
+  static_assert(std::is_trivially_copyable_v<T>,
+                "kalscan: elements, states and inputs on a device are trivially copyable: keep numbers and arrays in "
+                "them, nothing that owns memory");
+  static_assert(std::default_initializable<T>,
+                "kalscan: elements, states and inputs on a device are default-initializable: give them a constructor "
+                "without arguments, T() = default");
+  static_assert(sizeof(T) <= 256,
+                "kalscan: elements, states and inputs on a device have at most 256 bytes: use float, or exploit what "
+                "structure they have");
+}
+template <class X>
+constexpr void explain_on_device() {
+  static_assert(std::is_trivially_copyable_v<X>,
+                "kalscan: operators on a device are trivially copyable: keep numbers in them, and pointers to device "
+                "memory");
+  if constexpr (monoid<X>) {
+    explain_value<element_t<X>>();
+  } else {
+    explain_value<typename X::state_type>();
+    explain_value<typename X::input_type>();
+    explain_on_device<monoid_t<X>>();
+  }
+}
 
 template <class T>
 concept device_range = std::ranges::contiguous_range<T> && std::ranges::sized_range<T>;
@@ -99,7 +128,8 @@ void scan_monoid_on_device(const char* verb, const cuda& policy, const M& m, con
 /// Bytes of workspace that suffice for every verb with this monoid (or recurrence) and policy, over `count` sequences of
 /// `length` elements each, whatever their strides.
 template <class MonoidOrRecurrence>
-std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length, std::int64_t count = 1) {
+[[nodiscard]] std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length,
+                                         std::int64_t count = 1) {
   if (length < 0) detail::bad_argument("scan_workspace", "length is " + std::to_string(length));
   if (count < 0) detail::bad_argument("scan_workspace", "count is " + std::to_string(count));
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;
@@ -107,11 +137,11 @@ std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::i
     std::size_t most = 0;
     for (const bool contiguous : {true, false}) {
       const auto by = detail::choose_route<Job>(policy, count, length, contiguous);
-      most = std::max(most, detail::route_workspace<Job>(by, count, length));
+      most = (std::max)(most, detail::route_workspace<Job>(by, count, length));
     }
     return most;
   };
-  return std::max(bytes(std::type_identity<detail::device_job<detail::emit::after, R>>{}),
+  return (std::max)(bytes(std::type_identity<detail::device_job<detail::emit::after, R>>{}),
                   bytes(std::type_identity<detail::device_job<detail::emit::nothing, R>>{}));
 }
 
@@ -209,6 +239,38 @@ template <detail::device_recurrence R, detail::device_range In, detail::device_r
 void scan_states(const cuda& policy, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
   detail::scan_on_device<detail::emit::after, false>("scan_states", policy, r, detail::as_sequences(in),
                                                      detail::as_sequences(out), {}, initial, {});
+}
+
+// Operators that cannot be on a device, explained.
+template <monoid M, class... Rest>
+  requires(!detail::device_monoid<M>)
+void reduce(const cuda&, const M&, Rest&&...) {
+  detail::explain_on_device<M>();
+}
+template <monoid M, class... Rest>
+  requires(!detail::device_monoid<M>)
+void inclusive_scan(const cuda&, const M&, Rest&&...) {
+  detail::explain_on_device<M>();
+}
+template <monoid M, class... Rest>
+  requires(!detail::device_monoid<M>)
+void exclusive_scan(const cuda&, const M&, Rest&&...) {
+  detail::explain_on_device<M>();
+}
+template <monoid M, class... Rest>
+  requires(!detail::device_monoid<M>)
+void inclusive_suffix_scan(const cuda&, const M&, Rest&&...) {
+  detail::explain_on_device<M>();
+}
+template <monoid M, class... Rest>
+  requires(!detail::device_monoid<M>)
+void exclusive_suffix_scan(const cuda&, const M&, Rest&&...) {
+  detail::explain_on_device<M>();
+}
+template <recurrence R, class... Rest>
+  requires(!detail::device_recurrence<R>)
+void scan_states(const cuda&, const R&, Rest&&...) {
+  detail::explain_on_device<R>();
 }
 
 }  // namespace kalscan

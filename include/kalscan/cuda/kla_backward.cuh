@@ -213,7 +213,7 @@ void run_backward(const cuda& policy, const Job& job) {
 /// channels share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps
 /// (4 with more than 128 states), these: B x L x M x S / 16 of each of the numbers of a state.
 template <mixer M, class In>
-std::size_t backward_workspace(const cuda& policy, const M&, const mixer_shape& shape, const In& in,
+[[nodiscard]] std::size_t backward_workspace(const cuda& policy, const M&, const mixer_shape& shape, const In& in,
                                const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
   using T = number_t<In>;
   detail::require_sizes(shape);

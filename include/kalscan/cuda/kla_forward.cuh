@@ -82,7 +82,7 @@ void with_lanes(const Job& job, F f) {
   if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
   if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
   const auto known = [&](auto states) {
-    constexpr int of_thread = std::min(Most, states()), group = states() / of_thread;
+    constexpr int of_thread = (std::min)(Most, states()), group = states() / of_thread;
     f(lanes_kind<of_thread, group, false, true, (group == 1 || group >= 8 ? 8 : 16)>{});
   };
   switch (job.shape.states) {
@@ -220,7 +220,7 @@ void run_forward(const cuda& policy, const Job& job) {
 /// this mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is
 /// the number type, number_t of the inputs.
 template <class T = float, mixer M>
-std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
+[[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
   const auto cuts = detail::cuts_of(shape, detail::chunk_of(policy, shape, detail::may_split<M>(), 1));
   return detail::forward_pieces<M, T>::size(shape, cuts);

@@ -2,6 +2,8 @@
 // The CUDA back end's policy, its workspace, and the exception for what CUDA reports.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
@@ -21,7 +23,7 @@ class cuda_error : public std::runtime_error {
   cuda_error(const std::string& call, cudaError_t code)
       : std::runtime_error("kalscan: " + call + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"),
         code_(code) {}
-  cudaError_t code() const { return code_; }
+  [[nodiscard]] cudaError_t code() const { return code_; }
 
  private:
   cudaError_t code_;
@@ -45,6 +47,8 @@ struct cuda {
 
 template <>
 inline constexpr bool is_policy<cuda> = true;
+template <>
+inline constexpr bool runs_sweeps<cuda> = false;
 
 namespace detail {
 
@@ -98,7 +102,7 @@ inline void require_workspace(const char* verb, const cuda& policy, std::size_t 
 }  // namespace detail
 
 /// Device memory for a policy's workspace. The constructor allocates and the destructor frees it, which may synchronize
-/// the device: create it once, outside of loops.
+/// the device: create it once, outside of loops, with a name.
 class cuda_workspace {
  public:
   explicit cuda_workspace(std::size_t bytes) : bytes_(bytes) {
@@ -113,8 +117,9 @@ class cuda_workspace {
   }
   ~cuda_workspace() { cudaFree(data_); }
 
-  std::size_t size() const { return bytes_; }
-  operator std::span<std::byte>() const { return {static_cast<std::byte*>(data_), bytes_}; }
+  [[nodiscard]] std::size_t size() const { return bytes_; }
+  operator std::span<std::byte>() const& { return {static_cast<std::byte*>(data_), bytes_}; }
+  operator std::span<std::byte>() const&& = delete;  // the memory would be freed before its first use: give it a name
 
  private:
   void* data_ = nullptr;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <kalscan/detail/config.hpp>
 #include <new>
 #include <vector>
 

@@ -2,6 +2,8 @@
 // Tiles between device memory and shared memory, in the widest accesses that the address allows.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cstddef>
 #include <cstdint>
 

@@ -40,7 +40,10 @@ struct device_job {
   state_type start;
   state_type* final;
 
-  __device__ state_type before(std::int64_t row) const { return initial == nullptr ? start : initial[row]; }
+  __device__ state_type before(std::int64_t row) const {
+    device_calls<R>::require();
+    return initial == nullptr ? start : initial[row];
+  }
   __device__ void finish(std::int64_t row, const state_type& state) const {
     if (final != nullptr) final[row] = state;
   }

@@ -2,6 +2,8 @@
 // Sums over the threads that share a channel, for several steps at once.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <cstdint>
 
 namespace kalscan::detail {

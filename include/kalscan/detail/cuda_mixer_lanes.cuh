@@ -119,7 +119,7 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
   std::int64_t longest = 1;
-  for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = std::max(longest, sequence_at(shape, n).length);
+  for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = (std::max)(longest, sequence_at(shape, n).length);
   if (!may_split) return longest;
   std::int64_t chunk = policy.chunk;
   if (chunk == 0) {
@@ -127,7 +127,7 @@ inline std::int64_t chunk_of(const cuda& policy, const mixer_shape& shape, bool 
     const std::int64_t warps = shape.sequences() * blocks * (lane_layout<4, 0>::threads() / 32);
     if (warps >= enough_warps) return longest;
     const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
-    chunk = std::max(least_steps, (longest + chunks - 1) / chunks);
+    chunk = (std::max)(least_steps, (longest + chunks - 1) / chunks);
     chunk = (chunk + 15) / 16 * 16;
   }
   if (chunk >= longest || multiple >= longest) return longest;
@@ -184,7 +184,7 @@ template <class Launch>
 void in_grids(std::int64_t count, Launch launch) {
   constexpr std::int64_t largest = (std::int64_t(1) << 31) - 1;
   for (std::int64_t first = 0; first < count; first += largest) {
-    launch(first, static_cast<unsigned>(std::min(largest, count - first)));
+    launch(first, static_cast<unsigned>((std::min)(largest, count - first)));
   }
 }
 

@@ -41,7 +41,7 @@ struct mixer_stage {
   static constexpr int state_rows = static_cast<int>(state_terms<M, T>);
   static constexpr int parameter_rows = static_cast<int>(parameter_terms<M, T>);
   static constexpr int channel_units = Layout::channel_units, state_units = Layout::state_units;
-  using state_pack = pack<T, next_power_of_two(std::max(state_rows, 1))>;
+  using state_pack = pack<T, next_power_of_two((std::max)(state_rows, 1))>;
   using quad = pack<T, 4>;
 
   /// Values read but not yet in shared memory.

@@ -83,8 +83,8 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
   /// fit the tape has rows of its own.
   static constexpr int state_rows = static_cast<int>(state_words);
-  static constexpr int rows_of_step = Varying ? state_rows : std::max(state_rows, lane_sums);
-  static constexpr int more_rows = std::max(lane_sums - rows_of_step, 0);
+  static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
+  static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
   const arrays_type& arrays;

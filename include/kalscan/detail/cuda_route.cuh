@@ -27,7 +27,7 @@ inline constexpr std::int64_t short_row = 64;
 /// are taken in sequence.
 inline std::int64_t default_chunk(std::int64_t rows, std::int64_t length) {
   const std::int64_t chunks = std::clamp<std::int64_t>((1 << 17) / std::max<std::int64_t>(rows, 1), 1, 4096);
-  return std::max(short_row, (length + chunks - 1) / chunks);
+  return (std::max)(short_row, (length + chunks - 1) / chunks);
 }
 
 /// `contiguous` says that time strides are 1 (or all -1).

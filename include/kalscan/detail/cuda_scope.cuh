@@ -38,6 +38,39 @@ template <class R>
 concept device_recurrence = recurrence<R> && device_monoid<monoid_t<R>> && device_value<typename R::state_type> &&
                             device_value<typename R::input_type> && std::is_trivially_copyable_v<R>;
 
+// Never called. Where a call of an operator is not for the device, nvcc's first error names one of these functions.
+template <class M>
+__device__ void calls_of_a_monoid_need_KALSCAN_HD(const M& m) {
+  m(m.identity(), m.identity());
+}
+template <class R>
+__device__ void calls_of_a_recurrence_need_KALSCAN_HD(const R& r, const typename R::state_type& state,
+                                                      const typename R::input_type& input) {
+  r.act(r.lift(input), r.step(state, input));
+  r.monoid();
+}
+
+/// require(), where device code mentions it, has these looked at; of a wrapper, what it wraps as well.
+template <class X>
+struct device_calls {
+  __device__ static void require() {
+    if constexpr (monoid<X>) {
+      static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<X>);
+    } else {
+      device_calls<monoid_t<X>>::require();
+      static_cast<void>(&calls_of_a_recurrence_need_KALSCAN_HD<X>);
+    }
+  }
+};
+template <template <class> class Wrapper, monoid M>
+  requires monoid<Wrapper<M>>
+struct device_calls<Wrapper<M>> {
+  __device__ static void require() {
+    device_calls<M>::require();
+    static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<Wrapper<M>>);
+  }
+};
+
 /// The verbs of warp and block. `Scope` has `threads`, `rank()`, and, for a monoid m, one element x a thread and the
 /// number of threads that hold one (the same in all threads; std::integral_constant<int, threads> where all do),
 ///

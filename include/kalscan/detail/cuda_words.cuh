@@ -2,6 +2,8 @@
 // Elements as 32-bit words: what shuffles, shared memory and messages between blocks move.
 #pragma once
 
+#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <concepts>
 #include <cstdint>
 #include <cstring>

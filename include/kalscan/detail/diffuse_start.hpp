@@ -2,7 +2,8 @@
 // The exact limit of a prior whose variances grow without bound, until the data have made the state known.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <Eigen/Jacobi>
 #include <Eigen/SVD>
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter_result.hpp>
@@ -35,16 +37,16 @@ class diffuse_start {
 
   /// The belief N(mean, covariance + kappa diffuse), kappa without bound.
   struct belief {
-    vector mean;
-    matrix covariance, diffuse;
-    vector d;                  // the unknowns: their mean and covariance
-    matrix d_covariance;
-    bool proper;
-    T condition;               // of R with columns of length one: smallest over largest singular value
-    T log_determinant;         // of R'R, on the directions that it sees
+    vector mean{};
+    matrix covariance{}, diffuse{};
+    vector d{};                // the unknowns: their mean and covariance
+    matrix d_covariance{};
+    bool proper = false;
+    T condition = 0;           // of R with columns of length one: smallest over largest singular value
+    T log_determinant = 0;     // of R'R, on the directions that it sees
   };
 
-  matrix A, C;
+  matrix A{}, C;
   vector b;
 
   diffuse_start(const vector& mean, const matrix& covariance, const std::vector<bool>& diffuse) : C(covariance), b(mean) {
@@ -183,7 +185,7 @@ class diffuse_start {
     for (Eigen::Index i = 0; i < rows.rows(); ++i) {
       pair.row(1) = rows.row(i);
       for (Eigen::Index j = 0; j < n; ++j) {
-        if (pair(1, j) == 0) continue;
+        if (equal(pair(1, j), 0)) continue;
         pair.row(0) = information_.row(j);
         rotation r;
         r.makeGivens(pair(0, j), pair(1, j));
@@ -231,7 +233,7 @@ class diffuse_start {
   using rotation = Eigen::JacobiRotation<T>;
   using svd = Eigen::JacobiSVD<matrix, Eigen::NoQRPreconditioner>;
 
-  matrix information_;  // [R z], n x (n + 1), R upper triangular
+  matrix information_{};  // [R z], n x (n + 1), R upper triangular
   T residual_ = 0, log_determinants_ = 0;
   std::int64_t counted_ = 0;
 };
@@ -275,8 +277,8 @@ class diffuse_smoother {
 
  private:
   const diffuse_history<T>& history_;
-  vector d_;
-  matrix d_covariance_, cross_;  // cross: of d and x_t
+  vector d_{};
+  matrix d_covariance_{}, cross_{};  // cross: of d and x_t
 };
 
 // Not inlined: where it knows the size, g++ 12 warns of accesses that Eigen's packet code never makes.

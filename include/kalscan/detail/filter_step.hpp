@@ -2,7 +2,8 @@
 // One step of the matrix Kalman filter: predict, observe, update, and write down what came out.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/linalg.hpp>
@@ -35,10 +36,10 @@ struct filter_step {
 
   /// The update of a covariance: gain, and the factor of the innovation covariance.
   struct gain {
-    matrix_nm K;
-    matrix_mm S, factor;
-    bool ok;
-    bool exact;  // R is singular: something is observed without noise
+    matrix_nm K{};
+    matrix_mm S{}, factor{};
+    bool ok = false;
+    bool exact = false;  // R is singular: something is observed without noise
   };
 
   const kalman_model<T, N, M>& model;

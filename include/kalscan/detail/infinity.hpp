@@ -2,6 +2,7 @@
 // Infinity as a constant that device code may name, too.
 #pragma once
 
+#include <kalscan/detail/config.hpp>
 #include <limits>
 
 namespace kalscan::detail {

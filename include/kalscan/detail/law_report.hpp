@@ -130,7 +130,7 @@ class law_book {
   const Tolerance& tolerance_;
   std::uint64_t seed_;
   std::size_t trial_ = 0;
-  std::vector<law_result> results_;
+  std::vector<law_result> results_{};
 };
 
 }  // namespace detail

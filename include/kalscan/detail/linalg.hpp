@@ -2,7 +2,8 @@
 // The little linear algebra that the matrix elements need, on Eigen types; with fixed sizes it runs on the device too.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <kalscan/detail/config.hpp>
 #include <limits>
@@ -56,7 +57,7 @@ KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance, const Sc
     T pivot = x(j, j);
     for (Eigen::Index k = 0; k < j; ++k) pivot -= x(j, k) * x(j, k);
     const T slack = wide * scale(j);
-    ok = ok && pivot >= -slack && scale(j) >= 0 && scale(j) <= std::numeric_limits<T>::max();
+    ok = ok && pivot >= -slack && scale(j) >= 0 && scale(j) <= (std::numeric_limits<T>::max)();
     if (pivot < least(j)) pivot = least(j);
     const bool positive = pivot > tolerance * scale(j) || (pivot > 0 && least(j) > 0);
     const T root = positive ? std::sqrt(pivot) : T(0);
@@ -106,7 +107,7 @@ KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolera
   semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
   r.pivot.resize(n);
   Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
-  for (; r.rank < n; ++r.rank) {
+  for (; r.rank != n; ++r.rank) {
     const Eigen::Index k = r.rank;
     Eigen::Index pivot = 0;
     T most = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/detail/fields.hpp>
@@ -65,6 +66,8 @@ void require_input(const mixer_input& info, const tensor<T>& x, const mixer_shap
   const auto& e = x.extent;
   const auto size = e[0] * e[1] * e[2] * e[3];
   if (!x.present() && size > 0) bad_mixer(name + " is a null pointer");
+  if (!x.present() && e == std::array<std::int64_t, 4>{} && s.batch * s.time * s.channels * s.states > 0)
+    bad_mixer(name + " is not given: give all inputs of the mixer, as tensors with their shapes");
   switch (info.varies) {
     case role::channel:
       return require_extent(name, x, {s.batch, s.time, s.channels, 1});
@@ -123,7 +126,7 @@ void require_values(const std::string& name, const tensor<T>& x, bool nonnegativ
         for (std::int64_t i = 0; i < length; ++i) {
           const std::int64_t m = many_states ? r : i, s = many_states ? i : 0;
           const auto value = static_cast<number>(x(b, t, m, s));
-          if (nonnegative ? value >= 0 : value == value) continue;
+          if (nonnegative ? value >= 0 : !std::isnan(value)) continue;
           std::ostringstream text;
           text << name << ' ' << shape_text({b, t, m, s}) << " is " << value
                << (nonnegative ? ", not a number >= 0" : "");

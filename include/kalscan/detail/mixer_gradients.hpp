@@ -153,8 +153,8 @@ class gradient_parts {
   const Job& job_;
   const mixer_plan& plan_;
   std::int64_t groups_;
-  std::array<gathering, inputs> how_;
-  std::array<aligned_vector<T>, inputs> part_;
+  std::array<gathering, inputs> how_{};
+  std::array<aligned_vector<T>, inputs> part_{};
 };
 
 /// The sums of one task, tile by tile.
@@ -248,7 +248,7 @@ class gradient_sums {
  private:
   /// Pairwise, so that the order is fixed and vectors can do it.
   static T sum_of_lanes(const T* lanes) {
-    T x[W];
+    T x[std::size_t{W}];
     std::copy_n(lanes, W, x);
     for (std::int64_t half = W / 2; half > 0; half /= 2) {
       for (std::int64_t w = 0; w < half; ++w) x[w] += x[w + half];
@@ -293,7 +293,7 @@ class gradient_sums {
   const Job& job_;
   gradient_parts<Job>& parts_;
   std::int64_t group_, first_block_, blocks_;
-  std::array<aligned_vector<T>, inputs> lanes_, shared_;
+  std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
 };
 
 }  // namespace kalscan::detail

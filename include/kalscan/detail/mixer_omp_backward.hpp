@@ -20,7 +20,8 @@
 #include <kalscan/kla/mixer.hpp>
 #include <vector>
 
-KALSCAN_QUIET_LANES_BEGIN
+#include <kalscan/detail/lanes_begin.hpp>
+
 namespace kalscan::detail {
 
 /// Some blocks of channels of a job, walked backwards through time by one thread.
@@ -43,7 +44,7 @@ class backward_walk {
         sums_(job, parts, group, first_block, last_block - first_block),
         blocks_(last_block - first_block),
         length_(state_words::length(job.shape.states)) {
-    const std::int64_t stretch = std::min(job.states.every, std::max<std::int64_t>(job.shape.time, 1));
+    const std::int64_t stretch = (std::min)(job.states.every, std::max<std::int64_t>(job.shape.time, 1));
     const std::int64_t tiles = (stretch + tile_steps - 1) / tile_steps;
     starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
     tape_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
@@ -131,10 +132,10 @@ class backward_walk {
     const sequence_place at = job_.sequence_at(n);
     stage_.start_batch(at.batch);
     for (std::int64_t end = to; end > from;) {
-      const std::int64_t begin = std::max(from, (end - 1) / every * every);  // from is a multiple of every
+      const std::int64_t begin = (std::max)(from, (end - 1) / every * every);  // from is a multiple of every
       start_tiles(n, begin, end);
       for (std::int64_t tile = (end - begin - 1) / tile_steps; tile >= 0; --tile) {
-        const std::int64_t t = begin + tile * tile_steps, steps = std::min(tile_steps, end - t);
+        const std::int64_t t = begin + tile * tile_steps, steps = (std::min)(tile_steps, end - t);
         stage_.stage_states(at.batch, at.first + t, steps);
         for (std::int64_t g = 0; g < blocks_; ++g) {
           stage_.stage_block(at.batch, at.first + t, steps, g);
@@ -206,8 +207,8 @@ class backward_walk {
     const state_words bar{bars};
     for (std::int64_t t = steps - 1; t >= 0; --t) {
       const state_words before = on_tape(t), after = on_tape(t + 1);
-      T channel[M::inputs_info.size()][W] = {};
-      T y_bar[output_count][W];
+      T channel[M::inputs_info.size()][std::size_t{W}] = {};
+      T y_bar[output_count][std::size_t{W}];
       for (std::size_t i = 0; i < output_count; ++i) {
         std::copy_n(out_bar_.data() + (static_cast<std::int64_t>(i) * tile_steps + t) * W, W, y_bar[i]);
       }
@@ -241,7 +242,7 @@ class backward_walk {
   tile_stage<Job, Varying> stage_;
   gradient_sums<Job, Varying> sums_;
   std::int64_t blocks_, length_;
-  aligned_vector<T> starts_, tape_, out_bar_, saved_;
+  aligned_vector<T> starts_{}, tape_{}, out_bar_{}, saved_{};
   char tape_is_ordinary_ = false;  // all states on it
 };
 
@@ -261,6 +262,8 @@ void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_strid
                      [&](std::int64_t s, std::int64_t w) { earlier.set(s, w, M::adjoint_act(x(s, w), later(s, w))); });
   }
 }
+
+#if defined(_OPENMP)
 
 template <bool Varying, class Job>
 void backward_on_threads(const omp& policy, const Job& job) {
@@ -315,10 +318,7 @@ void backward_on_threads(const omp& policy, const Job& job) {
 }
 
 template <class Job>
-void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job& job) {
-#if !defined(_OPENMP)
-  openmp_is_off<Job>();
-#else
+void run_backward(const omp& policy, const Job& job) {
   using M = typename Job::mixer;
   using T = typename Job::number;
   if (job.shape.sequences() == 0 || job.shape.channels == 0 || job.shape.states == 0) return run_backward(seq{}, job);
@@ -327,7 +327,7 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
     constexpr std::size_t count = word_count<typename M::template state<T>, T>;
     Job with = job;
     std::int64_t longest = 0;
-    for (std::int64_t n = 0; n < job.shape.sequences(); ++n) longest = std::max(longest, job.sequence_at(n).length);
+    for (std::int64_t n = 0; n < job.shape.sequences(); ++n) longest = (std::max)(longest, job.sequence_at(n).length);
     with.states.every = tile_steps;
     while (with.states.every * with.states.every < tile_steps * longest / 256) with.states.every *= 2;
     const std::int64_t times = checkpoint_count(job.shape, with.states.every);
@@ -353,8 +353,17 @@ void run_backward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job
   } else {
     backward_on_threads<false>(policy, job);
   }
-#endif
 }
 
+#else
+
+template <class Job, class Work = Job>
+void run_backward(const omp&, const Job&) {
+  openmp_is_off<Work>();
+}
+
+#endif
+
 }  // namespace kalscan::detail
-KALSCAN_QUIET_LANES_END
+
+#include <kalscan/detail/lanes_end.hpp>

@@ -15,7 +15,8 @@
 #include <kalscan/kla/mixer.hpp>
 #include <vector>
 
-KALSCAN_QUIET_LANES_BEGIN
+#include <kalscan/detail/lanes_begin.hpp>
+
 namespace kalscan::detail {
 
 /// A block's states from the [n, t, M, S] tensors of a state.
@@ -119,7 +120,7 @@ class forward_walk {
     const sequence_place at = job_.sequence_at(n);
     stage_.start_batch(at.batch);
     for (std::int64_t t = from; t < to;) {
-      const std::int64_t steps = std::min(tile_steps, to - t);
+      const std::int64_t steps = (std::min)(tile_steps, to - t);
       stage_.stage_states(at.batch, at.first + t, steps);
       for (std::int64_t g = 0; g < blocks_; ++g) {
         stage_.stage_block(at.batch, at.first + t, steps, g);
@@ -146,8 +147,8 @@ class forward_walk {
   }
 
   std::int64_t tile(std::int64_t t, std::int64_t to) const {
-    std::int64_t steps = std::min(tile_steps, to - t);
-    if (checkpoints_) steps = std::min(steps, job_.states.every - t % job_.states.every);
+    std::int64_t steps = (std::min)(tile_steps, to - t);
+    if (checkpoints_) steps = (std::min)(steps, job_.states.every - t % job_.states.every);
     return steps;
   }
   void keep(std::int64_t n, std::int64_t t, const T* states) {
@@ -176,8 +177,8 @@ class forward_walk {
   tile_stage<Job, Varying> stage_;
   std::int64_t blocks_;
   bool emits_ = false, checkpoints_ = false;
-  aligned_vector<T> out_, saved_;
-  std::vector<char> ordinary_;  // for each block
+  aligned_vector<T> out_{}, saved_{};
+  std::vector<char> ordinary_{};  // for each block
 };
 
 /// The states at the beginning of each chunk after the first, from the state after the first one and the elements of
@@ -195,6 +196,8 @@ void carry(std::int64_t chunks, std::int64_t states, std::int64_t state_stride, 
     for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) { after.set(s, w, M::act(x(s, w), before(s, w))); });
   }
 }
+
+#if defined(_OPENMP)
 
 template <bool Varying, class Job>
 void forward_on_threads(const omp& policy, const Job& job) {
@@ -241,17 +244,23 @@ void forward_on_threads(const omp& policy, const Job& job) {
 }
 
 template <class Job>
-void run_forward([[maybe_unused]] const omp& policy, [[maybe_unused]] const Job& job) {
-#if !defined(_OPENMP)
-  openmp_is_off<Job>();
-#else
+void run_forward(const omp& policy, const Job& job) {
   if (parameters_vary(job)) {
     forward_on_threads<true>(policy, job);
   } else {
     forward_on_threads<false>(policy, job);
   }
-#endif
 }
 
+#else
+
+template <class Job, class Work = Job>
+void run_forward(const omp&, const Job&) {
+  openmp_is_off<Work>();
+}
+
+#endif
+
 }  // namespace kalscan::detail
-KALSCAN_QUIET_LANES_END
+
+#include <kalscan/detail/lanes_end.hpp>

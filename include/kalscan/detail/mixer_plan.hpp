@@ -30,8 +30,8 @@ struct split_sequence {
 
 /// The cuts, which depend on the shape and on the policy's chunk, never on the number of threads.
 struct mixer_plan {
-  std::vector<whole_sequences> whole;
-  std::vector<split_sequence> split;
+  std::vector<whole_sequences> whole{};
+  std::vector<split_sequence> split{};
   std::int64_t blocks = 0, slots = 0;
 };
 
@@ -94,15 +94,7 @@ mixer_plan plan_of(const omp& policy, const Job& job, bool may_split, std::int64
   return plan;
 }
 
-inline int threads_of(const omp& policy) {
 #if defined(_OPENMP)
-  if (policy.threads < 0) throw std::invalid_argument("omp: threads is " + std::to_string(policy.threads));
-  if (policy.chunk < 0) throw std::invalid_argument("omp: chunk is " + std::to_string(policy.chunk));
-  return policy.threads > 0 ? policy.threads : omp_get_max_threads();
-#else
-  return policy.threads;
-#endif
-}
 
 /// Calls task(i, first, last) on each group of blocks of each of `count` things.
 template <class Task>
@@ -110,7 +102,7 @@ void parallel_groups(int threads, std::int64_t count, std::int64_t blocks, std::
   const std::int64_t groups = (blocks + group - 1) / group;
   parallel_tasks(threads, count * groups, [&](std::int64_t i) {
     const std::int64_t first = i % groups * group;
-    task(i / groups, first, std::min(blocks, first + group));
+    task(i / groups, first, (std::min)(blocks, first + group));
   });
 }
 
@@ -174,5 +166,7 @@ class split_passes {
   std::int64_t group_, state_length_, element_length_;
   aligned_vector<T> states_, elements_;
 };
+
+#endif
 
 }  // namespace kalscan::detail

@@ -15,24 +15,8 @@
 #include <tuple>
 #include <type_traits>
 
-/// The lanes of a loop are independent of each other.
-#if defined(__clang__)
-#define KALSCAN_LANES _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define KALSCAN_LANES _Pragma("GCC ivdep")
-#endif
-/// A loop that is better left as it is may be: clang's warning of that is silenced in the files that have such loops.
-#if defined(__clang__)
-#define KALSCAN_QUIET_LANES_BEGIN _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wpass-failed\"")
-#define KALSCAN_QUIET_LANES_END _Pragma("clang diagnostic pop")
-#else
-#define KALSCAN_QUIET_LANES_BEGIN
-#define KALSCAN_QUIET_LANES_END
-#endif
-/// Everything that such a function calls is to be part of it: loops over lanes are vector code only without calls.
-#define KALSCAN_FLATTEN [[gnu::flatten]]
+#include <kalscan/detail/lanes_begin.hpp>
 
-KALSCAN_QUIET_LANES_BEGIN
 namespace kalscan::detail {
 
 /// Channels in a block: a cache line, so that threads do not share one.
@@ -57,7 +41,7 @@ template <class T, class E>
 void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, bool zeros = false) {
   constexpr std::int64_t W = block_width<T>;
   if (stride == 1 && n == W) {
-    T lanes[W];  // as a whole: what is read and what is written are not the same memory
+    T lanes[std::size_t{W}];  // as a whole: what is read and what is written are not the same memory
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<T>(from[i]);
     std::copy(lanes, lanes + W, to);
     return;
@@ -80,7 +64,7 @@ template <class E, class T>
 void scatter_lanes(E* to, const T* from, std::int64_t stride, std::int64_t n) {
   constexpr std::int64_t W = block_width<T>;
   if (stride == 1 && n == W) {
-    E lanes[W];
+    E lanes[std::size_t{W}];
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<E>(from[i]);
     std::copy(lanes, lanes + W, to);
   } else {
@@ -169,7 +153,7 @@ class tile_stage {
   tile_stage(const Job& job, std::int64_t first_block, std::int64_t blocks)
       : job_(job), first_block_(first_block), blocks_(blocks) {
     const std::int64_t S = job.shape.states;
-    raw_.resize(static_cast<std::size_t>(std::max(S, W)) * input_count);
+    raw_.resize(static_cast<std::size_t>((std::max)(S, W)) * input_count);
     channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
     state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
     parameter_.resize(static_cast<std::size_t>((Varying ? tile_steps : blocks) * block_parameters()));
@@ -213,7 +197,7 @@ class tile_stage {
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
-  std::int64_t width(std::int64_t g) const { return std::min(W, job_.shape.channels - channel(g)); }
+  std::int64_t width(std::int64_t g) const { return (std::min)(W, job_.shape.channels - channel(g)); }
 
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
@@ -268,7 +252,7 @@ class tile_stage {
 
   const Job& job_;
   std::int64_t first_block_, blocks_, staged_batch_ = -1;
-  aligned_vector<T> raw_, channel_, state_, parameter_;
+  aligned_vector<T> raw_{}, channel_{}, state_{}, parameter_{};
 };
 
 /// The numbers of a state, an element, ... for all lanes of a block: [state][number][lane].
@@ -320,7 +304,7 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
   for (std::int64_t t = 0; t < steps; ++t) {
     const lane_words<typename M::template state<T>, T> before{state + t * advance},
         after{state + t * advance + advance};
-    T sum[outputs][W];
+    T sum[outputs][std::size_t{W}];
     const auto one_state = [&](std::int64_t s, auto first) {
       KALSCAN_LANES
       for (std::int64_t w = 0; w < W; ++w) {
@@ -380,4 +364,5 @@ char is_ordinary(const T* state, std::int64_t states) {
 }
 
 }  // namespace kalscan::detail
-KALSCAN_QUIET_LANES_END
+
+#include <kalscan/detail/lanes_end.hpp>

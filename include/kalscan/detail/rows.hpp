@@ -2,13 +2,23 @@
 // What the verbs scan, in one shape: a number of rows of equal length, each indexed by time.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <ranges>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <vector>
 
 #include <kalscan/sequences.hpp>
+
+namespace kalscan {
+struct seq;
+}
 
 namespace kalscan::detail {
 
@@ -65,6 +75,35 @@ struct reversed_rows {
   std::int64_t count() const { return rows.count(); }
   auto operator[](std::int64_t i) const { return reversed_row{rows[i], length - 1}; }
 };
+
+/// to = x; a number may be rounded.
+template <class To, class T>
+constexpr void write(To&& to, const T& x) {
+  if constexpr (std::is_arithmetic_v<std::remove_cvref_t<To>> && std::is_arithmetic_v<T>) {
+    to = static_cast<std::remove_cvref_t<To>>(x);
+  } else {
+    to = x;
+  }
+}
+
+/// Whether a range keeps several values in one byte, which threads must not write at once.
+template <class Range>
+concept packs_bits = std::is_same_v<std::ranges::range_reference_t<Range>, std::vector<bool>::reference>;
+
+/// Calls scan(rows) with the row that is `out`; or with a copy that the policy's threads may write side by side.
+template <class P, class Out, class Scan>
+auto with_rows_to_write(Out& out, Scan scan) {
+  if constexpr (packs_bits<Out> && !std::is_same_v<P, seq>) {
+    const auto size = static_cast<std::size_t>(std::ranges::size(out));
+    const auto bytes = std::make_unique<bool[]>(size);
+    std::span<bool> copy(bytes.get(), size);
+    auto total = scan(range_rows<std::span<bool>>(copy));
+    std::copy(copy.begin(), copy.end(), std::ranges::begin(out));
+    return total;
+  } else {
+    return scan(range_rows<Out>(out));
+  }
+}
 
 [[noreturn]] inline void bad_argument(const char* verb, const std::string& what) {
   throw std::invalid_argument(std::string("kalscan::") + verb + ": " + what);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <span>
 #include <type_traits>
@@ -24,7 +25,7 @@ void for_each_number_by_field(const T& x, F f) {
 
 /// Equal values of equal sign, or both NaN.
 inline bool same_number(long double x, long double y) {
-  return (x == y && std::signbit(x) == std::signbit(y)) || (std::isnan(x) && std::isnan(y));
+  return (equal(x, y) && std::signbit(x) == std::signbit(y)) || (std::isnan(x) && std::isnan(y));
 }
 
 template <class T>

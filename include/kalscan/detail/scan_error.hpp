@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/same_bits.hpp>
 #include <kalscan/detail/tolerance.hpp>
 #include <kalscan/detail/widen.hpp>
@@ -23,7 +24,7 @@ std::vector<long double> field_scales(std::span<const W> reference) {
     for_each_number_by_field(x, [&](std::size_t field, const auto& n) {
       if (field >= largest.size()) largest.resize(field + 1, 0);
       const long double magnitude = std::abs(static_cast<long double>(n));
-      if (std::isfinite(magnitude)) largest[field] = std::max(largest[field], magnitude);
+      if (std::isfinite(magnitude)) largest[field] = (std::max)(largest[field], magnitude);
     });
     sums.resize(largest.size(), 0);
     for (std::size_t i = 0; i < largest.size(); ++i) sums[i] += largest[i];
@@ -45,16 +46,16 @@ double worst_relative_error(std::span<const W> reference, const std::vector<long
     for_each_number_by_field(reference[t], [&](std::size_t field, const auto& n) {
       const auto value = static_cast<long double>(n);
       numbers.push_back(value);
-      if (std::isfinite(value)) largest[field] = std::max(largest[field], std::abs(value));
+      if (std::isfinite(value)) largest[field] = (std::max)(largest[field], std::abs(value));
     });
     std::size_t k = 0;
     for_each_number_by_field(out[t], [&](std::size_t field, const auto& n) {
       const auto value = static_cast<long double>(n);
       const long double expected = k < numbers.size() ? numbers[k] : std::nanl("");
       ++k;
-      if (value == expected) return;
+      if (equal(value, expected)) return;
       const long double error = std::abs(value - expected) / (field < largest.size() ? largest[field] : 0);
-      worst = std::max(worst, std::isnan(error) ? static_cast<long double>(infinite_defect) : error);
+      worst = (std::max)(worst, std::isnan(error) ? static_cast<long double>(infinite_defect) : error);
     });
     if (k != numbers.size()) return infinite_defect;
   }
@@ -70,7 +71,7 @@ double worst_defect(const Tolerance& tolerance, std::span<const W> reference, st
   for (std::size_t t = 0; t < reference.size(); ++t) {
     const double defect = tolerance.defect(converted<measured>(out[t]), converted<measured>(reference[t]),
                                            std::span<const measured* const>());
-    worst = std::max(worst, std::isnan(defect) ? infinite_defect : defect);
+    worst = (std::max)(worst, std::isnan(defect) ? infinite_defect : defect);
   }
   return worst;
 }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/fields.hpp>
 
 namespace kalscan {
@@ -41,7 +42,7 @@ std::vector<sample> samples(const T& x) {
     using limits = std::numeric_limits<number_type>;
     if constexpr (std::is_floating_point_v<number_type>) {
       result.push_back({static_cast<long double>(n), static_cast<long double>(limits::epsilon()),
-                        static_cast<long double>(limits::min())});
+                        static_cast<long double>((limits::min)())});
     } else {
       result.push_back({static_cast<long double>(n), 0, 0});
     }
@@ -64,12 +65,12 @@ inline double field_defect(const std::vector<sample>& left, const std::vector<sa
   for (std::size_t i = 0; i < left.size(); ++i) {
     const auto [l, epsilon, smallest] = left[i];
     const long double r = right[i].value;
-    if (l == r) continue;
-    if (epsilon == 0) return infinite_defect;
-    const long double unit = std::max(scale, smallest) * (in_ulps ? epsilon : 1);
+    if (equal(l, r)) continue;
+    if (equal(epsilon, 0)) return infinite_defect;
+    const long double unit = (std::max)(scale, smallest) * (in_ulps ? epsilon : 1);
     const long double defect = std::abs(l - r) / unit;
     if (std::isnan(defect)) return infinite_defect;
-    worst = std::max(worst, defect);
+    worst = (std::max)(worst, defect);
   }
   return static_cast<double>(worst);
 }
@@ -77,7 +78,7 @@ inline double field_defect(const std::vector<sample>& left, const std::vector<sa
 inline long double largest_finite(const std::vector<sample>& field) {
   long double result = 0;
   for (const sample& s : field)
-    if (std::isfinite(s.value)) result = std::max(result, std::abs(s.value));
+    if (std::isfinite(s.value)) result = (std::max)(result, std::abs(s.value));
   return result;
 }
 
@@ -86,14 +87,14 @@ double relative_defect(const T& left, const T& right, std::span<const T* const> 
   const auto l = samples_by_field(left), r = samples_by_field(right);
   std::vector<long double> scale(l.size(), 0);
   const auto widen = [&scale](const std::vector<std::vector<sample>>& fields) {
-    for (std::size_t i = 0; i < std::min(scale.size(), fields.size()); ++i)
-      scale[i] = std::max(scale[i], largest_finite(fields[i]));
+    for (std::size_t i = 0; i < (std::min)(scale.size(), fields.size()); ++i)
+      scale[i] = (std::max)(scale[i], largest_finite(fields[i]));
   };
   widen(l);
   widen(r);
   for (const T* operand : operands) widen(samples_by_field(*operand));
   double worst = 0;
-  for (std::size_t i = 0; i < l.size(); ++i) worst = std::max(worst, field_defect(l[i], r[i], scale[i], in_ulps));
+  for (std::size_t i = 0; i < l.size(); ++i) worst = (std::max)(worst, field_defect(l[i], r[i], scale[i], in_ulps));
   return worst;
 }
 
@@ -134,7 +135,7 @@ struct scale_tolerance {
     for (std::size_t i = 0; i < l.size(); ++i) {
       const long double difference = std::abs(l[i].value / ls - r[i].value / rs);
       if (!std::isfinite(difference)) return infinite_defect;
-      worst = std::max(worst, difference);
+      worst = (std::max)(worst, difference);
     }
     return static_cast<double>(worst);
   }

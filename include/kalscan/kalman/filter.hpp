@@ -2,7 +2,8 @@
 // The Kalman filter of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -156,13 +157,13 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 /// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
 /// prior nothing is allocated per step.
-template <policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
                                            std::type_identity_t<std::span<const observations<T, M>>> series,
                                            filter_outputs outputs = {}) {
   std::int64_t longest = 0;
   for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
-  detail::check_model(model, longest);
+  detail::check_model(model, longest == 0 ? detail::steps_at_least(0) : detail::steps_of_data(longest));
   const Eigen::Index n = model.states(), m = model.observed();
   for (std::size_t i = 0; i < series.size(); ++i) detail::check_series<T, M>(series[i], m, i);
   std::vector<filter_result<T, N, M>> results(series.size());
@@ -198,15 +199,16 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
 }
 
 /// One series.
-template <policy P, class T, int N, int M>
-filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
                               const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
 /// log p(y), the sum over all steps of the log-density of the innovation.
-template <policy P, class T, int N, int M>
-T log_likelihood(const P& p, const kalman_model<T, N, M>& model, const std::type_identity_t<observations<T, M>>& y) {
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] T log_likelihood(const P& p, const kalman_model<T, N, M>& model,
+                               const std::type_identity_t<observations<T, M>>& y) {
   return filter(p, model, y).log_likelihood;
 }
 

@@ -2,7 +2,8 @@
 // What the Kalman filter takes and returns besides the model.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
@@ -17,7 +18,7 @@ using observations = Eigen::Matrix<T, M, Eigen::Dynamic>;
 
 /// The observations with those components missing whose entry in `present` (m x length) is false.
 template <class T, int M, class Mask>
-observations<T, M> masked(observations<T, M> y, const Eigen::DenseBase<Mask>& present) {
+[[nodiscard]] observations<T, M> masked(observations<T, M> y, const Eigen::DenseBase<Mask>& present) {
   if (present.rows() != y.rows() || present.cols() != y.cols()) {
     throw std::invalid_argument("kalscan: the mask is " + std::to_string(present.rows()) + " x " +
                                 std::to_string(present.cols()) + ", y is " + std::to_string(y.rows()) + " x " +
@@ -57,10 +58,10 @@ struct diffuse_history {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
   using vector = Eigen::Vector<T, Eigen::Dynamic>;
 
-  std::vector<matrix> A, C;
-  std::vector<vector> b;
-  vector mean;
-  matrix covariance;
+  std::vector<matrix> A{}, C{};
+  std::vector<vector> b{};
+  vector mean{};
+  matrix covariance{};
 
   std::int64_t size() const { return std::ssize(b); }
 };
@@ -74,17 +75,17 @@ struct diffuse_history {
 /// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'.
 template <class T, int N, int M>
 struct filter_result {
-  Eigen::Matrix<T, N, Eigen::Dynamic> mean;  ///< of x_t given y_0 ... y_t
-  std::vector<Eigen::Matrix<T, N, N>> covariance;
-  std::vector<Eigen::Matrix<T, N, N>> diffuse;
-  Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean;  ///< of x_t given y_0 ... y_(t-1), on request
-  std::vector<Eigen::Matrix<T, N, N>> predicted_covariance;
-  std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse;
-  observations<T, M> innovation;                              ///< on request; NaN where missing
-  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance;  ///< NaN in rows and columns of missing components
-  std::vector<T> log_likelihood_terms;  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
+  Eigen::Matrix<T, N, Eigen::Dynamic> mean{};  ///< of x_t given y_0 ... y_t
+  std::vector<Eigen::Matrix<T, N, N>> covariance{};
+  std::vector<Eigen::Matrix<T, N, N>> diffuse{};
+  Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean{};  ///< of x_t given y_0 ... y_(t-1), on request
+  std::vector<Eigen::Matrix<T, N, N>> predicted_covariance{};
+  std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse{};
+  observations<T, M> innovation{};                              ///< on request; NaN where missing
+  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance{};  ///< NaN in rows and columns of missing components
+  std::vector<T> log_likelihood_terms{};  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time
-  detail::diffuse_history<T> beginning;
+  detail::diffuse_history<T> beginning{};
 };
 
 }  // namespace kalscan

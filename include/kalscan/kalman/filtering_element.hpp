@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/kalman/belief.hpp>
 #include <kalscan/monoid.hpp>
@@ -16,7 +17,10 @@ namespace kalscan {
 template <class T>
 struct filtering_element {
   T A, b, C, eta, J;
-  friend bool operator==(const filtering_element&, const filtering_element&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const filtering_element& x, const filtering_element& y) {
+    return detail::equal(x.A, y.A) && detail::equal(x.b, y.b) && detail::equal(x.C, y.C) &&
+           detail::equal(x.eta, y.eta) && detail::equal(x.J, y.J);
+  }
 };
 
 /// The combine operator of arXiv 1905.13002, Lemma 8, with a scalar state; `earlier` acts first. One division.
@@ -40,10 +44,10 @@ static_assert(monoid<filtering_monoid<float>>);
 /// The belief after the stretch, in moment form, from the one before it in information form. Zero precision (a diffuse
 /// belief) is allowed; it stays diffuse while the stretch has neither data (J = 0) nor forgotten its past (A = 0).
 template <class T>
-KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
-  if (x.A == T(0)) return {x.b, x.C};
+[[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
+  if (detail::equal(x.A, 0)) return {x.b, x.C};
   const T precision = before.precision + x.J;
-  if (precision == T(0)) return {T(0), detail::infinity<T>};
+  if (detail::equal(precision, 0)) return {T(0), detail::infinity<T>};
   // In this order: A / precision times the vector can underflow where the mean is of order one.
   return {x.A * ((before.vector + x.eta) / precision) + x.b, x.A * (x.A / precision) + x.C};
 }
@@ -51,8 +55,8 @@ KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const informat
 /// The belief after the stretch from the one before it, both in moment form: the combine with (0, mean, variance, 0, 0)
 /// as the earlier operand. The variance may be zero, or infinite (diffuse).
 template <class T>
-KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
-  if (before.variance == detail::infinity<T> || before.variance * x.J == detail::infinity<T>)
+[[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
+  if (detail::equal(before.variance, detail::infinity<T>) || detail::equal(before.variance * x.J, detail::infinity<T>))
     return act(x, to_information(before));
   const T d = T(1) / (T(1) + before.variance * x.J);
   const T dP = d * before.variance;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
@@ -18,7 +19,9 @@ namespace kalscan {
 template <class T>
 struct homogeneous_belief {
   T u, v, w;
-  friend bool operator==(const homogeneous_belief&, const homogeneous_belief&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const homogeneous_belief& x, const homogeneous_belief& y) {
+    return detail::equal(x.u, y.u) && detail::equal(x.v, y.v) && detail::equal(x.w, y.w);
+  }
 };
 
 /// The linear map [[uu, uv, 0], [vu, vv, 0], [wu, wv, ww]] of (u, v, w), known up to a common positive factor. Its
@@ -26,12 +29,16 @@ struct homogeneous_belief {
 template <class T>
 struct information_map {
   T uu, uv, vu, vv, wu, wv, ww;
-  friend bool operator==(const information_map&, const information_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const information_map& x, const information_map& y) {
+    return detail::equal(x.uu, y.uu) && detail::equal(x.uv, y.uv) && detail::equal(x.vu, y.vu) &&
+           detail::equal(x.vv, y.vv) && detail::equal(x.wu, y.wu) && detail::equal(x.wv, y.wv) &&
+           detail::equal(x.ww, y.ww);
+  }
 };
 
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
-  if (x.variance == detail::infinity<T>) return {T(0), T(1), T(0)};
+  if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), T(1), T(0)};
   return {T(1), x.variance, x.mean};
 }
 
@@ -43,7 +50,7 @@ KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const information_beli
 /// The belief in moment form; the diffuse belief gives (0, infinity).
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const homogeneous_belief<T>& x) {
-  if (x.u == T(0)) return {T(0), detail::infinity<T>};
+  if (detail::equal(x.u, 0)) return {T(0), detail::infinity<T>};
   return {x.w / x.u, x.v / x.u};
 }
 
@@ -163,7 +170,7 @@ struct mobius_filter {
   KALSCAN_HD static constexpr mobius_monoid<T> monoid() { return {}; }
 
   KALSCAN_HD constexpr T step(const T& precision, const input_type& input) const {
-    if (precision == detail::infinity<T>) return T(1) / p + input.phi;
+    if (detail::equal(precision, detail::infinity<T>)) return T(1) / p + input.phi;
     return precision / (a * a + p * precision) + input.phi;
   }
   KALSCAN_HD constexpr mobius_map<T> lift(const input_type& input) const {

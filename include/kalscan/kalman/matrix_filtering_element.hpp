@@ -2,7 +2,8 @@
 // The information-form Kalman combine operator with a matrix state.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filtering_element.hpp>

@@ -2,10 +2,12 @@
 // A linear-Gaussian state-space model: its matrices, its prior, and the checks on both.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/kalman_misuse.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <limits>
 #include <sstream>
@@ -40,13 +42,13 @@ class per_step {
   }
   per_step(std::vector<Matrix> values) : values_(std::move(values)), constant_(false) {}
 
-  bool constant() const { return constant_; }
-  bool empty() const { return values_.empty(); }
-  std::int64_t size() const { return std::ssize(values_); }
+  [[nodiscard]] bool constant() const { return constant_; }
+  [[nodiscard]] bool empty() const { return values_.empty(); }
+  [[nodiscard]] std::int64_t size() const { return std::ssize(values_); }
   const Matrix& operator[](std::int64_t t) const { return values_[constant_ ? 0 : static_cast<std::size_t>(t)]; }
   /// The size of matrix t as it was given.
-  Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
-  Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
+  [[nodiscard]] Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
+  [[nodiscard]] Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
 
  private:
   bool fits() const {
@@ -54,7 +56,7 @@ class per_step {
                          (Matrix::ColsAtCompileTime == Eigen::Dynamic || Matrix::ColsAtCompileTime == cols_));
   }
 
-  std::vector<Matrix> values_;
+  std::vector<Matrix> values_{};
   bool constant_ = true;
   Eigen::Index rows_ = -1, cols_ = -1;
 };
@@ -71,25 +73,25 @@ struct gaussian_prior {
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
-  static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
+  [[nodiscard]] static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
                                        const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   template <class Mean, class Covariance>
-  static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
+  [[nodiscard]] static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
                                           const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance, true};
   }
   /// Nothing is known of the n states at the first observation.
-  static gaussian_prior all_diffuse(Eigen::Index n = N) {
+  [[nodiscard]] static gaussian_prior all_diffuse(Eigen::Index n = N) {
     return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false,
             std::vector<bool>(static_cast<std::size_t>(n), true)};
   }
 
-  bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
+  [[nodiscard]] bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
 
  private:
   template <class Mean, class Covariance>
@@ -118,8 +120,8 @@ struct kalman_model {
   per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};
 
-  Eigen::Index states() const { return F[0].rows(); }
-  Eigen::Index observed() const { return H[0].rows(); }
+  [[nodiscard]] Eigen::Index states() const { return F[0].rows(); }
+  [[nodiscard]] Eigen::Index observed() const { return H[0].rows(); }
 };
 
 namespace detail {
@@ -138,20 +140,32 @@ void require_finite(const std::string& name, const Matrix& x) {
   }
 }
 
+/// How many steps a model must be given for: those of the longest series. A part of the series that it was made for may
+/// be shorter.
+struct model_steps {
+  std::int64_t least, most;
+  bool contain(std::int64_t steps) const { return least <= steps && steps <= most; }
+};
+inline model_steps steps_of_data(std::int64_t longest) { return {longest, longest}; }
+inline model_steps steps_at_least(std::int64_t longest) {
+  return {longest, (std::numeric_limits<std::int64_t>::max)()};
+}
+
 template <class Matrix>
 void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::Index rows, Eigen::Index cols,
-                    std::int64_t length) {
+                    const model_steps& steps) {
   if (matrices.empty()) bad_model(std::string(name) + " is not given");
-  if (!matrices.constant() && matrices.size() < length) {
+  if (!matrices.constant() && !steps.contain(matrices.size())) {
     bad_model(std::string(name) + " is given for " + std::to_string(matrices.size()) + " steps, the data have " +
-              std::to_string(length));
+              std::to_string(steps.least) + ": give one a step (F_t, Q_t and B_t lead to step t), or one for all");
   }
   for (std::int64_t t = 0; t < matrices.size(); ++t) {
     const auto& x = matrices[t];
     const std::string step = matrices.constant() ? "" : " of step " + std::to_string(t);
     if (matrices.rows(t) != rows || matrices.cols(t) != cols) {
+      const bool transposed = matrices.rows(t) == cols && matrices.cols(t) == rows;
       bad_model(std::string(name) + step + " is " + shape(matrices.rows(t), matrices.cols(t)) + ", not " +
-                shape(rows, cols));
+                shape(rows, cols) + (transposed ? ": give its transpose" : ""));
     }
     require_finite(name + step, x);
   }
@@ -189,24 +203,45 @@ void require_covariances(const char* name, const per_step<Matrix>& matrices) {
   }
 }
 
-/// Throws std::invalid_argument unless the model fits itself and `length` steps of data.
+/// The number of observed components that the model means, also where H is given transposed.
 template <class T, int N, int M>
-void check_model(const kalman_model<T, N, M>& model, std::int64_t length) {
+Eigen::Index meant_observed(const kalman_model<T, N, M>& model, Eigen::Index n) {
+  if (M != Eigen::Dynamic) return M;
+  const bool transposed = model.H.cols(0) != n && model.H.rows(0) == n;
+  return transposed ? model.H.cols(0) : model.H.rows(0);
+}
+
+template <class T, int N, int M>
+void check_inputs_given(const kalman_model<T, N, M>& model) {
+  if (model.u.size() > 0 && model.B.empty() && model.D.empty())
+    bad_model("u is given, B and D are not: give B (n x k) or D (m x k), or leave u out");
+  const auto alone = [&](const char* name, const auto& matrices) {
+    if (model.u.rows() > 0 || matrices.empty() || matrices.cols(0) == 0) return;
+    bad_model(std::string(name) + " is given, u is not: give u, the " + std::to_string(matrices.cols(0)) +
+              " inputs of each step as a column, or leave " + name + " out");
+  };
+  alone("B", model.B);
+  alone("D", model.D);
+}
+
+/// Throws std::invalid_argument unless the model fits itself and the steps of the data.
+template <class T, int N, int M>
+void check_model(const kalman_model<T, N, M>& model, const model_steps& steps) {
   if (model.F.empty()) bad_model("F is not given");
   if (model.H.empty()) bad_model("H is not given");
-  const Eigen::Index n = model.F.rows(0), m = model.H.rows(0), k = model.u.rows();
+  const Eigen::Index n = N == Eigen::Dynamic ? model.F.rows(0) : N, m = meant_observed(model, n), k = model.u.rows();
   if (n == 0 || m == 0)
     bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
-  if (model.u.size() > 0 && model.B.empty() && model.D.empty()) bad_model("u is given, B and D are not");
-  require_shapes("F", model.F, n, n, length);
-  require_shapes("Q", model.Q, n, n, length);
-  require_shapes("H", model.H, m, n, length);
-  require_shapes("R", model.R, m, m, length);
-  if (!model.B.empty()) require_shapes("B", model.B, n, k, length);
-  if (!model.D.empty()) require_shapes("D", model.D, m, k, length);
-  if ((!model.B.empty() || !model.D.empty()) && model.u.cols() < length) {
-    bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(length) +
-              " steps");
+  check_inputs_given(model);
+  require_shapes("F", model.F, n, n, steps);
+  require_shapes("Q", model.Q, n, n, steps);
+  require_shapes("H", model.H, m, n, steps);
+  require_shapes("R", model.R, m, m, steps);
+  if (!model.B.empty()) require_shapes("B", model.B, n, k, steps);
+  if (!model.D.empty()) require_shapes("D", model.D, m, k, steps);
+  if ((!model.B.empty() || !model.D.empty()) && !steps.contain(model.u.cols())) {
+    bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(steps.least) +
+              " steps: give one column a step");
   }
   require_finite("u", model.u);
   require_covariances("Q", model.Q);

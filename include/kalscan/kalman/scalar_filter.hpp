@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/kalman/belief.hpp>
@@ -41,10 +42,10 @@ struct scalar_filter {
   /// otherwise the observation alone decides, N(r / phi, 1 / phi).
   KALSCAN_HD constexpr belief<T> step(const belief<T>& state, const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
-    const bool diffuse = state.variance == detail::infinity<T>;
-    const T predicted = !diffuse ? a * a * state.variance + p : a == T(0) ? p : state.variance;
-    if (predicted == detail::infinity<T> || phi * predicted == detail::infinity<T>) {
-      if (phi == T(0)) return {T(0), detail::infinity<T>};
+    const bool diffuse = detail::equal(state.variance, detail::infinity<T>);
+    const T predicted = !diffuse ? a * a * state.variance + p : detail::equal(a, 0) ? p : state.variance;
+    if (detail::equal(predicted, detail::infinity<T>) || detail::equal(phi * predicted, detail::infinity<T>)) {
+      if (detail::equal(phi, 0)) return {T(0), detail::infinity<T>};
       return {r / phi, T(1) / phi};
     }
     return finite_step<How>(diffuse ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);

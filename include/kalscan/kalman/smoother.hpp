@@ -2,7 +2,8 @@
 // The Rauch-Tung-Striebel smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -21,9 +22,9 @@ namespace kalscan {
 /// n states, one column or entry a step: x_t given all the data.
 template <class T, int N, int M>
 struct smoother_result {
-  Eigen::Matrix<T, N, Eigen::Dynamic> mean;
-  std::vector<Eigen::Matrix<T, N, N>> covariance;
-  filter_result<T, N, M> filtered;
+  Eigen::Matrix<T, N, Eigen::Dynamic> mean{};
+  std::vector<Eigen::Matrix<T, N, N>> covariance{};
+  filter_result<T, N, M> filtered{};
 };
 
 namespace detail {
@@ -161,8 +162,8 @@ struct smoother_sweep {
 /// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized
 /// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
 /// and the effect of the policy as for `filter`; time is split whatever R is.
-template <policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
   std::int64_t longest = 1;
@@ -184,22 +185,22 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
     results[i].covariance.resize(static_cast<std::size_t>(length));
     results[i].filtered = std::move(filtered[i]);
   }
-  detail::check_model(model, longest);
+  detail::check_model(model, detail::steps_at_least(longest));
   run_sweep(p, detail::smoother_sweep<T, N, M>{{model}, results, longest});
   return results;
 }
 
 /// Filters and smooths independent series.
-template <policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::type_identity_t<std::span<const observations<T, M>>> series,
                                              filter_outputs outputs = {}) {
   return smooth(p, model, filter(p, model, series, outputs));
 }
 
 /// Filters and smooths one series.
-template <policy P, class T, int N, int M>
-smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
                                 const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }

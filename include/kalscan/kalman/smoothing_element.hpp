@@ -2,7 +2,8 @@
 // The smoothing operator: conditionals of earlier states given later ones, composed.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/monoid.hpp>

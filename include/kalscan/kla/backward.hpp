@@ -68,4 +68,11 @@ void backward(const P& p, const M&, const mixer_shape& shape, const In& in, cons
   run_backward(p, job);
 }
 
+/// Without a policy: says so.
+template <class P, mixer M, class... Rest>
+  requires(!policy<P>)
+void backward(const P&, const M&, const mixer_shape&, const Rest&...) {
+  detail::explain_policy<P>();
+}
+
 }  // namespace kalscan

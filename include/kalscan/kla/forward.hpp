@@ -45,4 +45,16 @@ void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const 
   forward(p, m, shape, in, out, {.initial = states, .final = states});
 }
 
+/// Without a policy: says so.
+template <class P, mixer M, class... Rest>
+  requires(!policy<P>)
+void forward(const P&, const M&, const mixer_shape&, const Rest&...) {
+  detail::explain_policy<P>();
+}
+template <class P, mixer M, class... Rest>
+  requires(!policy<P>)
+void step(const P&, const M&, const mixer_shape&, const Rest&...) {
+  detail::explain_policy<P>();
+}
+
 }  // namespace kalscan

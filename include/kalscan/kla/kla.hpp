@@ -4,6 +4,7 @@
 
 #include <array>
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/detail/rescale.hpp>
@@ -49,7 +50,9 @@ struct kla_terms {
 template <class T>
 struct belief_adjoint_map {
   T x, y, c, d;
-  friend bool operator==(const belief_adjoint_map&, const belief_adjoint_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const belief_adjoint_map& m, const belief_adjoint_map& n) {
+    return detail::equal(m.x, n.x) && detail::equal(m.y, n.y) && detail::equal(m.c, n.c) && detail::equal(m.d, n.d);
+  }
 };
 
 /// Composition of such maps, operands in order of time: `later` acts first. Associative up to rounding.
@@ -137,12 +140,13 @@ struct kla_mixer {
     if constexpr (Ordinary) {
       return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
     } else {
-      if (after.variance == detail::infinity<T>) return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
-      if (before.variance != detail::infinity<T>) {
+      if (detail::equal(after.variance, detail::infinity<T>))
+        return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
+      if (!detail::equal(before.variance, detail::infinity<T>)) {
         return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
       }
       // The belief after owes nothing to the one before.
-      const T i = u.a == T(0) ? gain(T(0), u) : T(0);
+      const T i = detail::equal(u.a, 0) ? gain(T(0), u) : T(0);
       auto x = adjoint_through(belief<T>{T(0), T(0)}, i, u, after, later, bar);
       x.earlier = {T(0), T(0)};
       return x;
@@ -201,7 +205,7 @@ struct kla_mixer {
   KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const kla_outputs<T>& bar) {
     if constexpr (!Ordinary) {
-      if (after.variance == detail::infinity<T> || before.variance == detail::infinity<T>)
+      if (detail::equal(after.variance, detail::infinity<T>) || detail::equal(before.variance, detail::infinity<T>))
         return {T(0), T(0), T(0), T(0)};
     }
     const T x = u.a * gain(before.variance, u);
@@ -233,7 +237,7 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr T scaled(const T& factor, const T& variance) {
     if constexpr (!Ordinary) {
-      if (factor == T(0)) return T(0);
+      if (detail::equal(factor, 0)) return T(0);
     }
     return factor * variance;
   }

@@ -10,6 +10,7 @@
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/tensor.hpp>
+#include <kalscan/monoid.hpp>
 #include <kalscan/recurrence.hpp>
 #include <span>
 #include <type_traits>
@@ -73,6 +74,23 @@ struct step_adjoint {
   typename Mixer::template inputs<T> inputs;
 };
 
+namespace detail {
+
+/// A mixer has all of what belongs to `terms`, or none of it; and so of `ordinary`.
+template <class M>
+concept terms_are_complete =
+    !requires { typename M::template terms<double>; } || requires(const typename M::template inputs<double>& u) {
+      { M::term_roles.size() } -> std::convertible_to<std::size_t>;
+      { M::prepare(u) } -> std::same_as<typename M::template terms<double>>;
+    };
+template <class M>
+concept ordinary_is_complete =
+    !requires { typename M::ordinary; } || requires(const typename M::template state<double>& x) {
+      { M::is_ordinary(x) } -> std::convertible_to<bool>;
+    };
+
+}  // namespace detail
+
 /// A sequence mixer: for each batch b, channel m and state s a lane runs a recurrence over time, and
 /// output[b, t, m] = sum over s of readout(state after step t). It has
 ///
@@ -106,27 +124,45 @@ struct step_adjoint {
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {
+  typename M::template inputs<double>;
   { M::inputs_info.size() } -> std::convertible_to<std::size_t>;
+  { M::state_info.size() } -> std::convertible_to<std::size_t>;
+  { M::output_names.size() } -> std::convertible_to<std::size_t>;
   { M::template start<double>() } -> std::same_as<typename M::template state<double>>;
   { M::step(x, u) } -> std::same_as<typename M::template state<double>>;
   { M::readout(x, u) } -> std::same_as<typename M::template outputs<double>>;
   { M::adjoint(x, u, x, x, y) } -> std::same_as<step_adjoint<M, double>>;
-};
+} && detail::terms_are_complete<M> && detail::ordinary_is_complete<M>;
 
 /// Whether time can be split, forward and backward.
 template <class M>
 concept mixer_with_elements = mixer<M> && requires {
-  M::template monoid<double>();
+  { M::template monoid<double>() } -> monoid;
+} && requires(const element_t<decltype(M::template monoid<double>())>& e,
+              const typename M::template state<double>& x, const terms_t<M, double>& u) {
+  { M::lift(u) } -> std::convertible_to<std::remove_cvref_t<decltype(e)>>;
+  { M::absorb(e, u) } -> std::convertible_to<std::remove_cvref_t<decltype(e)>>;
+  { M::act(e, x) } -> std::convertible_to<typename M::template state<double>>;
 };
 /// Whether runs of steps have a form of their own.
 template <class M>
-concept mixer_with_runs = mixer_with_elements<M> && requires(const terms_t<M, double>& u) {
-  typename M::template run<double>;
-  { M::extend(M::template no_steps<double>(), u) } -> std::same_as<typename M::template run<double>>;
+concept mixer_with_runs = mixer_with_elements<M> && requires(const typename M::template run<double>& run,
+                                                             const typename M::template state<double>& x,
+                                                             const terms_t<M, double>& u) {
+  { M::template no_steps<double>() } -> std::same_as<typename M::template run<double>>;
+  { M::extend(run, u) } -> std::same_as<typename M::template run<double>>;
+  { M::is_large(run) } -> std::convertible_to<bool>;
+  { M::rescaled(run) } -> std::same_as<typename M::template run<double>>;
+  { M::act(run, x) } -> std::convertible_to<typename M::template state<double>>;
 };
 template <class M>
 concept mixer_with_adjoint_elements = mixer_with_elements<M> && requires {
-  M::template adjoint_monoid<double>();
+  { M::template adjoint_monoid<double>() } -> monoid;
+} && requires(const element_t<decltype(M::template adjoint_monoid<double>())>& e,
+              const typename M::template state<double>& x, const terms_t<M, double>& u,
+              const typename M::template outputs<double>& y) {
+  { M::adjoint_lift(x, u, x, y) } -> std::convertible_to<std::remove_cvref_t<decltype(e)>>;
+  { M::adjoint_act(e, x) } -> std::convertible_to<typename M::template state<double>>;
 };
 
 /// One lane of a mixer as a recurrence, for scan_states and for check_recurrence.
@@ -150,7 +186,7 @@ struct mixer_shape {
   std::int64_t batch, time, channels, states;
   std::span<const std::int64_t> offsets = {};
 
-  std::int64_t sequences() const { return offsets.empty() ? batch : std::ssize(offsets) - 1; }
+  [[nodiscard]] std::int64_t sequences() const { return offsets.empty() ? batch : std::ssize(offsets) - 1; }
 };
 
 namespace detail {

@@ -91,11 +91,11 @@ struct mixer_states {
 };
 
 /// The index on the time axis of the checkpoints at which those of sequence n start; 0 without offsets.
-inline std::int64_t first_checkpoint(const mixer_shape& shape, std::int64_t n, std::int64_t every) {
+[[nodiscard]] inline std::int64_t first_checkpoint(const mixer_shape& shape, std::int64_t n, std::int64_t every) {
   return shape.offsets.empty() ? 0 : shape.offsets[static_cast<std::size_t>(n)] / every + n;
 }
 /// The extent of the time axis of the checkpoints.
-inline std::int64_t checkpoint_count(const mixer_shape& shape, std::int64_t every) {
+[[nodiscard]] inline std::int64_t checkpoint_count(const mixer_shape& shape, std::int64_t every) {
   return shape.time / every + (shape.offsets.empty() ? 1 : shape.sequences());
 }
 

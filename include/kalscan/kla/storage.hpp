@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 
 namespace kalscan {
 
@@ -19,7 +20,7 @@ struct bfloat16 {
 #else
     const auto u = std::bit_cast<std::uint32_t>(x);
     const std::uint32_t rounded = u + 0x7fff + (u >> 16 & 1);
-    bits = static_cast<std::uint16_t>((x == x ? rounded : u | 0x400000) >> 16);
+    bits = static_cast<std::uint16_t>((detail::equal(x, x) ? rounded : u | 0x400000) >> 16);
 #endif
   }
   KALSCAN_HD explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }

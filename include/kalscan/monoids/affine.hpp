@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/monoid.hpp>
 
 namespace kalscan {
@@ -11,7 +12,9 @@ namespace kalscan {
 template <class T>
 struct affine_map {
   T gain, offset;
-  friend bool operator==(const affine_map&, const affine_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const affine_map& x, const affine_map& y) {
+    return detail::equal(x.gain, y.gain) && detail::equal(x.offset, y.offset);
+  }
 };
 
 /// Composition of affine maps; `earlier` acts first. Associative up to rounding.

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/monoid.hpp>
 
@@ -44,7 +45,7 @@ struct log_sum_exp {
   KALSCAN_HD static constexpr T one() { return T(0); }
   KALSCAN_HD static T plus(const T& x, const T& y) {
     const T high = x < y ? y : x, low = x < y ? x : y;
-    if (low == zero()) return high;
+    if (detail::equal(low, zero())) return high;
     return high + std::log1p(std::exp(low - high));
   }
   KALSCAN_HD static constexpr T times(const T& x, const T& y) { return x + y; }
@@ -60,7 +61,9 @@ struct row_vector {
   KALSCAN_HD constexpr const T& operator[](std::size_t i) const { return entries[i]; }
   KALSCAN_HD constexpr const T* begin() const { return entries; }
   KALSCAN_HD constexpr const T* end() const { return entries + N; }
-  friend bool operator==(const row_vector&, const row_vector&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const row_vector& x, const row_vector& y) {
+    return detail::equal_arrays(x.entries, y.entries);
+  }
 };
 
 /// N x N numbers, entries[i][j] in row i and column j.
@@ -72,7 +75,9 @@ struct square_matrix {
   KALSCAN_HD static constexpr std::size_t cols() { return N; }
   KALSCAN_HD constexpr T& operator()(std::size_t i, std::size_t j) { return entries[i][j]; }
   KALSCAN_HD constexpr const T& operator()(std::size_t i, std::size_t j) const { return entries[i][j]; }
-  friend bool operator==(const square_matrix&, const square_matrix&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const square_matrix& x, const square_matrix& y) {
+    return detail::equal_arrays(x.entries, y.entries);
+  }
 };
 
 /// The matrix product earlier * later: matrices act on row vectors from the right, (x earlier) later, as in the

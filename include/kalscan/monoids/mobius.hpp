@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/monoid.hpp>
@@ -17,10 +18,12 @@ struct mobius_map {
 
   /// The image of x, which may be infinite: then a / c.
   KALSCAN_HD constexpr T operator()(const T& x) const {
-    if (x == detail::infinity<T>) return a / c;
+    if (detail::equal(x, detail::infinity<T>)) return a / c;
     return (a * x + b) / (c * x + d);
   }
-  friend bool operator==(const mobius_map&, const mobius_map&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const mobius_map& x, const mobius_map& y) {
+    return detail::equal(x.a, y.a) && detail::equal(x.b, y.b) && detail::equal(x.c, y.c) && detail::equal(x.d, y.d);
+  }
 };
 
 /// The same map with its matrix rescaled by a power of two where its largest entry has left [2^-k, 2^k], with k = 32

@@ -2,7 +2,9 @@
 // Scans that start anew at flagged elements, over any monoid.
 #pragma once
 
+#include <concepts>
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/monoid.hpp>
 
 namespace kalscan {
@@ -12,7 +14,11 @@ template <class E>
 struct flagged {
   E value;
   bool starts;
-  friend bool operator==(const flagged&, const flagged&) = default;
+  KALSCAN_HD friend constexpr bool operator==(const flagged& x, const flagged& y)
+    requires std::equality_comparable<E>
+  {
+    return detail::equal(x.value, y.value) && detail::equal(x.starts, y.starts);
+  }
 };
 
 /// M within segments (Blelloch 1990, "Prefix sums and their applications", section 1.5). As exact as M. Its inclusive

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// Eigen's matrices, or what to do about their absence.
+#pragma once
+
+#include <kalscan/detail/config.hpp>
+
+#if !__has_include(<Eigen/Core>)
+#error "kalscan: the matrix Kalman filter needs Eigen 3.4: install it (libeigen3-dev) and add -I /usr/include/eigen3, or link kalscan::eigen in CMake"
+#endif
+#include <Eigen/Core>

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// What a model lacks, or has too much of, is said with its sizes and with what to do.
+#include <doctest/doctest.h>
+
+#include <kalscan/backend/seq.hpp>
+#include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/smoother.hpp>
+#include <string>
+#include <vector>
+
+#include "../errors.hpp"
+
+namespace {
+
+using model_type = kalscan::kalman_model<double, 2, 1>;
+using matrix = Eigen::MatrixXd;
+using kalscan::observations;
+
+/// x' = F x + B u, of which the first component is observed, D u added.
+model_type good_model() {
+  return {Eigen::Matrix2d::Identity(), Eigen::Matrix2d::Identity(), Eigen::RowVector2d(1, 0),
+          Eigen::Matrix<double, 1, 1>(1),
+          kalscan::gaussian_prior<double, 2>::of_first_state(Eigen::Vector2d::Zero(), Eigen::Matrix2d::Identity())};
+}
+
+template <class Change>
+std::string refused(Change change, const observations<double, 1>& y = observations<double, 1>::Zero(1, 4)) {
+  model_type model = good_model();
+  change(model);
+  return message_of([&] { return kalscan::filter(kalscan::seq{}, model, y); });
+}
+
+TEST_CASE("a transposed matrix is recognized, whether its size is fixed or not") {
+  CHECK(refused([](model_type& m) { m.H = matrix(matrix::Ones(2, 1)); }) ==
+        "kalscan: H is 2 x 1, not 1 x 2: give its transpose");
+  CHECK(refused([](model_type& m) { m.H = matrix(matrix::Ones(3, 2)); }) == "kalscan: H is 3 x 2, not 1 x 2");
+  CHECK(refused([](model_type& m) { m.F = matrix(matrix::Ones(3, 3)); }) == "kalscan: F is 3 x 3, not 2 x 2");
+  CHECK(refused([](model_type& m) {
+          m.D = matrix(matrix::Ones(3, 1));
+          m.u = matrix::Ones(3, 4);
+        }) == "kalscan: D is 3 x 1, not 1 x 3: give its transpose");
+  kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dynamic> model{
+      matrix(matrix::Identity(3, 3)), matrix(matrix::Identity(3, 3)), matrix(matrix::Ones(3, 2)),
+      matrix(matrix::Identity(2, 2)), {Eigen::VectorXd::Zero(3), matrix::Identity(3, 3)}};
+  const matrix y = matrix::Zero(2, 4);
+  CHECK(message_of([&] { return kalscan::filter(kalscan::seq{}, model, y); }) ==
+        "kalscan: H is 3 x 2, not 2 x 3: give its transpose");
+}
+
+TEST_CASE("inputs without their matrices, and matrices without inputs") {
+  CHECK(refused([](model_type& m) { m.B = matrix(matrix::Ones(2, 3)); }) ==
+        "kalscan: B is given, u is not: give u, the 3 inputs of each step as a column, or leave B out");
+  CHECK(refused([](model_type& m) { m.D = matrix(matrix::Ones(1, 3)); }) ==
+        "kalscan: D is given, u is not: give u, the 3 inputs of each step as a column, or leave D out");
+  CHECK(refused([](model_type& m) { m.u = matrix::Ones(3, 4); }) ==
+        "kalscan: u is given, B and D are not: give B (n x k) or D (m x k), or leave u out");
+}
+
+TEST_CASE("steps fewer or more than the data have are refused, for every matrix and for u") {
+  const auto of = [](const std::string& name, int steps) {
+    return "kalscan: " + name + " is given for " + std::to_string(steps) +
+           " steps, the data have 4: give one a step (F_t, Q_t and B_t lead to step t), or one for all";
+  };
+  const auto many = [](const auto& x, int steps) {
+    return std::vector(static_cast<std::size_t>(steps), Eigen::Matrix<double, std::decay_t<decltype(x)>::RowsAtCompileTime,
+                                                                      std::decay_t<decltype(x)>::ColsAtCompileTime>(x));
+  };
+  using inputs_to_state = Eigen::Matrix<double, 2, Eigen::Dynamic>;
+  using inputs_to_observed = Eigen::Matrix<double, 1, Eigen::Dynamic>;
+  for (const int steps : {3, 5}) {
+    const auto with_u = [](model_type& m) { m.u = matrix::Ones(1, 4); };
+    CHECK(refused([&](model_type& m) { m.F = many(m.F[0], steps); }) == of("F", steps));
+    CHECK(refused([&](model_type& m) { m.Q = many(m.Q[0], steps); }) == of("Q", steps));
+    CHECK(refused([&](model_type& m) { m.H = many(m.H[0], steps); }) == of("H", steps));
+    CHECK(refused([&](model_type& m) { m.R = many(m.R[0], steps); }) == of("R", steps));
+    CHECK(refused([&](model_type& m) { with_u(m), m.B = many(inputs_to_state::Ones(2, 1), steps); }) == of("B", steps));
+    CHECK(refused([&](model_type& m) { with_u(m), m.D = many(inputs_to_observed::Ones(1, 1), steps); }) ==
+          of("D", steps));
+    CHECK(refused([&](model_type& m) { m.B = matrix(matrix::Ones(2, 1)), m.u = matrix::Ones(1, steps); }) ==
+          "kalscan: u has " + std::to_string(steps) + " columns, the data have 4 steps: give one column a step");
+  }
+  CHECK(refused([&](model_type& m) { m.F = many(m.F[0], 4); }) == "no std::invalid_argument");
+}
+
+TEST_CASE("of series of several lengths the longest counts, and a part of them can be smoothed") {
+  model_type model = good_model();
+  model.F = std::vector<Eigen::Matrix2d>(4, Eigen::Matrix2d::Identity());
+  const std::vector<observations<double, 1>> batch{observations<double, 1>::Zero(1, 2),
+                                                   observations<double, 1>::Zero(1, 4)};
+  const auto filtered = kalscan::filter(kalscan::seq{}, model, batch);
+  const auto all = kalscan::smooth(kalscan::seq{}, model, filtered);
+  const auto first = kalscan::smooth(kalscan::seq{}, model, std::vector{filtered[0]});
+  CHECK(first[0].mean == all[0].mean);
+  CHECK(kalscan::filter(kalscan::seq{}, model, std::vector<observations<double, 1>>{}).empty());
+}
+
+}  // namespace
