@@ -161,8 +161,10 @@ inline namespace without_openmp {
 template <monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance,
           class Reference = automatic_reference>
 [[nodiscard]] std::vector<compare_row> compare(const M& m, Generate generate, const Tolerance& tolerance,
-                                 const std::vector<std::int64_t>& sizes, const compare_options& options = {},
-                                 const std::vector<back_end<M>>& more = {}, const Reference& reference = {}) {
+                                               const std::vector<std::int64_t>& sizes,
+                                               const compare_options& options = {},
+                                               const std::vector<back_end<M>>& more = {},
+                                               const Reference& reference = {}) {
   if (auto laws = check_monoid(m, generate, tolerance, options.laws); !laws) throw broken_law(std::move(laws));
   return detail::compare_scans(m, generate, m.identity(), tolerance, sizes, options,
                                host_back_ends<M>(options.threads.empty() ? compared_threads() : options.threads), more,
@@ -173,10 +175,11 @@ template <monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t
 template <recurrence R, generator_of<typename R::input_type> GenerateInput,
           generator_of<typename R::state_type> GenerateState, class Tolerance, class Reference = automatic_reference>
 requires tolerance_for<Tolerance, element_t<monoid_t<R>>> && tolerance_for<Tolerance, typename R::state_type>
-    [[nodiscard]] std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
-                                     const Tolerance& tolerance, const std::vector<std::int64_t>& sizes,
-                                     const compare_options& options = {}, const std::vector<back_end<R>>& more = {},
-                                     const Reference& reference = {}) {
+[[nodiscard]] std::vector<compare_row> compare(const R& r, GenerateInput generate_input, GenerateState generate_state,
+                                               const Tolerance& tolerance, const std::vector<std::int64_t>& sizes,
+                                               const compare_options& options = {},
+                                               const std::vector<back_end<R>>& more = {},
+                                               const Reference& reference = {}) {
   auto laws = check_recurrence(r, generate_input, generate_state, tolerance, options.laws);
   if (!laws) throw broken_law(std::move(laws));
   std::mt19937_64 engine(options.seed);

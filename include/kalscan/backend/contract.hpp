@@ -37,6 +37,7 @@ constexpr void explain_policy() {
 
 }  // namespace detail
 
+/// What the lanes of a sweep are, their states and their elements.
 template <class S>
 using lane_t = decltype(std::declval<const S&>().lane(0));
 template <class S>

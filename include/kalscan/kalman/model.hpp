@@ -108,8 +108,8 @@ struct gaussian_prior {
 ///
 /// n states, m observed components, k inputs; N and M may be Eigen::Dynamic. F, Q: n x n; H: m x n; R: m x m, of any
 /// correlation; B: n x k; D: m x k; u: k x length. B, D and u are optional. Each of the matrices is constant or given
-/// per step; F_t, Q_t and B_t lead to step t, so that those of step 0 matter only for a prior before the first step. Q
-/// and R may be singular.
+/// per step, for exactly as many steps as the longest series has (as u is); F_t, Q_t and B_t lead to step t, so that
+/// those of step 0 matter only for a prior before the first step. Q and R may be singular.
 template <class T, int N, int M>
 struct kalman_model {
   per_step<Eigen::Matrix<T, N, N>> F, Q;
