@@ -52,14 +52,28 @@ TEST_CASE("gains whose product overflows leave a state of zero at zero where tim
   for (std::size_t t = 201; t < 300; ++t) in[t].offset = turns[t].offset = 1;
   check_burst(kalscan::linear_recurrence<float>{}, in, 0.0F);
   check_burst(turning{}, turns, {0, 0});
-  // In place each step is still taken once, and without outputs the total alone is right.
-  auto both = in;
-  kalscan::inclusive_scan(kalscan::omp{2, 64}, kalscan::affine_monoid<float>{}, both, both, {0, 0});
-  CHECK(both.back() == kalscan::affine_map<float>{0, 2});
-  CHECK(kalscan::reduce(kalscan::omp{2, 64}, kalscan::affine_monoid<float>{}, in, {0, 0}) ==
-        kalscan::affine_map<float>{0, 2});
-  CHECK(kalscan::reduce(kalscan::omp{2, 150}, kalscan::affine_monoid<float>{}, in, {0, 0}) ==
-        kalscan::affine_map<float>{0, 2});
+}
+
+TEST_CASE("a scan whose chunk overflows takes each step once, in place too, and a reduction knows its total") {
+  // Gains of 1e30 twice and of 1e-30 twice, on a state of 1e-30: the state stays in range, the chunk does not.
+  std::vector<kalscan::affine_map<float>> in(300, {0.5F, 0});
+  for (const std::size_t t : {128U, 129U}) in[t].gain = 1e30F, in[t + 2].gain = 1e-30F;
+  for (std::size_t t = 100; t < 128; ++t) in[t].gain = 1;
+  for (std::size_t t = 0; t < 100; ++t) in[t].gain = t % 2 == 0 ? 2.0F : 0.5F;
+  for (std::size_t t = 140; t < 300; ++t) in[t].offset = 1;
+  const kalscan::affine_map<float> start{1e-30F, 0};
+  const kalscan::affine_monoid<float> m;
+  auto expected = in;
+  const auto total = kalscan::inclusive_scan(kalscan::seq{}, m, in, expected, start);
+  CHECK(std::isfinite(total.gain + total.offset));
+  for (const auto& policy : {kalscan::omp{1, 64}, kalscan::omp{2, 64}, kalscan::omp{2, 150}, kalscan::omp{2, 33}}) {
+    CAPTURE(policy.chunk);
+    auto both = in;
+    CHECK(kalscan::inclusive_scan(policy, m, both, both, start).offset == total.offset);
+    for (std::size_t t = 0; t < in.size(); ++t) CHECK(both[t].offset == doctest::Approx(expected[t].offset));
+    for (std::size_t t = 0; t < 200; ++t) CHECK(both[t].gain == doctest::Approx(expected[t].gain));
+    CHECK(kalscan::reduce(policy, m, in, start).offset == total.offset);
+  }
 }
 
 TEST_CASE("an overflow within a chunk of a filter is noticed") {
