@@ -24,6 +24,10 @@ using monoid_t = std::remove_cvref_t<decltype(std::declval<const R&>().monoid())
 ///     absorb(element, input)     optional: equals monoid()(element, lift(input)), at less cost
 ///     absorb_cost                optional: that cost over the cost of a step, a static constexpr double; else 1 is assumed
 ///
+/// An element may leave the range of its numbers where no state does: a product of gains above one. Where `act` then
+/// gives NaN (or infinity, for a state that is one number), omp takes the steps of that stretch instead; a state with
+/// several numbers needs an operator== that NaN fails, as the default one does.
+///
 /// All calls are const and free of side effects. <kalscan/laws.hpp> checks that they agree.
 template <class R>
 concept recurrence = std::copy_constructible<R> && std::copyable<typename R::state_type> &&

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <ranges>
 #include <span>
+#include <type_traits>
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/rows.hpp>
@@ -54,6 +55,8 @@ struct recurrence_sweep {
   Final final;
 
   static constexpr bool has_outputs = Emit != emit::nothing;
+  static constexpr bool in_registers =
+      std::is_trivially_copyable_v<state_type> && std::is_trivially_copyable_v<element>;
   static constexpr double absorb_cost = absorb_cost_of<R>();
 
   std::int64_t lanes() const { return in.count(); }

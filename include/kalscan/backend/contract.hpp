@@ -53,6 +53,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     splits()                   whether lift, absorb and act may be used; if not, each lane is replayed in order
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
+///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop
+///                                over steps is worth all the code that it calls
 ///
 /// and a lane has
 ///

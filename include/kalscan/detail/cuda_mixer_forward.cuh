@@ -44,15 +44,6 @@ __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known
   }
 }
 
-/// Whether none of the numbers is infinite or NaN.
-template <class T, class X>
-__device__ bool all_finite(const X& x) {
-  T zero(0);
-  const auto numbers = words<T>(x);
-  for_each_index<word_count<X, T>>([&](auto i) { zero += numbers[i()] * T(0); });
-  return zero == T(0);
-}
-
 /// Sets a lane's carries in `count` slots from carry_slot on, by `stride`, from the elements in those from element_slot
 /// on: act(element, carry before it) or, where holds(element, result) denies that, walk(slot, carry before it). The
 /// first pass has no branches, and reads a batch of elements at once, since either would take longer than all else; if

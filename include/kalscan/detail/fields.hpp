@@ -3,11 +3,11 @@
 #pragma once
 
 #include <array>
+#include <charconv>
 #include <concepts>
 #include <cstddef>
 #include <iterator>
 #include <kalscan/detail/config.hpp>
-#include <limits>
 #include <ostream>
 #include <string>
 #include <tuple>
@@ -163,9 +163,14 @@ void print(std::ostream& out, const T& x) {
   if constexpr (std::is_enum_v<T>) {
     print(out, static_cast<std::underlying_type_t<T>>(x));
   } else if constexpr (number<T>) {
-    const auto precision = out.precision(std::numeric_limits<T>::max_digits10);
-    out << +x;
-    out.precision(precision);
+    if constexpr (std::is_floating_point_v<T>) {
+      char text[64];  // the shortest that reads back as the same number
+      const char* last = std::to_chars(text, text + sizeof(text), x).ptr;
+      const char* first = text[0] == '-' && text[1] == 'n' ? text + 1 : text;  // the sign of NaN says nothing
+      out.write(first, last - first);
+    } else {
+      out << +x;
+    }
   } else if constexpr (has_numbers<T>) {
     const char* separator = "{";
     for_each_part(x, [&](const auto& part) {

@@ -6,16 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
-#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <type_traits>
-#include <utility>
 #include <vector>
-
-#include <kalscan/detail/fields.hpp>
-#include <kalscan/detail/tolerance.hpp>
 
 namespace kalscan {
 
@@ -33,14 +27,17 @@ inline std::mt19937_64 trial_engine(std::uint64_t seed, std::uint64_t trial) {
   return std::mt19937_64(sequence);
 }
 
-/// How well one law held: the worst defect of all trials, and the trial and operands where it was found.
+/// How well one law held: the worst defect of all trials and the trial where it was found, and for a law that fails a
+/// counterexample, the simplest found from there: its operands by name and both sides, a line each.
 struct law_result {
-  std::string law;
+  std::string law, equation;
   double worst, bound;
   bool holds;
   std::uint64_t seed;
   std::size_t trial;
   std::string operands;
+  double defect = 0;         ///< of the counterexample
+  std::string follows_from;  ///< the failing law of which this failure is a consequence, or empty
 };
 
 /// One result a law. True where every law holds.
@@ -60,78 +57,23 @@ struct law_report {
     return nullptr;
   }
 
-  /// The failing laws, each with defect, bound, seed, trial and operands; empty where all hold.
+  /// The failing laws, less those that follow from another one: each as an equation, with a counterexample, how far its
+  /// sides are apart, and how to repeat the trial; empty where all hold.
   std::string message() const {
     std::ostringstream out;
     for (const law_result& result : results) {
-      if (result.holds) continue;
-      out << "law '" << result.law << "' fails: defect " << result.worst << " exceeds the bound " << result.bound
-          << " (seed " << result.seed << ", trial " << result.trial << ")\n"
-          << result.operands;
+      if (result.holds || !result.follows_from.empty()) continue;
+      out << result.law << " fails: " << result.equation << '\n' << result.operands;
+      if (!std::isfinite(result.defect)) {
+        out << "  the sides differ";
+      } else {
+        out << "  the sides are " << result.defect << " apart, the bound is " << result.bound;
+      }
+      out << "; again with {.seed = " << result.seed << ", .trials = 1, .first_trial = " << result.trial << "}\n";
     }
     if (results.empty()) out << "no law was checked: zero trials\n";
     return out.str();
   }
 };
 
-namespace detail {
-
-/// Collects the worst defect of each law. Every comparison names its operands, in the order in which they are printed.
-template <class Tolerance>
-class law_book {
- public:
-  law_book(const Tolerance& tolerance, std::uint64_t seed) : tolerance_(tolerance), seed_(seed) {}
-
-  void start_trial(std::size_t trial) { trial_ = trial; }
-
-  template <class T, class... Operands>
-  void compare(std::string_view law, const T& left, const T& right, const Operands&... operands) {
-    std::vector<const T*> same_type;
-    (collect(same_type, operands), ...);
-    double defect = tolerance_.defect(left, right, std::span<const T* const>(same_type));
-    if (std::isnan(defect)) defect = infinite_defect;
-    law_result& result = result_of(law);
-    if (!result.operands.empty() && !(defect > result.worst)) return;
-    std::ostringstream out;
-    out << "  left    " << text(left) << "\n  right   " << text(right) << '\n';
-    ((out << "  operand " << text(operands) << '\n'), ...);
-    result.worst = defect;
-    result.holds = defect <= result.bound;
-    result.trial = trial_;
-    result.operands = out.str();
-  }
-
-  law_report report() && { return {std::move(results_)}; }
-
- private:
-  template <class T, class Operand>
-  static void collect(std::vector<const T*>& same_type, const Operand& operand) {
-    if constexpr (std::is_same_v<Operand, T>) {
-      same_type.push_back(&operand);
-    } else if constexpr (std::is_same_v<Operand, std::vector<T>> && !std::is_same_v<T, bool>) {
-      for (const T& x : operand) same_type.push_back(&x);
-    }
-  }
-
-  template <class T>
-  static std::string text(const T& x) {
-    std::ostringstream out;
-    print(out, x);
-    return out.str();
-  }
-
-  law_result& result_of(std::string_view law) {
-    for (law_result& result : results_)
-      if (result.law == law) return result;
-    return results_.emplace_back(
-        law_result{std::string(law), 0, static_cast<double>(tolerance_.bound), true, seed_, trial_, {}});
-  }
-
-  const Tolerance& tolerance_;
-  std::uint64_t seed_;
-  std::size_t trial_ = 0;
-  std::vector<law_result> results_{};
-};
-
-}  // namespace detail
 }  // namespace kalscan

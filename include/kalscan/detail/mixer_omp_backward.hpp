@@ -74,10 +74,20 @@ class backward_walk {
 
   /// Steps to - 1, ..., from of sequence n: changes the adjoints of the states and writes or sums those of the inputs.
   void sweep(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
-    each_tile(n, from, to, [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
-      adjoint_tile(steps, g, bars + g * length_);
-      sums_.add_block(job_.sequence_at(n), stage_, t, steps, g);
-    });
+    const sequence_place at = job_.sequence_at(n);
+    each_tile(
+        n, from, to,
+        [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
+          adjoint_tile(steps, g, bars + g * length_);
+          sums_.add_block(at, stage_, t, steps, g);
+        },
+        [&](std::int64_t t, std::int64_t steps) { sums_.finish_tile(at, t, steps); });
+  }
+  /// The same steps, changing the adjoints of the states alone.
+  void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
+    each_tile(
+        n, from, to, [&](std::int64_t, std::int64_t steps, std::int64_t g) { bar_tile(steps, g, bars + g * length_); },
+        [](std::int64_t, std::int64_t) {});
   }
   /// Makes the sums over time that this walk holds the parts of `slot`.
   void finish(std::int64_t slot) { sums_.finish(slot); }
@@ -92,9 +102,12 @@ class backward_walk {
       const element_words x{elements + g * length};
       for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, combine.identity()); });
     }
-    each_tile(n, from, to, [&](std::int64_t, std::int64_t steps, std::int64_t g) {
-      absorb_steps(steps, g, element_words{elements + g * length});
-    });
+    each_tile(
+        n, from, to,
+        [&](std::int64_t, std::int64_t steps, std::int64_t g) {
+          absorb_steps(steps, g, element_words{elements + g * length});
+        },
+        [](std::int64_t, std::int64_t) {});
   }
 
  private:
@@ -125,9 +138,10 @@ class backward_walk {
     }
   }
 
-  /// From the end to the beginning: tiles of steps [t, t + steps), each with the states on the tape, block by block.
-  template <class Call>
-  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Call call) {
+  /// From the end to the beginning: tiles of steps [t, t + steps), each with the states on the tape. Calls call(t, steps,
+  /// g) block by block, then done(t, steps).
+  template <class Call, class Done>
+  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Call call, Done done) {
     const std::int64_t every = job_.states.every;
     const sequence_place at = job_.sequence_at(n);
     stage_.start_batch(at.batch);
@@ -146,7 +160,7 @@ class backward_walk {
                                   saved_.data(), tape_is_ordinary_);
           call(t, steps, g);
         }
-        sums_.finish_tile(at, t, steps);
+        done(t, steps);
       }
       end = begin;
     }
@@ -238,6 +252,31 @@ class backward_walk {
     }
   }
 
+  void bar_tile(std::int64_t steps, std::int64_t g, T* bars) {
+    if constexpr (requires { typename M::ordinary; }) {
+      if (tape_is_ordinary_) return bar_steps<typename M::ordinary>(steps, g, bars);
+    }
+    bar_steps<M>(steps, g, bars);
+  }
+
+  template <class Lane>
+  KALSCAN_FLATTEN void bar_steps(std::int64_t steps, std::int64_t g, T* bars) {
+    const auto u = stage_.terms(g);
+    const T* y_bar = out_bar_.data();
+    const state_words bar{bars};
+    for (std::int64_t t = steps - 1; t >= 0; --t) {
+      const state_words before = on_tape(t), after = on_tape(t + 1);
+      for (std::int64_t s = 0; s < u.states; ++s) {
+        KALSCAN_LANES
+        for (std::int64_t w = 0; w < W; ++w) {
+          const auto y = from_words<outputs, T>(
+              [&](auto i) { return y_bar[(static_cast<std::int64_t>(i()) * tile_steps + t) * W + w]; });
+          bar.set(s, w, Lane::adjoint(before(s, w), u(t, s, w), after(s, w), bar(s, w), y).earlier);
+        }
+      }
+    }
+  }
+
   const Job& job_;
   tile_stage<Job, Varying> stage_;
   gradient_sums<Job, Varying> sums_;
@@ -246,11 +285,12 @@ class backward_walk {
   char tape_is_ordinary_ = false;  // all states on it
 };
 
-/// The adjoints at the end of each chunk but the last, from those at the beginning of the last one and the elements of
-/// the chunks between: the end of chunk k from bars[k + 1] and elements[k + 1].
-template <class M, class T>
+/// The adjoints of a block at the end of each chunk but the last, from those at the beginning of the last one and the
+/// elements of the chunks between: the end of chunk k from bars[k + 1] and elements[k + 1]. Where an element is out of
+/// range, its lane takes the steps instead: advance(k, bars) takes those of chunk k backwards.
+template <class M, class T, class Advance>
 void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_stride, T* bars, std::int64_t element_stride,
-                T* elements) {
+                T* elements, Advance advance) {
   using element = element_t<decltype(M::template adjoint_monoid<T>())>;
   using state_words = lane_words<typename M::template state<T>, T>;
   const std::int64_t length = state_words::length(states);
@@ -258,8 +298,9 @@ void carry_back(std::int64_t chunks, std::int64_t states, std::int64_t bar_strid
   for (std::int64_t k = chunks - 3; k >= 0; --k) {
     const state_words later{bars + (k + 1) * bar_stride}, earlier{bars + k * bar_stride};
     const lane_words<element, T> x{elements + (k + 1) * element_stride};
-    for_each_lane<T>(states,
-                     [&](std::int64_t s, std::int64_t w) { earlier.set(s, w, M::adjoint_act(x(s, w), later(s, w))); });
+    carry_over<T>(
+        states, x, later, earlier, [](const auto& e, const auto& bar) { return M::adjoint_act(e, bar); },
+        [&](T* block) { advance(k + 1, block); });
   }
 }
 
@@ -309,8 +350,13 @@ void backward_on_threads(const omp& policy, const Job& job) {
                    walk.absorb(c.sequence->n, c.from, c.to, elements);
                  }
                });
-    passes.carry([&](const split_sequence& s, std::int64_t bar_stride, T* bars, std::int64_t element_stride,
-                     T* elements) { carry_back<M>(s.chunks(), S, bar_stride, bars, element_stride, elements); });
+    passes.carry([&](const split_sequence& s, std::int64_t g, std::int64_t bar_stride, T* bars,
+                     std::int64_t element_stride, T* elements) {
+      carry_back<M>(s.chunks(), S, bar_stride, bars, element_stride, elements, [&](std::int64_t k, T* block) {
+        const auto i = static_cast<std::size_t>(k);
+        make_walk(g, g + 1).advance(s.n, s.bounds[i], s.bounds[i + 1], block);
+      });
+    });
     passes.run([&](const split_sequence& s, std::int64_t k) { return k < last(s); }, make_walk,
                [&](walk_type& walk, const time_chunk& c, T* bars, T*) { sweep(walk, c, bars); });
   }

@@ -83,35 +83,9 @@ class forward_walk {
 
   /// Steps [from, to) of sequence n, changing the states and writing outputs, checkpoints and, at the end, final
   /// states.
-  void replay(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
-    const sequence_place at = job_.sequence_at(n);
-    stage_.start_batch(at.batch);
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), job_.shape.states);
-    }
-    for (std::int64_t t = from; t < to;) {
-      keep(n, t, states);
-      const std::int64_t steps = tile(t, to);
-      stage_.stage_states(at.batch, at.first + t, steps);
-      for (std::int64_t g = 0; g < blocks_; ++g) {
-        stage_.stage_block(at.batch, at.first + t, steps, g);
-        T* block = states + g * block_length();
-        char& ordinary = ordinary_[static_cast<std::size_t>(g)];
-        if (emits_) {
-          prefetch(at.batch, at.first + t, steps, g);
-          advance_block<true, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
-          write(at.batch, at.first + t, steps, g);
-        } else {
-          advance_block<false, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
-        }
-      }
-      t += steps;
-    }
-    if (to == at.length) {
-      keep(n, at.length, states);
-      store(job_.states.final, n, 0, states);
-    }
-  }
+  void replay(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { take<true>(n, from, to, states); }
+  /// The same steps, changing the states alone.
+  void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { take<false>(n, from, to, states); }
 
   /// Steps [from, to) of sequence n as elements, one for each lane.
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires mixer_with_elements<M> {
@@ -136,6 +110,37 @@ class forward_walk {
   }
 
  private:
+  template <bool Writes>
+  void take(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
+    const sequence_place at = job_.sequence_at(n);
+    stage_.start_batch(at.batch);
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), job_.shape.states);
+    }
+    for (std::int64_t t = from; t < to;) {
+      if constexpr (Writes) keep(n, t, states);
+      const std::int64_t steps = tile(t, to);
+      stage_.stage_states(at.batch, at.first + t, steps);
+      for (std::int64_t g = 0; g < blocks_; ++g) {
+        stage_.stage_block(at.batch, at.first + t, steps, g);
+        T* block = states + g * block_length();
+        char& ordinary = ordinary_[static_cast<std::size_t>(g)];
+        if (Writes && emits_) {
+          prefetch(at.batch, at.first + t, steps, g);
+          advance_block<true, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
+          write(at.batch, at.first + t, steps, g);
+        } else {
+          advance_block<false, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
+        }
+      }
+      t += steps;
+    }
+    if (Writes && to == at.length) {
+      keep(n, at.length, states);
+      store(job_.states.final, n, 0, states);
+    }
+  }
+
   template <class Terms, class Elements>
   KALSCAN_FLATTEN static void absorb_steps(const Terms u, std::int64_t steps, const Elements x) {
     for (std::int64_t t = 0; t < steps; ++t) {
@@ -181,11 +186,12 @@ class forward_walk {
   std::vector<char> ordinary_{};  // for each block
 };
 
-/// The states at the beginning of each chunk after the first, from the state after the first one and the elements of
-/// the chunks between: those of chunk k in states[k], and so the elements.
-template <class M, class T>
+/// The states of a block at the beginning of each chunk after the first, from the state after the first one and the
+/// elements of the chunks between: those of chunk k in states[k], and so the elements. Where gains above one took an
+/// element out of range, its lane takes the steps instead: advance(k, states) takes those of chunk k.
+template <class M, class T, class Advance>
 void carry(std::int64_t chunks, std::int64_t states, std::int64_t state_stride, T* state, std::int64_t element_stride,
-           T* elements) {
+           T* elements, Advance advance) {
   using element = element_t<decltype(M::template monoid<T>())>;
   using state_words = lane_words<typename M::template state<T>, T>;
   const std::int64_t length = state_words::length(states);
@@ -193,7 +199,9 @@ void carry(std::int64_t chunks, std::int64_t states, std::int64_t state_stride, 
   for (std::int64_t k = 2; k < chunks; ++k) {
     const state_words before{state + (k - 1) * state_stride}, after{state + k * state_stride};
     const lane_words<element, T> x{elements + (k - 1) * element_stride};
-    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) { after.set(s, w, M::act(x(s, w), before(s, w))); });
+    carry_over<T>(
+        states, x, before, after, [](const auto& e, const auto& s) { return M::act(e, s); },
+        [&](T* block) { advance(k - 1, block); });
   }
 }
 
@@ -235,8 +243,13 @@ void forward_on_threads(const omp& policy, const Job& job) {
                    walk.absorb(c.sequence->n, c.from, c.to, elements);
                  }
                });
-    passes.carry([S](const split_sequence& s, std::int64_t state_stride, T* states, std::int64_t element_stride,
-                     T* elements) { carry<M>(s.chunks(), S, state_stride, states, element_stride, elements); });
+    passes.carry([&](const split_sequence& s, std::int64_t g, std::int64_t state_stride, T* states,
+                     std::int64_t element_stride, T* elements) {
+      carry<M>(s.chunks(), S, state_stride, states, element_stride, elements, [&](std::int64_t k, T* block) {
+        const auto i = static_cast<std::size_t>(k);
+        make(g, g + 1).advance(s.n, s.bounds[i], s.bounds[i + 1], block);
+      });
+    });
     passes.run(
         [](const split_sequence&, std::int64_t k) { return k > 0; }, make,
         [](walk_type& walk, const time_chunk& c, T* states, T*) { walk.replay(c.sequence->n, c.from, c.to, states); });

@@ -10,6 +10,7 @@
 #include <kalscan/detail/aligned_vector.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_tile.hpp>
+#include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <stdexcept>
 #include <string>
@@ -112,6 +113,30 @@ struct time_chunk {
   std::int64_t k, from, to;
 };
 
+/// The carry from one chunk to the next, in each lane of a block: act(element, before), or what take_steps(states of a
+/// block) makes of `before` in those lanes where the element or that result is not finite. So the decision is each
+/// lane's own, and depends on the data alone.
+template <class T, class Element, class State, class Act, class TakeSteps>
+void carry_over(std::int64_t states, const lane_words<Element, T>& elements, const lane_words<State, T>& before,
+                const lane_words<State, T>& after, Act act, TakeSteps take_steps) {
+  const auto holds = [&](std::int64_t s, std::int64_t w) {
+    return all_finite<T>(elements(s, w)) && all_finite<T>(after(s, w));
+  };
+  bool all_hold = true;
+  for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
+    after.set(s, w, act(elements(s, w), before(s, w)));
+    all_hold = all_hold && holds(s, w);
+  });
+  if (all_hold) return;
+  const std::int64_t length = lane_words<State, T>::length(states);
+  aligned_vector<T> block(before.first, before.first + length);
+  take_steps(block.data());
+  const lane_words<State, T> stepped{block.data()};
+  for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
+    if (!holds(s, w)) after.set(s, w, stepped(s, w));
+  });
+}
+
 /// Two passes over the chunks of the split sequences with a carry between them, and the states and elements that these
 /// leave for each other.
 template <class T>
@@ -148,14 +173,15 @@ class split_passes {
                     });
   }
 
-  /// Calls task(sequence, stride between the states of chunks, states of chunk 0, the same of elements) for each block.
+  /// Calls task(sequence, block, stride between the states of chunks, states of chunk 0, the same of elements) for each
+  /// block.
   template <class Task>
   void carry(Task task) {
     parallel_groups(threads_, std::ssize(plan_.split), plan_.blocks, 1,
                     [&](std::int64_t i, std::int64_t g, std::int64_t) {
                       const split_sequence& s = plan_.split[static_cast<std::size_t>(i)];
                       const std::int64_t cell = s.slot * plan_.blocks + g;
-                      task(s, plan_.blocks * state_length_, states_.data() + cell * state_length_,
+                      task(s, g, plan_.blocks * state_length_, states_.data() + cell * state_length_,
                            plan_.blocks * element_length_, elements_.data() + cell * element_length_);
                     });
   }

@@ -65,7 +65,7 @@ inline double field_defect(const std::vector<sample>& left, const std::vector<sa
   for (std::size_t i = 0; i < left.size(); ++i) {
     const auto [l, epsilon, smallest] = left[i];
     const long double r = right[i].value;
-    if (equal(l, r)) continue;
+    if (equal(l, r) || (std::isnan(l) && std::isnan(r))) continue;
     if (equal(epsilon, 0)) return infinite_defect;
     const long double unit = (std::max)(scale, smallest) * (in_ulps ? epsilon : 1);
     const long double defect = std::abs(l - r) / unit;
@@ -98,12 +98,24 @@ double relative_defect(const T& left, const T& right, std::span<const T* const> 
   return worst;
 }
 
+/// Whether both have NaN in the same places and all other numbers equal: the same, though no operator says so.
+template <class T>
+bool same_with_nan([[maybe_unused]] const T& left, [[maybe_unused]] const T& right) {
+  if constexpr (has_numbers<T>) {
+    bool any_nan = false;
+    for (const sample& s : samples(left)) any_nan = any_nan || std::isnan(s.value);
+    return any_nan && relative_defect<T>(left, right, {}, false) == 0;
+  } else {
+    return false;
+  }
+}
+
 struct exact_tolerance {
   static constexpr double bound = 0;
   template <class T>
   double defect(const T& left, const T& right, std::span<const T* const>) const {
     if constexpr (std::equality_comparable<T>) {
-      return left == right ? 0 : infinite_defect;
+      return left == right || same_with_nan(left, right) ? 0 : infinite_defect;
     } else {
       return relative_defect<T>(left, right, {}, false) == 0 ? 0 : infinite_defect;
     }
@@ -158,7 +170,7 @@ struct custom_tolerance {
 inline constexpr detail::exact_tolerance exact{};
 
 /// In every top-level field, max |left - right| is at most e times the largest magnitude that the field has on both
-/// sides and in the operands. Equal infinities agree, NaN agrees with nothing, and integers must be equal.
+/// sides and in the operands. Equal infinities agree, NaN agrees with NaN alone, and integers must be equal.
 constexpr detail::relative_tolerance relative(double e) { return {e, false}; }
 
 /// As `relative`, with n times the machine epsilon of the field's type for e.

@@ -34,4 +34,13 @@ KALSCAN_HD constexpr void for_each_index(F f) {
   (std::make_index_sequence<N>{});
 }
 
+/// Whether none of the numbers is infinite or NaN.
+template <class T, class Aggregate>
+KALSCAN_HD constexpr bool all_finite(const Aggregate& x) {
+  T zero(0);
+  const auto numbers = words<T>(x);
+  for_each_index<word_count<Aggregate, T>>([&](auto i) { zero += numbers[i()] * T(0); });
+  return zero == T(0);
+}
+
 }  // namespace kalscan::detail

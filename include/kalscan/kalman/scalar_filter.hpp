@@ -62,13 +62,15 @@ struct scalar_filter {
     return kalscan::act(element, state);
   }
 
+  /// J is NaN where phi C overflows, so that nobody takes what the division by infinity leaves for an element.
   KALSCAN_HD constexpr filtering_element<T> absorb(const filtering_element<T>& x,
                                                    const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
     const T Am = a * x.A, bm = a * x.b, Cm = a * a * x.C + p;
-    const T i = detail::reciprocal<How>(T(1) + phi * Cm);
+    const T phiC = phi * Cm;
+    const T i = detail::reciprocal<How>(T(1) + phiC);
     const T A = Am * i, C = Cm * i;
-    return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A};
+    return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A + T(0) * phiC};
   }
 };
 static_assert(recurrence<scalar_filter<float>>);

@@ -72,8 +72,7 @@ static_assert(monoid<belief_adjoint_monoid<float>>);
 /// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
 /// variance (prior precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
 ///
-/// Range: phi times the predicted variance must be finite, or the variance itself infinite; where the host splits time,
-/// so must be the product of a^2 over a chunk, times phi. Nothing is clamped. In float the error is about epsilon times
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float the error is about epsilon times
 /// the filter's memory, as that of the sequential moment form. The adjoint divides once, for the gain of the forward
 /// step, and has no cancellation between large terms.
 template <readout Readout = readout::filtered, bool Ordinary = false>

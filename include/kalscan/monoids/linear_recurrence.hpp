@@ -10,8 +10,8 @@ namespace kalscan {
 
 /// h' = gain h + offset with a gain and an offset for each step (Martin & Cundy 2018, arXiv 1709.04057).
 ///
-/// State: the scalar h. Input and element: an affine_map. Rounds as two operations a step; overflows only where h does
-/// or where the product of the gains does. It has no absorb of its own: a combine costs no more.
+/// State: the scalar h. Input and element: an affine_map. Rounds as two operations a step; a product of gains
+/// may overflow where h does not. It has no absorb of its own: a combine costs no more.
 template <class T>
 struct linear_recurrence {
   using state_type = T;

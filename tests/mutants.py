@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Plants faults one by one and says which tests see them: a test that cannot fail is a defect.
+
+    tests/mutants.py              all mutants, a row each; ends with 1 if one survives or no longer applies
+    tests/mutants.py omp law      those whose name contains one of the words
+    tests/mutants.py --list       names and sources, nothing is built
+
+Works on a copy of the tree, with the compiler in CXX (g++), through ccache where there is one; without optimization, and
+only the named test sources. Before any mutant is believed, its sources must pass as they are. Not part of CI: a few
+minutes on one core.
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+K = "include/kalscan/"
+
+# Name, file, what stands there exactly once, what the fault makes of it, the test sources that should see it.
+MUTANTS = [
+    # Scans.
+    ("omp throws the last exception", K + "backend/omp.hpp", "for (const auto& failure : failures) {",
+     "for (auto each = failures.rbegin(); each != failures.rend(); ++each) {\n    const auto& failure = *each;",
+     ["conformance/range.cpp"]),
+    ("omp carries an overflow", K + "backend/omp.hpp", "if (!went_out_of_range(before, x)) return x;", "return x;",
+     ["conformance/range.cpp"]),
+    ("omp replays a chunk twice", K + "backend/omp.hpp", "replayed[cell(i, k)] = true;", "",
+     ["conformance/range.cpp"]),
+    ("omp absorbs a step twice", K + "backend/omp.hpp", "each_step<S>(std::move(lane), first + 1, last",
+     "each_step<S>(std::move(lane), first, last", ["conformance/scan.cpp"]),
+    ("omp drops a chunk's last step", K + "backend/omp.hpp", "absorb_steps<S>(lane, begin(k), begin(k + 1))",
+     "absorb_steps<S>(lane, begin(k), std::max(begin(k) + 1, begin(k + 1) - 1))", ["conformance/scan.cpp"]),
+    ("running swaps the operands of act", K + "recurrence.hpp", "return combine(state, element);",
+     "return combine(element, state);", ["conformance/scan.cpp"]),
+    ("exclusive scan is inclusive", K + "scan.hpp",
+     "out[t] = s;\n        s = sweep->recurrence.step(s, input);",
+     "s = sweep->recurrence.step(s, input);\n        out[t] = s;", ["conformance/scan.cpp"]),
+    ("reversed does not reverse", K + "monoids/reversed.hpp", "return inner(later, earlier);",
+     "return inner(earlier, later);", ["laws/adaptors.cpp"]),
+    ("segmented forgets the earlier start", K + "monoids/segmented.hpp",
+     "{inner(earlier.value, later.value), earlier.starts}", "{inner(earlier.value, later.value), false}",
+     ["laws/adaptors.cpp"]),
+    # Laws.
+    ("laws: associativity with itself", K + "laws.hpp", "sides(m(m(a, b), c), m(a, m(b, c)))",
+     "sides(m(m(a, b), c), m(m(a, b), c))", ["laws/laws.cpp"]),
+    ("laws: lift with itself", K + "laws.hpp",
+     "states(r.act(r.lift(each), before), r.step(before, each))",
+     "states(r.act(r.lift(each), before), r.act(r.lift(each), before))", ["laws/laws.cpp"]),
+    ("laws: one NaN is enough", K + "detail/tolerance.hpp", "(std::isnan(l) && std::isnan(r))",
+     "(std::isnan(l) || std::isnan(r))", ["laws/laws.cpp"]),
+    ("laws: consequences of what holds", K + "detail/law_book.hpp", "consequence && e && !e->result.holds",
+     "consequence && e && e->result.holds", ["laws/laws.cpp"]),
+    ("laws: shrunk to what holds", K + "detail/law_book.hpp", "if (still_fails()) {", "if (!still_fails()) {",
+     ["laws/laws.cpp"]),
+    # Kalman.
+    ("element: sign in eta", K + "kalman/filtering_element.hpp", "A1 * (d * eta2 - dJ * b1) + eta1",
+     "A1 * (d * eta2 + dJ * b1) + eta1", ["laws/scalar_filter.cpp"]),
+    ("element: A2 once in C", K + "kalman/filtering_element.hpp", "A2 * A2 * dC + C2", "A2 * dC + C2",
+     ["laws/scalar_filter.cpp"]),
+    ("element: act without eta", K + "kalman/filtering_element.hpp",
+     "x.A * (d * before.mean + dP * x.eta) + x.b", "x.A * (d * before.mean) + x.b", ["laws/scalar_filter.cpp"]),
+    ("absorb: eta without the prediction", K + "kalman/scalar_filter.hpp", "x.eta + A * (r - phi * bm)",
+     "x.eta + A * r", ["laws/scalar_filter.cpp"]),
+    ("absorb: overflow unsaid", K + "kalman/scalar_filter.hpp", " + T(0) * phiC", "",
+     ["conformance/range.cpp", "kla/gains.cpp"]),
+    ("map: r with the wrong variance", K + "kalman/information_map.hpp", "return {x.u + phi * v, v, a * x.w + r * v};",
+     "return {x.u + phi * v, v, a * x.w + r * x.v};", ["laws/scalar_filter.cpp"]),
+    ("map: product drops a term", K + "kalman/information_map.hpp", "wu2 * uu1 + wv2 * vu1 + ww2 * wu1",
+     "wu2 * uu1 + wv2 * vu1", ["laws/scalar_filter.cpp"]),
+    ("matrix element: sign of J2 b1", K + "kalman/matrix_filtering_element.hpp", "eta2 - times(J2, b1)",
+     "eta2 + times(J2, b1)", ["laws/matrix_elements.cpp"]),
+    ("matrix element: A not transposed", K + "kalman/matrix_filtering_element.hpp",
+     "times(A1.transpose(), outer) + eta1", "times(A1, outer) + eta1", ["laws/matrix_elements.cpp"]),
+    ("filter splits time without noise", K + "kalman/filter.hpp", "bool splits() const { return noisy; }",
+     "bool splits() const { return true; }", ["kalman/exact_omp.cpp"]),
+    # Kalman Linear Attention and its like.
+    ("kla: extend with a wrong r", K + "kla/kla.hpp",
+     "kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k)",
+     "kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda)", ["kla/check_mixer.cpp"]),
+    ("kla: a run is never large", K + "kla/kla.hpp", "return x.uu > large;", "return x.uu > x.uu * large;",
+     ["kla/device_formulas.cpp"]),
+    ("kla: act of a run without w", K + "kla/kla.hpp", "return {w * i + none, v * i + none};",
+     "return {v * i + none, v * i + none};", ["kla/check_mixer.cpp"]),
+    ("kla: sign of the adjoint of p", K + "kla/kla.hpp", "result.inputs.p = Pmb;", "result.inputs.p = -Pmb;",
+     ["kla/check_mixer.cpp"]),
+    ("kla: prediction without noise", K + "kla/kla.hpp", "scaled(u.qq, scaled(u.aa, x.variance) + u.p)",
+     "scaled(u.qq, scaled(u.aa, x.variance))", ["kla/check_mixer.cpp"]),
+    ("kla: adjoint monoid swapped", K + "kla/kla.hpp", "x1 * c2 + c1, y1 * c2 + x1 * x1 * d2 + d1",
+     "x2 * c1 + c2, y2 * c1 + x2 * x2 * d1 + d2", ["kla/check_mixer.cpp"]),
+    ("gla: adjoint element without the gate", K + "kla/gla.hpp", "return {u.g, u.g * (u.q * bar.y)};",
+     "return {u.g, u.q * bar.y};", ["kla/check_mixer.cpp"]),
+    ("mixers: overflow where none is", K + "detail/mixer_plan.hpp", "if (!holds(s, w)) after.set",
+     "if (holds(s, w)) after.set", ["kla/gains.cpp"]),
+    ("mixers: backward carry stops early", K + "detail/mixer_omp_backward.hpp",
+     "for (std::int64_t k = chunks - 3; k >= 0; --k)", "for (std::int64_t k = chunks - 3; k > 0; --k)",
+     ["kla/gains.cpp"]),
+    ("mixers: half the lanes in a gradient", K + "detail/mixer_gradients.hpp", "half = W / 2; half > 0; half /= 2",
+     "half = W / 2; half > 1; half /= 2", ["kla/backward.cpp"]),
+    ("mixers: a tile is not taken back", K + "detail/mixer_tile.hpp",
+     "if (advance == 0) std::copy_n(saved, length, state);", "", ["kla/forward.cpp", "kla/regimes.cpp"]),
+]
+
+
+class Tree:
+    """A copy of the sources, and the programs built from it."""
+
+    def __init__(self, where):
+        self.where = pathlib.Path(where)
+        for folder in ("include", "tests", "examples"):
+            shutil.copytree(ROOT / folder, self.where / folder)
+        eigen = os.environ.get("EIGEN3_INCLUDE_DIR", "/usr/include/eigen3")
+        ccache = ["ccache"] if shutil.which("ccache") else []
+        self.compile = ccache + [os.environ.get("CXX", "g++"), "-std=c++20", "-O0", "-w", "-fopenmp", "-Iinclude",
+                                 "-Itests", "-isystem", eigen, f'-DKALSCAN_SOURCE_DIR="{ROOT}"']
+
+    def run(self, command, seconds):
+        environment = dict(os.environ, OMP_WAIT_POLICY="passive", CCACHE_BASEDIR=str(self.where))
+        return subprocess.run(command, cwd=self.where, env=environment, timeout=seconds, text=True,
+                              capture_output=True, check=False)
+
+    def test(self, source):
+        """None where all tests of a source pass, else the name of the first that fails."""
+        for file in ("main.cpp", source):
+            built = self.run(self.compile + ["-c", f"tests/{file}", "-o", file.replace("/", "_") + ".o"], 600)
+            if built.returncode:
+                return "does not compile: " + first_match(r"error: (.*)", built.stderr)
+        linked = self.run(self.compile + ["main.cpp.o", source.replace("/", "_") + ".o", "-o", "program"], 60)
+        if linked.returncode:
+            return "does not link"
+        try:
+            ran = self.run(["./program", "--no-colors"], 300)
+        except subprocess.TimeoutExpired:
+            return "(does not end)"
+        if ran.returncode == 0:
+            return None
+        return first_match(r"TEST CASE:\s*(.*)", ran.stdout) or f"(ends with {ran.returncode})"
+
+
+def first_match(pattern, text):
+    found = re.search(pattern, text)
+    return found.group(1).strip() if found else ""
+
+
+def verdict(tree, healthy, mutant):
+    _, file, before, after, sources = mutant
+    text = (ROOT / file).read_text()
+    if text.count(before) != 1:
+        return f"NO LONGER APPLIES: its text stands {text.count(before)} times in {file}"
+    for source in sources:
+        if source not in healthy:
+            healthy[source] = tree.test(source)
+        if healthy[source]:
+            return f"CANNOT BE JUDGED: {source} fails as it is: {healthy[source]}"
+    try:
+        (tree.where / file).write_text(text.replace(before, after))
+        for source in sources:
+            seen = tree.test(source)
+            if seen and seen.startswith("does not compile"):
+                return "NO MUTANT: " + seen
+            if seen:
+                return f"{source}: {seen}"
+        return "SURVIVES " + ", ".join(sources)
+    finally:
+        (tree.where / file).write_text(text)
+
+
+def main(arguments):
+    words = [a for a in arguments if not a.startswith("-")]
+    chosen = [m for m in MUTANTS if not words or any(w in m[0] for w in words)]
+    width = max((len(m[0]) for m in chosen), default=0)
+    if "--list" in arguments:
+        for name, file, _, _, sources in chosen:
+            print(f"{name:{width}}  {file.removeprefix(K):34}  {' '.join(sources)}")
+        return 0
+    bad = 0
+    with tempfile.TemporaryDirectory() as where:
+        tree, healthy = Tree(where), {}
+        print(f"{'mutant':{width}}  killed by")
+        for mutant in chosen:
+            answer = verdict(tree, healthy, mutant)
+            bad += answer.split()[0].isupper()
+            print(f"{mutant[0]:{width}}  {answer[:110]}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} killed")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
