@@ -53,8 +53,9 @@ class backward_walk {
 
   aligned_vector<T> no_states() const { return aligned_vector<T>(static_cast<std::size_t>(blocks_ * length_)); }
 
+  /// The numbers of the final states' adjoints as they are given; the sweep of the last steps takes them from there.
   void load_final(std::int64_t n, T* bars) {
-    const auto final = words<tensor<const T>>(job_.states.final_bar);
+    const auto final = tensors_of<const T>(job_.states.final_bar);
     for (std::int64_t g = 0; g < blocks_; ++g) {
       const state_words x{bars + g * length_};
       for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
@@ -64,8 +65,11 @@ class backward_walk {
       });
     }
   }
-  void store_initial(std::int64_t n, const T* bars) {
+  void store_initial(std::int64_t n, T* bars) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
+      if constexpr (has_forms<decltype(job_.states.final_bar)>) {
+        if (job_.sequence_at(n).length == 0) through_no_steps(n, g, bars + g * length_);
+      }
       store_block(job_.states.initial_bar, n, 0, bars + g * length_, job_.shape.states, stage_.channel(g),
                   stage_.width(g), job_.states.accumulate);
     }
@@ -73,8 +77,14 @@ class backward_walk {
 
   /// Steps to - 1, ..., from of sequence n: changes the adjoints of the states and writes or sums those of the inputs.
   void sweep(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
+    const std::int64_t length = job_.sequence_at(n).length;
     each_tile(n, from, to, [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
-      adjoint_tile(steps, g, bars + g * length_);
+      T* bar = bars + g * length_;
+      if constexpr (has_forms<decltype(job_.states.final_bar)>) {
+        adjoint_tile_and_ends(t == 0, t + steps == length, steps, g, bar);
+      } else {
+        adjoint_tile(steps, g, bar);
+      }
       sums_.add_block(job_.sequence_at(n), stage_, t, steps, g);
     });
   }
@@ -99,6 +109,54 @@ class backward_walk {
  private:
   /// The states before each step of the tape.
   state_words on_tape(std::int64_t t) { return {tape_.data() + t * length_}; }
+
+  /// The adjoint through a tile, from the numbers of the final states' adjoints if it is the last one of its sequence,
+  /// and to those of the initial states' adjoints if it is the first one.
+  void adjoint_tile_and_ends(bool first, bool last, std::int64_t steps, std::int64_t g, T* bar) {
+    const auto& final = job_.states.final_bar;
+    const auto& initial = job_.states.initial_bar;
+    const std::int64_t S = job_.shape.states;
+    const state_words x{bar}, information{saved_.data()};
+    if (first && initial.information_form) {
+      const auto u = stage_.terms(g);
+      for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) {
+        const state end = on_tape(steps)(s, w);
+        auto later = last ? information_adjoint_of(final, end, x(s, w)) : information_from_carried(end, x(s, w));
+        for (std::int64_t t = steps - 1; t >= 0; --t) {
+          const auto y = from_words<outputs, T>([&](auto i) { return out_bar(i, t)[w]; });
+          later = M::information_adjoint(on_tape(t)(s, w), u(t, s, w), on_tape(t + 1)(s, w), later, y);
+        }
+        information.set(s, w, {later.vector, later.precision});
+      });
+    }
+    if (last && (final.information_form || !tape_is_ordinary_)) {
+      for_each_lane<T>(
+          S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, adjoint_of(final, on_tape(steps)(s, w), x(s, w))); });
+    }
+    adjoint_tile(steps, g, bar);
+    if (first && initial.information_form) {
+      std::copy_n(saved_.data(), length_, bar);
+    } else if (first && !tape_is_ordinary_) {
+      for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, numbers_of_adjoint(initial, on_tape(0)(s, w), x(s, w)));
+      });
+    }
+  }
+  /// From the final states' adjoints to the initial ones' of the same states.
+  void through_no_steps(std::int64_t n, std::int64_t g, T* bar) {
+    const auto& final = job_.states.final_bar;
+    const auto& initial = job_.states.initial_bar;
+    if (final.information_form && initial.information_form) return;
+    const state_words x{bar};
+    for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+      if (w >= stage_.width(g)) return;
+      const state at = job_.states.initial(n, stage_.channel(g) + w, s);
+      x.set(s, w, numbers_of_adjoint(initial, at, adjoint_of(final, at, x(s, w))));
+    });
+  }
+  const T* out_bar(std::size_t i, std::int64_t t) const {
+    return out_bar_.data() + (static_cast<std::int64_t>(i) * tile_steps + t) * W;
+  }
   template <class Elements>
   void absorb_steps(std::int64_t steps, std::int64_t g, const Elements& x) {
     if constexpr (requires { typename M::ordinary; }) {
@@ -143,6 +201,9 @@ class backward_walk {
           tape_is_ordinary_ = is_ordinary<M>(tape_.data(), job_.shape.states);
           advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr),
                                   saved_.data(), tape_is_ordinary_);
+          if constexpr (requires { typename M::ordinary; }) {
+            if (!tape_is_ordinary_ && t + steps < at.length) take_stored_end(n, t + steps, tile + 1, end, g, steps);
+          }
           call(t, steps, g);
         }
         sums_.finish_tile(at, t, steps);
@@ -151,19 +212,32 @@ class backward_walk {
     }
   }
 
+  /// In place of the last states on the tape those from which the tile after it started: the form in which an adjoint
+  /// is carried between the two depends on them, and states that are computed twice may differ by their rounding.
+  void take_stored_end(std::int64_t n, std::int64_t t, std::int64_t next_tile, std::int64_t stretch_end, std::int64_t g,
+                       std::int64_t steps) {
+    T* to = tape_.data() + steps * length_;
+    if (t < stretch_end) {
+      std::copy_n(start_of(next_tile, g), length_, to);
+    } else {
+      load_checkpoint(n, t, g, to);
+    }
+  }
+  void load_checkpoint(std::int64_t n, std::int64_t t, std::int64_t g, T* to) {
+    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
+    const std::int64_t batch = job_.sequence_at(n).batch;
+    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
+    load_block<M>(to, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+      return from_words<state, T>([&](auto i) { return kept[i](batch, slot, m, s); });
+    });
+  }
+
   T* start_of(std::int64_t tile, std::int64_t g) { return starts_.data() + (tile * blocks_ + g) * length_; }
 
   /// The states before each tile of a stretch that starts at a checkpoint.
   void start_tiles(std::int64_t n, std::int64_t begin, std::int64_t end) {
     const sequence_place at = job_.sequence_at(n);
-    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + begin / job_.states.every;
-    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(start_of(0, g), job_.shape.states, stage_.channel(g), stage_.width(g),
-                    [&](std::int64_t m, std::int64_t s) {
-                      return from_words<state, T>([&](auto i) { return kept[i](at.batch, slot, m, s); });
-                    });
-    }
+    for (std::int64_t g = 0; g < blocks_; ++g) load_checkpoint(n, begin, g, start_of(0, g));
     for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
       const std::int64_t t = at.first + begin + tile * tile_steps;
       stage_.stage_states(at.batch, t, tile_steps);
