@@ -67,9 +67,7 @@ class backward_walk {
   }
   void store_initial(std::int64_t n, T* bars) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      if constexpr (has_forms<decltype(job_.states.final_bar)>) {
-        if (job_.sequence_at(n).length == 0) through_no_steps(n, g, bars + g * length_);
-      }
+      if (job_.sequence_at(n).length == 0) through_no_steps(n, g, bars + g * length_);
       store_block(job_.states.initial_bar, n, 0, bars + g * length_, job_.shape.states, stage_.channel(g),
                   stage_.width(g), job_.states.accumulate);
     }
@@ -80,11 +78,9 @@ class backward_walk {
     const std::int64_t length = job_.sequence_at(n).length;
     each_tile(n, from, to, [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
       T* bar = bars + g * length_;
-      if constexpr (has_forms<decltype(job_.states.final_bar)>) {
-        adjoint_tile_and_ends(t == 0, t + steps == length, steps, g, bar);
-      } else {
-        adjoint_tile(steps, g, bar);
-      }
+      if (t + steps == length) take_final(steps, bar);
+      adjoint_tile(steps, g, bar);
+      if (t == 0) give_initial(0, bar);
       sums_.add_block(job_.sequence_at(n), stage_, t, steps, g);
     });
   }
@@ -110,52 +106,33 @@ class backward_walk {
   /// The states before each step of the tape.
   state_words on_tape(std::int64_t t) { return {tape_.data() + t * length_}; }
 
-  /// The adjoint through a tile, from the numbers of the final states' adjoints if it is the last one of its sequence,
-  /// and to those of the initial states' adjoints if it is the first one.
-  void adjoint_tile_and_ends(bool first, bool last, std::int64_t steps, std::int64_t g, T* bar) {
-    const auto& final = job_.states.final_bar;
-    const auto& initial = job_.states.initial_bar;
-    const std::int64_t S = job_.shape.states;
-    const state_words x{bar}, information{saved_.data()};
-    if (first && initial.information_form) {
-      const auto u = stage_.terms(g);
-      for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) {
-        const state end = on_tape(steps)(s, w);
-        auto later = last ? information_adjoint_of(final, end, x(s, w)) : information_from_carried(end, x(s, w));
-        for (std::int64_t t = steps - 1; t >= 0; --t) {
-          const auto y = from_words<outputs, T>([&](auto i) { return out_bar(i, t)[w]; });
-          later = M::information_adjoint(on_tape(t)(s, w), u(t, s, w), on_tape(t + 1)(s, w), later, y);
-        }
-        information.set(s, w, {later.vector, later.precision});
-      });
-    }
-    if (last && (final.information_form || !tape_is_ordinary_)) {
-      for_each_lane<T>(
-          S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, adjoint_of(final, on_tape(steps)(s, w), x(s, w))); });
-    }
-    adjoint_tile(steps, g, bar);
-    if (first && initial.information_form) {
-      std::copy_n(saved_.data(), length_, bar);
-    } else if (first && !tape_is_ordinary_) {
-      for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) {
-        x.set(s, w, numbers_of_adjoint(initial, on_tape(0)(s, w), x(s, w)));
+  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
+  /// wanted of the initial ones'. `at` is the place of the states on the tape.
+  void take_final(std::int64_t at, T* bar) {
+    if constexpr (has_forms<decltype(job_.states.final_bar)>) {
+      if (tape_is_ordinary_ && !job_.states.final_bar.information_form) return;
+      const state_words x{bar}, states = on_tape(at);
+      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, adjoint_of(job_.states.final_bar, states(s, w), x(s, w)));
       });
     }
   }
-  /// From the final states' adjoints to the initial ones' of the same states.
+  void give_initial(std::int64_t at, T* bar) {
+    if constexpr (has_forms<decltype(job_.states.initial_bar)>) {
+      if (tape_is_ordinary_ && !job_.states.initial_bar.information_form) return;
+      const state_words x{bar}, states = on_tape(at);
+      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, numbers_of_adjoint(job_.states.initial_bar, states(s, w), x(s, w)));
+      });
+    }
+  }
+  /// The same where no step lies between.
   void through_no_steps(std::int64_t n, std::int64_t g, T* bar) {
-    const auto& final = job_.states.final_bar;
-    const auto& initial = job_.states.initial_bar;
-    if (final.information_form && initial.information_form) return;
-    const state_words x{bar};
-    for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
-      if (w >= stage_.width(g)) return;
-      const state at = job_.states.initial(n, stage_.channel(g) + w, s);
-      x.set(s, w, numbers_of_adjoint(initial, at, adjoint_of(final, at, x(s, w))));
-    });
-  }
-  const T* out_bar(std::size_t i, std::int64_t t) const {
-    return out_bar_.data() + (static_cast<std::int64_t>(i) * tile_steps + t) * W;
+    load_block<M>(tape_.data(), job_.shape.states, stage_.channel(g), stage_.width(g),
+                  [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+    tape_is_ordinary_ = false;
+    take_final(0, bar);
+    give_initial(0, bar);
   }
   template <class Elements>
   void absorb_steps(std::int64_t steps, std::int64_t g, const Elements& x) {
@@ -198,7 +175,7 @@ class backward_walk {
           stage_.stage_block(at.batch, at.first + t, steps, g);
           stage_out_bar(at.batch, at.first + t, steps, g);
           std::copy_n(start_of(tile, g), length_, tape_.data());
-          tape_is_ordinary_ = is_ordinary<M>(tape_.data(), job_.shape.states);
+          tape_is_ordinary_ = is_ordinary<M, true>(tape_.data(), job_.shape.states);
           advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr),
                                   saved_.data(), tape_is_ordinary_);
           if constexpr (requires { typename M::ordinary; }) {

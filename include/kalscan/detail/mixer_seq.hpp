@@ -90,7 +90,6 @@ void run_backward(const seq&, const Job& job) {
   using state = typename M::template state<T>;
   std::vector<gradient_sum<T>> sums;
   for_each_member(job.in, [&](const auto& x) { sums.emplace_back(x.extent); });
-  [[maybe_unused]] const bool in_information = in_information_form(job.states.initial_bar);
   std::vector<state> x;
   for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
     const sequence_place at = job.sequence_at(n);
@@ -99,12 +98,7 @@ void run_backward(const seq&, const Job& job) {
         x.assign(1, job.states.initial(n, m, s));
         for (std::int64_t t = 0; t < at.length; ++t)
           x.push_back(M::step(x.back(), terms_at<M, T>(job.in, at.batch, at.first + t, m, s)));
-        const state final_bar = load_adjoint<state, T>(job.states.final_bar, n, m, s);
-        state bar = adjoint_of(job.states.final_bar, x.back(), final_bar);
-        [[maybe_unused]] information_belief<T> information{};
-        if constexpr (has_information_adjoint<M>) {
-          information = information_adjoint_of(job.states.final_bar, x.back(), final_bar);
-        }
+        state bar = adjoint_of(job.states.final_bar, x.back(), load_adjoint<state, T>(job.states.final_bar, n, m, s));
         for (std::int64_t t = at.length - 1; t >= 0; --t) {
           const auto out_bar = with_members(job.out_bar, [&](const auto&... y) {
             return typename M::template outputs<T>{
@@ -114,17 +108,11 @@ void run_backward(const seq&, const Job& job) {
           const auto u = terms_at<M, T>(job.in, at.batch, at.first + t, m, s);
           const auto back = M::adjoint(x[i], u, x[i + 1], bar, out_bar);
           bar = back.earlier;
-          if constexpr (has_information_adjoint<M>) {
-            if (in_information) information = M::information_adjoint(x[i], u, x[i + 1], information, out_bar);
-          }
           const auto inputs_bar = words<T>(back.inputs);
           for (std::size_t k = 0; k < sums.size(); ++k) sums[k](at.batch, at.first + t, m, s) += inputs_bar[k];
         }
-        state initial_bar = numbers_of_adjoint(job.states.initial_bar, x.front(), bar);
-        if constexpr (has_information_adjoint<M>) {
-          if (in_information) initial_bar = {information.vector, information.precision};
-        }
-        store_state<T>(job.states.initial_bar, n, 0, m, s, initial_bar, job.states.accumulate);
+        store_state<T>(job.states.initial_bar, n, 0, m, s, numbers_of_adjoint(job.states.initial_bar, x.front(), bar),
+                       job.states.accumulate);
       }
     }
   }

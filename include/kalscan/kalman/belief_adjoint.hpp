@@ -38,12 +38,16 @@ namespace detail {
 template <class T>
 inline constexpr T largest_ordinary_variance = power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
 
-/// Whether the adjoint of a belief is carried in information form: that of its moments would underflow, and does not
-/// exist where the variance is infinite. Twice the bound above: a state that two computations round differently is
-/// never ordinary in one and vague in the other.
+/// Whether the adjoint of a belief is carried in information form, since those of its moments do not exist (infinite
+/// variance), underflow (large variance), or lose what matters to rounding (a mean of no meaning beside what will be
+/// observed: in the adjoint of the precision the two then cancel, and so they do in that of a missing observation).
+/// `margin` is 1 where the formulas of ordinary beliefs may be used, 2 where forms are decided: a belief that two
+/// computations round differently is never ordinary in one and vague in the other.
 template <class T>
-KALSCAN_HD constexpr bool is_vague(const belief<T>& x) {
-  return x.variance > T(2) * largest_ordinary_variance<T>;
+KALSCAN_HD constexpr bool is_vague(const belief<T>& x, const T& margin = T(2)) {
+  const T large = T(256) * margin;
+  return x.variance > large &&
+         (x.mean > large || x.mean < -large || x.variance > margin * largest_ordinary_variance<T>);
 }
 
 /// The linear part of a belief_adjoint_map. All that is done to adjoints here has this form: steps, and the change

@@ -88,8 +88,12 @@ struct kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool is_ordinary(const belief<T>& x) {
-    return x.variance > T(0) &&
-           x.variance <= detail::largest_ordinary_variance<T>;  // zero may be what is left of one divided by infinity
+    // Zero may be what is left of one divided by infinity.
+    return x.variance > T(0) && x.variance <= detail::largest_ordinary_variance<T>;
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const belief<T>& x) {
+    return is_ordinary(x) && !detail::is_vague(x, T(1));
   }
 
   template <class T>
@@ -124,23 +128,6 @@ struct kla_mixer {
     } else {
       return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
     }
-  }
-
-  /// The adjoint of the belief before a step in information form, from that of the one after it less this step's own
-  /// readout. Through a whole stretch of time it is more exact than the adjoint of the moments, where these are known
-  /// but vaguely: the two parts of the adjoint of the precision then cancel.
-  template <class T>
-  KALSCAN_HD static constexpr information_belief<T> information_adjoint(const belief<T>& before, const kla_terms<T>& u,
-                                                                        const belief<T>& after,
-                                                                        const information_belief<T>& later,
-                                                                        const kla_outputs<T>& bar) {
-    if (before.variance == T(0) || after.variance == T(0)) return {T(0), T(0)};
-    const belief<T> read = after.variance == detail::infinity<T> ? belief<T>{T(0), T(0)} : readout_adjoint(u, bar);
-    const T P = after.variance == detail::infinity<T> ? T(0) : after.variance;
-    const auto slope = detail::information_slope(detail::predict_information(before, u.a, u.p), u.p);
-    const belief<T> x =
-        slope({later.vector + P * read.mean, P * (after.mean * read.mean + P * read.variance) - later.precision});
-    return {-x.variance, x.mean};
   }
 
   template <class T>

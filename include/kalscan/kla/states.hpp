@@ -162,23 +162,6 @@ KALSCAN_HD constexpr State numbers_of_adjoint(const Tensors& wanted, const State
   return carried;
 }
 
-/// The adjoint of the final belief x in information form, from what its tensors have of it.
-template <class Tensors, class T>
-KALSCAN_HD constexpr information_belief<T> information_adjoint_of(const Tensors& given, const belief<T>& x,
-                                                                  const belief<T>& numbers) {
-  if (in_information_form(given)) return {numbers.variance, numbers.mean};
-  return information_from_carried(x, carried_from_moments(x, numbers));
-}
-
-/// A mixer whose states have an information form: the adjoints of the initial ones in that form are those of the
-/// moments' until the first tokens, and from there on have steps of their own.
-template <class M>
-concept has_information_adjoint = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
-                                           const information_belief<double>& later,
-                                           const typename M::template outputs<double>& bar) {
-  M::information_adjoint(x, u, x, later, bar);
-};
-
 }  // namespace detail
 
 /// The states, or their adjoints, that a call is given or gives back, each [N, 1, M, S]: the mixer's own state of
