@@ -35,9 +35,8 @@ struct information_problem : problem<kla, T> {
   long double derivative(std::int64_t n, std::int64_t m, std::int64_t s, std::size_t wanted, std::int64_t at) const {
     const auto place = kalscan::detail::sequence_at(this->shape, n);
     const auto value = [&](const array<T>& x, std::int64_t b, std::int64_t t, std::size_t i) {
-      return dual{static_cast<long double>(
-                      x.view()(x.extent[0] == 1 ? 0 : b, x.extent[1] == 1 ? 0 : t, x.extent[2] == 1 ? 0 : m,
-                               x.extent[3] == 1 ? 0 : s)),
+      return dual{static_cast<long double>(x.view()(x.extent[0] == 1 ? 0 : b, x.extent[1] == 1 ? 0 : t,
+                                                    x.extent[2] == 1 ? 0 : m, x.extent[3] == 1 ? 0 : s)),
                   i == wanted && (x.extent[1] == 1 || t == at) ? 1.0L : 0.0L};
     };
     dual lambda = value(this->initial[0], n, 0, 6), eta = value(this->initial[1], n, 0, 7), sum;
@@ -99,15 +98,32 @@ struct family {
   std::vector<std::int64_t> offsets = {};
 };
 inline const std::vector<family> families = {
-    {0, 0, 0, 0.5, 0.97, 1},         {0, 1, 0, 0.5, 0.97, 1},        {0, 1, 3, 0.5, 0.97, 1},
-    {0, 1, 21, 0.8, 1, 1},           {0, 1, 2, 0, 0, 1},             {0, 1, 3, 1, 1, 0},
-    {0, 1, 3, 0.9, 0.97, 0},         {1e-30, 0, 0, 0.5, 0.97, 1},    {1e-30, 1, 0, 0.5, 0.97, 1},
-    {1e-30, 1, 3, 0.5, 0.97, 1},     {1e-30, 1, 21, 0.9, 1, 1},      {1e-30, 1, 2, 0, 0, 1},
-    {1e-30, 1, 18, 1, 1, 0},         {0x1p-61, 1, 18, 1, 1, 0},      {0x1p-60, 1, 18, 1, 1, 0},
-    {1e-12, 1, 3, 0.5, 0.97, 1},     {1e-8, 1, 0, 0.5, 0.97, 1},     {1e-8, 1, 3, 0.5, 0.97, 1},
-    {1e-18, 1, 5, 1.1, 1.3, 1},      {1e-3, 1, 3, 0.5, 0.97, 1},     {1, 1, 0, 0.5, 0.97, 1},
-    {1, 1, 3, 0, 0, 1},              {1, 1, 3, 0.5, 1, 0},           {1e8, 1e8, 0, 0.5, 0.97, 1},
-    {1e8, 1e8, 3, 0.5, 0.97, 1},     {0, 1, 3, 0.5, 0.97, 1, {0, 5, 5, 6, 30, 47}},
+    {0, 0, 0, 0.5, 0.97, 1},
+    {0, 1, 0, 0.5, 0.97, 1},
+    {0, 1, 3, 0.5, 0.97, 1},
+    {0, 1, 21, 0.8, 1, 1},
+    {0, 1, 2, 0, 0, 1},
+    {0, 1, 3, 1, 1, 0},
+    {0, 1, 3, 0.9, 0.97, 0},
+    {1e-30, 0, 0, 0.5, 0.97, 1},
+    {1e-30, 1, 0, 0.5, 0.97, 1},
+    {1e-30, 1, 3, 0.5, 0.97, 1},
+    {1e-30, 1, 21, 0.9, 1, 1},
+    {1e-30, 1, 2, 0, 0, 1},
+    {1e-30, 1, 18, 1, 1, 0},
+    {0x1p-61, 1, 18, 1, 1, 0},
+    {0x1p-60, 1, 18, 1, 1, 0},
+    {1e-12, 1, 3, 0.5, 0.97, 1},
+    {1e-8, 1, 0, 0.5, 0.97, 1},
+    {1e-8, 1, 3, 0.5, 0.97, 1},
+    {1e-18, 1, 5, 1.1, 1.3, 1},
+    {1e-3, 1, 3, 0.5, 0.97, 1},
+    {1, 1, 0, 0.5, 0.97, 1},
+    {1, 1, 3, 0, 0, 1},
+    {1, 1, 3, 0.9, 1, 0},
+    {1e8, 1e8, 0, 0.5, 0.97, 1},
+    {1e8, 1e8, 3, 0.5, 0.97, 1},
+    {0, 1, 3, 0.5, 0.97, 1, {0, 5, 5, 6, 30, 47}},
     {1e-30, 1, 3, 0.9, 1, 1, {0, 5, 5, 6, 30, 47}},
 };
 
@@ -115,7 +131,8 @@ inline const std::vector<family> families = {
 template <class T>
 information_problem<T> information_problem_of(const family& f, std::uint64_t seed, given g = given::fixed) {
   information_problem<T> x;
-  static_cast<problem<kla, T>&>(x) = random_problem<kla, T>(f.offsets.empty() ? 2 : 1, 47, 3, 2, seed, g, false, f.offsets);
+  static_cast<problem<kla, T>&>(x) =
+      random_problem<kla, T>(f.offsets.empty() ? 2 : 1, 47, 3, 2, seed, g, false, f.offsets);
   if (!x.offsets.empty()) x.shape.offsets = x.offsets;
   std::mt19937_64 engine(seed);
   x.initial[0].each([&](T& v) { v = static_cast<T>(f.precision); });
@@ -159,10 +176,9 @@ backward_result<T> information_backward(const Policy& policy, information_proble
       checkpoints.emplace_back(x.shape.batch, kalscan::checkpoint_count(x.shape, every), x.shape.channels,
                                x.shape.states);
     }
-    kalscan::forward(policy, M{}, x.shape, x.in_views(), kalscan::kla_outputs<tensor<T>>{},
-                     {.initial = states.initial,
-                      .checkpoints = {checkpoints[0].view(), checkpoints[1].view()},
-                      .every = every});
+    kalscan::forward(
+        policy, M{}, x.shape, x.in_views(), kalscan::kla_outputs<tensor<T>>{},
+        {.initial = states.initial, .checkpoints = {checkpoints[0].view(), checkpoints[1].view()}, .every = every});
     states.checkpoints = {checkpoints[0].view(), checkpoints[1].view()}, states.every = every;
   }
   kalscan::backward(policy, M{}, x.shape, x.in_views(), x.out_bar_views(),
@@ -176,9 +192,9 @@ forward_result<T> information_forward(const Policy& policy, information_problem<
     r.out.emplace_back(x.shape.batch, x.shape.time, x.shape.channels, 1);
     r.final.emplace_back(x.shape.sequences(), 1, x.shape.channels, x.shape.states);
   }
-  kalscan::forward(policy, kla{}, x.shape, x.in_views(), kalscan::kla_outputs{r.out[0].view(), r.out[1].view()},
-                   {.initial = as_information<tensor<const T>>(x.initial),
-                    .final = as_information<tensor<T>>(r.final)});
+  kalscan::forward(
+      policy, kla{}, x.shape, x.in_views(), kalscan::kla_outputs{r.out[0].view(), r.out[1].view()},
+      {.initial = as_information<tensor<const T>>(x.initial), .final = as_information<tensor<T>>(r.final)});
   return r;
 }
 

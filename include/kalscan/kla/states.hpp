@@ -63,7 +63,7 @@ struct belief_tensors : belief<tensor<T>> {
   bool information_form = false;
 
   belief_tensors() = default;
-  belief_tensors(const tensor<T>& mean, const tensor<T>& variance) : belief<tensor<T>>{mean, variance} {}
+  belief_tensors(const tensor<T>& means, const tensor<T>& variances) : belief<tensor<T>>{means, variances} {}
   belief_tensors(const belief<tensor<T>>& x) : belief<tensor<T>>(x) {}
   belief_tensors(const information_belief<tensor<T>>& x)
       : belief<tensor<T>>{x.vector, x.precision}, information_form(true) {}
