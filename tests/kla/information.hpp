@@ -127,12 +127,13 @@ inline const std::vector<family> families = {
     {1e-30, 1, 3, 0.9, 1, 1, {0, 5, 5, 6, 30, 47}},
 };
 
-/// Sequences of 47 tokens, 3 channels and 2 states. What is not observed yet is not read either.
+/// Sequences of 47 tokens. What is not observed yet is not read either.
 template <class T>
-information_problem<T> information_problem_of(const family& f, std::uint64_t seed, given g = given::fixed) {
+information_problem<T> information_problem_of(const family& f, std::uint64_t seed, given g = given::fixed,
+                                              std::int64_t channels = 3, std::int64_t states = 2) {
   information_problem<T> x;
   static_cast<problem<kla, T>&>(x) =
-      random_problem<kla, T>(f.offsets.empty() ? 2 : 1, 47, 3, 2, seed, g, false, f.offsets);
+      random_problem<kla, T>(f.offsets.empty() ? 2 : 1, 47, channels, states, seed, g, false, f.offsets);
   if (!x.offsets.empty()) x.shape.offsets = x.offsets;
   std::mt19937_64 engine(seed);
   x.initial[0].each([&](T& v) { v = static_cast<T>(f.precision); });
@@ -144,11 +145,11 @@ information_problem<T> information_problem_of(const family& f, std::uint64_t see
   for (std::int64_t n = 0; n < x.shape.sequences(); ++n) {
     const auto place = kalscan::detail::sequence_at(x.shape, n);
     for (std::int64_t t = place.first; t < place.first + std::min(f.gap, place.length); ++t) {
-      for (std::int64_t s = 0; s < 2; ++s) {
+      for (std::int64_t s = 0; s < states; ++s) {
         if (t % 2 == 0) x.in[2].view()(place.batch, t, 0, s) = 0;
         x.in[3].view()(place.batch, t, 0, s) = 0;
       }
-      for (std::int64_t m = 0; m < 3; ++m) {
+      for (std::int64_t m = 0; m < channels; ++m) {
         if (t % 2 == 1) x.in[1].view()(place.batch, t, m, 0) = 0;
       }
     }
