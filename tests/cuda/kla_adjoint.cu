@@ -2,6 +2,7 @@
 // The adjoint of KLA on the device: against seq on the host in double, every layout and cut, and bit for bit again.
 #include <doctest/doctest.h>
 
+#include "../kla/information.hpp"
 #include "kla_device.cuh"
 
 using namespace kla_test;
@@ -246,6 +247,115 @@ TEST_CASE("gradients that nobody asks for are left alone") {
       if (i == only) CHECK(difference(r.in_bar[i], all.in_bar[i]) < 2e-5);
       if (i != only) CHECK(r.in_bar[i].list() == std::vector<float>(r.in_bar[i].values.size(), 0.0F));
     }
+  }
+}
+
+template <class Tensor>
+kalscan::information_belief<Tensor> information_views(const std::vector<device_array<float>>& x) {
+  return {Tensor(x[0].view()), Tensor(x[1].view())};
+}
+
+/// Runs backward on the device with all beliefs and their adjoints in information form.
+backward_result<float> information_on_device(std::int64_t chunk, const information_problem<float>& p,
+                                             std::int64_t every = 0) {
+  const device_adjoint<kla, float> x(p, every, false, nullptr);
+  kalscan::cuda policy{.chunk = chunk};
+  const kalscan::cuda_workspace memory(x.workspace(policy));
+  policy.workspace = memory;
+  auto states = x.states();
+  states.initial = information_views<tensor<const float>>(x.d.initial);
+  states.final_bar = information_views<tensor<const float>>(x.d.final_bar);
+  states.initial_bar = information_views<tensor<float>>(x.initial_bar);
+  if (every > 0) {
+    auto forward = x.d.states();
+    forward.initial = states.initial;
+    kalscan::forward(policy, kla{}, x.d.p.shape, x.d.in_views(), x.d.out_views(), forward);
+  }
+  kalscan::backward(policy, kla{}, x.d.p.shape, x.d.in_views(), x.d.out_bar_views(), x.in_bar_views(), states);
+  ok(cudaDeviceSynchronize());
+  return x.result();
+}
+
+TEST_CASE("in information form derivatives are those of the paper's recurrence, at precision 0 too") {
+  std::uint64_t seed = 0;
+  for (const family& f : families) {
+    CAPTURE(f.precision);
+    CAPTURE(f.gap);
+    CAPTURE(f.a_low);
+    ++seed;
+    const auto check = [&](const information_problem<float>& x) {
+      const auto exact = x.derivatives();
+      for (const std::int64_t chunk : {0, 16, 32, 1000}) {
+        CAPTURE(chunk);
+        CHECK(worst_difference(information_on_device(chunk, x), exact) < 5e-5);
+      }
+      CHECK(worst_difference(information_on_device(16, x, 16), exact) < 5e-5);
+    };
+    check(information_problem_of<float>(f, seed, seed % 2 == 0 ? given::per_token : given::fixed));
+    if (seed % 4 == 0) check(information_problem_of<float>(f, seed, given::fixed, 5, 16));
+  }
+}
+
+TEST_CASE("final beliefs in information form are those of the host, at precision 0 too, and so is a step in place") {
+  std::uint64_t seed = 0;
+  for (const family& f : families) {
+    CAPTURE(f.precision);
+    CAPTURE(f.gap);
+    const auto p = information_problem_of<float>(f, ++seed, given::fixed, 5, 8);
+    const auto exact = information_forward(seq{}, p);
+    for (const std::int64_t chunk : {0, 16, 1000}) {
+      CAPTURE(chunk);
+      const device_problem<kla, float> d(p, 0, false);
+      kalscan::cuda policy{.chunk = chunk};
+      const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, kla{}, p.shape));
+      policy.workspace = memory;
+      kalscan::forward(policy, kla{}, d.p.shape, d.in_views(), d.out_views(),
+                       {.initial = information_views<tensor<const float>>(d.initial),
+                        .final = information_views<tensor<float>>(d.final)});
+      ok(cudaDeviceSynchronize());
+      CHECK(difference(to_host(d.final), exact.final) < 1e-5);
+    }
+    if (!f.offsets.empty()) continue;
+    const device_problem<kla, float> d(p, 0, false);
+    auto shape = p.shape;
+    shape.time = 1;
+    for (std::int64_t t = 0; t < 47; ++t) {
+      const auto token = [&](auto x) {
+        if (x.extent[1] != 1) x.data += t * x.stride[1], x.extent[1] = 1;
+        return x;
+      };
+      const auto in = d.in_views();
+      const auto out = d.out_views();
+      kalscan::step(kalscan::cuda{}, kla{}, shape,
+                    kalscan::kla_inputs{token(in.v), token(in.Lambda), token(in.k), token(in.q), in.a, in.p},
+                    kalscan::kla_outputs{token(out.y), token(out.yvar)}, information_views<tensor<float>>(d.initial));
+    }
+    ok(cudaDeviceSynchronize());
+    CHECK(difference(to_host(d.initial), exact.final) < 1e-5);
+  }
+}
+
+TEST_CASE("half a final adjoint has zeros for the other half, and half an initial one is all that is computed") {
+  auto p = random_problem<kla, float>(2, 40, 18, 16, 21);
+  for (const bool mean : {false, true}) {
+    p.final_bar[mean ? 1 : 0].each([](float& x) { x = 0; });
+    const auto exact = run_backward<kla>(seq{}, p.as<double>());
+    for (const std::int64_t chunk : {0, 16}) {
+      const device_adjoint<kla, float> x(p, 0, false, nullptr);
+      kalscan::cuda policy{.chunk = chunk};
+      const kalscan::cuda_workspace memory(x.workspace(policy));
+      policy.workspace = memory;
+      auto states = x.states();
+      (mean ? states.final_bar.variance : states.final_bar.mean) = {};
+      (mean ? states.initial_bar.variance : states.initial_bar.mean) = {};
+      kalscan::backward(policy, kla{}, p.shape, x.d.in_views(), x.d.out_bar_views(), x.in_bar_views(), states);
+      ok(cudaDeviceSynchronize());
+      const auto r = x.result();
+      CHECK(difference(r.in_bar, exact.in_bar) < 2e-5);
+      CHECK(difference(r.initial_bar[mean ? 0 : 1], exact.initial_bar[mean ? 0 : 1]) < 2e-5);
+      CHECK(r.initial_bar[mean ? 1 : 0].list() == std::vector<float>(2 * 18 * 16, 0.0F));
+    }
+    p = random_problem<kla, float>(2, 40, 18, 16, 22);
   }
 }
 

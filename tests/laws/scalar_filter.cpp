@@ -274,3 +274,40 @@ TEST_CASE_TEMPLATE("a diffuse belief stays until an observation or a forgotten p
     CHECK(distance(kalscan::act(element, kalscan::information_belief<T>{T(0), T(0)}), stepped) < few<T>);
   }
 }
+
+TEST_CASE_TEMPLATE("precision 0 keeps its vector until an observation makes it a mean, in all coordinates", T, float,
+                   double) {
+  const T infinity = std::numeric_limits<T>::infinity();
+  const kalscan::belief<T> improper{T(3), infinity};
+  CHECK(to_information(improper) == kalscan::information_belief<T>{T(0), T(3)});
+  CHECK(to_moments(to_information(improper)) == improper);
+  CHECK(to_moments(kalscan::to_homogeneous(improper)) == improper);
+  const kalscan::scalar_filter<T> filter{T(0.5), T(0.25)}, forgetful{T(0), T(0.25)};
+  CHECK(filter.step(improper, {T(0), T(0)}) == kalscan::belief<T>{T(6), infinity});
+  CHECK(filter.step(improper, {T(4), T(8)}) == kalscan::belief<T>{T(3.5), T(0.25)});
+  CHECK(forgetful.step(improper, {T(0), T(0)}) == kalscan::belief<T>{T(0), T(0.25)});
+  const kalscan::information_filter<T> homogeneous{T(0.5), T(0.25)};
+  const std::vector<kalscan::scalar_observation<T>> inputs{{T(0), T(0)}, {T(0), T(0)}, {T(4), T(8)}, {T(1), T(3)}};
+  auto stepped = improper;
+  auto x = kalscan::to_homogeneous(improper);
+  auto element = filter.monoid().identity();
+  auto map = homogeneous.monoid().identity();
+  for (const auto& u : inputs) {
+    stepped = filter.step(stepped, u);
+    element = filter.absorb(element, u);
+    map = homogeneous.monoid()(map, homogeneous.lift(u));
+    x = homogeneous.step(x, u);
+    for (const auto& other : {filter.act(element, improper), to_moments(x),
+                              to_moments(homogeneous.act(map, kalscan::to_homogeneous(improper)))}) {
+      if (stepped.variance == infinity) CHECK(other == stepped);
+      if (stepped.variance < infinity) CHECK(distance(other, stepped) < few<T>);
+    }
+  }
+  // Where a variance leaves the range of the numbers on the way, the vector is what remains of the mean.
+  const T huge = std::numeric_limits<T>::max() / 2;
+  const kalscan::scalar_filter<T> growing{T(4), T(0)};
+  const auto grown = growing.step({huge / 8, huge}, {T(0), T(0)});
+  CHECK(grown == kalscan::belief<T>{T(0.125) / T(4), infinity});
+  CHECK(growing.act(growing.lift({T(0), T(0)}), {huge / 8, huge}) == grown);
+  CHECK(to_moments(kalscan::information_belief<T>{T(1) / huge / 8, T(3)}) == kalscan::belief<T>{T(3), infinity});
+}

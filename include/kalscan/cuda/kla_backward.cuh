@@ -141,17 +141,21 @@ bool has_checkpoints(const mixer_shape& shape, const States& states) {
 template <class Job>
 void require_device_adjoints(const Job& job) {
   using M = typename Job::mixer;
+  using T = typename Job::number;
   require_device_inputs<M>("backward", job.in, job.states);
   const auto each = [](const std::string& of, const auto& tensors, const auto& name) {
     std::size_t i = 0;
     for_each_member(tensors, [&](const auto& t) { require_device_tensor("backward", of + name(i++), t); });
   };
   const auto input = [](std::size_t i) { return M::inputs_info[i].name; };
-  const auto state = [](std::size_t i) { return M::state_info[i].name; };
+  const auto states = [](const std::string& of, const auto& tensors, const auto& given) {
+    std::size_t i = 0;
+    for (const auto& t : tensors) require_device_tensor("backward", of + describe_state<M>(given, i++).name, t);
+  };
   each("the adjoint of ", job.out_bar, [](std::size_t i) { return M::output_names[i]; });
   each("the adjoint of ", job.in_bar, input);
-  each("the adjoint of final ", job.states.final_bar, state);
-  each("the adjoint of initial ", job.states.initial_bar, state);
+  states("the adjoint of final ", tensors_of<const T>(job.states.final_bar), job.states.final_bar);
+  states("the adjoint of initial ", tensors_of<T>(job.states.initial_bar), job.states.initial_bar);
 }
 
 template <class Job>

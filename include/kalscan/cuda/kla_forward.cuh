@@ -180,9 +180,8 @@ void run_forward(const cuda& policy, const Job& job) {
   std::size_t i = 0;
   for_each_member(job.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
   i = 0;
-  for_each_member(job.states.final, [&](const auto& t) {
-    require_device_tensor("forward", std::string("final ") + M::state_info[i++].name, t);
-  });
+  for (const auto& t : tensors_of<T>(job.states.final))
+    require_device_tensor("forward", std::string("final ") + describe_state<M>(job.states.final, i++).name, t);
   const std::int64_t size = job.shape.sequences() * job.shape.channels;
   if (size == 0) return;
   if (job.shape.states == 0) return for_each_member(job.out, [&](const auto& y) { fill_zero(policy, y); });

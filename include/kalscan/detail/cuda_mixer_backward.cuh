@@ -65,13 +65,17 @@ __device__ __noinline__ State walk_lane_back(const Job& job, const time_cuts& cu
   const chunk_place at = cuts[slot];
   const std::int64_t m = lane / job.shape.states, s = lane % job.shape.states, tile = job.states.every;
   const auto kept = words<tensor<const T>>(job.states.checkpoints);
+  const auto stored = [&](std::int64_t t) {
+    return from_words<State, T>(
+        [&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
+  };
   for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
     const int steps = static_cast<int>(min(tile, at.to - t));
     State x[backward_tile(4) + 1];
-    x[0] =
-        from_words<State, T>([&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
+    x[0] = stored(t);
     for (int j = 0; j < steps; ++j)
       x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));
+    if (t + steps < at.length) x[steps] = stored(t + steps);
     for (int j = steps - 1; j >= 0; --j) {
       const auto y_bar = with_members(job.out_bar, [&](const auto&... y) {
         return typename M::template outputs<T>{

@@ -142,6 +142,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
     using fast = typename ordinary_of<M>::type;
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
+      if (t + steps == at.length) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
       seek_channel_places(t + last);
 #pragma unroll 1
@@ -161,6 +162,11 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
         }
       }
     });
+    if (at.length == 0) {
+      load_initial_states<States>(job, lanes, at.n, x);
+      take_final(x, bar);
+    }
+    if (at.from == 0) give_initial(x, bar);
     for_each_index<inputs>([&](auto k) {
       if constexpr (is_parameter(k())) keep_time_sums<k()>();
     });
@@ -245,10 +251,17 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   }
 
   __device__ void load_final(state (&bar)[States]) const {
-    const auto final_bar = job.states.final_bar;
-    if (words<tensor<const T>>(final_bar)[0].present()) return lanes.load(final_bar, at.n, 0, bar);
+    lanes.template load<true>(tensors_of<const T>(job.states.final_bar), at.n, 0, bar);
+  }
+  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
+  /// wanted of the initial ones'.
+  __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
 #pragma unroll
-    for (int j = 0; j < States; ++j) bar[j] = from_words<state, T>([](auto) { return T(0); });
+    for (int j = 0; j < States; ++j) bar[j] = adjoint_of(job.states.final_bar, x[j], bar[j]);
+  }
+  __device__ __forceinline__ void give_initial(const state (&x)[States], state (&bar)[States]) const {
+#pragma unroll
+    for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(job.states.initial_bar, x[j], bar[j]);
   }
 };
 

@@ -235,6 +235,8 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     });
     if (at.to == at.length) {
       keep_if_due(at.length, x);
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = numbers_of(job.states.final, x[j]);  // nobody needs the states any more
       lanes.store(job.states.final, at.n, 0, x);
     }
   }

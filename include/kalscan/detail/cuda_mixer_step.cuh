@@ -81,10 +81,11 @@ __device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Threa
   constexpr int States = Lanes::states;
   constexpr std::size_t numbers = Thread::words_of_state, inputs = M::inputs_info.size(),
                         outputs = word_count<typename M::template outputs<T>, T>;
-  const auto initial = words<tensor<const T>>(plain_tensors<M, T>(job.states.initial));
-  const auto final = words<tensor<T>>(job.states.final);
+  const auto initial = initial_tensors<M, T>(job.states.initial);
+  const auto final = tensors_of<T>(job.states.final);
   const bool keeps = final[0].present(), owns = lanes.owns(0);
   bool vectors = initial[0].present() && lanes.states % States == 0, fixed = true;
+  vectors = vectors && !in_information_form(job.states.initial) && !in_information_form(job.states.final);
   for_each_index<numbers>([&](auto i) {
     vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
   });
@@ -200,9 +201,10 @@ __device__ void step_by_lanes(const Job& job, const Thread& lanes, int group, st
       after[0] = M::step(x[0], u[0]);
       y[0] = M::readout(after[0], u[0]);
     }
+    const auto final = tensors_of<T>(job.states.final);
+    const auto numbers = words<T>(numbers_of(job.states.final, after[0]));
     for_each_index<Thread::words_of_state>([&](auto k) {
-      const auto& final = words<tensor<T>>(job.states.final)[k()];
-      if (final.present()) final(n, 0, lanes.m, s) = words<T>(after[0])[k()];
+      if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
     });
     for_each_index<outputs>([&](auto o) { sum[o()] += words<T>(y[0])[o()]; });
   }

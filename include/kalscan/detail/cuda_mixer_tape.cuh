@@ -132,7 +132,8 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   }
 
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
-    lanes.load(job.states.checkpoints, at.batch, at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
+    lanes.load(words<tensor<const T>>(job.states.checkpoints), at.batch,
+               at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
   }
 
   /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
@@ -154,7 +155,7 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
       __syncthreads();
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = before[j];
-      bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States>(x));
+      bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
       if (i > 0) {  // early: the steps below hide the way from memory
         stage.template read<true>(next, steps_of_tile);
         load_checkpoint(t - steps_of_tile, before);
@@ -175,7 +176,7 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
             });
           }
         }
-        ordinary = __all_sync(all, are_ordinary<M, T, States>(x));
+        ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
         if (!ordinary) from_tape(0, x);
       }
       if (!ordinary) {
@@ -184,6 +185,9 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
           put_on_tape(step, x);
           this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
         }
+        // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
+        // by their rounding: those from which the next tile started count.
+        if (ordinary_of<M>::exists && t + steps < at.length) load_checkpoint(t + steps, x);
       }
       tile(t, steps, ordinary);
       __syncthreads();

@@ -15,13 +15,13 @@
 
 namespace kalscan::detail {
 
-/// The state tensors where states are given as the mixer has them, else none.
+/// The tensors of the initial states, whatever they hold.
 template <class M, class T>
-KALSCAN_HD state_tensors<M, const T> plain_tensors(const initial_states<M, T>& initial) {
+KALSCAN_HD auto initial_tensors(const initial_states<M, T>& initial) {
   if constexpr (requires { initial.tensors; }) {
-    return initial.tensors;
+    return words<tensor<const T>>(initial.tensors);
   } else {
-    return initial.in_information_form() ? state_tensors<M, const T>{} : initial.moments;
+    return tensors_of<const T>(initial);
   }
 }
 
@@ -63,11 +63,17 @@ struct thread_lanes {
     return x.stride[3] == 1 && s0 + States <= states &&
            reinterpret_cast<std::uintptr_t>(at) % alignof(pack<T, States>) == 0;
   }
-  template <class Tensors>
-  __device__ void load(const Tensors& tensors, std::int64_t n, std::int64_t t, state (&x)[States]) const {
-    const auto from = words<tensor<const T>>(tensors);
+  using state_rows = std::array<tensor<const T>, words_of_state>;
+  /// With MayLack, what is not there is 0.
+  template <bool MayLack = false>
+  __device__ void load(const state_rows& from, std::int64_t n, std::int64_t t, state (&x)[States]) const {
     T value[words_of_state][States];
     for_each_index<words_of_state>([&](auto i) {
+      if (MayLack && !from[i()].present()) {
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = T(0);
+        return;
+      }
       const T* row = from[i()].at(n, t, m, 0);
       if (whole_rows(from[i()], row + s0)) {
         const auto all = *reinterpret_cast<const pack<T, States>*>(row + s0);
@@ -85,7 +91,7 @@ struct thread_lanes {
   __device__ void store(const Tensors& tensors, std::int64_t n, std::int64_t t, const state (&x)[States],
                         bool add = false) const {
     if (!owns_channel) return;
-    const auto to = words<tensor<T>>(tensors);
+    const auto to = tensors_of<T>(tensors);
     for_each_index<words_of_state>([&](auto i) {
       if (!to[i()].present()) return;
       T* row = to[i()].at(n, t, m, 0);
@@ -178,10 +184,11 @@ template <int States, class Job, class Lanes, class State>
 __device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
   using M = typename Job::mixer;
   using T = typename Job::number;
-  const auto plain = plain_tensors<M, T>(job.states.initial);
-  if (words<tensor<const T>>(plain)[0].present()) return lanes.load(plain, n, 0, x);
+  const auto from = initial_tensors<M, T>(job.states.initial);
+  if (from[0].present()) lanes.load(from, n, 0, x);
 #pragma unroll
-  for (int j = 0; j < States; ++j) x[j] = job.states.initial(n, lanes.m, lanes.state_of(j));
+  for (int j = 0; j < States; ++j)
+    x[j] = from[0].present() ? state_of(job.states.initial, x[j]) : M::template start<T>();
 }
 
 }  // namespace kalscan::detail

@@ -45,12 +45,12 @@ __device__ __forceinline__ void apart(const Wide& wide, X (&x)[States]) {
   for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
 }
 
-template <class M, class T, int States>
+template <class M, class T, int States, bool Adjoint = false>
 __device__ __forceinline__ bool are_ordinary(const typename M::template state<T> (&x)[States]) {
   bool all = true;
   if constexpr (requires { typename M::ordinary; }) {
 #pragma unroll
-    for (int j = 0; j < States; ++j) all = all & M::is_ordinary(x[j]);  // no branches
+    for (int j = 0; j < States; ++j) all = all & is_ordinary_state<M, Adjoint>(x[j]);  // no branches
   }
   return all;
 }

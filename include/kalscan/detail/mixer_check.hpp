@@ -162,6 +162,20 @@ template <class M>
 auto state_name(const char* what) {
   return [what](std::size_t k) { return std::string(what) + " " + M::state_info[k].name; };
 }
+template <class M, class Tensors>
+auto state_name(const char* what, const Tensors& x) {
+  return [what, &x](std::size_t k) { return std::string(what) + " " + describe_state<M>(x, k).name; };
+}
+
+/// Those tensors of the adjoint of a state that are there have the wanted extent.
+template <class M, class T, class Tensors>
+void require_state_adjoint(const char* what, const Tensors& x, const std::array<std::int64_t, 4>& wanted) {
+  const auto tensors = tensors_of<T>(x);
+  const auto name = state_name<M>(what, x);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].present()) require_extent(name(i), tensors[i], wanted);
+  }
+}
 
 /// What the calls forward and backward have in common: `x` is a mixer_states or a mixer_adjoints.
 template <class M, class In, class States>
@@ -205,7 +219,8 @@ template <class M, class In, class Out>
 void check_job(const mixer_job<M, In, Out>& job, bool check_nan, bool check_values) {
   check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);
   check_outputs<M>(job.shape, job.out, "");
-  require_state(words<tensor<number_t<In>>>(job.states.final), state_name<M>("final"), state_extent(job.shape));
+  require_state(tensors_of<number_t<In>>(job.states.final), state_name<M>("final", job.states.final),
+                state_extent(job.shape));
 }
 
 template <class M, class Job>
@@ -221,10 +236,8 @@ void check_adjoint_job(const Job& job, bool check_nan, bool check_values) {
     if (x.present()) require_extent(std::string("the adjoint of ") + M::inputs_info[i].name, x, extent[i]);
     ++i;
   });
-  require_state(words<tensor<const T>>(job.states.final_bar), state_name<M>("the adjoint of final"),
-                state_extent(job.shape));
-  require_state(words<tensor<T>>(job.states.initial_bar), state_name<M>("the adjoint of initial"),
-                state_extent(job.shape));
+  require_state_adjoint<M, const T>("the adjoint of final", job.states.final_bar, state_extent(job.shape));
+  require_state_adjoint<M, T>("the adjoint of initial", job.states.initial_bar, state_extent(job.shape));
 }
 
 }  // namespace kalscan::detail

@@ -54,8 +54,9 @@ class backward_walk {
 
   aligned_vector<T> no_states() const { return aligned_vector<T>(static_cast<std::size_t>(blocks_ * length_)); }
 
+  /// The numbers of the final states' adjoints as they are given; the sweep of the last steps takes them from there.
   void load_final(std::int64_t n, T* bars) {
-    const auto final = words<tensor<const T>>(job_.states.final_bar);
+    const auto final = tensors_of<const T>(job_.states.final_bar);
     for (std::int64_t g = 0; g < blocks_; ++g) {
       const state_words x{bars + g * length_};
       for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
@@ -65,8 +66,9 @@ class backward_walk {
       });
     }
   }
-  void store_initial(std::int64_t n, const T* bars) {
+  void store_initial(std::int64_t n, T* bars) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
+      if (job_.sequence_at(n).length == 0) through_no_steps(n, g, bars + g * length_);
       store_block(job_.states.initial_bar, n, 0, bars + g * length_, job_.shape.states, stage_.channel(g),
                   stage_.width(g), job_.states.accumulate);
     }
@@ -78,12 +80,15 @@ class backward_walk {
     each_tile(
         n, from, to,
         [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
-          adjoint_tile(steps, g, bars + g * length_);
+          T* bar = bars + g * length_;
+          if (t + steps == at.length) take_final(steps, bar);
+          adjoint_tile(steps, g, bar);
+          if (t == 0) give_initial(0, bar);
           sums_.add_block(at, stage_, t, steps, g);
         },
         [&](std::int64_t t, std::int64_t steps) { sums_.finish_tile(at, t, steps); });
   }
-  /// The same steps, changing the adjoints of the states alone.
+  /// The same steps inside a sequence, changing the adjoints of the states alone.
   void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
     each_tile(
         n, from, to, [&](std::int64_t, std::int64_t steps, std::int64_t g) { bar_tile(steps, g, bars + g * length_); },
@@ -113,6 +118,35 @@ class backward_walk {
  private:
   /// The states before each step of the tape.
   state_words on_tape(std::int64_t t) { return {tape_.data() + t * length_}; }
+
+  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
+  /// wanted of the initial ones'. `at` is the place of the states on the tape.
+  void take_final(std::int64_t at, T* bar) {
+    if constexpr (has_forms<decltype(job_.states.final_bar)>) {
+      if (tape_is_ordinary_ && !job_.states.final_bar.information_form) return;
+      const state_words x{bar}, states = on_tape(at);
+      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, adjoint_of(job_.states.final_bar, states(s, w), x(s, w)));
+      });
+    }
+  }
+  void give_initial(std::int64_t at, T* bar) {
+    if constexpr (has_forms<decltype(job_.states.initial_bar)>) {
+      if (tape_is_ordinary_ && !job_.states.initial_bar.information_form) return;
+      const state_words x{bar}, states = on_tape(at);
+      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, numbers_of_adjoint(job_.states.initial_bar, states(s, w), x(s, w)));
+      });
+    }
+  }
+  /// The same where no step lies between.
+  void through_no_steps(std::int64_t n, std::int64_t g, T* bar) {
+    load_block<M>(tape_.data(), job_.shape.states, stage_.channel(g), stage_.width(g),
+                  [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+    tape_is_ordinary_ = false;
+    take_final(0, bar);
+    give_initial(0, bar);
+  }
   template <class Elements>
   void absorb_steps(std::int64_t steps, std::int64_t g, const Elements& x) {
     if constexpr (requires { typename M::ordinary; }) {
@@ -155,9 +189,12 @@ class backward_walk {
           stage_.stage_block(at.batch, at.first + t, steps, g);
           stage_out_bar(at.batch, at.first + t, steps, g);
           std::copy_n(start_of(tile, g), length_, tape_.data());
-          tape_is_ordinary_ = is_ordinary<M>(tape_.data(), job_.shape.states);
+          tape_is_ordinary_ = is_ordinary<M, true>(tape_.data(), job_.shape.states);
           advance_block<false, M>(stage_.terms(g), steps, tape_.data(), length_, static_cast<T*>(nullptr),
                                   saved_.data(), tape_is_ordinary_);
+          if constexpr (requires { typename M::ordinary; }) {
+            if (!tape_is_ordinary_ && t + steps < at.length) take_stored_end(n, t + steps, tile + 1, end, g, steps);
+          }
           call(t, steps, g);
         }
         done(t, steps);
@@ -166,19 +203,32 @@ class backward_walk {
     }
   }
 
+  /// In place of the last states on the tape those from which the tile after it started: the form in which an adjoint
+  /// is carried between the two depends on them, and states that are computed twice may differ by their rounding.
+  void take_stored_end(std::int64_t n, std::int64_t t, std::int64_t next_tile, std::int64_t stretch_end, std::int64_t g,
+                       std::int64_t steps) {
+    T* to = tape_.data() + steps * length_;
+    if (t < stretch_end) {
+      std::copy_n(start_of(next_tile, g), length_, to);
+    } else {
+      load_checkpoint(n, t, g, to);
+    }
+  }
+  void load_checkpoint(std::int64_t n, std::int64_t t, std::int64_t g, T* to) {
+    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
+    const std::int64_t batch = job_.sequence_at(n).batch;
+    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
+    load_block<M>(to, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+      return from_words<state, T>([&](auto i) { return kept[i](batch, slot, m, s); });
+    });
+  }
+
   T* start_of(std::int64_t tile, std::int64_t g) { return starts_.data() + (tile * blocks_ + g) * length_; }
 
   /// The states before each tile of a stretch that starts at a checkpoint.
   void start_tiles(std::int64_t n, std::int64_t begin, std::int64_t end) {
     const sequence_place at = job_.sequence_at(n);
-    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + begin / job_.states.every;
-    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(start_of(0, g), job_.shape.states, stage_.channel(g), stage_.width(g),
-                    [&](std::int64_t m, std::int64_t s) {
-                      return from_words<state, T>([&](auto i) { return kept[i](at.batch, slot, m, s); });
-                    });
-    }
+    for (std::int64_t g = 0; g < blocks_; ++g) load_checkpoint(n, begin, g, start_of(0, g));
     for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
       const std::int64_t t = at.first + begin + tile * tile_steps;
       stage_.stage_states(at.batch, t, tile_steps);

@@ -33,7 +33,7 @@ template <class T, class Tensors>
 void store_block(const Tensors& tensors, std::int64_t n, std::int64_t t, const T* state, std::int64_t states,
                  std::int64_t channel, std::int64_t width, bool add = false) {
   constexpr std::int64_t W = block_width<T>;
-  const auto to = words<tensor<T>>(tensors);
+  const auto to = tensors_of<T>(tensors);
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (!to[i].present()) continue;
     for (std::int64_t s = 0; s < states; ++s) {
@@ -72,6 +72,22 @@ class forward_walk {
     for (std::int64_t g = 0; g < blocks_; ++g) {
       load_block<M>(states + g * block_length(), job_.shape.states, stage_.channel(g), stage_.width(g),
                     [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+    }
+  }
+  /// Uses `saved_`.
+  void store_final(std::int64_t n, const T* states) {
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      const T* block = states + g * block_length();
+      if constexpr (has_forms<decltype(job_.states.final)>) {
+        if (job_.states.final.information_form || !ordinary_[static_cast<std::size_t>(g)]) {
+          const state_words x{const_cast<T*>(block)}, numbers{saved_.data()};
+          for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
+            numbers.set(s, w, numbers_of(job_.states.final, x(s, w)));
+          });
+          block = saved_.data();
+        }
+      }
+      store_block(job_.states.final, n, 0, block, job_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
   template <class Tensors>
@@ -137,7 +153,7 @@ class forward_walk {
     }
     if (Writes && to == at.length) {
       keep(n, at.length, states);
-      store(job_.states.final, n, 0, states);
+      store_final(n, states);
     }
   }
 

@@ -22,10 +22,17 @@ terms_t<M, T> terms_at(const In& in, std::int64_t b, std::int64_t t, std::int64_
       in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
 }
 
+/// Where a tensor is missing, 0.
+template <class State, class T, class Tensors>
+State load_adjoint(const Tensors& tensors, std::int64_t n, std::int64_t m, std::int64_t s) {
+  const auto from = tensors_of<const T>(tensors);
+  return from_words<State, T>([&](auto i) { return from[i].present() ? from[i](n, 0, m, s) : T(0); });
+}
+
 template <class T, class Tensors, class State>
 void store_state(const Tensors& tensors, std::int64_t n, std::int64_t t, std::int64_t m, std::int64_t s, const State& x,
                  bool add = false) {
-  const auto to = words<tensor<T>>(tensors);
+  const auto to = tensors_of<T>(tensors);
   const auto from = words<T>(x);
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (to[i].present()) to[i](n, t, m, s) = (add ? to[i](n, t, m, s) : T(0)) + from[i];
@@ -69,7 +76,9 @@ void run_forward(const seq&, const Job& job) {
         });
       }
       keep(at.length);
-      for (std::int64_t s = 0; s < S; ++s) store_state<T>(job.states.final, n, 0, m, s, x[static_cast<std::size_t>(s)]);
+      for (std::int64_t s = 0; s < S; ++s) {
+        store_state<T>(job.states.final, n, 0, m, s, numbers_of(job.states.final, x[static_cast<std::size_t>(s)]));
+      }
     }
   }
 }
@@ -81,7 +90,6 @@ void run_backward(const seq&, const Job& job) {
   using state = typename M::template state<T>;
   std::vector<gradient_sum<T>> sums;
   for_each_member(job.in, [&](const auto& x) { sums.emplace_back(x.extent); });
-  const auto final_bar = words<tensor<const T>>(job.states.final_bar);
   std::vector<state> x;
   for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
     const sequence_place at = job.sequence_at(n);
@@ -90,21 +98,21 @@ void run_backward(const seq&, const Job& job) {
         x.assign(1, job.states.initial(n, m, s));
         for (std::int64_t t = 0; t < at.length; ++t)
           x.push_back(M::step(x.back(), terms_at<M, T>(job.in, at.batch, at.first + t, m, s)));
-        state bar =
-            from_words<state, T>([&](auto i) { return final_bar[i].present() ? final_bar[i](n, 0, m, s) : T(0); });
+        state bar = adjoint_of(job.states.final_bar, x.back(), load_adjoint<state, T>(job.states.final_bar, n, m, s));
         for (std::int64_t t = at.length - 1; t >= 0; --t) {
           const auto out_bar = with_members(job.out_bar, [&](const auto&... y) {
             return typename M::template outputs<T>{
                 (y.present() ? static_cast<T>(y(at.batch, at.first + t, m, 0)) : T(0))...};
           });
           const auto i = static_cast<std::size_t>(t);
-          const auto back =
-              M::adjoint(x[i], terms_at<M, T>(job.in, at.batch, at.first + t, m, s), x[i + 1], bar, out_bar);
+          const auto u = terms_at<M, T>(job.in, at.batch, at.first + t, m, s);
+          const auto back = M::adjoint(x[i], u, x[i + 1], bar, out_bar);
           bar = back.earlier;
           const auto inputs_bar = words<T>(back.inputs);
           for (std::size_t k = 0; k < sums.size(); ++k) sums[k](at.batch, at.first + t, m, s) += inputs_bar[k];
         }
-        store_state<T>(job.states.initial_bar, n, 0, m, s, bar, job.states.accumulate);
+        store_state<T>(job.states.initial_bar, n, 0, m, s, numbers_of_adjoint(job.states.initial_bar, x.front(), bar),
+                       job.states.accumulate);
       }
     }
   }

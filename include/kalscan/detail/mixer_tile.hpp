@@ -281,13 +281,14 @@ void for_each_lane(std::int64_t states, F f) {
   }
 }
 
-template <class M, class T>
+/// Whether the formulas of ordinary states hold for the states of a block or, with Adjoint, for their adjoints too.
+template <class M, bool Adjoint = false, class T>
 bool all_ordinary(const T* state, std::int64_t states) {
   const lane_words<typename M::template state<T>, T> x{const_cast<T*>(state)};
   int ordinary = 1;
   for (std::int64_t s = 0; s < states; ++s) {
     int all = 1;
-    for (std::int64_t w = 0; w < block_width<T>; ++w) all &= M::is_ordinary(x(s, w));
+    for (std::int64_t w = 0; w < block_width<T>; ++w) all &= is_ordinary_state<M, Adjoint>(x(s, w));
     ordinary &= all;
   }
   return ordinary != 0;
@@ -341,7 +342,8 @@ void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* st
       if (advance == 0) std::copy_n(state, length, saved);
       take_steps<typename M::ordinary, Emit>(u, steps, state, advance, out);
       for (std::int64_t t = advance == 0 ? steps : 1; t <= steps && ordinary; ++t) {
-        ordinary = all_ordinary<M>(state + t * advance, u.states);
+        ordinary = advance == 0 ? all_ordinary<M>(state, u.states)
+                                : all_ordinary<M, true>(state + t * advance, u.states);  // a tape of the backward pass
       }
       if (ordinary) return;
       if (advance == 0) std::copy_n(saved, length, state);
@@ -353,11 +355,11 @@ void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* st
   }
 }
 
-/// Whether the states of a block are ordinary, for a mixer that knows of these.
-template <class M, class T>
+/// The same for a mixer that knows of ordinary states, or false.
+template <class M, bool Adjoint = false, class T>
 char is_ordinary(const T* state, std::int64_t states) {
   if constexpr (requires { typename M::ordinary; }) {
-    return all_ordinary<M>(state, states);
+    return all_ordinary<M, Adjoint>(state, states);
   } else {
     return false;
   }

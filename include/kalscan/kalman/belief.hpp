@@ -8,7 +8,9 @@
 
 namespace kalscan {
 
-/// A scalar Gaussian N(mean, variance). An infinite variance is the diffuse belief, whose mean is 0 by convention.
+/// A scalar Gaussian N(mean, variance). An infinite variance is precision 0, where there is no mean: in its place
+/// stands the information vector, which is 0 for the diffuse belief, and else that of the improper density exp(vector
+/// x).
 template <class T>
 struct belief {
   T mean, variance;
@@ -17,7 +19,8 @@ struct belief {
   }
 };
 
-/// A scalar Gaussian by precision = 1 / variance and vector = precision * mean. Zero precision is the diffuse belief.
+/// A scalar Gaussian by precision = 1 / variance and vector = precision * mean: the density is proportional to
+/// exp(vector x - precision x^2 / 2). Precision 0 is allowed; with vector 0 it is the diffuse belief.
 template <class T>
 struct information_belief {
   T precision, vector;
@@ -37,17 +40,45 @@ struct scalar_observation {
   }
 };
 
-/// The same belief in information form. The variance must be positive; an infinite one gives (0, 0).
+/// The same belief in information form. The variance must be positive, unless the mean is 0.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr information_belief<T> to_information(const belief<T>& x) {
-  return {T(1) / x.variance, x.mean / x.variance};
+  if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), x.mean};
+  return {T(1) / x.variance, detail::equal(x.mean, 0) ? T(0) : x.mean / x.variance};
 }
 
-/// The same belief in moment form. Zero precision gives the diffuse belief (0, infinity).
+/// The same belief in moment form. A precision of which the variance is infinite counts as 0.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr belief<T> to_moments(const information_belief<T>& x) {
-  if (detail::equal(x.precision, 0)) return {T(0), detail::infinity<T>};
-  return {x.vector / x.precision, T(1) / x.precision};
+  const T variance = detail::equal(x.precision, 0) ? detail::infinity<T> : T(1) / x.precision;
+  if (detail::equal(variance, detail::infinity<T>)) return {x.vector, variance};
+  return {x.vector / x.precision, variance};
 }
+
+namespace detail {
+
+/// The prediction of a belief with x' = a x + noise of variance p >= 0, in information form: lambda' = lambda / D and
+/// eta' = a eta / D with D = a^2 + p lambda. A belief of infinite variance is forgotten at a = 0.
+template <class T>
+struct information_prediction {
+  T gain;  // a / D
+  T h;     // eta / D
+  information_belief<T> predicted;
+};
+template <class T>
+KALSCAN_HD constexpr information_prediction<T> predict_information(const belief<T>& x, const T& a, const T& p) {
+  const bool improper = detail::equal(x.variance, detail::infinity<T>);
+  if (improper && detail::equal(a, 0)) return {T(0), T(0), {T(1) / p, T(0)}};
+  const T precision = improper ? T(0) : T(1) / (a * (a * x.variance) + p);
+  const T gain = detail::equal(a, 0) ? T(0) : detail::equal(p, 0) ? T(1) / a : T(1) / (a + p / (a * x.variance));
+  if (detail::equal(a, 0) || x.variance <= T(1)) {  // eta may be out of range
+    const T h = x.mean * precision;
+    return {gain, h, {precision, a * h}};
+  }
+  const T vector = gain * (improper ? x.mean : x.mean / x.variance);
+  return {gain, vector / a, {precision, vector}};
+}
+
+}  // namespace detail
 
 }  // namespace kalscan

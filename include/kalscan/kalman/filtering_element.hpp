@@ -41,26 +41,28 @@ struct filtering_monoid {
 };
 static_assert(monoid<filtering_monoid<float>>);
 
-/// The belief after the stretch, in moment form, from the one before it in information form. Zero precision (a diffuse
-/// belief) is allowed; it stays diffuse while the stretch has neither data (J = 0) nor forgotten its past (A = 0).
+/// The belief after the stretch, in moment form, from the one before it in information form. Precision 0 is allowed; it
+/// stays 0 while the stretch has neither data (J = 0) nor forgotten its past (A = 0).
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const information_belief<T>& before) {
   if (detail::equal(x.A, 0)) return {x.b, x.C};
-  const T precision = before.precision + x.J;
-  if (detail::equal(precision, 0)) return {T(0), detail::infinity<T>};
+  const T precision = before.precision + x.J, vector = before.vector + x.eta;
+  const T variance = detail::equal(precision, 0) ? detail::infinity<T> : x.A * (x.A / precision) + x.C;
+  if (detail::equal(variance, detail::infinity<T>)) return {vector / x.A, variance};
   // In this order: A / precision times the vector can underflow where the mean is of order one.
-  return {x.A * ((before.vector + x.eta) / precision) + x.b, x.A * (x.A / precision) + x.C};
+  return {x.A * (vector / precision) + x.b, variance};
 }
 
 /// The belief after the stretch from the one before it, both in moment form: the combine with (0, mean, variance, 0, 0)
-/// as the earlier operand. The variance may be zero, or infinite (diffuse).
+/// as the earlier operand. The variance may be zero, or infinite.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr belief<T> act(const filtering_element<T>& x, const belief<T>& before) {
   if (detail::equal(before.variance, detail::infinity<T>) || detail::equal(before.variance * x.J, detail::infinity<T>))
     return act(x, to_information(before));
   const T d = T(1) / (T(1) + before.variance * x.J);
   const T dP = d * before.variance;
-  return {x.A * (d * before.mean + dP * x.eta) + x.b, x.A * x.A * dP + x.C};
+  const belief<T> after = {x.A * (d * before.mean + dP * x.eta) + x.b, x.A * x.A * dP + x.C};
+  return detail::equal(after.variance, detail::infinity<T>) ? act(x, to_information(before)) : after;
 }
 
 }  // namespace kalscan

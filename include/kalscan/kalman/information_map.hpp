@@ -15,7 +15,7 @@
 namespace kalscan {
 
 /// A belief in homogeneous coordinates, known up to a common positive factor: precision u / v and information vector
-/// w / v, so mean w / u and variance v / u. (0, 1, 0) is the diffuse belief, (1, 0, m) the point m.
+/// w / v, so mean w / u and variance v / u. (0, 1, w) has precision 0 and the vector w, (1, 0, m) is the point m.
 template <class T>
 struct homogeneous_belief {
   T u, v, w;
@@ -38,7 +38,7 @@ struct information_map {
 
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
-  if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), T(1), T(0)};
+  if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), T(1), x.mean};
   return {T(1), x.variance, x.mean};
 }
 
@@ -47,11 +47,12 @@ KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const information_beli
   return {x.precision, T(1), x.vector};
 }
 
-/// The belief in moment form; the diffuse belief gives (0, infinity).
+/// The belief in moment form. (0, 0, 0), which a diffuse belief becomes at a = 0, counts as diffuse.
 template <class T>
 KALSCAN_HD constexpr belief<T> to_moments(const homogeneous_belief<T>& x) {
-  if (detail::equal(x.u, 0)) return {T(0), detail::infinity<T>};
-  return {x.w / x.u, x.v / x.u};
+  const T variance = detail::equal(x.u, 0) ? detail::infinity<T> : x.v / x.u;
+  if (detail::equal(variance, detail::infinity<T>)) return {detail::equal(x.v, 0) ? T(0) : x.w / x.v, variance};
+  return {x.w / x.u, variance};
 }
 
 /// The same stretch of time as an information map: the two are coordinates of one operator.

@@ -28,7 +28,7 @@ KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, 
 /// State: the belief after the step, in moment form. Input: a scalar_observation. The step is the information-form
 /// recurrence of Kalman Linear Attention (arXiv 2602.10743), lambda' = lambda / (a^2 + p lambda) + phi and
 /// eta' = a / (a^2 + p lambda) eta + r, written with one division and no cancellation; it is exact at a = 0, p = 0 and
-/// phi = 0. An infinite variance (diffuse belief) is allowed. Lift and absorb need finite phi p and phi C.
+/// phi = 0. An infinite variance (precision 0) is allowed. Lift and absorb need finite phi p and phi C.
 template <class T, detail::inverse How = detail::inverse::exact>
 struct scalar_filter {
   using state_type = belief<T>;
@@ -38,17 +38,17 @@ struct scalar_filter {
 
   KALSCAN_HD static constexpr filtering_monoid<T> monoid() { return {}; }
 
-  /// Predict and update. While the variance is infinite: a = 0 predicts N(0, p), phi = 0 leaves it infinite, and
-  /// otherwise the observation alone decides, N(r / phi, 1 / phi).
+  /// Predict and update. While the variance is infinite: a = 0 predicts N(0, p), phi = 0 leaves it infinite with the
+  /// vector eta / a + r in the mean's place, and otherwise (phi, eta / a + r) is the belief.
   KALSCAN_HD constexpr belief<T> step(const belief<T>& state, const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
-    const bool diffuse = detail::equal(state.variance, detail::infinity<T>);
-    const T predicted = !diffuse ? a * a * state.variance + p : detail::equal(a, 0) ? p : state.variance;
+    const bool improper = detail::equal(state.variance, detail::infinity<T>);
+    const T predicted = !improper ? a * a * state.variance + p : detail::equal(a, 0) ? p : state.variance;
     if (detail::equal(predicted, detail::infinity<T>) || detail::equal(phi * predicted, detail::infinity<T>)) {
-      if (detail::equal(phi, 0)) return {T(0), detail::infinity<T>};
-      return {r / phi, T(1) / phi};
+      const information_belief<T> x = detail::predict_information(state, a, p).predicted;
+      return to_moments(information_belief<T>{x.precision + phi, x.vector + r});
     }
-    return finite_step<How>(diffuse ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
+    return finite_step<How>(improper ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
   }
 
   KALSCAN_HD constexpr filtering_element<T> lift(const scalar_observation<T>& input) const {

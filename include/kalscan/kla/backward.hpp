@@ -21,9 +21,10 @@ struct mixer_adjoints {
   initial_states<M, T> initial = {};           ///< as the forward call had it
   state_tensors<M, const T> checkpoints = {};  ///< of the forward call; without them it is run once more
   std::int64_t every = 0;                      ///< as the forward call had it
-  state_tensors<M, const T> final_bar = {};    ///< adjoints of the final states; none: zero
-  state_tensors<M, T> initial_bar = {};  ///< adjoints of the initial states (in moment form); may be final_bar's memory
-  bool accumulate = false;               ///< add to what initial_bar and in_bar hold, instead of replacing it
+  given_states<M, const T> final_bar = {};     ///< adjoints of the final states; a tensor without data is zero
+  given_states<M, T> initial_bar = {};  ///< adjoints of the initial states; one without data is not computed; may be
+                                        ///< final_bar's memory
+  bool accumulate = false;              ///< add to what initial_bar and in_bar hold, instead of replacing it
 };
 
 namespace detail {
@@ -46,6 +47,10 @@ struct mixer_adjoint_job {
 }  // namespace detail
 
 /// The exact adjoints of all inputs and of the initial states, from those of the outputs and of the final states.
+/// Beliefs of KLA and their adjoints may each be given and asked for as moments or as information: `final_bar` goes
+/// with the final states in its own form, `initial_bar` is the derivative in the initial ones in its own, whatever the
+/// form of `initial`. Where the variance is infinite, moments have no adjoint (0), information has.
+///
 /// `in_bar` are the mixer's `inputs` of tensors of the extents of `in`: where an input is shared by states, channels,
 /// times or batches, its adjoint is their sum. One without data is not computed; an output's adjoint without data is
 /// zero.

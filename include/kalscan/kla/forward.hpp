@@ -34,14 +34,15 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
   run_forward(p, job);  // by argument-dependent lookup: a back end is a file of its own
 }
 
-/// One token for each of `shape.batch` sequences, shape.time = 1: reads the states and writes them in place.
+/// One token for each of `shape.batch` sequences, shape.time = 1: reads the states and writes them in place, beliefs in
+/// the form in which they are given.
 template <policy P, mixer M, class In, class Out>
 void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
-          const std::type_identity_t<state_tensors<M, number_t<In>>>& states) {
+          const std::type_identity_t<given_states<M, number_t<In>>>& states) {
   if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
-  detail::for_each_member(states, [](const auto& x) {
+  for (const auto& x : detail::tensors_of<number_t<In>>(states)) {
     if (!x.present()) detail::bad_mixer("step needs all states");
-  });
+  }
   forward(p, m, shape, in, out, {.initial = states, .final = states});
 }
 

@@ -9,6 +9,7 @@
 #include <kalscan/detail/reciprocal.hpp>
 #include <kalscan/detail/rescale.hpp>
 #include <kalscan/kalman/belief.hpp>
+#include <kalscan/kalman/belief_adjoint.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
 #include <kalscan/kalman/information_map.hpp>
 #include <kalscan/kalman/scalar_filter.hpp>
@@ -44,29 +45,6 @@ template <class T>
 struct kla_terms {
   T v, Lambda, vLambda, k, kk, q, qq, a, aa, p;
 };
-
-/// The affine map of the adjoint of a belief through a stretch of time, from its end to its beginning:
-/// mean' = x mean + c, variance' = y mean + x^2 variance + d.
-template <class T>
-struct belief_adjoint_map {
-  T x, y, c, d;
-  KALSCAN_HD friend constexpr bool operator==(const belief_adjoint_map& m, const belief_adjoint_map& n) {
-    return detail::equal(m.x, n.x) && detail::equal(m.y, n.y) && detail::equal(m.c, n.c) && detail::equal(m.d, n.d);
-  }
-};
-
-/// Composition of such maps, operands in order of time: `later` acts first. Associative up to rounding.
-template <class T>
-struct belief_adjoint_monoid {
-  KALSCAN_HD static constexpr belief_adjoint_map<T> identity() { return {T(1), T(0), T(0), T(0)}; }
-  KALSCAN_HD constexpr belief_adjoint_map<T> operator()(const belief_adjoint_map<T>& earlier,
-                                                        const belief_adjoint_map<T>& later) const {
-    const auto& [x1, y1, c1, d1] = earlier;
-    const auto& [x2, y2, c2, d2] = later;
-    return {x1 * x2, y1 * x2 + x1 * x1 * y2, x1 * c2 + c1, y1 * c2 + x1 * x1 * d2 + d1};
-  }
-};
-static_assert(monoid<belief_adjoint_monoid<float>>);
 
 /// Per lane a Kalman filter x' = a x + noise of variance p that observes with information phi = Lambda k^2 and
 /// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
@@ -110,8 +88,12 @@ struct kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool is_ordinary(const belief<T>& x) {
-    constexpr T largest = detail::power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
-    return x.variance > T(0) && x.variance <= largest;  // zero may be what is left of one divided by infinity
+    // Zero may be what is left of one divided by infinity.
+    return x.variance > T(0) && x.variance <= detail::largest_ordinary_variance<T>;
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const belief<T>& x) {
+    return is_ordinary(x) && !detail::is_vague(x, T(1));
   }
 
   template <class T>
@@ -125,30 +107,26 @@ struct kla_mixer {
 
   template <class T>
   KALSCAN_HD static constexpr kla_outputs<T> readout(const belief<T>& x, const kla_terms<T>& u) {
+    const T mean = mean_of(x);
     if constexpr (Readout == kalscan::readout::filtered) {
-      return {u.q * x.mean, scaled(u.qq, x.variance)};
+      return {u.q * mean, scaled(u.qq, x.variance)};
     } else {
-      return {u.q * (u.a * x.mean), scaled(u.qq, scaled(u.aa, x.variance) + u.p)};
+      return {u.q * (u.a * mean), scaled(u.qq, scaled(u.aa, x.variance) + u.p)};
     }
   }
 
+  /// `later` and `earlier` are the adjoints of moments between ordinary states; see <kalscan/kalman/belief_adjoint.hpp>
+  /// for those of vague ones.
   template <class T>
   KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const belief<T>& later,
                                                                  const kla_outputs<T>& bar) {
-    if constexpr (Ordinary) {
-      return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
+    if constexpr (!Ordinary) {
+      const belief<T> known = remembered(before, u);
+      if (detail::is_vague(known) || detail::is_vague(after)) return vague_adjoint(known, u, after, later, bar);
+      return adjoint_through(known, gain(known.variance, u), u, after, later, bar);
     } else {
-      if (detail::equal(after.variance, detail::infinity<T>))
-        return {{T(0), T(0)}, {T(0), T(0), T(0), T(0), T(0), T(0)}};
-      if (!detail::equal(before.variance, detail::infinity<T>)) {
-        return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
-      }
-      // The belief after owes nothing to the one before.
-      const T i = detail::equal(u.a, 0) ? gain(T(0), u) : T(0);
-      auto x = adjoint_through(belief<T>{T(0), T(0)}, i, u, after, later, bar);
-      x.earlier = {T(0), T(0)};
-      return x;
+      return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
     }
   }
 
@@ -203,13 +181,18 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const kla_outputs<T>& bar) {
-    if constexpr (!Ordinary) {
-      if (detail::equal(after.variance, detail::infinity<T>) || detail::equal(before.variance, detail::infinity<T>))
-        return {T(0), T(0), T(0), T(0)};
-    }
-    const T x = u.a * gain(before.variance, u);
-    const T y = x * x * (u.Lambda * u.k) * (u.v - u.k * (u.a * before.mean));
     const belief<T> read = readout_adjoint(u, bar);
+    if constexpr (!Ordinary) {
+      const belief<T> known = remembered(before, u);
+      if (detail::is_vague(known) || detail::is_vague(after)) {
+        const auto slope = vague_slope(known, detail::predict_information(known, u.a, u.p), u, after);
+        const belief<T> c = slope(detail::carried_from_moments(after, read));
+        return {slope.x, slope.y, c.mean, c.variance};
+      }
+    }
+    const belief<T> known = remembered(before, u);
+    const T x = u.a * gain(known.variance, u);
+    const T y = x * x * (u.Lambda * u.k) * (u.v - u.k * (u.a * known.mean));
     return {x, y, x * read.mean, y * read.mean + x * x * read.variance};
   }
   template <class T>
@@ -231,6 +214,22 @@ struct kla_mixer {
   KALSCAN_HD static constexpr T gain(const T& P, const kla_terms<T>& u) {
     constexpr auto how = Ordinary ? detail::inverse::bounded : detail::inverse::approximate;
     return detail::reciprocal<how>(T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
+  }
+  /// At infinite variance there is none, and 0 is read out.
+  template <class T>
+  KALSCAN_HD static constexpr T mean_of(const belief<T>& x) {
+    if constexpr (!Ordinary) {
+      if (detail::equal(x.variance, detail::infinity<T>)) return T(0);
+    }
+    return x.mean;
+  }
+  /// What a step knows of the belief before it: at a = 0 nothing but the value of a mean, for the derivative in a.
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> remembered(const belief<T>& before, const kla_terms<T>& u) {
+    if constexpr (!Ordinary) {
+      if (detail::equal(u.a, 0) && detail::is_vague(before)) return {mean_of(before), T(0)};
+    }
+    return before;
   }
   /// factor * variance, 0 where a factor 0 meets an infinite variance.
   template <class T>
@@ -270,14 +269,56 @@ struct kla_mixer {
     result.inputs.k = u.Lambda * (x + u.k * phib);
     result.inputs.a = before.mean * ih + (u.a + u.a) * before.variance * Pmb;
     result.inputs.p = Pmb;
+    add_readout(result.inputs, u, after, bar);
+    return result;
+  }
+  /// What a step's readout adds to the adjoints of its inputs.
+  template <class T>
+  KALSCAN_HD static constexpr void add_readout(kla_inputs<T>& inputs, const kla_terms<T>& u, const belief<T>& after,
+                                               const kla_outputs<T>& bar) {
     if constexpr (Readout == kalscan::readout::filtered) {
-      result.inputs.q = bar.y * after.mean + u.q * (bar.yvar + bar.yvar) * after.variance;
+      inputs.q = bar.y * after.mean + u.q * (bar.yvar + bar.yvar) * after.variance;
     } else {
       const T qb = u.qq * bar.yvar;
-      result.inputs.q = bar.y * (u.a * after.mean) + u.q * (bar.yvar + bar.yvar) * (u.aa * after.variance + u.p);
-      result.inputs.a += u.q * bar.y * after.mean + (u.a + u.a) * after.variance * qb;
-      result.inputs.p += qb;
+      inputs.q = bar.y * (u.a * after.mean) + u.q * (bar.yvar + bar.yvar) * (u.aa * after.variance + u.p);
+      inputs.a += u.q * bar.y * after.mean + (u.a + u.a) * after.variance * qb;
+      inputs.p += qb;
     }
+  }
+
+  /// The linear part of the carried adjoint's way through a step with a vague belief before or after it: the update
+  /// leaves the adjoint in information form as it is, so that only the prediction and the changes of form count.
+  template <class T>
+  KALSCAN_HD static constexpr detail::adjoint_slope<T> vague_slope(const belief<T>& before,
+                                                                   const detail::information_prediction<T>& prediction,
+                                                                   const kla_terms<T>& u, const belief<T>& after) {
+    return detail::composed(detail::carried_slope(before, prediction, u.a, u.p), detail::to_information_slope(after));
+  }
+  template <class T>
+  KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> vague_adjoint(const belief<T>& before, const kla_terms<T>& u,
+                                                                       const belief<T>& after, const belief<T>& later,
+                                                                       const kla_outputs<T>& bar) {
+    const auto prediction = detail::predict_information(before, u.a, u.p);
+    const auto& [g, h, predicted] = prediction;
+    const belief<T> read = detail::carried_from_moments(after, readout_adjoint(u, bar));
+    const belief<T> sum = {later.mean + read.mean, later.variance + read.variance};
+    step_adjoint<kla_mixer, T> result{};
+    result.earlier = vague_slope(before, prediction, u, after)(sum);
+    // z e and -z^2 l are the adjoints of r and of phi, and w = v (z e) - k (z^2 l).
+    const bool vague = detail::is_vague(after);
+    const T z = vague ? T(1) / detail::vague_scale(after) : T(1), P = after.variance;
+    const T e = vague ? sum.mean : P * sum.mean;
+    const T l = vague ? sum.variance : P * (after.mean * sum.mean + P * sum.variance);
+    const T w =
+        vague ? z * (u.v * e - (u.k * z) * l)
+              : P * (P * (predicted.precision * u.v - u.k * predicted.vector) * sum.mean - u.k * P * sum.variance);
+    const T kz = predicted.precision * z;
+    result.inputs.v = (u.Lambda * u.k) * (z * e);
+    result.inputs.Lambda = u.k * w;
+    result.inputs.k = u.Lambda * w - (u.Lambda * z) * (u.k * z) * l;
+    result.inputs.a = z * e * h * (T(1) - (u.a + u.a) * g) + (g + g) * (kz * z) * l;
+    result.inputs.p = kz * (kz * l - u.a * h * e);
+    if (after.variance != detail::infinity<T>) add_readout(result.inputs, u, after, bar);
     return result;
   }
 };

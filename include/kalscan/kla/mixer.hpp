@@ -121,6 +121,8 @@ concept ordinary_is_complete =
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,
 ///                                       there and in the operator of adjoint_monoid<T>()
+///     has_ordinary_adjoint(state)       where `ordinary` holds for the adjoint of a state, if that is not everywhere.
+///                                       Elsewhere `adjoint` may carry it in a form that depends on the state alone
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {
@@ -133,6 +135,20 @@ concept mixer = requires(const typename M::template state<double>& x, const term
   { M::readout(x, u) } -> std::same_as<typename M::template outputs<double>>;
   { M::adjoint(x, u, x, x, y) } -> std::same_as<step_adjoint<M, double>>;
 } && detail::terms_are_complete<M> && detail::ordinary_is_complete<M>;
+
+namespace detail {
+
+/// Whether the formulas of M::ordinary hold for a state or, with Adjoint, for its adjoint too.
+template <class M, bool Adjoint, class State>
+KALSCAN_HD constexpr bool is_ordinary_state(const State& x) {
+  if constexpr (Adjoint && requires { M::has_ordinary_adjoint(x); }) {
+    return M::has_ordinary_adjoint(x);
+  } else {
+    return M::is_ordinary(x);
+  }
+}
+
+}  // namespace detail
 
 /// Whether time can be split, forward and backward.
 template <class M>
