@@ -57,7 +57,7 @@ inline std::string in_width(double x, int width, int decimals) {
 /// half the distance of the quartiles.
 inline void print_table(std::ostream& out, std::span<const compare_row> rows) {
   std::size_t longest = 33;
-  for (const compare_row& r : rows) longest = std::max(longest, r.back_end.size());
+  for (const compare_row& r : rows) longest = (std::max)(longest, r.back_end.size());
   const int name_width = static_cast<int>(longest) + 1;
   std::ostringstream text;
   text << std::left << std::setw(name_width) << "back end" << std::right << std::setw(10) << "size" << std::setw(12)

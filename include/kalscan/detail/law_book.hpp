@@ -204,7 +204,7 @@ class law_book {
   const Tolerance& tolerance_;
   std::uint64_t seed_;
   std::size_t trial_ = 0;
-  std::vector<entry> entries_;
+  std::vector<entry> entries_{};
 };
 
 }  // namespace kalscan::detail

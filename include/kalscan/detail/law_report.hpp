@@ -42,7 +42,7 @@ struct law_result {
 
 /// One result a law. True where every law holds.
 struct law_report {
-  std::vector<law_result> results;
+  std::vector<law_result> results = {};
 
   explicit operator bool() const {
     for (const law_result& result : results)

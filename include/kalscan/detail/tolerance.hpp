@@ -104,7 +104,7 @@ bool same_with_nan([[maybe_unused]] const T& left, [[maybe_unused]] const T& rig
   if constexpr (has_numbers<T>) {
     bool any_nan = false;
     for (const sample& s : samples(left)) any_nan = any_nan || std::isnan(s.value);
-    return any_nan && relative_defect<T>(left, right, {}, false) == 0;
+    return any_nan && equal(relative_defect<T>(left, right, {}, false), 0);
   } else {
     return false;
   }

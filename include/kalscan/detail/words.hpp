@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <kalscan/detail/config.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <utility>
 
 namespace kalscan::detail {
@@ -40,7 +41,7 @@ KALSCAN_HD constexpr bool all_finite(const Aggregate& x) {
   T zero(0);
   const auto numbers = words<T>(x);
   for_each_index<word_count<Aggregate, T>>([&](auto i) { zero += numbers[i()] * T(0); });
-  return zero == T(0);
+  return equal(zero, T(0));
 }
 
 }  // namespace kalscan::detail

@@ -318,7 +318,7 @@ struct kla_mixer {
     result.inputs.k = u.Lambda * w - (u.Lambda * z) * (u.k * z) * l;
     result.inputs.a = z * e * h * (T(1) - (u.a + u.a) * g) + (g + g) * (kz * z) * l;
     result.inputs.p = kz * (kz * l - u.a * h * e);
-    if (after.variance != detail::infinity<T>) add_readout(result.inputs, u, after, bar);
+    if (!detail::equal(after.variance, detail::infinity<T>)) add_readout(result.inputs, u, after, bar);
     return result;
   }
 };

@@ -63,7 +63,7 @@ struct belief_tensors : belief<tensor<T>> {
   /// Then `mean` is the tensor of the vectors and `variance` that of the precisions.
   bool information_form = false;
 
-  belief_tensors() = default;
+  belief_tensors() : belief<tensor<T>>{} {}
   belief_tensors(const tensor<T>& means, const tensor<T>& variances) : belief<tensor<T>>{means, variances} {}
   belief_tensors(const belief<tensor<T>>& x) : belief<tensor<T>>(x) {}
   belief_tensors(const information_belief<tensor<T>>& x)
