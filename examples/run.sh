@@ -19,6 +19,7 @@ examples=(
   "04_own_mixer"
   "05_text $data/pride_and_prejudice.txt $build/text.csv"
   "07_compare"
+  "09_tracking"
 )
 pictures=(nile co2 text)
 
