@@ -49,8 +49,8 @@ inline constexpr T largest_ordinary_variance = power_of_two<T>(std::numeric_limi
 template <class T>
 KALSCAN_HD constexpr bool is_vague(const belief<T>& x, const T& margin = T(2)) {
   const T large = T(256) * margin;
-  return x.variance > large &&
-         (x.mean > large || x.mean < -large || x.variance > margin * largest_ordinary_variance<T>);
+  const bool far = (x.mean > large) | (x.mean < -large);  // without branches, for vector code
+  return (x.variance > large) & (far | (x.variance > margin * largest_ordinary_variance<T>));
 }
 
 /// The linear part of a belief_adjoint_map. All that is done to adjoints here has this form: steps, and the change

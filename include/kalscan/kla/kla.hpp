@@ -93,7 +93,8 @@ struct kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const belief<T>& x) {
-    return is_ordinary(x) && !detail::is_vague(x, T(1));
+    const bool in_range = (x.variance > T(0)) & (x.variance <= detail::largest_ordinary_variance<T>);
+    return in_range & !detail::is_vague(x, T(1));  // without branches, for vector code
   }
 
   template <class T>
