@@ -235,7 +235,8 @@ TEST_CASE("a belief too wide for the adjoint of its moments may be read, too") {
   const auto exact = x.derivatives();
   const auto check = [&](const auto& policy) {
     const auto r = information_backward(policy, x);
-    for (const std::size_t i : {0, 3, 4, 5}) CHECK(difference(r.in_bar[i], exact.in_bar[i]) < 1e-5);
+    for (const std::size_t i : std::initializer_list<std::size_t>{0, 3, 4, 5})
+      CHECK(difference(r.in_bar[i], exact.in_bar[i]) < 1e-5);
     CHECK(difference(r.initial_bar[1], exact.initial_bar[1]) < 1e-5);
   };
   check(seq{}), check(omp{2}), check(omp{2, 1});
