@@ -13,6 +13,10 @@ using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
 
 namespace {
 
+/// Whether some adjoints lose digits for being carried as those of moments: large means with large variances, of which
+/// observations leave nothing.
+bool is_between_forms(const family& f) { return f.precision > 1e-20 && f.precision < 1 && f.vector > 0; }
+
 template <class F>
 void for_each_family(F f) {
   std::uint64_t seed = 0;
@@ -28,9 +32,10 @@ void for_each_family(F f) {
 TEST_CASE("derivatives are those of the paper's recurrence, whatever is known before and however late it is observed") {
   for_each_family([](const family& f, std::uint64_t seed, given g) {
     auto x = information_problem_of<double>(f, seed, g);
-    CHECK(worst_difference(information_backward(seq{}, x), x.derivatives()) < 2e-13);
+    const double bound = is_between_forms(f) ? 1e-9 : 2e-13;
+    CHECK(worst_difference(information_backward(seq{}, x), x.derivatives()) < bound);
     x.predicted = true;
-    CHECK(worst_difference(information_backward<predicted_kla>(seq{}, x), x.derivatives()) < 2e-13);
+    CHECK(worst_difference(information_backward<predicted_kla>(seq{}, x), x.derivatives()) < bound);
   });
 }
 
@@ -38,12 +43,13 @@ TEST_CASE("and in float, on threads and in chunks of time, with and without chec
   for_each_family([](const family& f, std::uint64_t seed, given g) {
     const auto x = information_problem_of<float>(f, seed, g);
     const auto exact = x.derivatives();
-    CHECK(worst_difference(information_backward(seq{}, x), exact) < 2e-5);
+    const double bound = is_between_forms(f) ? 1e-4 : 2e-5;
+    CHECK(worst_difference(information_backward(seq{}, x), exact) < bound);
     for (const omp& policy : {omp{2}, omp{2, 1}, omp{2, 16}}) {
       CAPTURE(policy.chunk);
-      CHECK(worst_difference(information_backward(policy, x), exact) < 2e-5);
+      CHECK(worst_difference(information_backward(policy, x), exact) < bound);
     }
-    CHECK(worst_difference(information_backward(omp{2, 7}, x, 5), exact) < 2e-5);
+    CHECK(worst_difference(information_backward(omp{2, 7}, x, 5), exact) < bound);
   });
 }
 
@@ -108,7 +114,8 @@ TEST_CASE("final beliefs feed the next call, and initial adjoints the call befor
       CHECK(difference(r.final, outputs.final) < 1e-5);
       if (cut < 47) CHECK(std::abs(r.out[0].view()(1, 46 - cut, 2, 0) - outputs.out[0].view()(1, 46, 2, 0)) < 1e-5F);
       first.final_bar = information_backward(policy, second).initial_bar;
-      CHECK(difference(information_backward(policy, first).initial_bar, bars.initial_bar) < 2e-5);
+      CHECK(difference(information_backward(policy, first).initial_bar, bars.initial_bar) <
+            (is_between_forms(f) ? 1e-4 : 2e-5));
     }
   };
   std::uint64_t seed = 0;
@@ -228,7 +235,8 @@ TEST_CASE("a belief too wide for the adjoint of its moments may be read, too") {
   const auto exact = x.derivatives();
   const auto check = [&](const auto& policy) {
     const auto r = information_backward(policy, x);
-    for (const std::size_t i : {0, 3, 4, 5}) CHECK(difference(r.in_bar[i], exact.in_bar[i]) < 1e-5);
+    for (const std::size_t i : std::initializer_list<std::size_t>{0, 3, 4, 5})
+      CHECK(difference(r.in_bar[i], exact.in_bar[i]) < 1e-5);
     CHECK(difference(r.initial_bar[1], exact.initial_bar[1]) < 1e-5);
   };
   check(seq{}), check(omp{2}), check(omp{2, 1});
@@ -237,7 +245,7 @@ TEST_CASE("a belief too wide for the adjoint of its moments may be read, too") {
 TEST_CASE("where states computed twice differ by their rounding, an adjoint has one form all the same") {
   // Precisely where the form changes; a state that a checkpoint has is beyond it, the one that is computed again is
   // not.
-  auto x = information_problem_of<float>({1.0 / 512, 0, 18, 1, 1, 0}, 12);
+  auto x = information_problem_of<float>({1.0 / 1024, 0, 18, 1, 1, 0}, 12);
   std::mt19937_64 engine(12);
   fill(x.initial[1], engine, 1.5, 2);
   array<float> mean(2, 3, 3, 2), variance(2, 3, 3, 2);
@@ -245,9 +253,9 @@ TEST_CASE("where states computed twice differ by their rounding, an adjoint has 
                    {.initial = as_information<tensor<const float>>(x.initial),
                     .checkpoints = {mean.view(), variance.view()},
                     .every = 16});
-  CHECK(variance.view()(0, 1, 0, 0) == 512);
+  CHECK(variance.view()(0, 1, 0, 0) == 1024);
   for (std::int64_t m = 0; m < 3; ++m) {
-    for (std::int64_t s = 0; s < 2; ++s) variance.view()(0, 1, m, s) = std::nextafter(512.0F, 1000.0F);
+    for (std::int64_t s = 0; s < 2; ++s) variance.view()(0, 1, m, s) = std::nextafter(1024.0F, 2000.0F);
   }
   const auto exact = x.derivatives();
   auto initial_bar = x.initial;

@@ -47,8 +47,9 @@ struct kla_terms {
 };
 
 /// Per lane a Kalman filter x' = a x + noise of variance p that observes with information phi = Lambda k^2 and
-/// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. An infinite
-/// variance (prior precision 0) is allowed. `Ordinary` leaves out what only infinite variances need.
+/// information vector r = v Lambda k; y = sum of q mean and yvar = sum of q^2 variance, over the states. Precision 0 is
+/// allowed, with any information vector; until it is observed the mean is read as 0 and the variance as infinite.
+/// `Ordinary` leaves out what only infinite variances need.
 ///
 /// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float the error is about epsilon times
 /// the filter's memory, as that of the sequential moment form. The adjoint divides once, for the gain of the forward

@@ -57,7 +57,8 @@ struct initial_states {
 ///
 /// Beliefs: the precision is >= 0, and 0 is allowed with any vector. In moment form that is an infinite variance, whose
 /// mean does not matter on the way in and is 0 on the way out: a vector at precision 0 needs the information form.
-/// Adjoints in information form are the derivatives in precision and vector.
+/// Adjoints in information form are the derivatives in precision and vector; those of final beliefs are used as
+/// adjoints of moments where these are ordinary, and the square of such a precision must not overflow.
 template <class T>
 struct belief_tensors : belief<tensor<T>> {
   /// Then `mean` is the tensor of the vectors and `variance` that of the precisions.
