@@ -3,12 +3,11 @@
 // for inclusive scans with five ordinary operators. Prints one row for each operator and length; ends with 1 if a ratio
 // exceeds the limit given as argument (none: it only prints).
 #include <algorithm>
-#include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/kalman/filtering_element.hpp>
@@ -20,8 +19,6 @@
 #include <vector>
 
 namespace {
-
-using clock_type = std::chrono::steady_clock;
 
 /// log(sum of exp), as the pair (maximum, sum relative to it).
 struct log_sum {
@@ -60,22 +57,17 @@ template <class Policy, class Monoid, class Element>
   kalscan::inclusive_scan(p, m, in, out);
 }
 
-/// Seconds a call, of as many calls as take a millisecond or so.
+/// Seconds a call, of this process alone: it has one thread, and neighbours may have the core meanwhile.
 template <class Call>
 double time_of(Call call, int calls) {
-  const auto start = clock_type::now();
+  const std::clock_t start = std::clock();
   for (int i = 0; i < calls; ++i) call();
-  return std::chrono::duration<double>(clock_type::now() - start).count() / calls;
-}
-
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + std::ssize(x) / 2, x.end());
-  return x[x.size() / 2];
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC / calls;
 }
 
 double worst_ratio = 0;
 
-/// The three take turns, so that all meet the same neighbours on a busy machine; a ratio is the median of the turns'.
+/// The three take turns, so that all meet the same neighbours, which only ever add: the least time of each counts.
 template <class Monoid, class Draw>
 void compare(const char* name, const Monoid& m, std::size_t n, Draw draw) {
   using element = kalscan::element_t<Monoid>;
@@ -85,16 +77,15 @@ void compare(const char* name, const Monoid& m, std::size_t n, Draw draw) {
   const auto loop = [&] { plain_loop(m, in, out); };
   const auto seq = [&] { scan(kalscan::seq{}, m, in, out); };
   const auto omp = [&] { scan(kalscan::omp{1}, m, in, out); };
-  const int calls = std::max(1, static_cast<int>(1e-3 / std::max(time_of(loop, 3), 1e-7)));
-  const int turns = n < 100000 ? 151 : 31;
-  std::vector<double> times, seq_over_loop, omp_over_seq;
+  const int calls = std::max(1, static_cast<int>(3e-4 / std::max(time_of(loop, n < 100000 ? 100 : 1), 1e-7)));
+  const int turns = n < 100000 ? 301 : 61;
+  double a = 1, b = 1, c = 1;
   for (int turn = 0; turn < turns; ++turn) {
-    const double a = time_of(loop, calls), b = time_of(seq, calls), c = time_of(omp, calls);
-    times.push_back(a), seq_over_loop.push_back(b / a), omp_over_seq.push_back(c / b);
+    a = std::min(a, time_of(loop, calls)), b = std::min(b, time_of(seq, calls)), c = std::min(c, time_of(omp, calls));
   }
-  const double first = median(seq_over_loop), second = median(omp_over_seq);
+  const double first = b / a, second = c / b;
   worst_ratio = std::max({worst_ratio, first, second});
-  std::printf("%-20s %9zu %11.2f %14.2f %14.2f\n", name, n, 1e9 * median(times) / static_cast<double>(n), first, second);
+  std::printf("%-20s %9zu %11.2f %14.2f %14.2f\n", name, n, 1e9 * a / static_cast<double>(n), first, second);
 }
 
 }  // namespace

@@ -55,8 +55,9 @@ struct recurrence_sweep {
   Final final;
 
   static constexpr bool has_outputs = Emit != emit::nothing;
-  static constexpr bool in_registers =
-      std::is_trivially_copyable_v<state_type> && std::is_trivially_copyable_v<element>;
+  static constexpr bool in_registers = std::is_trivially_copyable_v<state_type> &&
+                                       std::is_trivially_copyable_v<element> &&
+                                       sizeof(state_type) <= 64;  // more would not fit, and g++ makes worse loops of it
   static constexpr double absorb_cost = absorb_cost_of<R>();
 
   std::int64_t lanes() const { return in.count(); }
