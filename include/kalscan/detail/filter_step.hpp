@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// One step of the matrix Kalman filter: predict, observe, update, and write down what came out.
+// One step of the matrix Kalman filter: predict, take the observed components one after the other, write down what came
+// out.
 #pragma once
 
 #include <Eigen/Core>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/linalg.hpp>
+#include <kalscan/detail/observation.hpp>
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
@@ -13,6 +15,17 @@
 #include <numbers>
 
 namespace kalscan::detail {
+
+inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
+inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
+
+/// A scalar observation h'x + N(0, d) of x ~ N(mean, P).
+template <class T, int N>
+struct scalar_innovation {
+  Eigen::Vector<T, N> Ph, K;
+  T s, v;                         // s = 0: it says nothing new
+  const char* wrong = nullptr;
+};
 
 /// One step of a filter, shared by all that walk through a model.
 template <class T, int N, int M>
@@ -24,24 +37,82 @@ struct filter_step {
   using matrix_mm = Eigen::Matrix<T, M, M>;
   using matrix_nm = Eigen::Matrix<T, N, M>;
 
-  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
-  /// its residual is zero: it changes nothing, and the sizes stay as they are.
-  struct observation {
-    matrix_mn H;
-    matrix_mm R;
-    vector_m y;  // less D u
-    Eigen::Index present;
-  };
-
-  /// The update of a covariance: gain, and the factor of the innovation covariance.
-  struct gain {
-    matrix_nm K;
-    matrix_mm S, factor;
-    bool ok;
-    bool exact;  // R is singular: something is observed without noise
-  };
-
   const kalman_model<T, N, M>& model;
+  observer<T, N, M> components;
+  bool exact;  // R is singular at some step: something may be observed without noise
+
+  filter_step(const kalman_model<T, N, M>& model_)
+      : model(model_), components(model), exact(!noise_is_definite(model)) {}
+
+  /// Where something may be known exactly, a belief comes with E: the rounding errors of its covariance lie between -E
+  /// and E, as quadratic forms. A variance no larger than that is zero.
+  matrix_nn no_rounding() const {
+    const Eigen::Index n = exact ? model.states() : 0;
+    return N == Eigen::Dynamic ? matrix_nn(matrix_nn::Zero(n, n)) : matrix_nn(matrix_nn::Zero(model.states(), model.states()));
+  }
+
+  void predict(std::int64_t t, vector_n& mean, matrix_nn& P, matrix_nn& E) const {
+    if (exact) {
+      const vector_n terms = congruence_scale(model.F[t], P) + model.Q[t].diagonal();
+      E = congruence(model.F[t], E);
+      E.diagonal() += pivot_rounding(P) * terms;
+    }
+    mean = predict_mean(t, mean);
+    P = predict_covariance(t, P);
+  }
+
+  /// Takes the components of an observation in order. Calls seen(h, x) with a scalar_innovation x for each that says
+  /// something, after the update. Returns what is wrong, or nullptr.
+  template <class Seen>
+  const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E, Seen seen) const {
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      const vector_n h = o.H.row(i).transpose();
+      const auto x = innovation(o, i, h, mean, P, E, exact);
+      if (x.wrong) return x.wrong;
+      if (x.s == 0) continue;
+      mean += x.v * x.K;
+      if (exact) {
+        // The rounding of a mean that was far away: what is known exactly agrees with the observation afterwards.
+        if (o.d(i) == 0) mean += (o.y(i) - h.dot(mean)) * x.K;
+        matrix_nn keep = -times(x.K, h.transpose());
+        keep.diagonal().array() += T(1);
+        const vector_n terms = congruence_scale(keep, P);
+        E = congruence(keep, E);
+        E.diagonal() += pivot_rounding(P) * terms;
+      }
+      observe_scalar(P, h, o.d(i), x.Ph, x.K);
+      seen(h, x);
+    }
+    symmetrize(P);
+    clear_null_variances(P, [&](Eigen::Index i) { return exact ? E(i, i) : T(0); });
+    return nullptr;
+  }
+
+  /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
+  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
+    return update(o, x.b, x.C, E, [&](const vector_n& h, const scalar_innovation<T, N>& seen) {
+      const vector_n g = times(x.A.transpose(), h);
+      const vector_n scaled = g / seen.s;
+      for (Eigen::Index j = 0; j < g.size(); ++j) {
+        x.A.col(j) -= g(j) * seen.K;
+        x.J.col(j) += g(j) * scaled;
+      }
+      x.eta += seen.v * scaled;
+    });
+  }
+
+  /// y less its prediction, NaN where y is; and its covariance, of all components.
+  template <class Column>
+  vector_m joint_innovation(std::int64_t t, const Column& y, const vector_n& mean) const {
+    vector_m v = y - times(model.H[t], mean);
+    if (!model.D.empty()) v -= model.D[t] * model.u.col(t);
+    return v;
+  }
+  matrix_mm innovation_covariance(std::int64_t t, const matrix_nn& P) const {
+    matrix_mm S = congruence(model.H[t], P) + model.R[t];
+    symmetrize(S);
+    return S;
+  }
 
   vector_n transition_offset(std::int64_t t) const {
     return model.B.empty() ? vector_n(vector_n::Zero(model.states())) : vector_n(model.B[t] * model.u.col(t));
@@ -59,6 +130,53 @@ struct filter_step {
     clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
   }
+
+  static scalar_innovation<T, N> innovation(const scalar_observations<T, N, M>& o, Eigen::Index i, const vector_n& h,
+                                            const vector_n& mean, const matrix_nn& P, const matrix_nn& E, bool exact) {
+    constexpr T epsilon = std::numeric_limits<T>::epsilon();
+    scalar_innovation<T, N> x;
+    x.Ph = times(P, h);
+    x.v = o.y(i) - h.dot(mean);
+    T variance = h.dot(x.Ph);
+    if (!(variance > 0) || o.d(i) == 0) {
+      const vector_n size = h.cwiseAbs();
+      const T terms = size.dot(times(P.cwiseAbs(), size)), error = exact ? h.dot(times(E, h)) : T(0);
+      if (!(variance >= -std::sqrt(epsilon) * terms - error)) x.wrong = bad_innovation;
+      if (o.d(i) == 0 && variance <= std::max(pivot_rounding(P) * terms, error)) {
+        const T slack = std::sqrt(epsilon) * (o.terms(i) + size.dot(mean.cwiseAbs())) + std::sqrt(error);
+        if (!x.wrong && !(std::abs(x.v) <= slack)) x.wrong = contradiction;
+        x.s = 0;
+        return x;
+      }
+      if (!(variance > 0)) {
+        variance = 0;
+        x.Ph.setZero();
+      }
+    }
+    x.s = variance + o.d(i);
+    if (!(x.s <= std::numeric_limits<T>::max())) x.wrong = bad_innovation;
+    x.K = x.Ph / x.s;
+    return x;
+  }
+
+  // What follows takes the components together. Only the diffuse start still does.
+
+  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
+  /// its residual is zero: it changes nothing, and the sizes stay as they are.
+  struct observation {
+    matrix_mn H;
+    matrix_mm R;
+    vector_m y;  // less D u
+    Eigen::Index present;
+  };
+
+  /// The update of a covariance: gain, and the factor of the innovation covariance.
+  struct gain {
+    matrix_nm K;
+    matrix_mm S, factor;
+    bool ok;
+    bool exact;  // R is singular: something is observed without noise
+  };
 
   template <class Column>
   observation observe(std::int64_t t, const Column& y) const {
@@ -108,9 +226,6 @@ struct filter_step {
   }
 };
 
-inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
-inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
-
 /// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v:
 /// `rest`, what is left of v there, is rounding. `variance` is that of the component before it was made independent of
 /// others.
@@ -141,19 +256,9 @@ struct filter_recorder {
     result->predicted_covariance[static_cast<std::size_t>(t)] = covariance;
   }
 
-  template <class Column>
-  void innovation(std::int64_t t, const Column& y, const vector_m& v, const typename step_type::gain& g) const {
-    if (!g.ok) fail(t, bad_innovation);
+  void innovation(std::int64_t t, const vector_m& v, const matrix_mm& S) const {
     if (!outputs.innovations) return;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      result->innovation(i, t) = std::isnan(y(i)) ? std::numeric_limits<T>::quiet_NaN() : v(i);
-    }
-    matrix_mm S = g.S;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      if (!std::isnan(y(i))) continue;
-      S.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-      S.col(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-    }
+    result->innovation.col(t) = v;
     result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 
@@ -164,27 +269,6 @@ struct filter_recorder {
     result->mean.col(t) = mean;
     result->covariance[column] = covariance;
     result->log_likelihood_terms[column] = log_density;
-  }
-
-  /// log N(v; 0, S) over the directions in which S is not zero.
-  T log_density(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
-                const vector_m& v) const {
-    T sum = 0;
-    Eigen::Index counted = o.present;
-    vector_m w = v;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      for (Eigen::Index k = 0; k < i; ++k) w(i) -= g.factor(i, k) * w(k);
-      const T root = g.factor(i, i);
-      if (root > 0) {
-        w(i) /= root;
-        sum += w(i) * w(i) + 2 * std::log(root);
-        continue;
-      }
-      if (!agrees(o.y(i), v(i), g.S(i, i), w(i))) fail(t, contradiction);
-      w(i) = 0;
-      --counted;
-    }
-    return -(sum + static_cast<T>(counted) * std::log(2 * std::numbers::pi_v<T>)) / 2;
   }
 };
 

@@ -190,4 +190,15 @@ KALSCAN_HD void divide_by_factored(X& x, const L& l) {
   }
 }
 
+/// The covariance P of x after a scalar observation h'x + N(0, d), where Ph = P h, s = h'Ph + d and K = Ph / s; the
+/// result is symmetric up to rounding. P - K Ph' alone would lose d where h'Ph / d nears 1 / epsilon. What rounding left
+/// of it along h is seen in its product with h, which should be d K, and taken back on both sides.
+template <class P, class Vector>
+KALSCAN_HD void observe_scalar(P& p, const Vector& h, typename P::Scalar d, const Vector& Ph, const Vector& K) {
+  for (Eigen::Index j = 0; j < p.cols(); ++j) p.col(j) -= Ph(j) * K;
+  Vector w = times(p, h) - d * K;
+  w -= (h.dot(w) / 2) * K;
+  for (Eigen::Index j = 0; j < p.cols(); ++j) p.col(j) -= K(j) * w + w(j) * K;
+}
+
 }  // namespace kalscan::detail

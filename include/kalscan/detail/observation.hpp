@@ -33,7 +33,8 @@ struct noise_factor {
 
   /// Of those components of which y is not NaN.
   template <class Column>
-  noise_factor(const Eigen::Matrix<T, M, M>& R, const Column& y) : d(R.rows()), order(R.rows()) {
+  noise_factor(const Eigen::Matrix<T, M, M>& R, const Column& y)
+      : L(Eigen::Matrix<T, M, M>::Identity(R.rows(), R.rows())), d(R.diagonal()), order(R.rows()) {
     for (Eigen::Index i = 0; i < R.rows(); ++i) {
       if (std::isnan(y(i))) continue;
       d(count) = R(i, i);
@@ -51,7 +52,6 @@ struct noise_factor {
     Eigen::Matrix<T, M, M> rest = R;  // the lower triangle, in the given numbering
     const auto entry = [&](Eigen::Index i, Eigen::Index j) -> T& { return i > j ? rest(i, j) : rest(j, i); };
     const auto left = [&](Eigen::Index i) { return R(i, i) > 0 ? rest(i, i) / R(i, i) : T(0); };
-    L.setIdentity(R.rows(), R.rows());
     for (Eigen::Index k = 0; k < count; ++k) {
       Eigen::Index best = k;
       for (Eigen::Index i = k + 1; i < count; ++i) {
@@ -138,5 +138,15 @@ class observer {
   noise_factor<T, M> all_;
   Eigen::Matrix<T, M, N> H_;
 };
+
+/// Whether no component, nor a combination of some, is observed without noise at any step.
+template <class T, int N, int M>
+bool noise_is_definite(const kalman_model<T, N, M>& model) {
+  for (std::int64_t t = 0; t < model.R.size(); ++t) {
+    const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()).eval());
+    if (!(noise.d.minCoeff() > 0)) return false;
+  }
+  return true;
+}
 
 }  // namespace kalscan::detail
