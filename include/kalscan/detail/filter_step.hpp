@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/detail/observation.hpp>
+#include <kalscan/detail/scalar_update.hpp>
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
@@ -15,17 +16,6 @@
 #include <numbers>
 
 namespace kalscan::detail {
-
-inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
-inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
-
-/// A scalar observation h'x + N(0, d) of x ~ N(mean, P).
-template <class T, int N>
-struct scalar_innovation {
-  Eigen::Vector<T, N> Ph, K;
-  T s, v;                         // s = 0: it says nothing new
-  const char* wrong = nullptr;
-};
 
 /// One step of a filter, shared by all that walk through a model.
 template <class T, int N, int M>
@@ -44,61 +34,35 @@ struct filter_step {
   filter_step(const kalman_model<T, N, M>& model_)
       : model(model_), components(model), exact(!noise_is_definite(model)) {}
 
-  /// Where something may be known exactly, a belief comes with E: the rounding errors of its covariance lie between -E
-  /// and E, as quadratic forms. A variance no larger than that is zero.
-  matrix_nn no_rounding() const {
-    const Eigen::Index n = exact ? model.states() : 0;
-    return N == Eigen::Dynamic ? matrix_nn(matrix_nn::Zero(n, n)) : matrix_nn(matrix_nn::Zero(model.states(), model.states()));
+  /// A bound on the rounding of a covariance, see new_rounding; used where `exact`.
+  matrix_nn rounding_of(const matrix_nn& P) const {
+    matrix_nn E = matrix_nn::Zero(P.rows(), P.cols());
+    E.diagonal() = new_rounding(P.diagonal());
+    return E;
   }
 
   void predict(std::int64_t t, vector_n& mean, matrix_nn& P, matrix_nn& E) const {
     if (exact) {
-      const vector_n terms = congruence_scale(model.F[t], P) + model.Q[t].diagonal();
       E = congruence(model.F[t], E);
-      E.diagonal() += pivot_rounding(P) * terms;
+      E.diagonal() += new_rounding(congruence_scale(model.F[t], P) + model.Q[t].diagonal());
     }
     mean = predict_mean(t, mean);
     P = predict_covariance(t, P);
   }
 
-  /// Takes the components of an observation in order. Calls seen(h, x) with a scalar_innovation x for each that says
-  /// something, after the update. Returns what is wrong, or nullptr.
   template <class Seen>
   const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E, Seen seen) const {
-    for (Eigen::Index i = 0; i < o.count; ++i) {
-      const vector_n h = o.H.row(i).transpose();
-      const auto x = innovation(o, i, h, mean, P, E, exact);
-      if (x.wrong) return x.wrong;
-      if (x.s == 0) continue;
-      mean += x.v * x.K;
-      if (exact) {
-        // The rounding of a mean that was far away: what is known exactly agrees with the observation afterwards.
-        if (o.d(i) == 0) mean += (o.y(i) - h.dot(mean)) * x.K;
-        matrix_nn keep = -times(x.K, h.transpose());
-        keep.diagonal().array() += T(1);
-        const vector_n terms = congruence_scale(keep, P);
-        E = congruence(keep, E);
-        E.diagonal() += pivot_rounding(P) * terms;
-      }
-      observe_scalar(P, h, o.d(i), x.Ph, x.K);
-      seen(h, x);
-    }
-    symmetrize(P);
-    clear_null_variances(P, [&](Eigen::Index i) { return exact ? E(i, i) : T(0); });
-    return nullptr;
+    return detail::observe(o, mean, P, exact ? &E : nullptr, seen);
   }
 
   /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
   const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
-    return update(o, x.b, x.C, E, [&](const vector_n& h, const scalar_innovation<T, N>& seen) {
-      const vector_n g = times(x.A.transpose(), h);
-      const vector_n scaled = g / seen.s;
-      for (Eigen::Index j = 0; j < g.size(); ++j) {
-        x.A.col(j) -= g(j) * seen.K;
-        x.J.col(j) += g(j) * scaled;
-      }
-      x.eta += seen.v * scaled;
-    });
+    const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
+      extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.K);
+    };
+    const char* wrong = update(o, x.b, x.C, E, extend);
+    symmetrize(x.J);
+    return wrong;
   }
 
   /// y less its prediction, NaN where y is; and its covariance, of all components.
@@ -129,34 +93,6 @@ struct filter_step {
     symmetrize(predicted);
     clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
-  }
-
-  static scalar_innovation<T, N> innovation(const scalar_observations<T, N, M>& o, Eigen::Index i, const vector_n& h,
-                                            const vector_n& mean, const matrix_nn& P, const matrix_nn& E, bool exact) {
-    constexpr T epsilon = std::numeric_limits<T>::epsilon();
-    scalar_innovation<T, N> x;
-    x.Ph = times(P, h);
-    x.v = o.y(i) - h.dot(mean);
-    T variance = h.dot(x.Ph);
-    if (!(variance > 0) || o.d(i) == 0) {
-      const vector_n size = h.cwiseAbs();
-      const T terms = size.dot(times(P.cwiseAbs(), size)), error = exact ? h.dot(times(E, h)) : T(0);
-      if (!(variance >= -std::sqrt(epsilon) * terms - error)) x.wrong = bad_innovation;
-      if (o.d(i) == 0 && variance <= std::max(pivot_rounding(P) * terms, error)) {
-        const T slack = std::sqrt(epsilon) * (o.terms(i) + size.dot(mean.cwiseAbs())) + std::sqrt(error);
-        if (!x.wrong && !(std::abs(x.v) <= slack)) x.wrong = contradiction;
-        x.s = 0;
-        return x;
-      }
-      if (!(variance > 0)) {
-        variance = 0;
-        x.Ph.setZero();
-      }
-    }
-    x.s = variance + o.d(i);
-    if (!(x.s <= std::numeric_limits<T>::max())) x.wrong = bad_innovation;
-    x.K = x.Ph / x.s;
-    return x;
   }
 
   // What follows takes the components together. Only the diffuse start still does.

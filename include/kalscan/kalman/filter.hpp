@@ -63,11 +63,11 @@ struct filter_sweep {
 
     state_type start() const {
       const auto& prior = sweep->stepper.model.prior;
-      state_type x{{prior.mean, prior.covariance}, sweep->stepper.no_rounding()};
+      state_type x{{prior.mean, prior.covariance}, {}};
       if (const std::int64_t done = time(0); done > 0) {
         x.belief = {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
-        if (sweep->stepper.exact) x.rounding.diagonal() = pivot_rounding(x.rounding) * x.belief.covariance.diagonal();
       }
+      if (sweep->stepper.exact) x.rounding = sweep->stepper.rounding_of(x.belief.covariance);
       return x;
     }
     void finish(const state_type&) const {}
@@ -83,7 +83,7 @@ struct filter_sweep {
         record.innovation(t, step.joint_innovation(t, y->col(t), mean), step.innovation_covariance(t, P));
       }
       T sum = 0;
-      const auto count = [&sum](const vector&, const scalar_innovation<T, N>& seen) {
+      const auto count = [&sum](Eigen::Index, const vector&, const scalar_innovation<T, N>& seen) {
         sum += seen.v * (seen.v / seen.s) + std::log(2 * std::numbers::pi_v<T> * seen.s);
       };
       if (const char* wrong = step.update(step.components.observe(t, y->col(t)), mean, P, x.rounding, count)) {
@@ -103,7 +103,7 @@ struct filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = sweep->stepper;
-      matrix rounding = step.no_rounding();
+      matrix rounding;  // time is split only where it is not used
       if (predicts(t)) {
         x.A = times(step.model.F[t], x.A);
         step.predict(t, x.b, x.C, rounding);
@@ -163,7 +163,7 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
     result.covariance.resize(count);
     result.log_likelihood_terms.resize(count);
     result.y = series[i];
-    if (stepper.exact) result.rounding.resize(count, stepper.no_rounding());
+    if (stepper.exact) result.rounding.resize(count);
     if (outputs.predictions) {
       result.predicted_mean.resize(n, length);
       result.predicted_covariance.resize(count);

@@ -44,6 +44,7 @@ struct smoother_sweep {
 
   filter_step<T, N, M> stepper;
   std::span<smoother_result<T, N, M>> results;
+  std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
 
   static constexpr bool has_outputs = true;
@@ -61,6 +62,7 @@ struct smoother_sweep {
   struct lane_type {
     const smoother_sweep* sweep;
     smoother_result<T, N, M>* result;
+    std::vector<char>* cancelled;
     std::int64_t series;
 
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
@@ -86,6 +88,7 @@ struct smoother_sweep {
       belief smoothed{result->filtered.mean.col(t) + times(P, x.r), P - times(P, NP)};
       symmetrize(smoothed.covariance);
       write(t, smoothed);
+      (*cancelled)[static_cast<std::size_t>(t)] = cancels(P, x.N_, smoothed.covariance);
     }
 
     /// What the data of step t + 1 say of the state at t.
@@ -96,8 +99,8 @@ struct smoother_sweep {
       const Eigen::Index n = step.model.states();
       if (t < first()) return monoid_type{n}.identity();
       const auto index = static_cast<std::size_t>(t);
-      matrix rounding = step.no_rounding();
-      if (step.exact && !filtered.rounding.empty()) rounding = filtered.rounding[index];
+      matrix rounding;
+      if (step.exact) rounding = filtered.rounding[index];
       matrix_filtering_element<T, N> x{step.model.F[t + 1], filtered.mean.col(t), filtered.covariance[index],
                                        vector::Zero(n), matrix::Zero(n, n)};
       step.predict(t + 1, x.b, x.C, rounding);
@@ -113,19 +116,20 @@ struct smoother_sweep {
 
     void finish(const state_type&) const {
       for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
-        if (cancelled(t)) from_next(t);
+        if ((*cancelled)[static_cast<std::size_t>(t)]) from_next(t);
       }
       if (first() > 0) smooth_beginning();
     }
 
    private:
-    /// Whether the difference P - P N P has lost digits in some variance: later data tell far more than all before.
-    bool cancelled(std::int64_t t) const {
-      const T least = std::pow(std::numeric_limits<T>::epsilon(), T(0.375));
-      const auto index = static_cast<std::size_t>(t);
-      const auto &smoothed = result->covariance[index], &filtered = result->filtered.covariance[index];
-      for (Eigen::Index i = 0; i < smoothed.rows(); ++i) {
-        if (filtered(i, i) > 0 && !(smoothed(i, i) >= least * filtered(i, i))) return true;
+    /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
+    static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
+      static const T tol=getenv("TOL")?T(atof(getenv("TOL"))):std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
+      const vector terms = times(P.cwiseAbs(), N_.diagonal().cwiseAbs().cwiseSqrt());
+      using limits = std::numeric_limits<T>;
+      for (Eigen::Index i = 0; i < terms.size(); ++i) {
+        const T rounding = limits::epsilon() * terms(i) * terms(i);
+        if (rounding > limits::min() && !(rounding <= tol * smoothed(i, i))) return true;
       }
       return false;
     }
@@ -135,7 +139,7 @@ struct smoother_sweep {
       matrix G, rest;
     };
 
-    /// F x_t + w = x_(t+1) is taken as n observations of x_t.
+    /// F x_t + w = x_(t+1) is taken as n observations of x_t ~ N(., P), one after the other.
     backward conditional(std::int64_t t, const matrix& P) const {
       const auto& step = sweep->stepper;
       const Eigen::Index n = P.rows();
@@ -144,15 +148,14 @@ struct smoother_sweep {
       const matrix targets = independent_rows(noise, matrix::Identity(n, n).eval());
       backward x{matrix::Zero(n, n), P};
       for (Eigen::Index i = 0; i < n; ++i) {
-        const vector f = rows.row(i).transpose();
-        const vector Pf = times(x.rest, f);
-        const vector size = f.cwiseAbs();
+        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = f.cwiseAbs();
         const T terms = size.dot(times(x.rest.cwiseAbs(), size)), variance = f.dot(Pf);
-        if (!(variance > pivot_rounding(P) * terms)) continue;
-        const vector K = Pf / (variance + noise.d(i));
+        if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
+        const T s = variance + noise.d(i);
+        const vector K = Pf / s;
         const vector ahead = targets.row(i).transpose() - times(x.G.transpose(), f);
         x.G += times(K, ahead.transpose());
-        observe_scalar(x.rest, f, noise.d(i), Pf, K);
+        observe_scalar(x.rest, f, noise.d(i), s, Pf, K);
       }
       symmetrize(x.rest);
       clear_null_variances(x.rest, [](Eigen::Index) { return T(0); });
@@ -162,11 +165,12 @@ struct smoother_sweep {
     /// Smooths step t from the smoothed belief of the next.
     void from_next(std::int64_t t) const {
       const auto index = static_cast<std::size_t>(t);
+      const vector filtered = result->filtered.mean.col(t);
       const backward c = conditional(t, result->filtered.covariance[index]);
-      const vector ahead = result->mean.col(t + 1) - sweep->stepper.predict_mean(t + 1, result->filtered.mean.col(t));
-      belief smoothed{result->filtered.mean.col(t) + times(c.G, ahead), congruence(c.G, result->covariance[index + 1]) + c.rest};
-      symmetrize(smoothed.covariance);
-      write(t, smoothed);
+      const vector ahead = result->mean.col(t + 1) - sweep->stepper.predict_mean(t + 1, filtered);
+      belief x{filtered + times(c.G, ahead), congruence(c.G, result->covariance[index + 1]) + c.rest};
+      symmetrize(x.covariance);
+      write(t, x);
     }
 
     /// The steps before the first well-known belief.
@@ -188,7 +192,10 @@ struct smoother_sweep {
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }
   };
-  lane_type lane(std::int64_t i) const { return {this, &results[static_cast<std::size_t>(i)], i}; }
+  lane_type lane(std::int64_t i) const {
+    const auto index = static_cast<std::size_t>(i);
+    return {this, &results[index], &cancelled[index], i};
+  }
 };
 
 }  // namespace detail
@@ -200,6 +207,7 @@ template <policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
+  std::vector<std::vector<char>> cancelled(filtered.size());
   std::int64_t longest = 1;
   if (model.F.empty()) detail::bad_model("F is not given");
   for (std::size_t i = 0; i < filtered.size(); ++i) {
@@ -217,10 +225,11 @@ std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N
     longest = std::max<std::int64_t>(longest, length);
     results[i].mean.resize(filtered[i].mean.rows(), length);
     results[i].covariance.resize(static_cast<std::size_t>(length));
+    cancelled[i].resize(static_cast<std::size_t>(length));
     results[i].filtered = std::move(filtered[i]);
   }
   detail::check_model(model, longest);
-  run_sweep(p, detail::smoother_sweep<T, N, M>{model, results, longest});
+  run_sweep(p, detail::smoother_sweep<T, N, M>{model, results, cancelled, longest});
   return results;
 }
 
