@@ -58,11 +58,9 @@ struct filter_step {
   /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
   const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
     const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
-      extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.K);
+      extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.scale, seen.K);
     };
-    const char* wrong = update(o, x.b, x.C, E, extend);
-    symmetrize(x.J);
-    return wrong;
+    return update(o, x.b, x.C, E, extend);
   }
 
   /// y less its prediction, NaN where y is; and its covariance, of all components.

@@ -196,13 +196,13 @@ KALSCAN_HD bool cancels(T d, T s) {
   return d < s / 16;
 }
 
-/// The covariance P of x after a scalar observation h'x + N(0, d), where Ph = P h, s = h'Ph + d and K = Ph / s; symmetric up
-/// to rounding. P - K Ph' alone would lose d where h'Ph / d nears 1 / epsilon. What rounding left of it along h is seen in
-/// its product with h, which should be d K, and taken back on both sides.
+/// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h / s.
+/// P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left of it
+/// along h is seen in its product with h, which should be d K, and taken back on both sides.
 template <class Matrix, class Vector>
 KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
-                               const Vector& Ph, const Vector& K) {
-  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= Ph(j) * K;
+                               const Vector& q, const Vector& K) {
+  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= q(j) * q;
   if (!cancels(d, s)) return;
   Vector w = times(P, h) - d * K;
   w -= (h.dot(w) / 2) * K;

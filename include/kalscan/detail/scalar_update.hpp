@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 #include <kalscan/detail/config.hpp>
 #include <kalscan/detail/linalg.hpp>
@@ -14,12 +15,12 @@ namespace kalscan::detail {
 inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
 inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
 
-/// A scalar observation h'x + N(0, d) of x ~ N(mean, P): Ph = P h, the variance s = h'Ph + d of the innovation v, and the
-/// gain K = Ph / s.
+/// A scalar observation h'x + N(0, d) of x ~ N(mean, P): the innovation v, its variance s = h'P h + d, the gain K = P h / s,
+/// and q = P h / sqrt(s).
 template <class T, int N>
 struct scalar_innovation {
-  Eigen::Vector<T, N> Ph, K;
-  T s, v;                       // s = 0: it says nothing new
+  Eigen::Vector<T, N> q, K;
+  T v, s, scale;                // scale = 1 / sqrt(s); s = 0: it says nothing new
   const char* wrong = nullptr;  // what is
 };
 
@@ -38,12 +39,13 @@ scalar_innovation<T, N> innovation_of(const scalar_observations<T, N, M>& o, Eig
                                       const Eigen::Matrix<T, N, N>* E) {
   const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
   scalar_innovation<T, N> x;
-  x.Ph = times(P, h);
+  x.q = times(P, h);
   x.v = o.y(i) - h.dot(mean);
-  T variance = h.dot(x.Ph);
+  T variance = h.dot(x.q);
   if (!(variance > 0) || o.d(i) == 0) {
     const Eigen::Vector<T, N> size = h.cwiseAbs();
-    const T terms = size.dot(times(P.cwiseAbs(), size)), error = E ? h.dot(times(*E, h)) : T(0);
+    const T terms = size.dot(times(P.cwiseAbs(), size));
+    const T error = E ? std::max(h.dot(times(*E, h)), T(0)) : T(0);
     if (!(variance >= -rough * terms - error)) x.wrong = bad_innovation;
     if (o.d(i) == 0 && variance <= error) {
       const T slack = rough * (o.terms(i) + size.dot(mean.cwiseAbs())) + std::sqrt(error);
@@ -53,12 +55,14 @@ scalar_innovation<T, N> innovation_of(const scalar_observations<T, N, M>& o, Eig
     }
     if (!(variance > 0)) {
       variance = 0;
-      x.Ph.setZero();
+      x.q.setZero();
     }
   }
   x.s = variance + o.d(i);
   if (!(x.s <= std::numeric_limits<T>::max())) x.wrong = bad_innovation;
-  x.K = x.Ph / x.s;
+  x.scale = 1 / std::sqrt(x.s);
+  x.q *= x.scale;
+  x.K = x.scale * x.q;
   return x;
 }
 
@@ -84,7 +88,7 @@ const char* observe(const scalar_observations<T, N, M>& o, Eigen::Vector<T, N>& 
       keep.diagonal().array() += T(1);
       *E = congruence(keep, *E);
     }
-    observe_scalar(P, h, o.d(i), x.s, x.Ph, x.K);
+    observe_scalar(P, h, o.d(i), x.s, x.q, x.K);
     if (E) {
       // The rounding along h, where it has been taken back to second order, and that of what is stored.
       const T again = std::numeric_limits<T>::epsilon() * (T(1) + h.cwiseAbs().dot(x.K.cwiseAbs()));

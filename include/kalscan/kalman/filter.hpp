@@ -84,7 +84,8 @@ struct filter_sweep {
       }
       T sum = 0;
       const auto count = [&sum](Eigen::Index, const vector&, const scalar_innovation<T, N>& seen) {
-        sum += seen.v * (seen.v / seen.s) + std::log(2 * std::numbers::pi_v<T> * seen.s);
+        const T scaled = seen.v * seen.scale;
+        sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
       };
       if (const char* wrong = step.update(step.components.observe(t, y->col(t)), mean, P, x.rounding, count)) {
         record.fail(t, wrong);

@@ -31,15 +31,15 @@ struct matrix_belief {
 
 namespace detail {
 
-/// What a scalar observation h'x + N(0, d) of the state after the stretch, with innovation v of variance s and gain K, says
-/// of the state before it. J is then symmetric up to rounding.
+/// What a scalar observation h'x + N(0, d) of the state after the stretch, with innovation v of variance s, scale = 1 / sqrt(s),
+/// and gain K, says of the state before it.
 template <class T, int N>
 KALSCAN_HD void extend_likelihood(matrix_filtering_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T s, T v,
-                                  const Eigen::Vector<T, N>& K) {
+                                  T scale, const Eigen::Vector<T, N>& K) {
   const Eigen::Vector<T, N> g = times(x.A.transpose(), h);
-  const Eigen::Vector<T, N> scaled = g / s;
-  for (Eigen::Index j = 0; j < g.size(); ++j) x.J.col(j) += g(j) * scaled;
-  x.eta += v * scaled;
+  const Eigen::Vector<T, N> scaled = scale * g;
+  for (Eigen::Index j = 0; j < g.size(); ++j) x.J.col(j) += scaled(j) * scaled;
+  x.eta += (v * scale) * scaled;
   reduce_by_gain(x.A, h, d, s, K, g);
 }
 
@@ -72,12 +72,12 @@ struct matrix_filtering_monoid {
       const Eigen::Index pivot = root.pivot(k);
       w(k) = (later.eta(pivot) - Z.row(pivot).head(k).dot(w.head(k))) / Z(pivot, k);
       const vector h = Z.col(k), Ch = times(x.C, h);
-      const T variance = h.dot(Ch), s = T(1) + (variance > 0 ? variance : T(0));
-      const vector K = Ch / s;
+      const T variance = h.dot(Ch), s = T(1) + (variance > 0 ? variance : T(0)), scale = 1 / std::sqrt(s);
+      const vector q = scale * Ch, K = scale * q;
       const T v = w(k) - h.dot(x.b);
-      detail::extend_likelihood(x, h, T(1), s, v, K);
+      detail::extend_likelihood(x, h, T(1), s, v, scale, K);
       x.b += v * K;
-      detail::observe_scalar(x.C, h, T(1), s, Ch, K);
+      detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
     x.A = times(later.A, x.A);
     x.b = times(later.A, x.b) + later.b;

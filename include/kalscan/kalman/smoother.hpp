@@ -151,11 +151,11 @@ struct smoother_sweep {
         const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = f.cwiseAbs();
         const T terms = size.dot(times(x.rest.cwiseAbs(), size)), variance = f.dot(Pf);
         if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
-        const T s = variance + noise.d(i);
-        const vector K = Pf / s;
+        const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
+        const vector q = scale * Pf, K = scale * q;
         const vector ahead = targets.row(i).transpose() - times(x.G.transpose(), f);
         x.G += times(K, ahead.transpose());
-        observe_scalar(x.rest, f, noise.d(i), s, Pf, K);
+        observe_scalar(x.rest, f, noise.d(i), s, q, K);
       }
       symmetrize(x.rest);
       clear_null_variances(x.rest, [](Eigen::Index) { return T(0); });
