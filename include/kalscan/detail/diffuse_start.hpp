@@ -344,8 +344,8 @@ struct diffuse_sweep {
           const auto predicted = x.current();
           record.predicted(t, predicted.mean, predicted.covariance);
           if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
-          const Eigen::Vector<T, M> v = o.y - o.H * predicted.mean;
-          record.innovation(t, y.col(t), v, filter_step<T, N, M>::gain_of(o, predicted.covariance));
+          record.innovation(t, sweep->stepper.joint_innovation(t, y.col(t), predicted.mean),
+                            sweep->stepper.innovation_covariance(t, predicted.covariance));
         }
         if (const char* reason = x.update({with_dynamic_size(o.H), with_dynamic_size(o.R), with_dynamic_size(o.y), o.present}, history)) record.fail(t, reason);
         const auto filtered = x.current();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One step of the matrix Kalman filter: predict, observe, update, and write down what came out.
+// One step of the matrix Kalman filter: predict, take the observed components one after the other, write down what came
+// out.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -7,6 +8,8 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/linalg.hpp>
+#include <kalscan/detail/observation.hpp>
+#include <kalscan/detail/scalar_update.hpp>
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
@@ -25,24 +28,54 @@ struct filter_step {
   using matrix_mm = Eigen::Matrix<T, M, M>;
   using matrix_nm = Eigen::Matrix<T, N, M>;
 
-  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
-  /// its residual is zero: it changes nothing, and the sizes stay as they are.
-  struct observation {
-    matrix_mn H;
-    matrix_mm R;
-    vector_m y;  // less D u
-    Eigen::Index present;
-  };
-
-  /// The update of a covariance: gain, and the factor of the innovation covariance.
-  struct gain {
-    matrix_nm K{};
-    matrix_mm S{}, factor{};
-    bool ok = false;
-    bool exact = false;  // R is singular: something is observed without noise
-  };
-
   const kalman_model<T, N, M>& model;
+  observer<T, N, M> components;
+  bool exact;  // R is singular at some step: something may be observed without noise
+
+  filter_step(const kalman_model<T, N, M>& model_)
+      : model(model_), components(model), exact(!noise_is_definite(model)) {}
+
+  /// A bound on the rounding of a covariance, see new_rounding; used where `exact`.
+  matrix_nn rounding_of(const matrix_nn& P) const {
+    matrix_nn E = matrix_nn::Zero(P.rows(), P.cols());
+    E.diagonal() = new_rounding(P.diagonal());
+    return E;
+  }
+
+  void predict(std::int64_t t, vector_n& mean, matrix_nn& P, matrix_nn& E) const {
+    if (exact) {
+      E = congruence(model.F[t], E);
+      E.diagonal() += new_rounding(congruence_scale(model.F[t], P) + model.Q[t].diagonal());
+    }
+    mean = predict_mean(t, mean);
+    P = predict_covariance(t, P);
+  }
+
+  template <class Seen>
+  const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E, Seen seen) const {
+    return detail::observe(o, mean, P, exact ? &E : nullptr, seen);
+  }
+
+  /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
+  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
+    const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
+      extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.scale, seen.K);
+    };
+    return update(o, x.b, x.C, E, extend);
+  }
+
+  /// y less its prediction, NaN where y is; and its covariance, of all components.
+  template <class Column>
+  vector_m joint_innovation(std::int64_t t, const Column& y, const vector_n& mean) const {
+    vector_m v = y - times(model.H[t], mean);
+    if (!model.D.empty()) v -= model.D[t] * model.u.col(t);
+    return v;
+  }
+  matrix_mm innovation_covariance(std::int64_t t, const matrix_nn& P) const {
+    matrix_mm S = congruence(model.H[t], P) + model.R[t];
+    symmetrize(S);
+    return S;
+  }
 
   vector_n transition_offset(std::int64_t t) const {
     return model.B.empty() ? vector_n(vector_n::Zero(model.states())) : vector_n(model.B[t] * model.u.col(t));
@@ -60,6 +93,25 @@ struct filter_step {
     clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
   }
+
+  // What follows takes the components together. Only the diffuse start still does.
+
+  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
+  /// its residual is zero: it changes nothing, and the sizes stay as they are.
+  struct observation {
+    matrix_mn H;
+    matrix_mm R;
+    vector_m y;  // less D u
+    Eigen::Index present;
+  };
+
+  /// The update of a covariance: gain, and the factor of the innovation covariance.
+  struct gain {
+    matrix_nm K;
+    matrix_mm S, factor;
+    bool ok;
+    bool exact;  // R is singular: something is observed without noise
+  };
 
   template <class Column>
   observation observe(std::int64_t t, const Column& y) const {
@@ -109,9 +161,6 @@ struct filter_step {
   }
 };
 
-inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
-inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
-
 /// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v:
 /// `rest`, what is left of v there, is rounding. `variance` is that of the component before it was made independent of
 /// others.
@@ -142,19 +191,9 @@ struct filter_recorder {
     result->predicted_covariance[static_cast<std::size_t>(t)] = covariance;
   }
 
-  template <class Column>
-  void innovation(std::int64_t t, const Column& y, const vector_m& v, const typename step_type::gain& g) const {
-    if (!g.ok) fail(t, bad_innovation);
+  void innovation(std::int64_t t, const vector_m& v, const matrix_mm& S) const {
     if (!outputs.innovations) return;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      result->innovation(i, t) = std::isnan(y(i)) ? std::numeric_limits<T>::quiet_NaN() : v(i);
-    }
-    matrix_mm S = g.S;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      if (!std::isnan(y(i))) continue;
-      S.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-      S.col(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-    }
+    result->innovation.col(t) = v;
     result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 
@@ -165,27 +204,6 @@ struct filter_recorder {
     result->mean.col(t) = mean;
     result->covariance[column] = covariance;
     result->log_likelihood_terms[column] = log_density;
-  }
-
-  /// log N(v; 0, S) over the directions in which S is not zero.
-  T log_density(std::int64_t t, const typename step_type::observation& o, const typename step_type::gain& g,
-                const vector_m& v) const {
-    T sum = 0;
-    Eigen::Index counted = o.present;
-    vector_m w = v;
-    for (Eigen::Index i = 0; i < v.size(); ++i) {
-      for (Eigen::Index k = 0; k < i; ++k) w(i) -= g.factor(i, k) * w(k);
-      const T root = g.factor(i, i);
-      if (root > 0) {
-        w(i) /= root;
-        sum += w(i) * w(i) + 2 * std::log(root);
-        continue;
-      }
-      if (!agrees(o.y(i), v(i), g.S(i, i), w(i))) fail(t, contradiction);
-      w(i) = 0;
-      --counted;
-    }
-    return -(sum + static_cast<T>(counted) * std::log(2 * std::numbers::pi_v<T>)) / 2;
   }
 };
 

@@ -191,4 +191,33 @@ KALSCAN_HD void divide_by_factored(X& x, const L& l) {
   }
 }
 
+/// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
+template <class T>
+KALSCAN_HD bool cancels(T d, T s) {
+  return d < s / 16;
+}
+
+/// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h / s.
+/// P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left of it
+/// along h is seen in its product with h, which should be d K, and taken back on both sides.
+template <class Matrix, class Vector>
+KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
+                               const Vector& q, const Vector& K) {
+  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= q(j) * q;
+  if (!cancels(d, s)) return;
+  Vector w = times(P, h) - d * K;
+  w -= (h.dot(w) / 2) * K;
+  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= K(j) * w + w(j) * K;
+}
+
+/// A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+template <class Matrix, class Vector>
+KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
+                               const Vector& K, const Vector& g) {
+  for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) -= g(j) * K;
+  if (!cancels(d, s)) return;
+  const Vector w = (d / s) * g - times(A.transpose(), h);
+  for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
+}
+
 }  // namespace kalscan::detail

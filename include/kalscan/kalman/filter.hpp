@@ -14,6 +14,7 @@
 #include <kalscan/kalman/filter_result.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
+#include <numbers>
 #include <numeric>
 #include <span>
 #include <string>
@@ -27,24 +28,30 @@ namespace detail {
 template <class T, int N, int M>
 struct filter_sweep {
   using step_type = filter_step<T, N, M>;
-  using state_type = matrix_belief<T, N>;
+  using vector = Eigen::Vector<T, N>;
+  using matrix = Eigen::Matrix<T, N, N>;
   using element = matrix_filtering_element<T, N>;
+
+  struct state_type {
+    matrix_belief<T, N> belief;
+    matrix rounding;  // of the belief's covariance, where something may be observed without noise
+  };
 
   step_type stepper;
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   std::int64_t longest;
-  bool noisy;  // R is positive definite at every step: a stretch's likelihood then has a finite J
 
   static constexpr bool has_outputs = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
 
   std::int64_t lanes() const { return std::ssize(data); }
   std::int64_t length() const { return longest; }
-  bool splits() const { return noisy; }
+  /// Without noise the likelihood of a stretch has no finite J.
+  bool splits() const { return !stepper.exact; }
 
-  state_type act(const element& x, const state_type& s) const { return kalscan::act(x, s); }
+  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief), s.rounding}; }
 
   struct lane_type {
     const filter_sweep* sweep;
@@ -56,9 +63,13 @@ struct filter_sweep {
     bool predicts(std::int64_t t) const { return t > 0 || sweep->stepper.model.prior.before_first_transition; }
 
     state_type start() const {
-      const std::int64_t done = time(0);
-      if (done == 0) return {sweep->stepper.model.prior.mean, sweep->stepper.model.prior.covariance};
-      return {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
+      const auto& prior = sweep->stepper.model.prior;
+      state_type x{{prior.mean, prior.covariance}, {}};
+      if (const std::int64_t done = time(0); done > 0) {
+        x.belief = {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
+      }
+      if (sweep->stepper.exact) x.rounding = sweep->stepper.rounding_of(x.belief.covariance);
+      return x;
     }
     void finish(const state_type&) const {}
 
@@ -66,22 +77,22 @@ struct filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = sweep->stepper;
-      if (predicts(t)) {
-        x.mean = step.predict_mean(t, x.mean);
-        x.covariance = step.predict_covariance(t, x.covariance);
+      auto& [mean, P] = x.belief;
+      if (predicts(t)) step.predict(t, mean, P, x.rounding);
+      record.predicted(t, mean, P);
+      if (record.outputs.innovations) {
+        record.innovation(t, step.joint_innovation(t, y->col(t), mean), step.innovation_covariance(t, P));
       }
-      record.predicted(t, x.mean, x.covariance);
-      const auto o = step.observe(t, y->col(t));
-      T log_density = 0;
-      if (o.present > 0 || record.outputs.innovations) {
-        const auto g = step.gain_of(o, x.covariance);
-        const Eigen::Vector<T, M> v = o.y - times(o.H, x.mean);
-        record.innovation(t, y->col(t), v, g);
-        log_density = record.log_density(t, o, g, v);
-        x.mean += times(g.K, v);
-        x.covariance = step.update_covariance(o, g, x.covariance);
+      T sum = 0;
+      const auto count = [&sum](Eigen::Index, const vector&, const scalar_innovation<T, N>& seen) {
+        const T scaled = seen.v * seen.scale;
+        sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
+      };
+      if (const char* wrong = step.update(step.components.observe(t, y->col(t)), mean, P, x.rounding, count)) {
+        record.fail(t, wrong);
       }
-      record.filtered(t, x.mean, x.covariance, log_density);
+      record.filtered(t, mean, P, -sum / 2);
+      if (step.exact) record.result->rounding[static_cast<std::size_t>(t)] = x.rounding;
     }
 
     element lift(std::int64_t s) const {
@@ -94,25 +105,12 @@ struct filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = sweep->stepper;
+      matrix rounding;  // time is split only where it is not used
       if (predicts(t)) {
         x.A = times(step.model.F[t], x.A);
-        x.b = step.predict_mean(t, x.b);
-        x.C = step.predict_covariance(t, x.C);
+        step.predict(t, x.b, x.C, rounding);
       }
-      const auto o = step.observe(t, y->col(t));
-      if (o.present == 0) return;
-      const auto g = step.gain_of(o, x.C);
-      const Eigen::Vector<T, M> v = o.y - times(o.H, x.b);
-      const Eigen::Matrix<T, M, N> HA = times(o.H, x.A);
-      Eigen::Matrix<T, N, M> Z = HA.transpose();
-      divide_by_transposed_factor(Z, g.factor);
-      Eigen::Matrix<T, 1, M> w = v.transpose();
-      divide_by_transposed_factor(w, g.factor);
-      x.A -= times(g.K, HA);
-      x.b += times(g.K, v);
-      x.C = step.update_covariance(o, g, x.C);
-      x.eta += times(Z, w.transpose());
-      x.J += times(Z, Z.transpose());
+      if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, rounding)) record.fail(t, wrong);
     }
   };
   lane_type lane(std::int64_t i) const {
@@ -136,15 +134,6 @@ void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t serie
   }
 }
 
-template <class T, int N, int M>
-bool noise_is_definite(const kalman_model<T, N, M>& model) {
-  for (std::int64_t t = 0; t < model.R.size(); ++t) {
-    Eigen::Matrix<T, M, M> factor = model.R[t];
-    if (!factor_semidefinite(factor) || factor.diagonal().minCoeff() <= 0) return false;
-  }
-  return true;
-}
-
 }  // namespace detail
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
@@ -166,6 +155,7 @@ template <host_policy P, class T, int N, int M>
   detail::check_model(model, longest == 0 ? detail::steps_at_least(0) : detail::steps_of_data(longest));
   const Eigen::Index n = model.states(), m = model.observed();
   for (std::size_t i = 0; i < series.size(); ++i) detail::check_series<T, M>(series[i], m, i);
+  const detail::filter_step<T, N, M> stepper(model);
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i) {
     auto& result = results[i];
@@ -174,6 +164,8 @@ template <host_policy P, class T, int N, int M>
     result.mean.resize(n, length);
     result.covariance.resize(count);
     result.log_likelihood_terms.resize(count);
+    result.y = series[i];
+    if (stepper.exact) result.rounding.resize(count);
     if (outputs.predictions) {
       result.predicted_mean.resize(n, length);
       result.predicted_covariance.resize(count);
@@ -184,13 +176,13 @@ template <host_policy P, class T, int N, int M>
     }
   }
   if (model.prior.has_diffuse()) {
-    run_sweep(p, detail::diffuse_sweep<T, N, M>{{model}, series, results, outputs});
+    run_sweep(p, detail::diffuse_sweep<T, N, M>{stepper, series, results, outputs});
     longest = 0;
     for (const auto& result : results)
       longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
   }
   run_sweep(
-      p, detail::filter_sweep<T, N, M>{{model}, series, results, outputs, longest, detail::noise_is_definite(model)});
+      p, detail::filter_sweep<T, N, M>{stepper, series, results, outputs, longest});
   for (auto& result : results) {
     result.log_likelihood =
         std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));

@@ -81,11 +81,15 @@ struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean{};  ///< of x_t given y_0 ... y_(t-1), on request
   std::vector<Eigen::Matrix<T, N, N>> predicted_covariance{};
   std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse{};
-  observations<T, M> innovation{};                              ///< on request; NaN where missing
-  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance{};  ///< NaN in rows and columns of missing components
+  /// y_t less its prediction, on request; NaN where y is missing.
+  observations<T, M> innovation{};
+  /// Of the prediction of y_t, of missing components too: H P H' + R with the predicted covariance P of x_t.
+  std::vector<Eigen::Matrix<T, M, M>> innovation_covariance{};
   std::vector<T> log_likelihood_terms{};  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time
+  observations<T, M> y{};   ///< the data, which the smoother needs again
   detail::diffuse_history<T> beginning{};
+  std::vector<Eigen::Matrix<T, N, N>> rounding{};  // bounds on errors of `covariance`, where R is singular at some step
 };
 
 }  // namespace kalscan

@@ -30,9 +30,26 @@ struct matrix_belief {
   Eigen::Matrix<T, N, N> covariance;
 };
 
-/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8, through a root C1 = L L' and the Cholesky factor
-/// I + L' J2 L = K K'. `earlier` acts first; C1 may be singular. Associative up to rounding. One state is left to the
-/// scalar operator, which loses less. Fixed sizes run on host and device and allocate nothing.
+namespace detail {
+
+/// What a scalar observation h'x + N(0, d) of the state after the stretch, with innovation v of variance s, scale = 1 / sqrt(s),
+/// and gain K, says of the state before it.
+template <class T, int N>
+KALSCAN_HD void extend_likelihood(matrix_filtering_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T s, T v,
+                                  T scale, const Eigen::Vector<T, N>& K) {
+  const Eigen::Vector<T, N> g = times(x.A.transpose(), h);
+  const Eigen::Vector<T, N> scaled = scale * g;
+  for (Eigen::Index j = 0; j < g.size(); ++j) x.J.col(j) += scaled(j) * scaled;
+  x.eta += (v * scale) * scaled;
+  reduce_by_gain(x.A, h, d, s, K, g);
+}
+
+}  // namespace detail
+
+/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. The likelihood of the later stretch,
+/// J2 = Z Z', is taken as observations Z'x of unit noise, one after the other: nothing is lost where C1 J2 is huge, and
+/// both may be singular. Associative up to rounding. One state is left to the scalar operator, which loses less. Fixed
+/// sizes run on host and device and allocate nothing.
 template <class T, int N>
 struct matrix_filtering_monoid {
   using element = matrix_filtering_element<T, N>;
@@ -48,26 +65,24 @@ struct matrix_filtering_monoid {
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     using detail::times;
     if (n == 1) return one_state(earlier, later);
-    const auto& [A1, b1, C1, eta1, J1] = earlier;
-    const auto& [A2, b2, C2, eta2, J2] = later;
-    const matrix L = detail::root_semidefinite(C1, detail::pivot_rounding(C1), T(1), C1.diagonal()).root;
-    const matrix J2L = times(J2, L);
-    matrix K = times(L.transpose(), J2L);
-    K.diagonal().array() += T(1);
-    detail::factor_semidefinite(K);
-    matrix V = L;
-    detail::divide_by_transposed_factor(V, K);  // (I + C1 J2)^-1 C1 = V V'
-
-    const vector e = eta2 - times(J2, b1);
-    const vector Ve = times(V.transpose(), e);
-    const matrix A2V = times(A2, V);
-    const matrix J2A1 = times(J2, A1);
-    const matrix VJA = times(V.transpose(), J2A1);
-    const vector VVe = times(V, Ve);
-    const vector inner = b1 + VVe;
-    const vector outer = e - times(J2, VVe);
-    element x{times(A2, A1) - times(A2V, VJA), times(A2, inner) + b2, times(A2V, A2V.transpose()) + C2,
-              times(A1.transpose(), outer) + eta1, times(A1.transpose(), J2A1) - times(VJA.transpose(), VJA) + J1};
+    const auto root = detail::root_semidefinite(later.J, detail::pivot_rounding(later.J), T(1), later.J.diagonal());
+    const auto& Z = root.root;
+    vector w = vector::Zero(n);  // Z w = eta2: the values of the observations
+    element x = earlier;
+    for (Eigen::Index k = 0; k < root.rank; ++k) {
+      const Eigen::Index pivot = root.pivot(k);
+      w(k) = (later.eta(pivot) - Z.row(pivot).head(k).dot(w.head(k))) / Z(pivot, k);
+      const vector h = Z.col(k), Ch = times(x.C, h);
+      const T variance = h.dot(Ch), s = T(1) + (variance > 0 ? variance : T(0)), scale = 1 / std::sqrt(s);
+      const vector q = scale * Ch, K = scale * q;
+      const T v = w(k) - h.dot(x.b);
+      detail::extend_likelihood(x, h, T(1), s, v, scale, K);
+      x.b += v * K;
+      detail::observe_scalar(x.C, h, T(1), s, q, K);
+    }
+    x.A = times(later.A, x.A);
+    x.b = times(later.A, x.b) + later.b;
+    x.C = detail::congruence(later.A, x.C) + later.C;
     detail::symmetrize(x.C);
     detail::symmetrize(x.J);
     return x;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The Rauch-Tung-Striebel smoother of a linear-Gaussian model, in sequence or in parallel over time.
+// The fixed-interval smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -29,63 +29,42 @@ struct smoother_result {
 
 namespace detail {
 
-/// Walks from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
+/// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
 template <class T, int N, int M>
 struct smoother_sweep {
   using vector = Eigen::Vector<T, N>;
   using matrix = Eigen::Matrix<T, N, N>;
-  using state_type = matrix_belief<T, N>;
+  using belief = matrix_belief<T, N>;
   using element = smoothing_element<T, N>;
+  using monoid_type = smoothing_monoid<T, N>;
+
+  struct state_type {
+    vector r;
+    matrix N_;
+  };
 
   filter_step<T, N, M> stepper;
   std::span<smoother_result<T, N, M>> results;
+  std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
 
   static constexpr bool has_outputs = true;
-  static constexpr double absorb_cost = 1.1;  // one product of n x n matrices more than a step
+  static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(results); }
   std::int64_t length() const { return longest - 1; }
   bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const {
-    return {times(x.E, s.mean) + x.g, congruence(x.E, s.covariance) + x.L};
+    state_type before{times(x.L.transpose(), s.r) + x.r, congruence(x.L.transpose(), s.N_) + x.N};
+    symmetrize(before.N_);
+    return before;
   }
 
   struct lane_type {
     const smoother_sweep* sweep;
     smoother_result<T, N, M>* result;
+    std::vector<char>* cancelled;
     std::int64_t series;
-
-    /// The conditional of x_t given x_(t+1) and the data up to t: N(mean + G (x_(t+1) - predicted), rest + G Q G').
-    struct backward {
-      matrix G, rest;
-      vector mean, predicted;
-      const matrix& Q;
-
-      matrix covariance(const matrix& later) const {
-        const matrix inner = Q + later;
-        matrix x = congruence(G, inner) + rest;
-        symmetrize(x);
-        return x;
-      }
-    };
-
-    backward conditional(std::int64_t t, const vector& mean, const matrix& P) const {
-      const auto& step = sweep->stepper;
-      const matrix& F = step.model.F[t + 1];
-      const matrix& Q = step.model.Q[t + 1];
-      matrix G = times(P, F.transpose());
-      matrix predicted = times(F, G) + Q;
-      symmetrize(predicted);
-      clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
-      const vector scale = congruence_scale(F, P) + Q.diagonal();
-      if (!divide_by_semidefinite(G, predicted, scale)) {
-        throw filter_error(series, t, "the predicted covariance is not finite or not positive semi-definite");
-      }
-      matrix keep = -times(G, F);
-      keep.diagonal().array() += T(1);
-      return {G, congruence(keep, P), mean, step.predict_mean(t + 1, mean), Q};
-    }
 
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
     /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
@@ -93,79 +72,146 @@ struct smoother_sweep {
 
     state_type start() const {
       const auto& filtered = result->filtered;
+      const Eigen::Index n = filtered.mean.rows(), last = filtered.mean.cols() - 1;
       if (std::ssize(filtered.diffuse) == filtered.mean.cols()) {
-        throw filter_error(series, filtered.mean.cols() - 1,
-                           "the data leave a part of the state unknown, its prior is diffuse");
+        throw filter_error(series, last, "the data leave a part of the state unknown, its prior is diffuse");
       }
-      state_type last{filtered.mean.col(filtered.mean.cols() - 1), filtered.covariance.back()};
-      write(filtered.mean.cols() - 1, last);
-      return last;
-    }
-    void finish(const state_type& x) const {
-      if (first() > 0) smooth_beginning(x);
+      write(last, {filtered.mean.col(last), filtered.covariance.back()});
+      return {vector::Zero(n), matrix::Zero(n, n)};
     }
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
       if (t < first()) return;
-      const auto index = static_cast<std::size_t>(t);
-      const backward c = conditional(t, result->filtered.mean.col(t), result->filtered.covariance[index]);
-      const vector ahead = x.mean - c.predicted;
-      x.mean = c.mean + times(c.G, ahead);
-      x.covariance = c.covariance(x.covariance);
-      write(t, x);
+      x = sweep->act(lift(s), x);
+      const auto& P = result->filtered.covariance[static_cast<std::size_t>(t)];
+      const matrix NP = times(x.N_, P);
+      belief smoothed{result->filtered.mean.col(t) + times(P, x.r), P - times(P, NP)};
+      symmetrize(smoothed.covariance);
+      write(t, smoothed);
+      (*cancelled)[static_cast<std::size_t>(t)] = cancels(P, x.N_, smoothed.covariance);
     }
 
+    /// What the data of step t + 1 say of the state at t.
     element lift(std::int64_t s) const {
-      element x = smoothing_monoid<T, N>{sweep->stepper.model.states()}.identity();
-      absorb(s, x);
-      return x;
+      const std::int64_t t = time(s);
+      const auto& filtered = result->filtered;
+      const auto& step = sweep->stepper;
+      const Eigen::Index n = step.model.states();
+      if (t < first()) return monoid_type{n}.identity();
+      const auto index = static_cast<std::size_t>(t);
+      matrix rounding;
+      if (step.exact) rounding = filtered.rounding[index];
+      matrix_filtering_element<T, N> x{step.model.F[t + 1], filtered.mean.col(t), filtered.covariance[index],
+                                       vector::Zero(n), matrix::Zero(n, n)};
+      step.predict(t + 1, x.b, x.C, rounding);
+      if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x, rounding)) {
+        throw filter_error(series, t + 1, wrong);
+      }
+      return {x.A, x.eta, x.J};
     }
 
     void absorb(std::int64_t s, element& x) const {
-      const std::int64_t t = time(s);
-      if (t < first()) return;
-      const auto index = static_cast<std::size_t>(t);
-      const backward c = conditional(t, result->filtered.mean.col(t), result->filtered.covariance[index]);
-      const vector ahead = x.g - c.predicted;
-      x.E = times(c.G, x.E);
-      x.g = c.mean + times(c.G, ahead);
-      x.L = c.covariance(x.L);
+      if (time(s) >= first()) x = monoid_type{sweep->stepper.model.states()}(lift(s), x);
+    }
+
+    void finish(const state_type&) const {
+      for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
+        if ((*cancelled)[static_cast<std::size_t>(t)]) from_next(t);
+      }
+      if (first() > 0) smooth_beginning();
     }
 
    private:
-    /// The steps before the first well-known belief, whose smoothed belief is x.
-    void smooth_beginning(const state_type& x) const {
+    /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
+    static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
+      const vector terms = times(P.cwiseAbs(), N_.diagonal().cwiseAbs().cwiseSqrt());
+      using limits = std::numeric_limits<T>;
+      const T tolerance = std::pow(limits::epsilon(), T(0.75));
+      for (Eigen::Index i = 0; i < terms.size(); ++i) {
+        const T rounding = limits::epsilon() * terms(i) * terms(i);
+        if (rounding > limits::min() && !(rounding <= tolerance * smoothed(i, i))) return true;
+      }
+      return false;
+    }
+
+    /// x_t given x_(t+1) and the data up to t: N(mean + G (x_(t+1) - predicted), rest).
+    struct backward {
+      matrix G, rest;
+    };
+
+    /// F x_t + w = x_(t+1) is taken as n observations of x_t ~ N(., P), one after the other.
+    backward conditional(std::int64_t t, const matrix& P) const {
+      const auto& step = sweep->stepper;
+      const Eigen::Index n = P.rows();
+      const noise_factor<T, N> noise(step.model.Q[t + 1], vector::Zero(n).eval());
+      const matrix rows = independent_rows(noise, step.model.F[t + 1]);
+      const matrix targets = independent_rows(noise, matrix::Identity(n, n).eval());
+      backward x{matrix::Zero(n, n), P};
+      for (Eigen::Index i = 0; i < n; ++i) {
+        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = f.cwiseAbs();
+        const T terms = size.dot(times(x.rest.cwiseAbs(), size)), variance = f.dot(Pf);
+        if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
+        const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
+        const vector q = scale * Pf, K = scale * q;
+        const vector ahead = targets.row(i).transpose() - times(x.G.transpose(), f);
+        x.G += times(K, ahead.transpose());
+        observe_scalar(x.rest, f, noise.d(i), s, q, K);
+      }
+      symmetrize(x.rest);
+      clear_null_variances(x.rest, [](Eigen::Index) { return T(0); });
+      return x;
+    }
+
+    /// Smooths step t from the smoothed belief of the next.
+    void from_next(std::int64_t t) const {
+      const auto index = static_cast<std::size_t>(t);
+      const vector filtered = result->filtered.mean.col(t);
+      const backward c = conditional(t, result->filtered.covariance[index]);
+      const vector ahead = result->mean.col(t + 1) - sweep->stepper.predict_mean(t + 1, filtered);
+      belief x{filtered + times(c.G, ahead), congruence(c.G, result->covariance[index + 1]) + c.rest};
+      symmetrize(x.covariance);
+      write(t, x);
+    }
+
+    /// The steps before the first well-known belief.
+    void smooth_beginning() const {
       const auto& history = result->filtered.beginning;
-      diffuse_smoother<T> walk(history, x.mean, x.covariance);
+      diffuse_smoother<T> walk(history, result->mean.col(first()), result->covariance[static_cast<std::size_t>(first())]);
       for (std::int64_t t = first() - 1; t >= 0; --t) {
         const auto index = static_cast<std::size_t>(t);
-        const backward c = conditional(t, history.b[index], history.C[index]);
-        const matrix rest = c.covariance(matrix::Zero(x.mean.size(), x.mean.size()));
-        walk.step(t, c.G, c.predicted, rest, sweep->stepper.model.F[t + 1]);
+        const backward c = conditional(t, history.C[index]);
+        walk.step(t, c.G, sweep->stepper.predict_mean(t + 1, history.b[index]), c.rest, sweep->stepper.model.F[t + 1]);
         write(t, {walk.mean, walk.covariance});
       }
     }
 
-    void write(std::int64_t t, const state_type& x) const {
+    void write(std::int64_t t, const belief& x) const {
       if (!x.mean.allFinite()) throw filter_error(series, t, "the smoothed mean is not finite");
       if (!x.covariance.allFinite()) throw filter_error(series, t, "the smoothed covariance is not finite");
       result->mean.col(t) = x.mean;
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }
   };
-  lane_type lane(std::int64_t i) const { return {this, &results[static_cast<std::size_t>(i)], i}; }
+  lane_type lane(std::int64_t i) const {
+    const auto index = static_cast<std::size_t>(i);
+    return {this, &results[index], &cancelled[index], i};
+  }
 };
 
 }  // namespace detail
 
-/// Smooths what `filter` returned for the same model. Singular F and Q are allowed: the gain takes the generalized
-/// inverse of the predicted covariance. Covariances in Joseph's form, symmetric positive semi-definite. Errors, memory
-/// and the effect of the policy as for `filter`; time is split whatever R is.
+/// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de Jong
+/// (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed. Where its
+/// difference of covariances cancels, because later data tell far more than all before, the step is smoothed from the
+/// next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are symmetric and
+/// positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`; time is split
+/// whatever R is.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                              std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
+  std::vector<std::vector<char>> cancelled(filtered.size());
   std::int64_t longest = 1;
   if (model.F.empty()) detail::bad_model("F is not given");
   for (std::size_t i = 0; i < filtered.size(); ++i) {
@@ -183,10 +229,11 @@ template <host_policy P, class T, int N, int M>
     longest = std::max<std::int64_t>(longest, length);
     results[i].mean.resize(filtered[i].mean.rows(), length);
     results[i].covariance.resize(static_cast<std::size_t>(length));
+    cancelled[i].resize(static_cast<std::size_t>(length));
     results[i].filtered = std::move(filtered[i]);
   }
   detail::check_model(model, detail::steps_at_least(longest));
-  run_sweep(p, detail::smoother_sweep<T, N, M>{{model}, results, longest});
+  run_sweep(p, detail::smoother_sweep<T, N, M>{model, results, cancelled, longest});
   return results;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The smoothing operator: conditionals of earlier states given later ones, composed.
+// The smoothing operator: what later data say of an earlier state, composed.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -10,30 +10,35 @@
 
 namespace kalscan {
 
-/// x_earlier | x_later, data up to earlier ~ N(E x_later + g, L). E, L: n x n; g: n. N may be Eigen::Dynamic.
-template <class T, int N>
+/// What a stretch of data adds to a filtered belief N(m, P) of the state before it: N(m + P r, P - P N P). Where later
+/// data say r' and N' of the state after the stretch, together they say L' r' + r and L' N' L + N. L, N: n x n, N
+/// symmetric positive semi-definite; r: n. States may be Eigen::Dynamic.
+template <class T, int States>
 struct smoothing_element {
-  Eigen::Matrix<T, N, N> E;
-  Eigen::Vector<T, N> g;
-  Eigen::Matrix<T, N, N> L;
+  Eigen::Matrix<T, States, States> L;
+  Eigen::Vector<T, States> r;
+  Eigen::Matrix<T, States, States> N;
 };
 
-/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 10. Operands in order of time; a smoother is a suffix scan.
-/// Associative up to rounding. Fixed sizes run on host and device and allocate nothing.
-template <class T, int N>
+/// The backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance.
+/// Operands in order of time; a smoother is a suffix scan. Associative up to rounding. Fixed sizes run on host and device
+/// and allocate nothing.
+template <class T, int States>
 struct smoothing_monoid {
-  using element = smoothing_element<T, N>;
-  using matrix = Eigen::Matrix<T, N, N>;
-  using vector = Eigen::Vector<T, N>;
+  using element = smoothing_element<T, States>;
+  using matrix = Eigen::Matrix<T, States, States>;
+  using vector = Eigen::Vector<T, States>;
 
-  Eigen::Index n = N;  ///< the number of states; to be given when N is Eigen::Dynamic
+  Eigen::Index n = States;  ///< the number of states; to be given when States is Eigen::Dynamic
 
   KALSCAN_HD element identity() const { return {matrix::Identity(n, n), vector::Zero(n), matrix::Zero(n, n)}; }
 
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     using detail::times;
-    return {times(earlier.E, later.E), times(earlier.E, later.g) + earlier.g,
-            detail::congruence(earlier.E, later.L) + earlier.L};
+    const matrix back = earlier.L.transpose();
+    element x{times(later.L, earlier.L), times(back, later.r) + earlier.r, detail::congruence(back, later.N) + earlier.N};
+    detail::symmetrize(x.N);
+    return x;
   }
 };
 static_assert(monoid<smoothing_monoid<double, 2>>);

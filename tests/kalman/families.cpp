@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+// Models that people have and that joint formulas lose: vague priors with several sensors, exact constraints, components
+// that fade, singular transitions. Random families, on fresh seeds, and the cases that began them.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <functional>
+#include <random>
+
+#include "scalar_oracle.hpp"
+
+namespace {
+
+using Eigen::Dynamic, Eigen::MatrixXd, Eigen::VectorXd;
+using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
+using float_model = kalscan::kalman_model<float, Dynamic, Dynamic>;
+using prior_type = kalscan::gaussian_prior<double, Dynamic>;
+using problem_type = oracle::problem<double, Dynamic, Dynamic>;
+
+struct generator {
+  std::mt19937_64 engine;
+
+  Eigen::Index between(Eigen::Index low, Eigen::Index high) {
+    return std::uniform_int_distribution<Eigen::Index>(low, high)(engine);
+  }
+  MatrixXd normal(Eigen::Index rows, Eigen::Index cols) {
+    MatrixXd x(rows, cols);
+    oracle::fill_normal(x, engine);
+    return x;
+  }
+  /// Exactly of the given rank: no product rounds.
+  MatrixXd eighths(Eigen::Index rows, Eigen::Index cols) {
+    return MatrixXd::NullaryExpr(rows, cols, [&] { return static_cast<double>(between(-3, 3)) / 8; });
+  }
+  MatrixXd rotation(Eigen::Index n) { return Eigen::HouseholderQR<MatrixXd>(normal(n, n)).householderQ(); }
+  /// Each row reads one state.
+  MatrixXd sensors(Eigen::Index m, Eigen::Index n) {
+    MatrixXd H = MatrixXd::Zero(m, n);
+    for (Eigen::Index i = 0; i < m; ++i) H(i, between(0, n - 1)) = static_cast<double>(between(1, 3));
+    return H;
+  }
+  void lose_some(MatrixXd& y) {
+    for (auto& value : y.reshaped()) {
+      if (between(0, 7) == 0) value = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+};
+
+const std::array policies{kalscan::omp{1, 1 << 20}, kalscan::omp{2, 7}};
+
+constexpr double bound = 1e-8;
+
+/// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
+void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
+  const std::uint64_t first = std::random_device{}();
+  for (int k = 0; k < count; ++k) {
+    const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
+    CAPTURE(seed);
+    generator g{std::mt19937_64(seed)};
+    const Eigen::Index n = g.between(1, 6), m = g.between(1, 4);
+    const problem_type p = draw(g, n, m);
+    const auto expected = oracle::run_by_scalars(p);
+    const oracle::real largest =
+        std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
+    for (const auto& policy : policies) {
+      CAPTURE(policy.chunk);
+      const auto s = kalscan::smooth(policy, p.model, p.y);
+      const auto& f = s.filtered;
+      CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest) < bound);
+      CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, largest) <
+            bound);
+      const auto size = static_cast<double>(p.y.size()) + std::abs(static_cast<double>(expected.log_likelihood));
+      CHECK(std::abs(f.log_likelihood - static_cast<double>(expected.log_likelihood)) < bound * size);
+      double above = 0;
+      for (std::size_t t = 0; t < f.covariance.size(); ++t) {
+        const VectorXd rise = s.covariance[t].diagonal() - f.covariance[t].diagonal();
+        above = std::max(above, (rise.array() / (f.covariance[t].diagonal().array() + 1e-300)).maxCoeff());
+      }
+      CHECK(above < 1e-9);
+    }
+  }
+}
+
+MatrixXd identity(Eigen::Index n) { return MatrixXd::Identity(n, n); }
+MatrixXd zero(Eigen::Index n) { return MatrixXd::Zero(n, n); }
+
+TEST_CASE("several sensors and a vague prior, or noise far smaller than the innovations of the state") {
+  for (const double vague : {1e7, 1e14}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      const bool walks = g.between(0, 1) == 1;
+      const VectorXd R = g.normal(m, 1).cwiseAbs2() + VectorXd::Constant(m, 0.01);
+      problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n), MatrixXd(R.asDiagonal()),
+                      prior_type::of_first_state(g.normal(n, 1), vague * identity(n))},
+                     g.normal(m, 30)};
+      g.lose_some(p.y);
+      return p;
+    });
+  }
+}
+
+TEST_CASE("an exact constraint of any value") {
+  check_family([](generator& g, Eigen::Index, Eigen::Index m) {
+    const Eigen::Index n = g.between(2, 5);
+    MatrixXd W = g.eighths(n, n - 1), H = g.normal(m, n);
+    W.row(n - 1) = -W.topRows(n - 1).colwise().sum();  // the sum of all states is constant
+    H.row(0).setOnes();
+    VectorXd R = g.normal(m, 1).cwiseAbs2();
+    R(0) = 0;
+    problem_type p{{identity(n), MatrixXd(W * W.transpose()), H, MatrixXd(R.asDiagonal()),
+                    prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
+                   g.normal(m, 30)};
+    p.y.row(0).setConstant(g.between(0, 1) ? 0 : 1.7);
+    g.lose_some(p.y);
+    return p;
+  });
+}
+
+TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
+  for (const bool turns : {false, true}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      n = std::min<Eigen::Index>(n, 4);
+      const MatrixXd F = turns ? g.rotation(n) : identity(n), H = g.normal(m, n);
+      VectorXd x = g.normal(n, 1);
+      problem_type p{{F, zero(n), H, zero(m), prior_type::of_first_state(VectorXd::Zero(n), identity(n))}, MatrixXd(m, 15)};
+      for (Eigen::Index t = 0; t < 15; ++t, x = (F * x).eval()) p.y.col(t) = H * x;
+      return p;
+    });
+  }
+}
+
+TEST_CASE("correlated noise of any rank, with partly missing observations") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const MatrixXd W = g.eighths(m, g.between(0, m)), H = g.normal(m, n), G = g.normal(n, n);
+    problem_type p{{MatrixXd(0.9 * g.rotation(n)), MatrixXd(G * G.transpose() + 0.1 * identity(n)), H,
+                    MatrixXd(W * W.transpose()), prior_type::before_first_step(g.normal(n, 1), identity(n))},
+                   MatrixXd(m, 25)};
+    for (Eigen::Index t = 0; t < 25; ++t) p.y.col(t) = H * g.normal(n, 1) + W * g.normal(W.cols(), 1);
+    g.lose_some(p.y);
+    return p;
+  });
+}
+
+TEST_CASE("an observation that is a function of the inputs alone") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index) {
+    MatrixXd H = MatrixXd::Zero(2, n);
+    H.row(1) = g.normal(1, n);
+    problem_type p{{MatrixXd(0.9 * g.rotation(n)), identity(n), H, MatrixXd(Eigen::Vector2d(0, 0.5).asDiagonal()),
+                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(2, 20)};
+    p.model.D = g.normal(2, 2);
+    p.model.u = g.normal(2, 20);
+    p.y.row(0) = p.model.D[0].row(0) * p.model.u;
+    return p;
+  });
+}
+
+TEST_CASE("components that fade without innovations") {
+  check_family(
+      [](generator& g, Eigen::Index n, Eigen::Index m) {
+        VectorXd F(n), Q(n);
+        for (Eigen::Index i = 0; i < n; ++i) {
+          F(i) = g.between(0, 1) ? 1 : 0.1 * static_cast<double>(g.between(1, 9));
+          Q(i) = F(i) < 1 && g.between(0, 3) ? 0 : 0.1;
+        }
+        problem_type p{{MatrixXd(F.asDiagonal()), MatrixXd(Q.asDiagonal()), g.normal(m, n), MatrixXd(0.5 * identity(m)),
+                        prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
+                       g.normal(m, 650)};
+        return p;
+      },
+      12);
+}
+
+TEST_CASE("singular transitions and singular process noise") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const VectorXd kept = VectorXd::NullaryExpr(n, [&] { return g.between(0, 2) ? 0.95 : 0.0; });
+    const MatrixXd W = g.eighths(n, g.between(0, n));
+    problem_type p{{MatrixXd(g.rotation(n) * kept.asDiagonal() * g.rotation(n)), MatrixXd(W * W.transpose()), g.normal(m, n),
+                    identity(m), prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(m, 30)};
+    g.lose_some(p.y);
+    return p;
+  });
+}
+
+TEST_CASE("constant states, of which later data know far more") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    std::vector<MatrixXd> H;
+    for (int t = 0; t < 30; ++t) H.push_back(g.normal(m, n));
+    return problem_type{{identity(n), zero(n), H, identity(m), prior_type::of_first_state(g.normal(n, 1), 1e4 * identity(n))},
+                        g.normal(m, 30)};
+  });
+}
+
+TEST_CASE("two equal sensors and a vague prior give the mean of both") {
+  const auto check = [](auto vague, double tolerance) {
+    using T = decltype(vague);
+    using matrix = Eigen::Matrix<T, Dynamic, Dynamic>;
+    const auto all = [](Eigen::Index rows, Eigen::Index cols, double x) { return matrix(matrix::Constant(rows, cols, T(x))); };
+    const kalscan::kalman_model<T, Dynamic, Dynamic> model{
+        all(1, 1, 1), all(1, 1, 0.013), all(2, 1, 1), matrix(matrix::Identity(2, 2) * T(0.007)),
+        kalscan::gaussian_prior<T, Dynamic>::of_first_state(Eigen::Vector<T, Dynamic>::Zero(1), all(1, 1, vague))};
+    const auto f = kalscan::filter(kalscan::omp{1}, model, matrix{{T(6.0)}, {T(6.1)}});
+    CHECK(f.mean(0, 0) == doctest::Approx(6.05).epsilon(tolerance));
+    CHECK(f.covariance[0](0, 0) == doctest::Approx(0.0035).epsilon(tolerance));
+  };
+  for (const double vague : {1e11, 1e14, 1e16}) check(vague, 1e-12);
+  for (const float vague : {1e5F, 1e6F, 1e8F}) check(vague, 1e-6);
+}
+
+TEST_CASE("in float too, several sensors at every step of a state that moves far") {
+  generator g{std::mt19937_64(4)};
+  const Eigen::MatrixXf one = Eigen::MatrixXf::Ones(1, 1);
+  const float_model model{one, Eigen::MatrixXf(one * 1e6F), Eigen::MatrixXf(Eigen::MatrixXf::Ones(2, 1)),
+                          Eigen::MatrixXf(0.01F * Eigen::MatrixXf::Identity(2, 2)),
+                          kalscan::gaussian_prior<float, Dynamic>::of_first_state(Eigen::VectorXf::Zero(1), one)};
+  const oracle::problem<float, Dynamic, Dynamic> p{model, g.normal(2, 50).cast<float>()};
+  const auto expected = oracle::run_by_scalars(p);
+  for (const auto& policy : policies) {
+    const auto f = kalscan::filter(policy, p.model, p.y);
+    CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, 0) < 1e-4);
+  }
+}
+
+TEST_CASE("the whole state read exactly again and again adds nothing to the log-likelihood; a contradiction is reported") {
+  const MatrixXd H{{0.1, -0.1, 0.6}, {0.1, -0.5, 0.4}, {1.3, 0.9, -0.7}};
+  const model_type model{identity(3), zero(3), H, zero(3), prior_type::of_first_state(VectorXd::Zero(3), identity(3))};
+  MatrixXd y = Eigen::Vector3d(-0.07, 0.17, -2.23).replicate(1, 6);
+  const auto s = kalscan::smooth(kalscan::omp{1}, model, y);
+  CHECK(s.filtered.log_likelihood == doctest::Approx(-2.82470287321961).epsilon(1e-13));
+  for (std::size_t t = 1; t < 6; ++t) CHECK(s.filtered.log_likelihood_terms[t] == 0);
+  CHECK(s.covariance[0].cwiseAbs().maxCoeff() == 0);
+  y(1, 3) += 1e-5;
+  CHECK_THROWS_WITH(kalscan::filter(kalscan::omp{1}, model, y),
+                    "kalscan: series 0, step 3: the observation contradicts a prediction that has no variance");
+}
+
+TEST_CASE("where a variance underflows, the smoother goes on") {
+  const MatrixXd one = identity(1);
+  const model_type fading{MatrixXd(0.5 * one), zero(1), one, one, prior_type::of_first_state(VectorXd::Zero(1), 2 * one)};
+  const auto s = kalscan::smooth(kalscan::omp{2, 100}, fading, MatrixXd(MatrixXd::Ones(1, 2000)));
+  CHECK(s.covariance[0](0, 0) == doctest::Approx(6.0 / 11).epsilon(1e-13));
+  for (std::size_t t = 0; t < 2000; ++t) CHECK(s.covariance[t](0, 0) <= s.filtered.covariance[t](0, 0));
+}
+
+TEST_CASE("the prediction of y has a covariance where y is missing") {
+  const auto p = oracle::random_problem<double, Dynamic, Dynamic>(3, 2, 30, {.inputs = true, .missing = true}, 12);
+  const auto f = kalscan::filter(kalscan::omp{1}, p.model, p.y, {.predictions = true, .innovations = true});
+  for (Eigen::Index t = 0; t < 30; ++t) {
+    const auto index = static_cast<std::size_t>(t);
+    const MatrixXd S = p.model.H[t] * f.predicted_covariance[index] * p.model.H[t].transpose() + p.model.R[t];
+    CHECK(f.innovation_covariance[index].isApprox(S, 1e-13));
+    for (Eigen::Index i = 0; i < 2; ++i) CHECK(std::isnan(f.innovation(i, t)) == std::isnan(p.y(i, t)));
+  }
+}
+
+}  // namespace
