@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/diffuse_start.hpp>
+#include <kalscan/detail/diffuse_smoother.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter.hpp>
@@ -19,11 +19,19 @@
 namespace kalscan {
 
 /// n states, one column or entry a step: x_t given all the data.
+///
+/// Under a prior that is diffuse in part, `diffuse` has an entry for each of the first steps whose state depends on
+/// what no data tell: there the belief is N(mean, covariance + kappa diffuse), as for filter_result. The other
+/// components, those whose entry on the diagonal of diffuse is zero, are smoothed as if these did not exist.
 template <class T, int N, int M>
 struct smoother_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> mean;
   std::vector<Eigen::Matrix<T, N, N>> covariance;
+  std::vector<Eigen::Matrix<T, N, N>> diffuse;
   filter_result<T, N, M> filtered;
+
+  /// The components of x_t, by index, whose variance is infinite given all the data: none at proper steps.
+  std::vector<Eigen::Index> improper_components(std::int64_t t) const { return detail::with_variance(diffuse, t); }
 };
 
 namespace detail {
@@ -92,16 +100,12 @@ struct smoother_sweep {
 
     state_type start() const {
       const auto& filtered = result->filtered;
-      if (std::ssize(filtered.diffuse) == filtered.mean.cols()) {
-        throw filter_error(series, filtered.mean.cols() - 1,
-                           "the data leave a part of the state unknown, its prior is diffuse");
-      }
       state_type last{filtered.mean.col(filtered.mean.cols() - 1), filtered.covariance.back()};
       write(filtered.mean.cols() - 1, last);
       return last;
     }
     void finish(const state_type& x) const {
-      if (first() > 0) smooth_beginning(x);
+      if (result->filtered.beginning.size() > 0) smooth_beginning(x);
     }
 
     void replay(std::int64_t s, state_type& x) const {
@@ -133,17 +137,35 @@ struct smoother_sweep {
     }
 
    private:
-    /// The steps before the first well-known belief, whose smoothed belief is x.
+    /// The steps of the beginning, after the last of which the smoothed belief is x.
     void smooth_beginning(const state_type& x) const {
+      const auto& filtered = result->filtered;
+      const auto last = static_cast<std::size_t>(first());
+      const matrix P = filtered.covariance[last];
+      matrix N_ = P - x.covariance;
+      Eigen::Matrix<T, N, N> r = matrix::Zero(x.mean.size(), x.mean.size());
+      r.row(0) = (x.mean - filtered.mean.col(first())).transpose();
+      const vector scale = P.diagonal();
+      divide_by_semidefinite(N_, P, scale);
+      N_.transposeInPlace();
+      divide_by_semidefinite(N_, P, scale);
+      divide_by_semidefinite(r, P, scale);
+      smooth_beginning(r.row(0).transpose(), N_);
+    }
+
+    void smooth_beginning(const vector& r, const matrix& N_) const {
       const auto& history = result->filtered.beginning;
-      diffuse_smoother<T> walk(history, x.mean, x.covariance);
-      for (std::int64_t t = first() - 1; t >= 0; --t) {
-        const auto index = static_cast<std::size_t>(t);
-        const backward c = conditional(t, history.b[index], history.C[index]);
-        const matrix rest = c.covariance(matrix::Zero(x.mean.size(), x.mean.size()));
-        walk.step(t, c.G, c.predicted, rest, sweep->stepper.model.F[t + 1]);
-        write(t, {walk.mean, walk.covariance});
+      diffuse_smoother<T> backwards(history, r, N_);
+      for (std::int64_t t = first(); t >= 0; --t) {
+        const auto x = backwards.step(t);
+        write(t, {x.mean, x.covariance});
+        if (!x.proper) result->diffuse.push_back(x.diffuse);
+        if (t > 0) {
+          const auto& F = sweep->stepper.model.F[t];
+          backwards.transition({F.data(), F.rows(), F.cols()});
+        }
       }
+      std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
 
     void write(std::int64_t t, const state_type& x) const {
