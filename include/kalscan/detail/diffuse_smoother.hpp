@@ -111,7 +111,7 @@ class diffuse_smoother {
   matrix in_last_coordinates(const X& x) const {
     matrix y = x;
     if (changes_ == history_.changes.size()) return y;
-    const T rounding = 8 * static_cast<T>(history_.A.rows()) * std::numeric_limits<T>::epsilon();
+    const T rounding = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
     y = x * to_old_;
     const matrix terms = x.cwiseAbs() * to_old_.cwiseAbs();
     return (y.array().abs() <= rounding * terms.array()).select(T(0), y);

@@ -6,6 +6,7 @@
 #include <Eigen/Jacobi>
 #include <Eigen/QR>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/diffuse_history.hpp>
@@ -24,7 +25,11 @@ namespace kalscan::detail {
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes `seen`, and the reading says nothing of those that stay `unseen`. One that is known without
 /// error becomes `known` and moves into b. Elimination, unlike rotation, commutes with a change of units by powers of
-/// two. Sums that may cancel count as zero when they are no more than the rounding of their terms.
+/// two.
+///
+/// Sums that may cancel count as zero when they are no more than rounding: that of their own terms, and that which these
+/// bring with them. Three random samples of the rounding errors of A are carried through all that is done to A (stochastic
+/// arithmetic; Vignes 1993), so that cancellation and contraction are felt alike; E bounds those of C, as a quadratic form.
 template <class T>
 class diffuse_start {
  public:
@@ -41,9 +46,9 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// Means of diffuse components are ignored.
-  diffuse_start(const given& mean, const given& covariance, const std::vector<bool>& diffuse)
-      : b_(mean), C_(covariance) {
+  /// Means of diffuse components are ignored. `exact`: some reading may be without noise.
+  diffuse_start(const given& mean, const given& covariance, const std::vector<bool>& diffuse, bool exact)
+      : b_(mean), C_(covariance), exact_(exact) {
     const auto q = std::count(diffuse.begin(), diffuse.end(), true);
     A_ = matrix::Zero(b_.size(), q);
     Eigen::Index j = 0;
@@ -55,21 +60,33 @@ class diffuse_start {
     basis_ = matrix::Identity(q, q + 1);
     information_ = matrix::Zero(q, q + 1);
     largest_ = vector::Zero(q);
+    errors_.fill(matrix::Zero(b_.size(), q));
+    a_errors_.fill(vector::Zero(q));
+    E_ = matrix::Zero(exact ? b_.size() : 0, exact ? b_.size() : 0);
     for (j = 0; j < q; ++j) unseen_.push_back(j);
     find_norms();
   }
 
   void predict(const given& F, const vector& offset, const given& Q) {
     moved_.noalias() = F * A_;
-    for (const Eigen::Index j : unseen_) {
+    each_tracked([&](Eigen::Index j) {
+      for (matrix& e : errors_) {
+        column_ = e.col(j);
+        e.col(j).noalias() = F * column_;
+      }
       for (Eigen::Index i = 0; i < b_.size(); ++i) {
         T terms = 0;
         for (Eigen::Index k = 0; k < b_.size(); ++k) terms += std::abs(F(i, k) * A_(k, j));
-        if (std::abs(moved_(i, j)) <= rounding() * terms) moved_(i, j) = 0;
+        round(moved_(i, j), terms, i, j);
       }
-    }
+    });
     A_.swap(moved_);
     b_ = F * b_ + offset;
+    if (exact_) {
+      deviations_ = congruence_scale(F, C_) + Q.diagonal();
+      E_ = congruence(F, E_);
+      E_.diagonal() += rounding() * deviations_;
+    }
     product_.noalias() = F * C_;
     C_.noalias() = product_ * F.transpose();
     C_ += Q;
@@ -92,17 +109,18 @@ class diffuse_start {
     }
     const T most = deviation * deviation;
     if (!(variance >= -sqrt_epsilon * most) || !(most + d <= std::numeric_limits<T>::max())) return bad_innovation;
-    if (variance < 0 || (d == 0 && variance <= rounding() * most)) variance = 0;
+    if (variance < 0 || (d == 0 && variance <= std::max(rounding() * most, h.dot(E_ * h)))) variance = 0;
     const T f = variance + d, root = std::sqrt(f);
     a_.noalias() = A_.transpose() * h;
     sizes_.setZero(q);
-    for (Eigen::Index j = 0; j < q; ++j) {
+    each_tracked([&](Eigen::Index j) {
       for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
-    }
+      for (std::size_t s = 0; s < errors_.size(); ++s) a_errors_[s](j) = h.dot(errors_[s].col(j)) + epsilon * sizes_(j) * random();
+      if (f > 0) largest_(j) = std::max(largest_(j), sizes_(j) / root);
+    });
     const auto clear = [&](const std::vector<Eigen::Index>& columns) {
       for (const Eigen::Index j : columns) {
-        if (std::abs(a_(j)) <= rounding() * sizes_(j)) a_(j) = 0;
-        if (f > 0) largest_(j) = std::max(largest_(j), sizes_(j) / root);
+        if (is_rounding(a_(j), sizes_(j), [&](std::size_t s) { return a_errors_[s](j); })) a_(j) = 0;
       }
     };
     clear(unseen_);
@@ -224,10 +242,38 @@ class diffuse_start {
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * epsilon; }
 
-  /// x -= y, but for rounding.
-  static void subtract(T& x, T y, T rounding) {
-    const T difference = x - y;
-    x = std::abs(difference) <= rounding * (std::abs(x) + std::abs(y)) ? T(0) : difference;
+  /// Calls what(j) for the columns of A of which it matters whether their entries are zero.
+  template <class What>
+  void each_tracked(What what) const {
+    for (const Eigen::Index j : unseen_) what(j);
+    if (!exact_) return;
+    for (const Eigen::Index j : seen_) what(j);
+  }
+
+  /// In [-1, 1], the same numbers in every run.
+  T random() {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    return static_cast<T>(static_cast<double>(static_cast<std::int64_t>(random_)) * 0x1p-63);
+  }
+
+  /// Whether x may be zero but for rounding: a sum of such terms, with sampled errors.
+  template <class Error>
+  bool is_rounding(T x, T terms, Error error) const {
+    T squares = 0;
+    for (std::size_t s = 0; s < errors_.size(); ++s) squares += error(s) * error(s);
+    return std::abs(x) <= rounding() * terms + 32 * std::sqrt(squares / static_cast<T>(errors_.size()));
+  }
+
+  /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
+  void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
+    if (is_rounding(x, terms, [&](std::size_t s) { return errors_[s](i, j); })) {
+      x = 0;
+      for (matrix& e : errors_) e(i, j) = 0;
+    } else {
+      for (matrix& e : errors_) e(i, j) += epsilon * terms * random();
+    }
   }
 
   /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units of
@@ -253,8 +299,16 @@ class diffuse_start {
       if (j == pivot || a_(j) == 0) continue;
       const T multiple = a_(j) / a_(pivot);
       change(j) = -multiple;
-      for (Eigen::Index i = 0; i < A_.rows(); ++i) subtract(A_(i, j), multiple * A_(i, pivot), rounding());
-      for (Eigen::Index i = 0; i < basis_.rows(); ++i) subtract(basis_(i, j), multiple * basis_(i, pivot), rounding());
+      for (std::size_t s = 0; s < errors_.size(); ++s) {
+        const T error = (a_errors_[s](j) - multiple * a_errors_[s](pivot)) / a_(pivot);
+        errors_[s].col(j) -= multiple * errors_[s].col(pivot) + error * A_.col(pivot);
+      }
+      for (Eigen::Index i = 0; i < A_.rows(); ++i) {
+        const T before = A_(i, j), taken = multiple * A_(i, pivot);
+        A_(i, j) -= taken;
+        round(A_(i, j), std::abs(before) + std::abs(taken), i, j);
+      }
+      basis_.col(j) -= multiple * basis_.col(pivot);
     }
   }
 
@@ -282,6 +336,7 @@ class diffuse_start {
     b_ += known * A_.col(pivot);
     basis_.col(q) += known * basis_.col(pivot);
     A_.col(pivot).setZero();
+    for (matrix& e : errors_) e.col(pivot).setZero();
     log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a_(pivot)));
     if (std::erase(unseen_, pivot) == 0) substitute(pivot, change, known, log_density);
     log_density -= find_norms();
@@ -332,22 +387,33 @@ class diffuse_start {
   }
 
   void update_state(const vector& h, T d, T v, T variance) {
-    const Eigen::Index n = b_.size();
-    const bool exact = d == 0;
-    for (Eigen::Index j = 0; j < A_.cols(); ++j) {
+    for (const Eigen::Index j : seen_) {
       if (a_(j) == 0) continue;
-      for (Eigen::Index i = 0; i < n; ++i) subtract(A_(i, j), gain_(i) * a_(j), exact ? rounding() : T(0));
+      if (exact_) {
+        for (std::size_t s = 0; s < errors_.size(); ++s) errors_[s].col(j) -= a_errors_[s](j) * gain_;
+      }
+      for (Eigen::Index i = 0; i < b_.size(); ++i) {
+        const T before = A_(i, j), taken = gain_(i) * a_(j);
+        A_(i, j) -= taken;
+        if (exact_) round(A_(i, j), std::abs(before) + std::abs(taken), i, j);
+      }
     }
     b_ += gain_ * v;
+    if (exact_) {
+      matrix keep = -gain_ * h.transpose();
+      keep.diagonal().array() += T(1);
+      deviations_ = congruence_scale(keep, C_);
+      E_ = congruence(keep, E_);
+      E_.diagonal() += rounding() * deviations_;
+    }
     // Joseph's form. What is observed without noise has no variance left.
-    deviations_ = C_.diagonal().cwiseSqrt() + gain_.cwiseAbs() * std::sqrt(variance);
     covariances_ = gain_ * (variance + d);
     C_.noalias() -= gain_ * covariances_.transpose();
     covariances_.noalias() = C_ * h;
     C_.noalias() -= covariances_ * gain_.transpose();
     C_.noalias() += d * gain_ * gain_.transpose();
     symmetrize(C_);
-    clear_null_variances(C_, [&](Eigen::Index i) { return exact ? rounding() * deviations_(i) * deviations_(i) : T(0); });
+    clear_null_variances(C_, [&](Eigen::Index i) { return exact_ ? E_(i, i) : T(0); });
   }
 
   /// What orthonormal coordinates in place of these would give of the directions that are not seen. Returns by how much half the
@@ -382,6 +448,12 @@ class diffuse_start {
   matrix nearest_, orthonormal_;               // of the unseen: the smallest d is at nearest [d 1]
   T log_volume_ = 0;
   vector gain_, a_, sizes_, row_, deviations_, covariances_;  // of the reading at hand
+  bool exact_;
+  std::array<matrix, 3> errors_;    // of A
+  std::array<vector, 3> a_errors_;  // of a
+  matrix E_;
+  std::uint64_t random_ = 0x9e3779b97f4a7c15;
+  vector column_;
   matrix moved_, product_, free_, spread_;
 };
 

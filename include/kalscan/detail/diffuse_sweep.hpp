@@ -50,7 +50,8 @@ struct diffuse_sweep {
       auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
       const observer<T, N, M> observing(model);
-      diffuse_start<T> x(view(model.prior.mean), view(model.prior.covariance), model.prior.diffuse);
+      diffuse_start<T> x(view(model.prior.mean), view(model.prior.covariance), model.prior.diffuse,
+                         !noise_is_definite(model));
       typename diffuse_start<T>::vector h(model.states()), offset(model.states());
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
@@ -75,7 +76,7 @@ struct diffuse_sweep {
         // The first steps decide mostly; later the question is not worth asking at every step.
         const bool asks = proper_steps < 16 || proper_steps % 16 == 0;
         ++proper_steps;
-        if (asks && x.safe(filtered)) break;
+        if (asks && HANDOVER && x.safe(filtered)) break;
       }
       x.end(history);
     }

@@ -139,4 +139,14 @@ class observer {
   Eigen::Matrix<T, M, N> H_;
 };
 
+/// Whether no component, nor a combination of some, is observed without noise at any step.
+template <class T, int N, int M>
+bool noise_is_definite(const kalman_model<T, N, M>& model) {
+  for (std::int64_t t = 0; t < model.R.size(); ++t) {
+    const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()).eval());
+    if (!(noise.d.minCoeff() > 0)) return false;
+  }
+  return true;
+}
+
 }  // namespace kalscan::detail

@@ -135,15 +135,6 @@ void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t serie
   }
 }
 
-template <class T, int N, int M>
-bool noise_is_definite(const kalman_model<T, N, M>& model) {
-  for (std::int64_t t = 0; t < model.R.size(); ++t) {
-    Eigen::Matrix<T, M, M> factor = model.R[t];
-    if (!factor_semidefinite(factor) || factor.diagonal().minCoeff() <= 0) return false;
-  }
-  return true;
-}
-
 }  // namespace detail
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
