@@ -8,8 +8,8 @@
 
 namespace kalscan::detail {
 
-/// Before the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading then has the residual
-/// v - a d, of variance f. Coordinates of d change now and then. n states, q unknowns.
+/// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d, of
+/// variance f. Coordinates of d change now and then. n states, q unknowns.
 template <class T>
 struct diffuse_history {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
@@ -40,12 +40,12 @@ struct diffuse_history {
   std::vector<Eigen::Index> unseen;  ///< the coordinates that no reading depends on
   std::vector<change> changes;
 
-  std::int64_t size() const { return std::ssize(readings_before_); }
+  std::int64_t size() const { return std::ssize(readings_until_); }
 
-  void begin_step(const matrix& A_, const vector& b, const matrix& C) {
+  void add_step(const matrix& A_, const vector& b, const matrix& C) {
     n_ = b.size();
     q_ = A_.cols();
-    readings_before_.push_back(readings_);
+    readings_until_.push_back(readings_);
     append(states_, A_);
     append(states_, C);
     append(states_, b);
@@ -58,14 +58,14 @@ struct diffuse_history {
     numbers_.push_back(v);
     ++readings_;
   }
-  void add_change(Eigen::Index pivot, const vector& row, T known) { changes.push_back({size() - 1, readings_, pivot, row, known}); }
+  void add_change(Eigen::Index pivot, const vector& row, T known) { changes.push_back({size(), readings_, pivot, row, known}); }
 
-  state before(std::int64_t t) const {
+  state after(std::int64_t t) const {
     const T* x = states_.data() + t * n_ * (q_ + n_ + 1);
     return {{x, n_, q_}, {x + n_ * q_, n_, n_}, {x + n_ * (q_ + n_), n_}};
   }
   std::int64_t first_reading(std::int64_t t) const {
-    return t < size() ? readings_before_[static_cast<std::size_t>(t)] : readings_;
+    return t > 0 ? readings_until_[static_cast<std::size_t>(t - 1)] : 0;
   }
   reading at(std::int64_t i) const {
     const T* x = numbers_.data() + i * (2 * n_ + q_ + 2);
@@ -80,7 +80,7 @@ struct diffuse_history {
 
   Eigen::Index n_ = 0, q_ = 0;
   std::int64_t readings_ = 0;
-  std::vector<std::int64_t> readings_before_;
+  std::vector<std::int64_t> readings_until_;
   std::vector<T> states_, numbers_;
 };
 

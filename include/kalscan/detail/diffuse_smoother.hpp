@@ -44,14 +44,10 @@ class diffuse_smoother {
     known_ = vector::Zero(q);
   }
 
-  /// Takes the readings of step t, and returns the belief of x_t given all data. To be called for t = size - 1 ... 0.
+  /// The belief of x_t given all data. To be called for t = size - 1 ... 0, with a transition between two calls.
   belief step(std::int64_t t) {
-    for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
-      undo([&](const auto& change) { return change.reading > i; });
-      take(history_.at(i));
-    }
-    undo([&](const auto& change) { return change.step >= t; });
-    const auto [A, C, b] = history_.before(t);
+    undo([&](const auto& change) { return change.step > t; });
+    const auto [A, C, b] = history_.after(t);
     belief x;
     matrix coefficients = in_last_coordinates(A);
     coefficients.noalias() -= C * M_;
@@ -67,6 +63,10 @@ class diffuse_smoother {
     x.diffuse = unseen * unseen.transpose();
     symmetrize(x.diffuse);
     x.proper = !(x.diffuse.size() > 0 && x.diffuse.diagonal().maxCoeff() > 0);
+    for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
+      undo([&](const auto& change) { return change.reading > i; });
+      take(history_.at(i));
+    }
     return x;
   }
 

@@ -94,7 +94,7 @@ class diffuse_start {
     clear_null_variances(C_, [](Eigen::Index) { return T(0); });
   }
 
-  void begin_step(diffuse_history<T>& history) const { history.begin_step(A_, b_, C_); }
+  void end_step(diffuse_history<T>& history) const { history.add_step(A_, b_, C_); }
 
   /// y = h x + N(0, d). Adds the logarithm of its density given the readings before. Returns what is wrong with it, or
   /// nullptr. `terms` bounds the magnitude of what y is a sum of.

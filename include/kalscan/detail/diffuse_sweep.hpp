@@ -60,13 +60,13 @@ struct diffuse_sweep {
           x.predict(view(model.F[t]), offset, view(model.Q[t]));
         }
         if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);
-        x.begin_step(history);
         const auto o = observing.observe(t, y.col(t));
         T log_density = 0;
         for (Eigen::Index i = 0; i < o.count; ++i) {
           h = o.H.row(i).transpose();
           if (const char* reason = x.read(h, o.d(i), o.y(i), o.terms(i), history, log_density)) record.fail(t, reason);
         }
+        x.end_step(history);
         const auto filtered = x.current();
         record.filtered(t, filtered.mean, filtered.covariance, log_density);
         if (!filtered.proper) {
