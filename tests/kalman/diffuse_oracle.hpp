@@ -69,7 +69,7 @@ class conditioning {
   }
 
  private:
-  static constexpr real rounding = 1e-24;
+  static constexpr real rounding = 1e-24, rounding_inf = 1e-20;
 
   std::size_t n() const { return static_cast<std::size_t>(model_.states()); }
   std::size_t m() const { return static_cast<std::size_t>(model_.observed()); }
@@ -172,7 +172,7 @@ class conditioning {
     at.push_back(state_at(t) + n() + static_cast<std::size_t>(i));
     h.push_back(1);
     std::vector<real> Ph(size_, real(0)), Ph_inf(size_, real(0));
-    real F = 0, F_inf = 0, v = real(y_(i, t)), size = 0, size_inf = 0, terms = magnitude(v);
+    real F = 0, F_inf = 0, v = real(y_(i, t)), size = 0, size_inf = 0, squares = 0, terms = magnitude(v);
     for (std::size_t k = 0; k < at.size(); ++k) {
       for (std::size_t j = 0; j < size_; ++j) {
         Ph[j] += P_(j, at[k]) * h[k];
@@ -180,7 +180,8 @@ class conditioning {
       }
       v -= h[k] * mean_[at[k]];
       terms += magnitude(h[k] * mean_[at[k]]);
-      size += h[k] * h[k] * (scale_[at[k]] + most_);
+      size += h[k] * h[k] * scale_[at[k]];
+      squares += h[k] * h[k];
       size_inf += h[k] * h[k] * scale_inf_[at[k]];
     }
     for (std::size_t k = 0; k < at.size(); ++k) {
@@ -189,20 +190,20 @@ class conditioning {
     }
     const real two_pi = 2 * std::numbers::pi_v<long double>;
     const auto log = [](real x) { return real(std::log(static_cast<long double>(x))); };
-    if (F_inf > rounding * size_inf) {
+    if (F_inf > rounding_inf * size_inf) {
       for (std::size_t j = 0; j < size_; ++j) Ph_inf[j] /= F_inf;
       for (std::size_t j = 0; j < size_; ++j) {
         mean_[j] += Ph_inf[j] * v;
         scale_[j] += Ph_inf[j] * Ph_inf[j] * size;
-        most_ = most_ < scale_[j] ? scale_[j] : most_;
         for (std::size_t k = 0; k < size_; ++k) {
           P_(j, k) += Ph_inf[j] * Ph_inf[k] * F - Ph_inf[j] * Ph[k] - Ph[j] * Ph_inf[k];
           P_inf_(j, k) -= Ph_inf[j] * Ph_inf[k] * F_inf;
         }
+        most_ = most_ < P_(j, j) ? P_(j, j) : most_;
       }
       return -(log(two_pi) + log(F_inf)) / 2;
     }
-    if (F > rounding * size) {
+    if (F > rounding * (size + squares * most_)) {
       for (std::size_t j = 0; j < size_; ++j) {
         mean_[j] += Ph[j] * v / F;
         for (std::size_t k = 0; k < size_; ++k) P_(j, k) -= Ph[j] * Ph[k] / F;
@@ -216,15 +217,13 @@ class conditioning {
   belief state(std::int64_t t) const {
     const std::size_t at = state_at(t);
     belief x{Eigen::VectorXd(index(n())), Eigen::MatrixXd(index(n()), index(n())), Eigen::MatrixXd(index(n()), index(n())), true};
-    const auto entry = [&](const square& from, const std::vector<real>& scale, std::size_t i, std::size_t j) {
-      const real size = (scale[at + i] + scale[at + j]) * rounding, value = from(at + i, at + j);
-      return magnitude(value) <= size ? 0.0 : static_cast<double>(value);
-    };
     for (std::size_t i = 0; i < n(); ++i) {
       x.mean(index(i)) = static_cast<double>(mean_[at + i]);
       for (std::size_t j = 0; j < n(); ++j) {
-        x.covariance(index(i), index(j)) = entry(P_, scale_, i, j);
-        x.diffuse(index(i), index(j)) = entry(P_inf_, scale_inf_, i, j);
+        const auto entry = [](real value, real least) { return magnitude(value) <= least ? 0.0 : static_cast<double>(value); };
+        x.covariance(index(i), index(j)) = entry(P_(at + i, at + j), rounding * most_);
+        x.diffuse(index(i), index(j)) =
+            entry(P_inf_(at + i, at + j), rounding_inf * (scale_inf_[at + i] + scale_inf_[at + j]));
       }
     }
     x.proper = x.diffuse.isZero(0);
