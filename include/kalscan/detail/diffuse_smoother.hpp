@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <Eigen/QR>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/diffuse_history.hpp>
@@ -12,9 +13,12 @@
 namespace kalscan::detail {
 
 /// The modified Bryson-Frazier recursion given the unknowns d, backwards through the steps of the beginning:
-/// x_t | d, beginning ~ N(b + C (r - M d) + A d, C - C N C). The later data then correct the joint belief of x_t and
-/// x_end, which has the covariance X: they are given as a score r_end and information N_end, with which the smoothed
-/// x_end is N(mean + P r_end, P - P N_end P).
+/// x_t | d, beginning ~ N(b + C (r - M d) + A d, C - C N C).
+///
+/// The later data come in through the smoothed belief of x_end, the state after the beginning. With d = mean + root e and
+/// the state's own error root(C_end) g, x_end - mean = [S root(C_end)] (e, g), and x_t is linear in e, g and a rest. What
+/// x_end tells of (e, g) lies in the directions `seen` of these, and the others keep their variance one: no covariance is
+/// a difference of large ones, however much the later data tell.
 template <class T>
 class diffuse_smoother {
  public:
@@ -29,19 +33,33 @@ class diffuse_smoother {
     bool proper = true;
   };
 
-  diffuse_smoother(const history_type& history, const vector& later_r, const matrix& later_N)
-      : history_(history),
-        later_r_(later_r),
-        later_N_(later_N),
-        last_spread_(history.A * history.root),
-        changes_(history.changes.size()) {
-    const Eigen::Index n = history.A.rows(), q = history.A.cols();
+  /// `later`: there are data after the beginning. They have added `change` to the mean of x_end.
+  diffuse_smoother(const history_type& history, bool later, const vector& change, const matrix& smoothed)
+      : history_(history), changes_(history.changes.size()) {
+    const Eigen::Index n = history.A.rows(), q = history.A.cols(), p = history.root.cols();
     r_ = vector::Zero(n);
+    known_ = vector::Zero(q);
     M_ = matrix::Zero(n, q);
     N_ = matrix::Zero(n, n);
     chain_ = matrix::Identity(n, n);
     to_old_ = matrix::Identity(q, q);
-    known_ = vector::Zero(q);
+    directions_ = matrix::Identity(p + n, p + n);
+    const auto [A, C, b] = history.after(history.size() - 1);
+    end_ = root_semidefinite(matrix(C), pivot_rounding(C), T(1), C.diagonal());
+    if (!later) return;
+    matrix rows(p + n, n);  // of x_end, transposed, of length one
+    rows << (A * history.root).transpose(), end_.root.transpose();
+    vector size = rows.colwise().norm().transpose();
+    for (T& s : size) s = s > 0 ? s : T(1);
+    rows *= size.cwiseInverse().asDiagonal();
+    Eigen::ColPivHouseholderQR<matrix> qr(rows);
+    qr.setThreshold(64 * static_cast<T>(n) * std::numeric_limits<T>::epsilon());
+    rank_ = qr.rank();
+    directions_ = qr.householderQ();
+    matrix solved = matrix(qr.colsPermutation().transpose()).topRows(rank_) * size.cwiseInverse().asDiagonal();
+    qr.matrixQR().topLeftCorner(rank_, rank_).template triangularView<Eigen::Upper>().transpose().solveInPlace(solved);
+    mean_ = solved * change;
+    covariance_ = congruence(solved, smoothed);
   }
 
   /// The belief of x_t given all data. To be called for t = size - 1 ... 0, with a transition between two calls.
@@ -51,13 +69,22 @@ class diffuse_smoother {
     belief x;
     matrix coefficients = in_last_coordinates(A);
     coefficients.noalias() -= C * M_;
-    const matrix spread = coefficients * history_.root, CN = C * N_;
-    matrix X = spread * last_spread_.transpose();
-    X.noalias() += C * chain_.transpose();
-    x.mean = b + A * known_ + coefficients * history_.mean + C * r_ + X * later_r_;
-    x.covariance = spread * spread.transpose() + C - CN * C - X * later_N_ * X.transpose();
+    const Eigen::Index n = A.rows(), p = history_.root.cols();
+    matrix spread(n, p + n);
+    spread << coefficients * history_.root, of_last_error(C * chain_.transpose());
+    x.covariance = C - C * N_ * C;
+    x.covariance.noalias() -= spread.rightCols(n) * spread.rightCols(n).transpose();
     symmetrize(x.covariance);
     clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); });
+    spread = (spread * directions_).eval();
+    const auto seen = spread.leftCols(rank_), others = spread.rightCols(n + p - rank_);
+    x.mean = b + A * known_ + coefficients * history_.mean + C * r_;
+    x.covariance.noalias() += others * others.transpose();
+    if (rank_ > 0) {
+      x.mean += seen * mean_;
+      x.covariance += congruence(seen, covariance_);
+    }
+    symmetrize(x.covariance);
     matrix unseen = matrix::Zero(A.rows(), history_.free.cols());
     for (const Eigen::Index j : history_.unseen) unseen += coefficients.col(j) * history_.free.row(j);
     x.diffuse = unseen * unseen.transpose();
@@ -106,6 +133,17 @@ class diffuse_smoother {
     }
   }
 
+  /// X with a covariance of x_t and x_end that is X root(C_end)'.
+  matrix of_last_error(const matrix& covariance) const {
+    matrix X = matrix::Zero(covariance.rows(), covariance.cols());
+    for (Eigen::Index j = 0; j < end_.rank; ++j) {
+      X.col(j) = covariance.col(end_.pivot(j));
+      for (Eigen::Index k = 0; k < j; ++k) X.col(j) -= end_.root(end_.pivot(j), k) * X.col(k);
+      X.col(j) /= end_.root(end_.pivot(j), j);
+    }
+    return X;
+  }
+
   /// x to_old, where sums that are no more than the rounding of their terms are zero.
   template <class X>
   matrix in_last_coordinates(const X& x) const {
@@ -118,9 +156,11 @@ class diffuse_smoother {
   }
 
   const history_type& history_;
-  const vector& later_r_;
-  const matrix& later_N_;
-  matrix last_spread_;
+  semidefinite_root<matrix> end_;  // of C after the last step
+  matrix directions_;              // of (e, g), orthonormal: those that x_end tells of come first
+  Eigen::Index rank_ = 0;              // their number
+  vector mean_;                    // given the later data, in these directions
+  matrix covariance_;
   std::size_t changes_;  // of the history that are still ahead
   vector r_, known_;
   matrix M_, N_, chain_, to_old_;  // chain: from x_t to x_end, given d

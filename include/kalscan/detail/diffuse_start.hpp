@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <kalscan/detail/diffuse_history.hpp>
 #include <kalscan/detail/filter_step.hpp>
+#include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <limits>
 #include <numbers>
@@ -68,6 +69,7 @@ class diffuse_start {
   }
 
   void predict(const given& F, const vector& offset, const given& Q) {
+    news_ = 0;
     moved_.noalias() = F * A_;
     each_tracked([&](Eigen::Index j) {
       for (matrix& e : errors_) {
@@ -138,7 +140,10 @@ class diffuse_start {
     } else {
       row_.resize(q + 1);
       row_ << a_ / root, v / root;
-      const T residual = absorb(log_density);
+      T lost = 0;
+      const T residual = absorb(lost);
+      news_ -= lost;
+      log_density += lost;
       log_density -= residual * residual / 2;
     }
     gain_ /= f;
@@ -179,10 +184,19 @@ class diffuse_start {
     return x;
   }
 
-  /// Whether an ordinary step loses little from here, given what `current` returned last. It does where the correlation of the states is
-  /// far from singular, but for directions that have no variance at all. With P = S S' + C, what is left of each row of
-  /// [S root(C)] beside the others is judged relative to the row.
+  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form; of exact models.
+  matrix rounding_of(const belief& x) const {
+    matrix E = E_;
+    E.diagonal() += rounding() * x.covariance.diagonal();
+    return E;
+  }
+
+  /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the last
+  /// step said no more of d than was known already, so that later covariances are not differences of far larger ones, and
+  /// when the correlation of the states is far from singular, but for directions without any variance. With P = S S' + C,
+  /// what is left of each row of [S root(C)] beside the others is judged relative to the row.
   bool safe(const belief& x) const {
+    if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
     const Eigen::Index n = b_.size(), p = spread_.cols();
     matrix rows(n + p, n);  // transposed
     rows.topRows(p) = spread_.transpose();
@@ -313,6 +327,7 @@ class diffuse_start {
   }
 
   void see(Eigen::Index pivot, T v, T root, diffuse_history<T>& history, T& log_density) {
+    news_ = infinity<T>;
     vector change = vector::Unit(A_.cols(), pivot);
     eliminate(pivot, unseen_, change);
     history.add_change(pivot, change, T(0));
@@ -329,6 +344,7 @@ class diffuse_start {
   void impose(Eigen::Index pivot, T v, diffuse_history<T>& history, T& log_density) {
     const Eigen::Index q = A_.cols();
     const T known = v / a_(pivot);
+    news_ = infinity<T>;
     vector change = vector::Zero(q);
     eliminate(pivot, unseen_, change);
     eliminate(pivot, seen_, change);
@@ -446,7 +462,7 @@ class diffuse_start {
   matrix information_;                         // [R z]; R is an upper triangle in the order of seen_
   vector largest_;                             // of the terms of a reading's coefficient, in units of its noise
   matrix nearest_, orthonormal_;               // of the unseen: the smallest d is at nearest [d 1]
-  T log_volume_ = 0;
+  T log_volume_ = 0, news_ = 0;                // news: half the growth of the information's log-determinant in this step
   vector gain_, a_, sizes_, row_, deviations_, covariances_;  // of the reading at hand
   bool exact_;
   std::array<matrix, 3> errors_;    // of A

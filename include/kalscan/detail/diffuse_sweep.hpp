@@ -74,9 +74,9 @@ struct diffuse_sweep {
           continue;
         }
         // The first steps decide mostly; later the question is not worth asking at every step.
-        const bool asks = proper_steps < 16 || proper_steps % 16 == 0;
+        const bool asks = o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        if (asks && HANDOVER && x.safe(filtered)) break;
+        if (asks && x.safe(filtered)) break;
       }
       x.end(history);
     }

@@ -104,8 +104,8 @@ struct smoother_sweep {
       write(filtered.mean.cols() - 1, last);
       return last;
     }
-    void finish(const state_type& x) const {
-      if (result->filtered.beginning.size() > 0) smooth_beginning(x);
+    void finish(const state_type&) const {
+      if (result->filtered.beginning.size() > 0) smooth_beginning();
     }
 
     void replay(std::int64_t s, state_type& x) const {
@@ -137,33 +137,21 @@ struct smoother_sweep {
     }
 
    private:
-    /// The steps of the beginning, after the last of which the smoothed belief is x.
-    void smooth_beginning(const state_type& x) const {
+    /// The steps of the beginning, when its last state is smoothed.
+    void smooth_beginning() const {
       const auto& filtered = result->filtered;
-      const auto last = static_cast<std::size_t>(first());
-      const matrix P = filtered.covariance[last];
-      matrix N_ = P - x.covariance;
-      Eigen::Matrix<T, N, N> r = matrix::Zero(x.mean.size(), x.mean.size());
-      r.row(0) = (x.mean - filtered.mean.col(first())).transpose();
-      const vector scale = P.diagonal();
-      divide_by_semidefinite(N_, P, scale);
-      N_.transposeInPlace();
-      divide_by_semidefinite(N_, P, scale);
-      divide_by_semidefinite(r, P, scale);
-      smooth_beginning(r.row(0).transpose(), N_);
-    }
-
-    void smooth_beginning(const vector& r, const matrix& N_) const {
-      const auto& history = result->filtered.beginning;
-      diffuse_smoother<T> backwards(history, r, N_);
-      for (std::int64_t t = first(); t >= 0; --t) {
+      const auto& history = filtered.beginning;
+      const std::int64_t end = first();
+      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols(),
+                                    result->mean.col(end) - filtered.mean.col(end),
+                                    result->covariance[static_cast<std::size_t>(end)]);
+      for (std::int64_t t = end; t >= 0; --t) {
         const auto x = backwards.step(t);
-        write(t, {x.mean, x.covariance});
+        if (t < end) write(t, {x.mean, x.covariance});
         if (!x.proper) result->diffuse.push_back(x.diffuse);
-        if (t > 0) {
-          const auto& F = sweep->stepper.model.F[t];
-          backwards.transition({F.data(), F.rows(), F.cols()});
-        }
+        if (t == 0) break;
+        const auto& F = sweep->stepper.model.F[t];
+        backwards.transition({F.data(), F.rows(), F.cols()});
       }
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
