@@ -43,7 +43,6 @@ class diffuse_smoother {
     N_ = matrix::Zero(n, n);
     chain_ = matrix::Identity(n, n);
     to_old_ = matrix::Identity(q, q);
-    directions_ = matrix::Identity(p + n, p + n);
     const auto [A, C, b] = history.after(history.size() - 1);
     end_ = root_semidefinite(matrix(C), pivot_rounding(C), T(1), C.diagonal());
     if (!later) return;
@@ -76,14 +75,14 @@ class diffuse_smoother {
     x.covariance.noalias() -= spread.rightCols(n) * spread.rightCols(n).transpose();
     symmetrize(x.covariance);
     clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); });
-    spread = (spread * directions_).eval();
-    const auto seen = spread.leftCols(rank_), others = spread.rightCols(n + p - rank_);
     x.mean = b + A * known_ + coefficients * history_.mean + C * r_;
-    x.covariance.noalias() += others * others.transpose();
     if (rank_ > 0) {
-      x.mean += seen * mean_;
-      x.covariance += congruence(seen, covariance_);
+      spread = (spread * directions_).eval();
+      x.mean += spread.leftCols(rank_) * mean_;
+      x.covariance += congruence(spread.leftCols(rank_), covariance_);
     }
+    const auto others = spread.rightCols(n + p - rank_);
+    x.covariance.noalias() += others * others.transpose();
     symmetrize(x.covariance);
     matrix unseen = matrix::Zero(A.rows(), history_.free.cols());
     for (const Eigen::Index j : history_.unseen) unseen += coefficients.col(j) * history_.free.row(j);
@@ -104,6 +103,8 @@ class diffuse_smoother {
     N_ = congruence(F.transpose(), N_);
     symmetrize(N_);
     chain_ = chain_ * F;
+    constexpr T tiny = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();  // subnormal numbers are slow
+    chain_ = (chain_.array().abs() < tiny).select(T(0), chain_);
   }
 
  private:

@@ -82,7 +82,9 @@ class diffuse_start {
         round(moved_(i, j), terms, i, j);
       }
     });
-    A_.swap(moved_);
+    // What the filter has forgotten ends as zero: arithmetic with subnormal numbers takes many times longer.
+    constexpr T tiny = std::numeric_limits<T>::min() / epsilon;
+    A_ = (moved_.array().abs() < tiny).select(T(0), moved_);
     b_ = F * b_ + offset;
     if (exact_) {
       deviations_ = congruence_scale(F, C_) + Q.diagonal();
@@ -158,19 +160,14 @@ class diffuse_start {
     free_.resize(b_.size(), k);
     for (Eigen::Index j = 0; j < k; ++j) free_.col(j) = A_.col(unseen_[static_cast<std::size_t>(j)]);
     const bool forgotten = free_.isZero(0);
-    spread_.resize(b_.size(), p);
     x.mean = b_;
-    if (!forgotten) x.mean.noalias() += free_ * nearest_.col(A_.cols());
-    for (Eigen::Index j = 0; j < p; ++j) {
-      const Eigen::Index column = seen_[static_cast<std::size_t>(j)];
-      auto s = spread_.col(j);
-      s = A_.col(column);
-      if (!forgotten) s.noalias() += free_ * nearest_.col(column);
-      for (Eigen::Index i = 0; i < j; ++i)
-        s -= spread_.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
-      s /= information_(column, column);
-      x.mean += s * information_(column, A_.cols());
+    if (forgotten) {
+      spread_ = times_inverse_triangle(A_);
+    } else {
+      x.mean.noalias() += free_ * nearest_.col(A_.cols());
+      spread_ = times_inverse_triangle(A_ + free_ * nearest_.leftCols(A_.cols()));
     }
+    for (Eigen::Index j = 0; j < p; ++j) x.mean += spread_.col(j) * information_(seen_[static_cast<std::size_t>(j)], A_.cols());
     x.covariance = C_;
     x.covariance.noalias() += spread_ * spread_.transpose();
     symmetrize(x.covariance);
@@ -184,10 +181,15 @@ class diffuse_start {
     return x;
   }
 
-  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form; of exact models.
+  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space; of
+  /// exact models.
   matrix rounding_of(const belief& x) const {
     matrix E = E_;
     E.diagonal() += rounding() * x.covariance.diagonal();
+    for (const matrix& errors : errors_) {
+      const matrix S = times_inverse_triangle(errors);
+      E += (plausible * plausible) * S * S.transpose();
+    }
     return E;
   }
 
@@ -226,32 +228,28 @@ class diffuse_start {
   /// Leaves to the history what the data tell of d.
   void end(diffuse_history<T>& history) const {
     const Eigen::Index q = A_.cols();
-    const auto p = static_cast<Eigen::Index>(seen_.size());
     history.A = A_;
     history.unseen = unseen_;
     history.free = matrix::Zero(q, static_cast<Eigen::Index>(unseen_.size()));
-    history.root = matrix::Zero(q, p);
     history.mean = vector::Zero(q);
     for (std::size_t j = 0; j < unseen_.size(); ++j) {
       history.free.row(unseen_[j]) = orthonormal_.row(static_cast<Eigen::Index>(j));
       history.mean(unseen_[j]) = nearest_(static_cast<Eigen::Index>(j), q);
     }
-    for (Eigen::Index j = 0; j < p; ++j) {
-      const Eigen::Index column = seen_[static_cast<std::size_t>(j)];
-      auto s = history.root.col(j);
-      s(column) = 1;
-      for (std::size_t i = 0; i < unseen_.size(); ++i) s(unseen_[i]) = nearest_(static_cast<Eigen::Index>(i), column);
-      for (Eigen::Index i = 0; i < j; ++i) {
-        s -= history.root.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
-      }
-      s /= information_(column, column);
-      history.mean += s * information_(column, q);
+    matrix d = matrix::Identity(q, q);
+    for (const Eigen::Index j : seen_) {
+      for (std::size_t i = 0; i < unseen_.size(); ++i) d(unseen_[i], j) = nearest_(static_cast<Eigen::Index>(i), j);
+    }
+    history.root = times_inverse_triangle(d);
+    for (std::size_t j = 0; j < seen_.size(); ++j) {
+      history.mean += history.root.col(static_cast<Eigen::Index>(j)) * information_(seen_[j], q);
     }
   }
 
  private:
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
   static inline const T sqrt_epsilon = std::sqrt(epsilon);
+  static constexpr T plausible = 32;  // an error may be this many times its samples' root mean square
 
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * epsilon; }
@@ -277,7 +275,7 @@ class diffuse_start {
   bool is_rounding(T x, T terms, Error error) const {
     T squares = 0;
     for (std::size_t s = 0; s < errors_.size(); ++s) squares += error(s) * error(s);
-    return std::abs(x) <= rounding() * terms + 32 * std::sqrt(squares / static_cast<T>(errors_.size()));
+    return std::abs(x) <= rounding() * terms + plausible * std::sqrt(squares / static_cast<T>(errors_.size()));
   }
 
   /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
@@ -288,6 +286,18 @@ class diffuse_start {
     } else {
       for (matrix& e : errors_) e(i, j) += epsilon * terms * random();
     }
+  }
+
+  /// The columns of x that were seen, in that order, times the inverse of R.
+  matrix times_inverse_triangle(const matrix& x) const {
+    matrix y(x.rows(), static_cast<Eigen::Index>(seen_.size()));
+    for (Eigen::Index j = 0; j < y.cols(); ++j) {
+      const Eigen::Index column = seen_[static_cast<std::size_t>(j)];
+      y.col(j) = x.col(column);
+      for (Eigen::Index i = 0; i < j; ++i) y.col(j) -= y.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
+      y.col(j) /= information_(column, column);
+    }
+    return y;
   }
 
   /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units of
