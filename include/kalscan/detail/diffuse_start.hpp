@@ -413,10 +413,13 @@ class diffuse_start {
   }
 
   void update_state(const vector& h, T d, T v, T variance) {
+    if (exact_) deviations_ = E_.diagonal().cwiseSqrt() * (std::sqrt(h.dot(E_ * h)) / (variance + d));  // of the gain
     for (const Eigen::Index j : seen_) {
       if (a_(j) == 0) continue;
       if (exact_) {
-        for (std::size_t s = 0; s < errors_.size(); ++s) errors_[s].col(j) -= a_errors_[s](j) * gain_;
+        for (std::size_t s = 0; s < errors_.size(); ++s) {
+          errors_[s].col(j) -= a_errors_[s](j) * gain_ + a_(j) * random() * deviations_;
+        }
       }
       for (Eigen::Index i = 0; i < b_.size(); ++i) {
         const T before = A_(i, j), taken = gain_(i) * a_(j);
