@@ -5,364 +5,486 @@
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <Eigen/Jacobi>
-#include <Eigen/SVD>
+#include <Eigen/QR>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/diffuse_history.hpp>
+#include <kalscan/detail/filter_step.hpp>
+#include <kalscan/detail/infinity.hpp>
+#include <kalscan/detail/linalg.hpp>
 #include <limits>
 #include <numbers>
-#include <span>
 #include <vector>
-
-#include <kalscan/detail/equal.hpp>
-#include <kalscan/detail/filter_step.hpp>
-#include <kalscan/detail/linalg.hpp>
-#include <kalscan/kalman/filter_result.hpp>
-#include <kalscan/kalman/model.hpp>
 
 namespace kalscan::detail {
 
-/// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form. The diffuse
-/// components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d everything is proper, and what the data
-/// tell of d is |R d - z|^2, updated by orthogonal transformations: so nothing large is ever added to anything small.
-/// There are n unknowns; those that the prior does not need have A = 0 and are pinned by a row of R.
+/// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
+/// reading at a time. The diffuse components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d everything
+/// is proper, and what the data tell of d is kept as R d = z + N(0, I), so that nothing large is added to small things.
+///
+/// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
+/// coordinate then becomes `seen`, and the reading says nothing of those that stay `unseen`. One that is known without
+/// error becomes `known` and moves into b. Elimination, unlike rotation, commutes with a change of units by powers of
+/// two.
+///
+/// Sums that may cancel count as zero when they are no more than rounding: that of their own terms, and that which these
+/// bring with them. Three random samples of the rounding errors of A are carried through all that is done to A (stochastic
+/// arithmetic; Vignes 1993), so that cancellation and contraction are felt alike; E bounds those of C, as a quadratic form.
 template <class T>
 class diffuse_start {
  public:
-  // Whatever the sizes of the model, these are dynamic: a few steps are taken, and one compiled copy serves all models.
-  using step_type = filter_step<T, Eigen::Dynamic, Eigen::Dynamic>;
-  using observation = typename step_type::observation;
-  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-  using vector = Eigen::Vector<T, Eigen::Dynamic>;
+  // Whatever the sizes of the model, these are dynamic: one compiled copy serves all models.
+  using matrix = typename diffuse_history<T>::matrix;
+  using vector = typename diffuse_history<T>::vector;
+  using given = Eigen::Map<const matrix>;
 
-  /// The belief N(mean, covariance + kappa diffuse), kappa without bound.
+  /// The belief N(mean, covariance + kappa diffuse), kappa without bound. Of the unknowns that agree with the data, the mean
+  /// takes those with the smallest norm.
   struct belief {
-    vector mean{};
-    matrix covariance{}, diffuse{};
-    vector d{};                // the unknowns: their mean and covariance
-    matrix d_covariance{};
+    vector mean;
+    matrix covariance, diffuse;
     bool proper = false;
-    T condition = 0;           // of R with columns of length one: smallest over largest singular value
-    T log_determinant = 0;     // of R'R, on the directions that it sees
   };
 
-  matrix A{}, C;
-  vector b;
-
-  diffuse_start(const vector& mean, const matrix& covariance, const std::vector<bool>& diffuse) : C(covariance), b(mean) {
-    const Eigen::Index n = mean.size();
-    A = matrix::Zero(n, n);
-    information_ = matrix::Zero(n, n + 1);
-    for (Eigen::Index i = 0; i < n; ++i) {
-      const bool flat = diffuse[static_cast<std::size_t>(i)];
-      A(i, i) = flat ? T(1) : T(0);
-      information_(i, i) = flat ? T(0) : T(1);
+  /// Means of diffuse components are ignored. `exact`: some reading may be without noise.
+  diffuse_start(const given& mean, const given& covariance, const std::vector<bool>& diffuse, bool exact)
+      : b_(mean), C_(covariance), exact_(exact) {
+    const auto q = std::count(diffuse.begin(), diffuse.end(), true);
+    A_ = matrix::Zero(b_.size(), q);
+    Eigen::Index j = 0;
+    for (Eigen::Index i = 0; i < b_.size(); ++i) {
+      if (!diffuse[static_cast<std::size_t>(i)]) continue;
+      A_(i, j++) = 1;
+      b_(i) = 0;
     }
+    basis_ = matrix::Identity(q, q + 1);
+    information_ = matrix::Zero(q, q + 1);
+    largest_ = vector::Zero(q);
+    errors_.fill(matrix::Zero(b_.size(), q));
+    a_errors_.fill(vector::Zero(q));
+    E_ = matrix::Zero(exact ? b_.size() : 0, exact ? b_.size() : 0);
+    for (j = 0; j < q; ++j) unseen_.push_back(j);
+    find_norms();
   }
 
-  void predict(const matrix& F, const vector& offset, const matrix& Q) {
-    A = (F * A).eval();
-    b = F * b + offset;
-    C = congruence(F, C) + Q;
-    symmetrize(C);
+  void predict(const given& F, const vector& offset, const given& Q) {
+    news_ = 0;
+    moved_.noalias() = F * A_;
+    each_tracked([&](Eigen::Index j) {
+      for (matrix& e : errors_) {
+        column_ = e.col(j);
+        e.col(j).noalias() = F * column_;
+      }
+      for (Eigen::Index i = 0; i < b_.size(); ++i) {
+        T terms = 0;
+        for (Eigen::Index k = 0; k < b_.size(); ++k) terms += std::abs(F(i, k) * A_(k, j));
+        round(moved_(i, j), terms, i, j);
+      }
+    });
+    // What the filter has forgotten ends as zero: arithmetic with subnormal numbers takes many times longer.
+    constexpr T tiny = std::numeric_limits<T>::min() / epsilon;
+    A_ = (moved_.array().abs() < tiny).select(T(0), moved_);
+    b_ = F * b_ + offset;
+    if (exact_) {
+      deviations_ = congruence_scale(F, C_) + Q.diagonal();
+      E_ = congruence(F, E_);
+      E_.diagonal() += rounding() * deviations_;
+    }
+    product_.noalias() = F * C_;
+    C_.noalias() = product_ * F.transpose();
+    C_ += Q;
+    symmetrize(C_);
+    clear_null_variances(C_, [](Eigen::Index) { return T(0); });
   }
 
-  belief current() const {
-    const Eigen::Index n = b.size();
-    vector size = information_.leftCols(n).colwise().norm().transpose();
-    for (T& s : size) s = s > 0 ? s : T(1);
-    const matrix to_d = size.cwiseInverse().asDiagonal();
-    const svd scaled(information_.leftCols(n) * to_d, Eigen::ComputeFullU | Eigen::ComputeFullV);
-    const vector& singular = scaled.singularValues();
-    Eigen::Index rank = 0;
-    while (rank < n && singular(rank) > 64 * static_cast<T>(n) * epsilon * singular(0)) ++rank;
+  void end_step(diffuse_history<T>& history) const { history.add_step(A_, b_, C_); }
 
-    belief x;
-    x.proper = rank == n;
-    x.condition = singular(n - 1) / singular(0);
-    matrix root;  // root root' is the inverse of R'R, in the directions that R sees
-    if (x.proper) {
-      root = to_d * scaled.matrixV() * singular.cwiseInverse().asDiagonal();
-      x.d = root * (scaled.matrixU().transpose() * information_.col(n));
-      x.log_determinant = 2 * (singular.array().log().sum() + size.array().log().sum());
-      x.diffuse = matrix::Zero(n, n);
+  /// y = h x + N(0, d). Adds the logarithm of its density given the readings before. Returns what is wrong with it, or
+  /// nullptr. `terms` bounds the magnitude of what y is a sum of.
+  const char* read(const vector& h, T d, T y, T terms, diffuse_history<T>& history, T& log_density) {
+    const Eigen::Index q = A_.cols();
+    gain_.noalias() = C_ * h;
+    T variance = h.dot(gain_), deviation = 0, v = y;
+    for (Eigen::Index i = 0; i < h.size(); ++i) {
+      deviation += std::abs(h(i)) * std::sqrt(C_(i, i));
+      terms += std::abs(h(i) * b_(i));
+      v -= h(i) * b_(i);
+    }
+    const T most = deviation * deviation;
+    if (!(variance >= -sqrt_epsilon * most) || !(most + d <= std::numeric_limits<T>::max())) return bad_innovation;
+    if (variance < 0 || (d == 0 && variance <= std::max(rounding() * most, h.dot(E_ * h)))) variance = 0;
+    const T f = variance + d, root = std::sqrt(f);
+    a_.noalias() = A_.transpose() * h;
+    sizes_.setZero(q);
+    each_tracked([&](Eigen::Index j) {
+      for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
+      for (std::size_t s = 0; s < errors_.size(); ++s) a_errors_[s](j) = h.dot(errors_[s].col(j)) + epsilon * sizes_(j) * random();
+      if (f > 0) largest_(j) = std::max(largest_(j), sizes_(j) / root);
+    });
+    const auto clear = [&](const std::vector<Eigen::Index>& columns) {
+      for (const Eigen::Index j : columns) {
+        if (is_rounding(a_(j), sizes_(j), [&](std::size_t s) { return a_errors_[s](j); })) a_(j) = 0;
+      }
+    };
+    clear(unseen_);
+    Eigen::Index pivot = pivot_among(unseen_);
+    if (f == 0) {
+      clear(seen_);
+      if (pivot < 0) pivot = pivot_among(seen_);
+      if (pivot < 0) return std::abs(v) <= sqrt_epsilon * (terms + deviation) ? nullptr : contradiction;
+      impose(pivot, v, history, log_density);
+      return nullptr;
+    }
+    log_density -= std::log(2 * std::numbers::pi_v<T> * f) / 2;
+    if (pivot >= 0) {
+      see(pivot, v, root, history, log_density);
     } else {
-      // An orthonormal basis: directions that the data have not seen, then the others.
-      matrix directions = matrix::Zero(n, n);
-      directions.leftCols(n - rank) = to_d * scaled.matrixV().rightCols(n - rank);
-      const matrix basis = svd(directions, Eigen::ComputeFullU | Eigen::ComputeFullV).matrixU();
-      directions.setZero();
-      directions.leftCols(rank) = information_.leftCols(n) * basis.rightCols(rank);
-      const svd seen(directions, Eigen::ComputeFullU | Eigen::ComputeFullV);
-      const vector values = seen.singularValues().head(rank);
-      root = basis.rightCols(rank) * seen.matrixV().topLeftCorner(rank, rank) * values.cwiseInverse().asDiagonal();
-      x.d = root * (seen.matrixU().leftCols(rank).transpose() * information_.col(n));
-      x.log_determinant = 2 * values.array().log().sum();
-      const matrix free = A * basis.leftCols(n - rank);
-      x.diffuse = free * free.transpose();
-      symmetrize(x.diffuse);
+      row_.resize(q + 1);
+      row_ << a_ / root, v / root;
+      T lost = 0;
+      const T residual = absorb(lost);
+      news_ -= lost;
+      log_density += lost;
+      log_density -= residual * residual / 2;
     }
-    x.d_covariance = root * root.transpose();
-    symmetrize(x.d_covariance);
-    const matrix spread = A * root;
-    x.mean = A * x.d + b;
-    x.covariance = spread * spread.transpose() + C;
+    gain_ /= f;
+    history.add_reading(h, gain_, a_, f, v);
+    update_state(h, d, v, variance);
+    return nullptr;
+  }
+
+  belief current() {
+    const auto p = static_cast<Eigen::Index>(seen_.size()), k = static_cast<Eigen::Index>(unseen_.size());
+    belief x;
+    free_.resize(b_.size(), k);
+    for (Eigen::Index j = 0; j < k; ++j) free_.col(j) = A_.col(unseen_[static_cast<std::size_t>(j)]);
+    const bool forgotten = free_.isZero(0);
+    x.mean = b_;
+    if (forgotten) {
+      spread_ = times_inverse_triangle(A_);
+    } else {
+      x.mean.noalias() += free_ * nearest_.col(A_.cols());
+      spread_ = times_inverse_triangle(A_ + free_ * nearest_.leftCols(A_.cols()));
+    }
+    for (Eigen::Index j = 0; j < p; ++j) x.mean += spread_.col(j) * information_(seen_[static_cast<std::size_t>(j)], A_.cols());
+    x.covariance = C_;
+    x.covariance.noalias() += spread_ * spread_.transpose();
     symmetrize(x.covariance);
+    x.proper = true;
+    if (!forgotten) {
+      free_ = (free_ * orthonormal_).eval();
+      x.diffuse.noalias() = free_ * free_.transpose();
+      symmetrize(x.diffuse);
+      x.proper = !(x.diffuse.diagonal().maxCoeff() > 0);
+    }
     return x;
   }
 
-  /// The integral over d of the density of all data so far, without the power of kappa.
-  T log_likelihood(const belief& x) const {
-    return -(static_cast<T>(counted_) * std::log(2 * std::numbers::pi_v<T>) + log_determinants_ + residual_ +
-             x.log_determinant) / 2;
+  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space; of
+  /// exact models.
+  matrix rounding_of(const belief& x) const {
+    matrix E = E_;
+    E.diagonal() += rounding() * x.covariance.diagonal();
+    for (const matrix& errors : errors_) {
+      const matrix S = times_inverse_triangle(errors);
+      E += (plausible * plausible) * S * S.transpose();
+    }
+    return E;
   }
 
-  /// Returns what is wrong with the observation, or nullptr. `history` holds the steps so far.
-  const char* update(const observation& o, diffuse_history<T>& history) {
-    if (o.present == 0) return nullptr;
-    const Eigen::Index n = b.size(), m = o.y.size();
-    const auto g = step_type::gain_of(o, C);
-    if (!g.ok) return bad_innovation;
-    const vector v = o.y - o.H * b;
-    const matrix HA = o.H * A;
-    const matrix rounding = 8 * static_cast<T>(n) * epsilon * o.H.cwiseAbs() * A.cwiseAbs();
-    // What the observation says of d: rows [V v], made independent and of variance one.
-    matrix rows(m, n + 1);
-    rows << HA, v;
-    for (Eigen::Index i = 0; i < m; ++i) {
-      for (Eigen::Index j = 0; j < n; ++j) {
-        if (std::abs(rows(i, j)) <= rounding(i, j)) rows(i, j) = 0;
-      }
+  /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the last
+  /// step said no more of d than was known already, so that later covariances are not differences of far larger ones, and
+  /// when the correlation of the states is far from singular, but for directions without any variance. With P = S S' + C,
+  /// what is left of each row of [S root(C)] beside the others is judged relative to the row.
+  bool safe(const belief& x) const {
+    if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
+    const Eigen::Index n = b_.size(), p = spread_.cols();
+    matrix rows(n + p, n);  // transposed
+    rows.topRows(p) = spread_.transpose();
+    rows.bottomRows(n) =
+        root_semidefinite(C_, pivot_rounding(C_), T(1), C_.diagonal()).root.transpose();
+    std::vector<Eigen::Index> left;
+    for (Eigen::Index i = 0; i < n; ++i) {
+      if (!(x.covariance(i, i) > 0)) continue;
+      rows.col(i) /= std::sqrt(x.covariance(i, i));
+      left.push_back(i);
     }
-    std::vector<Eigen::Index> exact;
-    for (Eigen::Index i = 0; i < m; ++i) {
-      for (Eigen::Index k = 0; k < i; ++k) rows.row(i) -= g.factor(i, k) * rows.row(k);
-      const T root = g.factor(i, i);
-      if (root > 0) {
-        rows.row(i) /= root;
-        log_determinants_ += 2 * std::log(root);
-      } else {
-        exact.push_back(i);
-      }
+    const T enough = std::pow(epsilon, T(0.2));
+    while (!left.empty()) {
+      const auto best = std::max_element(left.begin(), left.end(), [&](Eigen::Index i, Eigen::Index j) {
+        return rows.col(i).squaredNorm() < rows.col(j).squaredNorm();
+      });
+      const T size = rows.col(*best).norm();
+      if (size <= 8 * rounding()) return true;
+      if (size < enough) return false;
+      const vector direction = rows.col(*best) / size;
+      left.erase(best);
+      for (const Eigen::Index i : left) rows.col(i) -= direction * direction.dot(rows.col(i));
     }
-    const matrix taken = g.K * HA;
-    const matrix terms = A.cwiseAbs() + g.K.cwiseAbs() * HA.cwiseAbs();
-    A -= taken;
-    if (g.exact) clear_rounding(A, terms);
-    b += g.K * v;
-    C = step_type::update_covariance(o, g, C);
-    counted_ += o.present;
-    matrix noisy = rows;
-    for (const Eigen::Index i : exact) noisy.row(i).setZero();
-    absorb(noisy);
-    for (std::size_t k = 0; k < exact.size(); ++k) {
-      const Eigen::Index i = exact[k];
-      if (rows.row(i).head(n).norm() <= 64 * static_cast<T>(n) * rounding.row(i).norm()) {
-        if (!agrees(o.y(i), v(i), g.S(i, i), rows(i, n))) return contradiction;
-        --counted_;
-        continue;
-      }
-      impose(i, rows, history);
+    return true;
+  }
+
+  /// Leaves to the history what the data tell of d.
+  void end(diffuse_history<T>& history) const {
+    const Eigen::Index q = A_.cols();
+    history.A = A_;
+    history.unseen = unseen_;
+    history.free = matrix::Zero(q, static_cast<Eigen::Index>(unseen_.size()));
+    history.mean = vector::Zero(q);
+    for (std::size_t j = 0; j < unseen_.size(); ++j) {
+      history.free.row(unseen_[j]) = orthonormal_.row(static_cast<Eigen::Index>(j));
+      history.mean(unseen_[j]) = nearest_(static_cast<Eigen::Index>(j), q);
     }
-    return nullptr;
+    matrix d = matrix::Identity(q, q);
+    for (const Eigen::Index j : seen_) {
+      for (std::size_t i = 0; i < unseen_.size(); ++i) d(unseen_[i], j) = nearest_(static_cast<Eigen::Index>(i), j);
+    }
+    history.root = times_inverse_triangle(d);
+    for (std::size_t j = 0; j < seen_.size(); ++j) {
+      history.mean += history.root.col(static_cast<Eigen::Index>(j)) * information_(seen_[j], q);
+    }
   }
 
  private:
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
+  static inline const T sqrt_epsilon = std::sqrt(epsilon);
+  static constexpr T plausible = 32;  // an error may be this many times its samples' root mean square
 
-  /// Entries no larger than the rounding of the terms that they are sums of are zero: what exact data have fixed must not seem
-  /// to vary a little.
-  static void clear_rounding(matrix& x, const matrix& terms) {
-    const T rounding = 8 * static_cast<T>(x.rows()) * epsilon;
-    x = (x.array().abs() <= rounding * terms.array()).select(T(0), x);
+  /// A sum of n terms may be off by this much of their magnitude.
+  T rounding() const { return 8 * static_cast<T>(b_.size()) * epsilon; }
+
+  /// Calls what(j) for the columns of A of which it matters whether their entries are zero.
+  template <class What>
+  void each_tracked(What what) const {
+    for (const Eigen::Index j : unseen_) what(j);
+    if (!exact_) return;
+    for (const Eigen::Index j : seen_) what(j);
   }
 
-  /// Equations R d = z with independent errors of variance one: rotated into the triangle row by row. What is left of z
-  /// is a residual.
-  void absorb(const matrix& rows) {
-    const Eigen::Index n = b.size();
-    matrix pair(2, n + 1);
-    for (Eigen::Index i = 0; i < rows.rows(); ++i) {
-      pair.row(1) = rows.row(i);
-      for (Eigen::Index j = 0; j < n; ++j) {
-        if (equal(pair(1, j), 0)) continue;
-        pair.row(0) = information_.row(j);
-        rotation r;
-        r.makeGivens(pair(0, j), pair(1, j));
-        pair.applyOnTheLeft(0, 1, r.adjoint());
-        pair(1, j) = 0;
-        information_.row(j) = pair.row(0);
+  /// In [-1, 1], the same numbers in every run.
+  T random() {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    return static_cast<T>(static_cast<double>(static_cast<std::int64_t>(random_)) * 0x1p-63);
+  }
+
+  /// Whether x may be zero but for rounding: a sum of such terms, with sampled errors.
+  template <class Error>
+  bool is_rounding(T x, T terms, Error error) const {
+    T squares = 0;
+    for (std::size_t s = 0; s < errors_.size(); ++s) squares += error(s) * error(s);
+    return std::abs(x) <= rounding() * terms + plausible * std::sqrt(squares / static_cast<T>(errors_.size()));
+  }
+
+  /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
+  void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
+    if (is_rounding(x, terms, [&](std::size_t s) { return errors_[s](i, j); })) {
+      x = 0;
+      for (matrix& e : errors_) e(i, j) = 0;
+    } else {
+      for (matrix& e : errors_) e(i, j) += epsilon * terms * random();
+    }
+  }
+
+  /// The columns of x that were seen, in that order, times the inverse of R.
+  matrix times_inverse_triangle(const matrix& x) const {
+    matrix y(x.rows(), static_cast<Eigen::Index>(seen_.size()));
+    for (Eigen::Index j = 0; j < y.cols(); ++j) {
+      const Eigen::Index column = seen_[static_cast<std::size_t>(j)];
+      y.col(j) = x.col(column);
+      for (Eigen::Index i = 0; i < j; ++i) y.col(j) -= y.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
+      y.col(j) /= information_(column, column);
+    }
+    return y;
+  }
+
+  /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units of
+  /// their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
+  Eigen::Index pivot_among(const std::vector<Eigen::Index>& columns) const {
+    const bool scaled = std::none_of(columns.begin(), columns.end(),
+                                     [&](Eigen::Index j) { return a_(j) != 0 && largest_(j) == 0; });
+    Eigen::Index best = -1;
+    T most = 0;
+    for (const Eigen::Index j : columns) {
+      const T size = a_(j) == 0 ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
+      if (size > most) {
+        most = size;
+        best = j;
       }
-      residual_ += pair(1, n) * pair(1, n);
+    }
+    return best;
+  }
+
+  /// Solves the reading for d_pivot: new coordinates, in which column j's direction leaves the reading as it is.
+  void eliminate(Eigen::Index pivot, const std::vector<Eigen::Index>& columns, vector& change) {
+    for (const Eigen::Index j : columns) {
+      if (j == pivot || a_(j) == 0) continue;
+      const T multiple = a_(j) / a_(pivot);
+      change(j) = -multiple;
+      for (std::size_t s = 0; s < errors_.size(); ++s) {
+        const T error = (a_errors_[s](j) - multiple * a_errors_[s](pivot)) / a_(pivot);
+        errors_[s].col(j) -= multiple * errors_[s].col(pivot) + error * A_.col(pivot);
+      }
+      for (Eigen::Index i = 0; i < A_.rows(); ++i) {
+        const T before = A_(i, j), taken = multiple * A_(i, pivot);
+        A_(i, j) -= taken;
+        round(A_(i, j), std::abs(before) + std::abs(taken), i, j);
+      }
+      basis_.col(j) -= multiple * basis_.col(pivot);
     }
   }
 
-  /// An equation without error, a'd = c, given as row i of `rows`. In coordinates in which d_0 runs along a, d_0 is known;
-  /// it moves from A d to b, and its place is pinned as one that is not needed.
-  void impose(Eigen::Index i, matrix& rows, diffuse_history<T>& history) {
-    const Eigen::Index n = b.size();
-    const auto everywhere = [&](auto change) {
-      change(A);
-      change(information_);
-      for (matrix& each : history.A) change(each);
-      change(rows);
-    };
-    for (Eigen::Index j = 1; j < n; ++j) {
-      rotation r;
-      r.makeGivens(rows(i, 0), rows(i, j));
-      everywhere([&](matrix& x) { x.applyOnTheRight(0, j, r); });
+  void see(Eigen::Index pivot, T v, T root, diffuse_history<T>& history, T& log_density) {
+    news_ = infinity<T>;
+    vector change = vector::Unit(A_.cols(), pivot);
+    eliminate(pivot, unseen_, change);
+    history.add_change(pivot, change, T(0));
+    for (const Eigen::Index j : unseen_) {
+      if (j != pivot) a_(j) = 0;
     }
-    // What a rotation leaves of a row that lies along the known direction is rounding.
-    const auto clean = [n](matrix& x) { clear_rounding(x, x.rowwise().norm().replicate(1, n)); };
-    clean(A);
-    for (matrix& each : history.A) clean(each);
-    const T along = rows(i, 0), known = rows(i, n) / along;
-    log_determinants_ += 2 * std::log(std::abs(along));
-    b += known * A.col(0);
-    for (std::size_t t = 0; t < history.b.size(); ++t) history.b[t] += known * history.A[t].col(0);
-    information_.col(n) -= known * information_.col(0);
-    rows.col(n) -= known * rows.col(0);
-    everywhere([](matrix& x) { x.col(0).setZero(); });
+    information_.row(pivot) << a_.transpose() / root, v / root;
+    std::erase(unseen_, pivot);
+    seen_.insert(seen_.begin(), pivot);
+    log_density -= std::log(std::abs(a_(pivot)) / root) + find_norms();
+  }
 
-    matrix equations(n + 1, n + 1);  // no longer a triangle
-    equations << information_, matrix::Identity(1, n + 1);
+  /// The reading a'd = v has no error.
+  void impose(Eigen::Index pivot, T v, diffuse_history<T>& history, T& log_density) {
+    const Eigen::Index q = A_.cols();
+    const T known = v / a_(pivot);
+    news_ = infinity<T>;
+    vector change = vector::Zero(q);
+    eliminate(pivot, unseen_, change);
+    eliminate(pivot, seen_, change);
+    history.add_change(pivot, change, known);
+    b_ += known * A_.col(pivot);
+    basis_.col(q) += known * basis_.col(pivot);
+    A_.col(pivot).setZero();
+    for (matrix& e : errors_) e.col(pivot).setZero();
+    log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a_(pivot)));
+    if (std::erase(unseen_, pivot) == 0) substitute(pivot, change, known, log_density);
+    log_density -= find_norms();
+  }
+
+  /// d_pivot = known + change'd in the information; one of its rows is left over.
+  void substitute(Eigen::Index pivot, const vector& change, T known, T& log_density) {
+    const Eigen::Index q = A_.cols();
+    const matrix rows = information_;
     information_.setZero();
-    absorb(equations);
+    const std::vector<Eigen::Index> before = seen_;
+    std::erase(seen_, pivot);
+    for (const Eigen::Index i : before) {
+      log_density += std::log(std::abs(rows(i, i)));
+      row_ = rows.row(i);
+      row_.head(q) += row_(pivot) * change;
+      row_(q) -= row_(pivot) * known;
+      row_(pivot) = 0;
+      T unused = 0;
+      const T residual = absorb(unused);
+      log_density -= residual * residual / 2;
+    }
+    for (const Eigen::Index i : seen_) log_density -= std::log(std::abs(information_(i, i)));
   }
 
-  using rotation = Eigen::JacobiRotation<T>;
-  using svd = Eigen::JacobiSVD<matrix, Eigen::NoQRPreconditioner>;
-
-  matrix information_{};  // [R z], n x (n + 1), R upper triangular
-  T residual_ = 0, log_determinants_ = 0;
-  std::int64_t counted_ = 0;
-};
-
-/// Walks back through the steps of a diffuse beginning: the joint belief of x_t and the unknowns d, given all the data.
-/// Given d every step is proper.
-template <class T>
-class diffuse_smoother {
- public:
-  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-  using vector = Eigen::Vector<T, Eigen::Dynamic>;
-
-  vector mean;
-  matrix covariance;
-
-  /// From the smoothed belief of the beginning's last step: x = A d + b + N(0, C) there, so that x observes d.
-  diffuse_smoother(const diffuse_history<T>& history, const vector& mean_, const matrix& covariance_)
-      : mean(mean_), covariance(covariance_), history_(history) {
-    const matrix &A = history.A.back(), &C = history.C.back();
-    matrix K = history.covariance * A.transpose();
-    matrix spread = A * K + C;
-    symmetrize(spread);
-    divide_by_semidefinite(K, spread, vector(spread.diagonal()));
-    matrix keep = -K * A;
-    keep.diagonal().array() += T(1);
-    d_ = history.mean + K * (mean - A * history.mean - history.b.back());
-    d_covariance_ = congruence(keep, history.covariance) + congruence(K, C + covariance);
-    cross_ = K * covariance;
+  /// Rotates row_ into the triangle, and returns what is left of its last entry: a residual. Adds the logarithm of what the
+  /// determinant of the triangle has lost.
+  T absorb(T& log_density) {
+    const Eigen::Index q = A_.cols();
+    for (std::size_t k = 0; k < seen_.size(); ++k) {
+      const Eigen::Index j = seen_[k];
+      if (row_(j) == 0) continue;
+      const T before = information_(j, j);
+      T after;
+      Eigen::JacobiRotation<T> r;
+      r.makeGivens(before, row_(j), &after);
+      const auto rotate = [&](Eigen::Index i) {
+        const T x = information_(j, i), y = row_(i);
+        information_(j, i) = r.c() * x - r.s() * y;
+        row_(i) = r.s() * x + r.c() * y;
+      };
+      for (std::size_t i = k + 1; i < seen_.size(); ++i) rotate(seen_[i]);
+      rotate(q);
+      information_(j, j) = after;
+      log_density += std::log(std::abs(before / after));
+    }
+    return row_(q);
   }
 
-  /// x_t | x_(t+1), d ~ N(G (x_(t+1) - predicted) + A d + b - G F A d, rest), where `predicted` is the mean for d = 0.
-  void step(std::int64_t t, const matrix& G, const vector& predicted, const matrix& rest, const matrix& F) {
-    const auto i = static_cast<std::size_t>(t);
-    const matrix W = history_.A[i] - G * F * history_.A[i];
-    mean = (history_.b[i] + G * (mean - predicted) + W * d_).eval();
-    const matrix mixed = W * cross_ * G.transpose();
-    covariance = (congruence(G, covariance) + congruence(W, d_covariance_) + mixed + mixed.transpose() + rest).eval();
-    symmetrize(covariance);
-    cross_ = (cross_ * G.transpose() + d_covariance_ * W.transpose()).eval();
-  }
-
- private:
-  const diffuse_history<T>& history_;
-  vector d_{};
-  matrix d_covariance_{}, cross_{};  // cross: of d and x_t
-};
-
-// Not inlined: where it knows the size, g++ 12 warns of accesses that Eigen's packet code never makes.
-template <class T>
-[[gnu::noinline]] Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> copy(const T* data, Eigen::Index rows,
-                                                                         Eigen::Index cols) {
-  return Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(data, rows, cols);
-}
-
-/// A matrix of any sizes with dynamic ones.
-template <class X>
-auto with_dynamic_size(const X& x) {
-  return copy(x.data(), x.rows(), x.cols());
-}
-
-/// The beginnings of all series, each a single step of one lane.
-template <class T, int N, int M>
-struct diffuse_sweep {
-  filter_step<T, N, M> stepper;
-  std::span<const observations<T, M>> data;
-  std::span<filter_result<T, N, M>> results;
-  filter_outputs outputs;
-
-  struct nothing {};
-  static constexpr bool has_outputs = true;
-  static constexpr double absorb_cost = 1;
-
-  std::int64_t lanes() const { return std::ssize(data); }
-  std::int64_t length() const { return 1; }
-  bool splits() const { return false; }
-  nothing act(nothing, nothing) const { return {}; }
-
-  struct lane_type {
-    const diffuse_sweep* sweep;
-    std::int64_t series;
-
-    nothing start() const { return {}; }
-    void finish(nothing) const {}
-    nothing lift(std::int64_t) const { return {}; }
-    void absorb(std::int64_t, nothing&) const {}
-
-    /// Filters the series until its state is well known, or to its end.
-    void replay(std::int64_t, nothing&) const {
-      // A belief whose variances differ by more than the square of this loses digits in an ordinary step. Data that take
-      // very long to get there must do with what they have.
-      constexpr T well_known = T(1e-3);
-      constexpr std::int64_t patience = 1000;
-      const auto& model = sweep->stepper.model;
-      const auto& y = sweep->data[static_cast<std::size_t>(series)];
-      auto& result = sweep->results[static_cast<std::size_t>(series)];
-      auto& history = result.beginning;
-      const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      diffuse_start<T> x(with_dynamic_size(model.prior.mean), with_dynamic_size(model.prior.covariance), model.prior.diffuse);
-      std::int64_t proper_steps = 0;
-      T last_total = 0;
-      for (std::int64_t t = 0; t < y.cols(); ++t) {
-        if (t > 0 || model.prior.before_first_transition) {
-          x.predict(with_dynamic_size(model.F[t]), with_dynamic_size(sweep->stepper.transition_offset(t)),
-                    with_dynamic_size(model.Q[t]));
+  void update_state(const vector& h, T d, T v, T variance) {
+    if (exact_) deviations_ = E_.diagonal().cwiseSqrt() * (std::sqrt(h.dot(E_ * h)) / (variance + d));  // of the gain
+    for (const Eigen::Index j : seen_) {
+      if (a_(j) == 0) continue;
+      if (exact_) {
+        for (std::size_t s = 0; s < errors_.size(); ++s) {
+          errors_[s].col(j) -= a_errors_[s](j) * gain_ + a_(j) * random() * deviations_;
         }
-        const auto o = sweep->stepper.observe(t, y.col(t));
-        if (record.outputs.predictions || record.outputs.innovations) {
-          const auto predicted = x.current();
-          record.predicted(t, predicted.mean, predicted.covariance);
-          if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
-          record.innovation(t, sweep->stepper.joint_innovation(t, y.col(t), predicted.mean),
-                            sweep->stepper.innovation_covariance(t, predicted.covariance));
-        }
-        if (const char* reason = x.update({with_dynamic_size(o.H), with_dynamic_size(o.R), with_dynamic_size(o.y), o.present}, history)) record.fail(t, reason);
-        const auto filtered = x.current();
-        const T total = x.log_likelihood(filtered);
-        record.filtered(t, filtered.mean, filtered.covariance, o.present > 0 ? total - last_total : T(0));
-        last_total = total;
-        if (!filtered.proper) result.diffuse.push_back(filtered.diffuse);
-        history.A.push_back(x.A);
-        history.b.push_back(x.b);
-        history.C.push_back(x.C);
-        history.mean = filtered.d;
-        history.covariance = filtered.d_covariance;
-        if (filtered.proper && (filtered.condition >= well_known || ++proper_steps == patience)) break;
+      }
+      for (Eigen::Index i = 0; i < b_.size(); ++i) {
+        const T before = A_(i, j), taken = gain_(i) * a_(j);
+        A_(i, j) -= taken;
+        if (exact_) round(A_(i, j), std::abs(before) + std::abs(taken), i, j);
       }
     }
-  };
-  lane_type lane(std::int64_t i) const { return {this, i}; }
+    b_ += gain_ * v;
+    if (exact_) {
+      matrix keep = -gain_ * h.transpose();
+      keep.diagonal().array() += T(1);
+      deviations_ = congruence_scale(keep, C_);
+      E_ = congruence(keep, E_);
+      E_.diagonal() += rounding() * deviations_;
+    }
+    // Joseph's form. What is observed without noise has no variance left.
+    covariances_ = gain_ * (variance + d);
+    C_.noalias() -= gain_ * covariances_.transpose();
+    covariances_.noalias() = C_ * h;
+    C_.noalias() -= covariances_ * gain_.transpose();
+    C_.noalias() += d * gain_ * gain_.transpose();
+    symmetrize(C_);
+    clear_null_variances(C_, [&](Eigen::Index i) { return exact_ ? E_(i, i) : T(0); });
+  }
+
+  /// What orthonormal coordinates in place of these would give of the directions that are not seen. Returns by how much half the
+  /// logarithm of their determinant has grown.
+  T find_norms() {
+    const auto q = basis_.rows(), k = static_cast<Eigen::Index>(unseen_.size());
+    matrix N(q, k);
+    for (Eigen::Index j = 0; j < k; ++j) N.col(j) = basis_.col(unseen_[static_cast<std::size_t>(j)]);
+    const T before = log_volume_;
+    log_volume_ = 0;
+    orthonormal_.setIdentity(k, k);
+    nearest_.setZero(k, q + 1);
+    if (k > 0) {
+      const Eigen::HouseholderQR<matrix> qr(N);
+      const auto triangle = qr.matrixQR().topRows(k).template triangularView<Eigen::Upper>();
+      triangle.solveInPlace(orthonormal_);
+      const matrix turned = qr.householderQ().transpose() * basis_;
+      nearest_ = -turned.topRows(k);
+      triangle.solveInPlace(nearest_);
+      log_volume_ = qr.matrixQR().diagonal().cwiseAbs().array().log().sum();
+    }
+    return log_volume_ - before;
+  }
+
+  matrix A_;
+  vector b_;
+  matrix C_;
+  matrix basis_;                               // the diffuse components are basis [d 1]
+  std::vector<Eigen::Index> unseen_, seen_;    // columns of A; those that were seen last come first
+  matrix information_;                         // [R z]; R is an upper triangle in the order of seen_
+  vector largest_;                             // of the terms of a reading's coefficient, in units of its noise
+  matrix nearest_, orthonormal_;               // of the unseen: the smallest d is at nearest [d 1]
+  T log_volume_ = 0, news_ = 0;                // news: half the growth of the information's log-determinant in this step
+  vector gain_, a_, sizes_, row_, deviations_, covariances_;  // of the reading at hand
+  bool exact_;
+  std::array<matrix, 3> errors_;    // of A
+  std::array<vector, 3> a_errors_;  // of a
+  matrix E_;
+  std::uint64_t random_ = 0x9e3779b97f4a7c15;
+  vector column_;
+  matrix moved_, product_, free_, spread_;
 };
 
 }  // namespace kalscan::detail

@@ -26,7 +26,6 @@ struct filter_step {
   using matrix_nn = Eigen::Matrix<T, N, N>;
   using matrix_mn = Eigen::Matrix<T, M, N>;
   using matrix_mm = Eigen::Matrix<T, M, M>;
-  using matrix_nm = Eigen::Matrix<T, N, M>;
 
   const kalman_model<T, N, M>& model;
   observer<T, N, M> components;
@@ -93,82 +92,7 @@ struct filter_step {
     clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
   }
-
-  // What follows takes the components together. Only the diffuse start still does.
-
-  /// The observation of one step. Of a missing component the row of H is zero, its noise is one and independent, and
-  /// its residual is zero: it changes nothing, and the sizes stay as they are.
-  struct observation {
-    matrix_mn H;
-    matrix_mm R;
-    vector_m y;  // less D u
-    Eigen::Index present;
-  };
-
-  /// The update of a covariance: gain, and the factor of the innovation covariance.
-  struct gain {
-    matrix_nm K;
-    matrix_mm S, factor;
-    bool ok;
-    bool exact;  // R is singular: something is observed without noise
-  };
-
-  template <class Column>
-  observation observe(std::int64_t t, const Column& y) const {
-    observation o{model.H[t], model.R[t], y, y.size()};
-    if (!model.D.empty()) o.y -= model.D[t] * model.u.col(t);
-    for (Eigen::Index i = 0; i < y.size(); ++i) {
-      if (!std::isnan(y(i))) continue;
-      --o.present;
-      o.H.row(i).setZero();
-      o.R.row(i).setZero();
-      o.R.col(i).setZero();
-      o.R(i, i) = 1;
-      o.y(i) = 0;
-    }
-    return o;
-  }
-
-  static gain gain_of(const observation& o, const matrix_nn& covariance) {
-    gain g;
-    g.K = times(covariance, o.H.transpose());
-    g.S = times(o.H, g.K) + o.R;
-    symmetrize(g.S);
-    g.factor = g.S;
-    // A pivot of S is at least that of R: where R has noise, none is zero, whatever rounding left of it.
-    matrix_mm noise = o.R;
-    factor_semidefinite(noise);
-    const vector_m least = noise.diagonal().cwiseAbs2();
-    vector_m scale = g.S.diagonal();
-    g.exact = !(least.minCoeff() > 0);
-    if (g.exact) scale = congruence_scale(o.H, covariance) + o.R.diagonal();
-    g.ok = factor_semidefinite(g.factor, pivot_rounding(g.factor), scale, least);
-    divide_by_factored(g.K, g.factor);
-    return g;
-  }
-
-  /// Joseph's form: semi-definite up to rounding, whatever the rounding of the gain. What is observed without noise has
-  /// no variance left.
-  static matrix_nn update_covariance(const observation& o, const gain& g, const matrix_nn& covariance) {
-    matrix_nn keep = -times(g.K, o.H);
-    keep.diagonal().array() += T(1);
-    matrix_nn updated = congruence(keep, covariance) + congruence(g.K, o.R);
-    symmetrize(updated);
-    vector_n rounding = vector_n::Zero(covariance.rows());
-    if (g.exact) rounding = pivot_rounding(updated) * congruence_scale(keep, covariance);
-    clear_null_variances(updated, [&](Eigen::Index i) { return rounding(i); });
-    return updated;
-  }
 };
-
-/// In a direction in which the innovation has no variance, the observation y must agree with its prediction y - v:
-/// `rest`, what is left of v there, is rounding. `variance` is that of the component before it was made independent of
-/// others.
-template <class T>
-bool agrees(T y, T v, T variance, T rest) {
-  const T scale = std::abs(y) + std::abs(y - v) + std::sqrt(std::abs(variance));
-  return std::abs(rest) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale;
-}
 
 /// Writes the steps of one series into its result, and refuses what is not a belief.
 template <class T, int N, int M>

@@ -2,7 +2,8 @@
 // The observation of one step as scalar components with independent noise, to be taken one after the other.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/model.hpp>

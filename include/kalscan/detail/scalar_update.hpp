@@ -2,7 +2,8 @@
 // A Gaussian belief and one scalar observation.
 #pragma once
 
-#include <Eigen/Core>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <kalscan/detail/config.hpp>

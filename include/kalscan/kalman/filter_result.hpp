@@ -5,6 +5,7 @@
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cstdint>
+#include <kalscan/detail/diffuse_history.hpp>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -51,20 +52,17 @@ struct filter_outputs {
 
 namespace detail {
 
-/// The first steps under a prior that is diffuse in part, as the smoother needs them: x_t = A_t d + b_t + N(0, C_t),
-/// where the unknowns d are N(mean, covariance) given the data of these steps.
-template <class T>
-struct diffuse_history {
-  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-  using vector = Eigen::Vector<T, Eigen::Dynamic>;
-
-  std::vector<matrix> A{}, C{};
-  std::vector<vector> b{};
-  vector mean{};
-  matrix covariance{};
-
-  std::int64_t size() const { return std::ssize(b); }
-};
+/// The components with a variance in the part of the covariance that grows without bound.
+template <class Matrix>
+std::vector<Eigen::Index> with_variance(const std::vector<Matrix>& diffuse, std::int64_t t) {
+  std::vector<Eigen::Index> components;
+  if (t >= std::ssize(diffuse)) return components;
+  const Matrix& x = diffuse[static_cast<std::size_t>(t)];
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    if (x(i, i) > 0) components.push_back(i);
+  }
+  return components;
+}
 
 }  // namespace detail
 
@@ -72,7 +70,10 @@ struct diffuse_history {
 ///
 /// Under a prior that is diffuse in part, `diffuse` has an entry for each of the first steps whose filtered belief is
 /// improper: there the belief is N(mean, covariance + kappa diffuse) with kappa growing without bound; `diffuse` holds
-/// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'.
+/// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'. The mean is the
+/// limit of that under variances kappa for the prior's diffuse components, whose own means are taken for zero: in improper
+/// directions it is a convention. A step is improper when its state depends on what the data up to it do not tell; a
+/// transition may forget that.
 template <class T, int N, int M>
 struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> mean{};  ///< of x_t given y_0 ... y_t
@@ -90,6 +91,9 @@ struct filter_result {
   observations<T, M> y{};   ///< the data, which the smoother needs again
   detail::diffuse_history<T> beginning{};
   std::vector<Eigen::Matrix<T, N, N>> rounding{};  // bounds on errors of `covariance`, where R is singular at some step
+
+  /// The components of x_t, by index, whose variance is infinite given y_0 ... y_t: none at proper steps.
+  std::vector<Eigen::Index> improper_components(std::int64_t t) const { return detail::with_variance(diffuse, t); }
 };
 
 }  // namespace kalscan

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/diffuse_start.hpp>
+#include <kalscan/detail/diffuse_smoother.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/kalman/filter.hpp>
@@ -20,11 +20,19 @@
 namespace kalscan {
 
 /// n states, one column or entry a step: x_t given all the data.
+///
+/// Under a prior that is diffuse in part, `diffuse` has an entry for each of the first steps whose state depends on
+/// what no data tell: there the belief is N(mean, covariance + kappa diffuse), as for filter_result. The other
+/// components, those whose entry on the diagonal of diffuse is zero, are smoothed as if these did not exist.
 template <class T, int N, int M>
 struct smoother_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> mean{};
   std::vector<Eigen::Matrix<T, N, N>> covariance{};
+  std::vector<Eigen::Matrix<T, N, N>> diffuse{};
   filter_result<T, N, M> filtered{};
+
+  /// The components of x_t, by index, whose variance is infinite given all the data: none at proper steps.
+  std::vector<Eigen::Index> improper_components(std::int64_t t) const { return detail::with_variance(diffuse, t); }
 };
 
 namespace detail {
@@ -73,9 +81,6 @@ struct smoother_sweep {
     state_type start() const {
       const auto& filtered = result->filtered;
       const Eigen::Index n = filtered.mean.rows(), last = filtered.mean.cols() - 1;
-      if (std::ssize(filtered.diffuse) == filtered.mean.cols()) {
-        throw filter_error(series, last, "the data leave a part of the state unknown, its prior is diffuse");
-      }
       write(last, {filtered.mean.col(last), filtered.covariance.back()});
       return {vector::Zero(n), matrix::Zero(n, n)};
     }
@@ -119,7 +124,7 @@ struct smoother_sweep {
       for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
         if ((*cancelled)[static_cast<std::size_t>(t)]) from_next(t);
       }
-      if (first() > 0) smooth_beginning();
+      if (result->filtered.beginning.size() > 0) smooth_beginning();
     }
 
    private:
@@ -174,16 +179,23 @@ struct smoother_sweep {
       write(t, x);
     }
 
-    /// The steps before the first well-known belief.
+    /// The steps of the beginning, when its last state is smoothed.
     void smooth_beginning() const {
-      const auto& history = result->filtered.beginning;
-      diffuse_smoother<T> walk(history, result->mean.col(first()), result->covariance[static_cast<std::size_t>(first())]);
-      for (std::int64_t t = first() - 1; t >= 0; --t) {
-        const auto index = static_cast<std::size_t>(t);
-        const backward c = conditional(t, history.C[index]);
-        walk.step(t, c.G, sweep->stepper.predict_mean(t + 1, history.b[index]), c.rest, sweep->stepper.model.F[t + 1]);
-        write(t, {walk.mean, walk.covariance});
+      const auto& filtered = result->filtered;
+      const auto& history = filtered.beginning;
+      const std::int64_t end = first();
+      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols(),
+                                    result->mean.col(end) - filtered.mean.col(end),
+                                    result->covariance[static_cast<std::size_t>(end)]);
+      for (std::int64_t t = end; t >= 0; --t) {
+        const auto x = backwards.step(t);
+        if (t < end) write(t, {x.mean, x.covariance});
+        if (!x.proper) result->diffuse.push_back(x.diffuse);
+        if (t == 0) break;
+        const auto& F = sweep->stepper.model.F[t];
+        backwards.transition({F.data(), F.rows(), F.cols()});
       }
+      std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
 
     void write(std::int64_t t, const belief& x) const {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The beginnings of series under a prior that is diffuse in part.
+#pragma once
+
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cstdint>
+#include <kalscan/detail/diffuse_start.hpp>
+#include <kalscan/detail/filter_step.hpp>
+#include <kalscan/detail/observation.hpp>
+#include <kalscan/kalman/filter_result.hpp>
+#include <kalscan/kalman/model.hpp>
+#include <limits>
+#include <span>
+
+namespace kalscan::detail {
+
+/// The beginnings of all series, each a single step of one lane.
+template <class T, int N, int M>
+struct diffuse_sweep {
+  filter_step<T, N, M> stepper;
+  std::span<const observations<T, M>> data;
+  std::span<filter_result<T, N, M>> results;
+  filter_outputs outputs;
+
+  struct nothing {};
+  static constexpr bool has_outputs = true;
+  static constexpr double absorb_cost = 1;
+
+  std::int64_t lanes() const { return std::ssize(data); }
+  std::int64_t length() const { return 1; }
+  bool splits() const { return false; }
+  nothing act(nothing, nothing) const { return {}; }
+
+  struct lane_type {
+    const diffuse_sweep* sweep;
+    std::int64_t series;
+
+    nothing start() const { return {}; }
+    void finish(nothing) const {}
+    nothing lift(std::int64_t) const { return {}; }
+    void absorb(std::int64_t, nothing&) const {}
+
+    /// Filters the series until ordinary steps are safe, or to its end.
+    void replay(std::int64_t, nothing&) const {
+      using given = typename diffuse_start<T>::given;
+      const auto view = [](const auto& x) { return given(x.data(), x.rows(), x.cols()); };
+      const auto& model = sweep->stepper.model;
+      const auto& y = sweep->data[static_cast<std::size_t>(series)];
+      auto& result = sweep->results[static_cast<std::size_t>(series)];
+      auto& history = result.beginning;
+      const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
+      const bool exact = sweep->stepper.exact;
+      diffuse_start<T> x(view(model.prior.mean), view(model.prior.covariance), model.prior.diffuse, exact);
+      typename diffuse_start<T>::vector h(model.states()), offset(model.states());
+      const std::int64_t least = exact ? 64 : 0;
+      std::int64_t proper_steps = 0;
+      for (std::int64_t t = 0; t < y.cols(); ++t) {
+        if (t > 0 || model.prior.before_first_transition) {
+          offset = sweep->stepper.transition_offset(t);
+          x.predict(view(model.F[t]), offset, view(model.Q[t]));
+        }
+        if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);
+        const auto o = sweep->stepper.components.observe(t, y.col(t));
+        T log_density = 0;
+        for (Eigen::Index i = 0; i < o.count; ++i) {
+          h = o.H.row(i).transpose();
+          if (const char* reason = x.read(h, o.d(i), o.y(i), o.terms(i), history, log_density)) record.fail(t, reason);
+        }
+        x.end_step(history);
+        const auto filtered = x.current();
+        record.filtered(t, filtered.mean, filtered.covariance, log_density);
+        if (!filtered.proper) {
+          result.diffuse.push_back(filtered.diffuse);
+          continue;
+        }
+        // Mostly the first steps decide; later the question is not worth asking at every step. What is known without error
+        // is told apart better here than by ordinary steps, hence models with such readings stay longer.
+        const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
+        ++proper_steps;
+        if (asks && x.safe(filtered)) break;
+      }
+      x.end(history);
+    }
+
+    template <class Belief>
+    void record_prediction(std::int64_t t, const Belief& predicted, const filter_recorder<T, N, M>& record) const {
+      const auto& y = sweep->data[static_cast<std::size_t>(series)];
+      auto& result = sweep->results[static_cast<std::size_t>(series)];
+      record.predicted(t, predicted.mean, predicted.covariance);
+      if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
+      if (!record.outputs.innovations) return;
+      record.innovation(t, sweep->stepper.joint_innovation(t, y.col(t), predicted.mean),
+                        sweep->stepper.innovation_covariance(t, predicted.covariance));
+    }
+  };
+  lane_type lane(std::int64_t i) const { return {this, i}; }
+};
+
+}  // namespace kalscan::detail
