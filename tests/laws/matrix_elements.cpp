@@ -41,12 +41,14 @@ Eigen::Matrix<T, N, N> contraction(Eigen::Index n, std::mt19937_64& engine) {
   return x * (T(0.95) / x.norm());
 }
 
+/// As data make them: eta = J x for some x.
 template <class T, int N>
 auto filtering_elements(Eigen::Index n) {
   return [n](std::mt19937_64& engine) {
-    return kalscan::matrix_filtering_element<T, N>{
-        contraction<T, N>(n, engine), normal_matrix<Eigen::Vector<T, N>>(n, 1, engine), semidefinite<T, N>(n, engine),
-        normal_matrix<Eigen::Vector<T, N>>(n, 1, engine), semidefinite<T, N>(n, engine)};
+    kalscan::matrix_filtering_element<T, N> x{contraction<T, N>(n, engine), normal_matrix<Eigen::Vector<T, N>>(n, 1, engine),
+                                              semidefinite<T, N>(n, engine), {}, semidefinite<T, N>(n, engine)};
+    x.eta = x.J * normal_matrix<Eigen::Vector<T, N>>(n, 1, engine);
+    return x;
   };
 }
 
@@ -140,6 +142,21 @@ TEST_CASE("the literature's formula with its inverse gives the same element wher
     CHECK((wide(z.C) - C).norm() < 1e-13L * (1 + C.norm()));
     CHECK((wide(z.eta) - eta).norm() < 1e-13L * (1 + eta.norm()));
     CHECK((wide(z.J) - J).norm() < 1e-13L * (1 + J.norm()));
+  }
+}
+
+TEST_CASE("a later stretch that knows a direction to 1e-8 of what the earlier one does leaves the other directions alone") {
+  std::mt19937_64 engine(6);
+  for (int trial = 0; trial < 100; ++trial) {
+    const Eigen::Vector2d b = normal_matrix<Eigen::Vector2d>(2, 1, engine), x = normal_matrix<Eigen::Vector2d>(2, 1, engine);
+    const Eigen::Matrix2d I = Eigen::Matrix2d::Identity(), zero = Eigen::Matrix2d::Zero();
+    const Eigen::Matrix2d J = Eigen::Vector2d(1e16, 1).asDiagonal();
+    const element earlier{zero, b, I, Eigen::Vector2d::Zero(), zero}, later{I, Eigen::Vector2d::Zero(), zero, J * x, J};
+    const element z = kalscan::matrix_filtering_monoid<double, 2>{}(earlier, later);
+    CHECK(std::abs(z.b(0) - x(0)) < 1e-15 * (1 + std::abs(x(0)) + std::abs(b(0))));
+    CHECK(std::abs(z.b(1) - (b(1) + x(1)) / 2) < 1e-15 * (1 + std::abs(x(1)) + std::abs(b(1))));
+    CHECK(std::abs(z.C(0, 0) - 1e-16) < 1e-29);
+    CHECK(z.C(1, 1) == doctest::Approx(0.5).epsilon(1e-14));
   }
 }
 

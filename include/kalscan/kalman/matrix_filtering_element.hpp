@@ -80,6 +80,9 @@ struct matrix_filtering_monoid {
       x.b += v * K;
       detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
+    const vector rest = later.eta - times(Z, w);  // rounding, but for an eta that J alone cannot have
+    x.eta += times(x.A.transpose(), rest);
+    x.b += times(x.C, rest);
     x.A = times(later.A, x.A);
     x.b = times(later.A, x.b) + later.b;
     x.C = detail::congruence(later.A, x.C) + later.C;
