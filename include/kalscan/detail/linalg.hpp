@@ -165,7 +165,7 @@ KALSCAN_HD bool divide_by_semidefinite(X& x, const A& a, const Scale& scale) {
 template <class X, class Least>
 KALSCAN_HD void clear_null_variances(X& x, Least least) {
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
-    if (x(i, i) < 0 || (x(i, i) > 0 && x(i, i) <= least(i))) {
+    if (x(i, i) <= 0 || x(i, i) <= least(i)) {
       x.row(i).setZero();
       x.col(i).setZero();
     }
