@@ -144,27 +144,15 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
   return true;
 }
 
-}  // namespace detail
-
-/// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
-/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
-/// each series are taken in sequence, until its state is well known, and the log-likelihood is the limit for kappa
-/// without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the d diffuse components.
-///
-/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
-/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
-/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
-/// prior nothing is allocated per step.
+/// Checks model and data, makes room for the results, and filters the first steps where the prior is diffuse in part.
 template <policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
-                                           std::type_identity_t<std::span<const observations<T, M>>> series,
-                                           filter_outputs outputs = {}) {
+std::vector<filter_result<T, N, M>> start_filter(const P& p, const kalman_model<T, N, M>& model,
+                                                 std::span<const observations<T, M>> series, filter_outputs outputs) {
   std::int64_t longest = 0;
   for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
-  detail::check_model(model, longest);
+  check_model(model, longest);
   const Eigen::Index n = model.states(), m = model.observed();
-  for (std::size_t i = 0; i < series.size(); ++i) detail::check_series<T, M>(series[i], m, i);
+  for (std::size_t i = 0; i < series.size(); ++i) check_series<T, M>(series[i], m, i);
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i) {
     auto& result = results[i];
@@ -182,18 +170,47 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, 
       result.innovation_covariance.resize(count);
     }
   }
-  if (model.prior.has_diffuse()) {
-    run_sweep(p, detail::diffuse_sweep<T, N, M>{{model}, series, results, outputs});
-    longest = 0;
-    for (const auto& result : results)
-      longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
-  }
-  run_sweep(
-      p, detail::filter_sweep<T, N, M>{{model}, series, results, outputs, longest, detail::noise_is_definite(model)});
+  if (model.prior.has_diffuse()) run_sweep(p, diffuse_sweep<T, N, M>{{model}, series, results, outputs});
+  return results;
+}
+
+/// The most steps that are left after a diffuse beginning.
+template <class T, int N, int M>
+std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results) {
+  std::int64_t longest = 0;
+  for (const auto& result : results)
+    longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
+  return longest;
+}
+
+template <class T, int N, int M>
+void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results) {
   for (auto& result : results) {
     result.log_likelihood =
         std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));
   }
+}
+
+}  // namespace detail
+
+/// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
+/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
+/// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
+/// each series are taken in sequence, until its state is well known, and the log-likelihood is the limit for kappa
+/// without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the d diffuse components.
+///
+/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
+/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
+/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
+/// prior nothing is allocated per step.
+template <policy P, class T, int N, int M>
+std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
+                                           std::type_identity_t<std::span<const observations<T, M>>> series,
+                                           filter_outputs outputs = {}) {
+  auto results = detail::start_filter(p, model, series, outputs);
+  run_sweep(p, detail::filter_sweep<T, N, M>{{model}, series, results, outputs, detail::longest_rest(results),
+                                             detail::noise_is_definite(model)});
+  detail::sum_log_likelihood(results);
   return results;
 }
 
