@@ -31,56 +31,75 @@ struct square_root {
 
 namespace detail {
 
+/// The number type of the elements: what a chunk does to its beginning must not lose more than its steps do.
+template <class T>
+using element_number_t = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
+
 /// What the steps of the square-root form share.
 template <class T, int N, int M>
 class square_root_steps {
  public:
-  using vector = Eigen::Vector<T, N>;
+  using wide = element_number_t<T>;
+  using element = square_root_element<wide, N>;
   using matrix = Eigen::Matrix<T, N, N>;
 
+  explicit square_root_steps(const kalman_model<T, N, M>& model_)
+      : model(model_), observer_(model_), root_(root_of(model_.Q[0].template cast<wide>())) {}
+
   const kalman_model<T, N, M>& model;
-  observer<T, N, M> observe;
 
-  explicit square_root_steps(const kalman_model<T, N, M>& model_) : model(model_), observe(model_), root_(root(0)) {}
-
-  static matrix root_of(const matrix& covariance) {
-    return root_semidefinite(covariance, pivot_rounding(covariance), T(1), covariance.diagonal()).root;
+  template <class Covariance>
+  static auto root_of(const Covariance& covariance) {
+    const Eigen::Matrix<typename Covariance::Scalar, N, N> x = covariance;
+    return root_semidefinite(x, pivot_rounding(x), typename Covariance::Scalar(1), x.diagonal()).root;
   }
-  bool predicts(std::int64_t t) const { return t > 0 || model.prior.before_first_transition; }
-  /// Takes a belief or an element through the transition that leads to step t.
-  template <class X>
-  void predict(std::int64_t t, X& x) const {
-    if (!predicts(t)) return;
-    vector offset = vector::Zero(model.states());
-    if (!model.B.empty()) offset = model.B[t] * model.u.col(t);
+
+  template <class Column>
+  scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
+    return observer_.observe(t, y);
+  }
+
+  /// Takes a belief or an element, with numbers of type X, through the transition that leads to step t.
+  template <class X, class State>
+  void predict(std::int64_t t, State& x) const {
+    if (t == 0 && !model.prior.before_first_transition) return;
+    Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
+    if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
+    const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
     if (model.Q.constant()) {
-      detail::predict<T, N>(x, model.F[t], offset, root_);
+      detail::predict<X, N>(x, F, offset, root_.template cast<X>());
     } else {
-      detail::predict<T, N>(x, model.F[t], offset, root(t));
+      detail::predict<X, N>(x, F, offset, root_of(model.Q[t].template cast<X>()));
     }
   }
-  square_root_element<T, N> element(std::int64_t t, const scalar_observations<T, N, M>& o) const {
-    auto x = no_steps<T, N>(model.states());
-    absorb(t, o, x);
-    return x;
-  }
-  void absorb(std::int64_t t, const scalar_observations<T, N, M>& o, square_root_element<T, N>& x) const {
-    predict(t, x);
-    for (Eigen::Index i = 0; i < o.count; ++i) detail::observe<T, N>(x, o.H.row(i).transpose(), o.d(i), o.y(i));
+
+  template <class Column>
+  void absorb(std::int64_t t, const Column& y, element& x) const {
+    predict<wide>(t, x);
+    const auto o = observe(t, y);
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      detail::observe<wide, N>(x, o.H.row(i).transpose().template cast<wide>(), wide(o.d(i)), wide(o.y(i)));
+    }
   }
 
  private:
-  matrix root(std::int64_t t) const { return root_of(model.Q[t]); }
-
-  matrix root_;
+  observer<T, N, M> observer_;
+  Eigen::Matrix<wide, N, N> root_;
 };
+
+/// The same numbers in another type.
+template <class To, class From, int N>
+square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
+  return {x.mean.template cast<To>(), x.root.template cast<To>()};
+}
 
 /// Filters a number of series, the lanes of the sweep; as filter_sweep.
 template <class T, int N, int M>
 struct square_root_filter_sweep {
   using state_type = square_root_belief<T, N>;
-  using element = square_root_element<T, N>;
   using steps_type = square_root_steps<T, N, M>;
+  using wide = typename steps_type::wide;
+  using element = typename steps_type::element;
 
   const steps_type* steps;
   std::span<const observations<T, M>> data;
@@ -95,7 +114,7 @@ struct square_root_filter_sweep {
   std::int64_t lanes() const { return std::ssize(data); }
   std::int64_t length() const { return longest; }
   bool splits() const { return noisy; }
-  state_type act(const element& x, const state_type& s) const { return kalscan::act(x, s); }
+  state_type act(const element& x, const state_type& s) const { return cast<T>(kalscan::act(x, cast<wide>(s))); }
 
   struct lane_type {
     const square_root_filter_sweep* sweep;
@@ -116,9 +135,9 @@ struct square_root_filter_sweep {
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      sweep->steps->predict(t, x);
+      sweep->steps->template predict<T>(t, x);
       if (record.outputs.predictions) record.predicted(t, x.mean, times(x.root, x.root.transpose()));
-      const auto o = sweep->steps->observe.observe(t, y->col(t));
+      const auto o = sweep->steps->observe(t, y->col(t));
       if (record.outputs.innovations) innovation(t, x);
       T log_density = 0;
       for (Eigen::Index i = 0; i < o.count; ++i) {
@@ -140,13 +159,13 @@ struct square_root_filter_sweep {
     }
 
     element lift(std::int64_t s) const {
-      element x = no_steps<T, N>(sweep->steps->model.states());
+      element x = no_steps<wide, N>(sweep->steps->model.states());
       absorb(s, x);
       return x;
     }
     void absorb(std::int64_t s, element& x) const {
       const std::int64_t t = time(s);
-      if (t < y->cols()) sweep->steps->absorb(t, sweep->steps->observe.observe(t, y->col(t)), x);
+      if (t < y->cols()) sweep->steps->absorb(t, y->col(t), x);
     }
 
    private:
@@ -173,8 +192,9 @@ struct square_root_smoother_sweep {
     Eigen::Matrix<T, N, N> Z;
     Eigen::Vector<T, N> w;
   };
-  using element = square_root_element<T, N>;
   using steps_type = square_root_steps<T, N, M>;
+  using wide = typename steps_type::wide;
+  using element = typename steps_type::element;
 
   const steps_type* steps;
   std::span<const observations<T, M>> data;
@@ -189,8 +209,8 @@ struct square_root_smoother_sweep {
   bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const {
     element all = x;
-    observe_likelihood<element, T, N>(all, s.Z, s.w);
-    return {all.Z, all.w};
+    observe_likelihood<element, wide, N>(all, s.Z.template cast<wide>(), s.w.template cast<wide>());
+    return {all.Z.template cast<T>(), all.w.template cast<T>()};
   }
 
   struct lane_type {
@@ -221,11 +241,12 @@ struct square_root_smoother_sweep {
 
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
-      if (t < 0) return no_steps<T, N>(sweep->steps->model.states());
-      return sweep->steps->element(t, sweep->steps->observe.observe(t, y->col(t)));
+      element x = no_steps<wide, N>(sweep->steps->model.states());
+      if (t >= 0) sweep->steps->absorb(t, y->col(t), x);
+      return x;
     }
     void absorb(std::int64_t s, element& x) const {
-      if (time(s) >= 0) x = square_root_monoid<T, N>{x.b.size()}(lift(s), x);
+      if (time(s) >= 0) x = square_root_monoid<wide, N>{x.b.size()}(lift(s), x);
     }
   };
   lane_type lane(std::int64_t i) const {
