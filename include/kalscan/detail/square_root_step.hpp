@@ -10,8 +10,8 @@
 
 namespace kalscan::detail {
 
-/// The lower triangular root of X X' + Y Y', by Householder reflections. A row of the root has an error relative to that
-/// row of X and Y, so that the units of the states do not matter.
+/// The lower triangular root of X X' + Y Y', by Householder reflections. A row of the root has an error relative to
+/// that row of X and Y, so that the units of the states do not matter.
 template <class Matrix>
 Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
   using T = typename Matrix::Scalar;
@@ -41,8 +41,8 @@ Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
   return root;
 }
 
-/// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. Z stays lower triangular. What is left
-/// of `value`, the residual, is dropped: a likelihood counts up to a constant.
+/// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. Z stays lower triangular. What is
+/// left of `value`, the residual, is dropped: a likelihood counts up to a constant.
 template <class Matrix, class Vector>
 void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar value) {
   using T = typename Matrix::Scalar;
@@ -62,7 +62,8 @@ void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar valu
 }
 
 /// The update of a root by an observation h'x + N(0, d), after Potter: gain K, innovation variance s, and the new root
-/// U - (U f) (U f)'... = U (I - factor f f'). s = 0 where the observation says nothing: no noise, and nothing left to learn.
+/// U - (U f) (U f)'... = U (I - factor f f'). s = 0 where the observation says nothing: no noise, and nothing left to
+/// learn.
 template <class T, int N>
 struct potter_update {
   Eigen::Vector<T, N> f, Uf;

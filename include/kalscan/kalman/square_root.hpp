@@ -20,8 +20,8 @@
 
 namespace kalscan {
 
-/// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y). Refers to
-/// the model.
+/// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y). Refers
+/// to the model.
 template <class T, int N, int M>
 struct square_root {
   const kalman_model<T, N, M>& model;
@@ -185,7 +185,8 @@ struct square_root_filter_sweep {
 };
 
 /// Walks from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
-/// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered ones.
+/// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
+/// ones.
 template <class T, int N, int M>
 struct square_root_smoother_sweep {
   struct state_type {
@@ -257,9 +258,10 @@ struct square_root_smoother_sweep {
 
 }  // namespace detail
 
-/// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the digits that
-/// a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. A diffuse beginning
-/// is filtered as there, and its last covariance factored. See README for when to take which form, and what it costs.
+/// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
+/// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. A
+/// diffuse beginning is filtered as there, and its last covariance factored. See README for when to take which form,
+/// and what it costs.
 template <policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter(const P& p, const square_root<T, N, M>& form,
                                            std::type_identity_t<std::span<const observations<T, M>>> series,
@@ -267,8 +269,9 @@ std::vector<filter_result<T, N, M>> filter(const P& p, const square_root<T, N, M
   auto results = detail::start_filter(p, form.model, series, outputs);
   for (auto& result : results) result.covariance_root.resize(result.covariance.size());
   const detail::square_root_steps<T, N, M> steps(form.model);
-  run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs, detail::longest_rest(results),
-                                                         detail::noise_is_definite(form.model)});
+  run_sweep(p,
+            detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs, detail::longest_rest(results),
+                                                      detail::noise_is_definite(form.model)});
   detail::sum_log_likelihood(results);
   return results;
 }
@@ -285,14 +288,15 @@ T log_likelihood(const P& p, const square_root<T, N, M>& form, const std::type_i
 }
 
 /// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Where R is
-/// singular at some step what is observed later has no finite information: the filtered beliefs, in square-root form, are
-/// then smoothed as by smooth(p, model, filtered).
+/// singular at some step what is observed later has no finite information: the filtered beliefs, in square-root form,
+/// are then smoothed as by smooth(p, model, filtered).
 template <policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth(const P& p, const square_root<T, N, M>& form,
                                              std::type_identity_t<std::span<const observations<T, M>>> series,
                                              filter_outputs outputs = {}) {
   auto filtered = filter(p, form, series, outputs);
-  if (form.model.prior.has_diffuse() || !detail::noise_is_definite(form.model)) return smooth(p, form.model, std::move(filtered));
+  if (form.model.prior.has_diffuse() || !detail::noise_is_definite(form.model))
+    return smooth(p, form.model, std::move(filtered));
   std::vector<smoother_result<T, N, M>> results(filtered.size());
   for (std::size_t i = 0; i < filtered.size(); ++i) {
     results[i].mean.resize(filtered[i].mean.rows(), filtered[i].mean.cols());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The Kalman combine operator with a matrix state in square-root form: no covariance and no information matrix is formed.
+// The Kalman combine operator with a matrix state in square-root form: no covariance and no information matrix is
+// formed.
 #pragma once
 
 #include <Eigen/Core>
@@ -9,9 +10,10 @@
 
 namespace kalscan {
 
-/// A stretch of time of a linear-Gaussian model with n states: x_out | x_in ~ N(A x_in + b, U U'), and the likelihood of
-/// the stretch's data as a function of x_in, exp(-|Z'x_in - w|^2 / 2) up to a constant. A, U, Z: n x n, Z lower triangular;
-/// b, w: n. In the terms of matrix_filtering_element C = U U', J = Z Z', eta = Z w. N may be Eigen::Dynamic.
+/// A stretch of time of a linear-Gaussian model with n states: x_out | x_in ~ N(A x_in + b, U U'), and the likelihood
+/// of the stretch's data as a function of x_in, exp(-|Z'x_in - w|^2 / 2) up to a constant. A, U, Z: n x n, Z lower
+/// triangular; b, w: n. In the terms of matrix_filtering_element C = U U', J = Z Z', eta = Z w. N may be
+/// Eigen::Dynamic.
 template <class T, int N>
 struct square_root_element {
   Eigen::Matrix<T, N, N> A;
@@ -84,8 +86,8 @@ void observe_likelihood(State& x, const Eigen::Matrix<T, N, N>& Z, const Eigen::
 }  // namespace detail
 
 /// The operator of matrix_filtering_monoid on square-root elements (Yaghoobi et al. 2022, arXiv 2207.00426). The later
-/// likelihood is taken as n scalar observations of the earlier stretch's end. `earlier` acts first; both covariances may be
-/// singular. Associative up to rounding and up to the choice of roots. Fixed sizes allocate nothing. Host only.
+/// likelihood is taken as n scalar observations of the earlier stretch's end. `earlier` acts first; both covariances
+/// may be singular. Associative up to rounding and up to the choice of roots. Fixed sizes allocate nothing. Host only.
 template <class T, int N>
 struct square_root_monoid {
   using element = square_root_element<T, N>;
