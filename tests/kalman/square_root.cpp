@@ -132,7 +132,7 @@ TEST_CASE(
     Eigen::VectorXd mean(n);
     oracle::fill_normal(F, engine), oracle::fill_normal(H, engine), oracle::fill_normal(mean, engine);
     F = (F * (0.9 / F.norm())).eval();
-    const double vague = seed % 2 == 0 ? 1e14 : 1e7, bound = 1e-14 * std::sqrt(vague / 1e-2);
+    const double vague = seed % 2 == 0 ? 1e14 : 1e7, bound = 1e-13 * std::sqrt(vague / 1e-2);
     const model_type model{
         F, oracle::random_covariance(n, n, engine) * 1e-3, H, Eigen::MatrixXd::Identity(m, m) * 1e-2,
         kalscan::gaussian_prior<double, Dynamic>::of_first_state(mean, Eigen::MatrixXd::Identity(n, n) * vague)};
