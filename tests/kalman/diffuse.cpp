@@ -90,6 +90,18 @@ TEST_CASE("a diffuse prior is the limit of large variances, for every kind of mo
   }
 }
 
+TEST_CASE("after a beginning with exact readings ordinary steps go on, and are smoothed") {
+  diffuse_families::source draw(12);
+  std::vector<matrix> R;
+  for (int t = 0; t < 90; ++t) R.push_back(identity(1) * (t % 3 == 0 ? 0.0 : 0.5));
+  const model_type model{matrix{{1, 1}, {0, 1}}, matrix{{0.1, 0}, {0, 0.01}}, matrix{{1, 0}}, R, all_diffuse(2)};
+  const series_type y = draw.normals(1, 90);
+  const diffuse_oracle::conditioning expected(model, y);
+  const auto s = smoothed(model, y);
+  CHECK(s.filtered.beginning.size() < 90);
+  CHECK(defect(s, expected) < bound);
+}
+
 TEST_CASE("omp gives what seq does, after a beginning that is taken in sequence") {
   diffuse_families::source draw(4);
   const model_type model{matrix{{1, 1, 0}, {0, 1, 0}, {0, 0, 0.5}}, identity(3), matrix{{1, 0, 1}}, identity(1), all_diffuse(3)};

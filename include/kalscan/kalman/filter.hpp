@@ -134,29 +134,11 @@ void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t serie
   }
 }
 
-}  // namespace detail
-
-/// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
-/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
-/// each series are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of
-/// an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
-/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
-///
-/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
-/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
-/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
-/// prior nothing is allocated per step.
+/// Makes room for the results, and filters the first steps where the prior is diffuse in part.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
-                                           std::type_identity_t<std::span<const observations<T, M>>> series,
-                                           filter_outputs outputs = {}) {
-  std::int64_t longest = 0;
-  for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
-  detail::check_model(model, longest == 0 ? detail::steps_at_least(0) : detail::steps_of_data(longest));
-  const Eigen::Index n = model.states(), m = model.observed();
-  for (std::size_t i = 0; i < series.size(); ++i) detail::check_series<T, M>(series[i], m, i);
-  const detail::filter_step<T, N, M> stepper(model);
+std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T, N, M>& stepper,
+                                                 std::span<const observations<T, M>> series, filter_outputs outputs) {
+  const Eigen::Index n = stepper.model.states(), m = stepper.model.observed();
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i) {
     auto& result = results[i];
@@ -176,18 +158,63 @@ template <host_policy P, class T, int N, int M>
       result.innovation_covariance.resize(count);
     }
   }
-  if (model.prior.has_diffuse()) {
-    run_sweep(p, detail::diffuse_sweep<T, N, M>{stepper, series, results, outputs});
-    longest = 0;
-    for (const auto& result : results)
-      longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
+  if (!stepper.model.prior.has_diffuse()) return results;
+  run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
+  for (auto& result : results) {
+    const auto done = static_cast<std::size_t>(result.beginning.size());
+    for (std::size_t t = 0; stepper.exact && t < done; ++t) result.rounding[t] = stepper.rounding_of(result.covariance[t]);
   }
-  run_sweep(
-      p, detail::filter_sweep<T, N, M>{stepper, series, results, outputs, longest});
+  return results;
+}
+
+/// Throws std::invalid_argument unless model and data fit each other.
+template <class T, int N, int M>
+void check_filter(const kalman_model<T, N, M>& model, std::span<const observations<T, M>> series) {
+  std::int64_t longest = 0;
+  for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
+  check_model(model, longest == 0 ? steps_at_least(0) : steps_of_data(longest));
+  for (std::size_t i = 0; i < series.size(); ++i) check_series<T, M>(series[i], model.observed(), i);
+}
+
+/// The most steps that are left after a diffuse beginning.
+template <class T, int N, int M>
+std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results) {
+  std::int64_t longest = 0;
+  for (const auto& result : results)
+    longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
+  return longest;
+}
+
+template <class T, int N, int M>
+void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results) {
   for (auto& result : results) {
     result.log_likelihood =
         std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));
   }
+}
+
+}  // namespace detail
+
+/// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
+/// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
+/// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
+/// each series are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of
+/// an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
+/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
+///
+/// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
+/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
+/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
+/// prior nothing is allocated per step.
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
+                                           std::type_identity_t<std::span<const observations<T, M>>> series,
+                                           filter_outputs outputs = {}) {
+  detail::check_filter(model, series);
+  const detail::filter_step<T, N, M> stepper(model);
+  auto results = detail::start_filter(p, stepper, series, outputs);
+  run_sweep(p, detail::filter_sweep<T, N, M>{stepper, series, results, outputs, detail::longest_rest(results)});
+  detail::sum_log_likelihood(results);
   return results;
 }
 
