@@ -4,6 +4,7 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_start.hpp>
@@ -12,6 +13,7 @@
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
