@@ -65,10 +65,12 @@ struct filter_sweep {
     state_type start() const {
       const auto& prior = sweep->stepper.model.prior;
       state_type x{{prior.mean, prior.covariance}, {}};
-      if (const std::int64_t done = time(0); done > 0) {
+      const std::int64_t done = time(0);
+      if (done > 0) {
         x.belief = {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
       }
       if (sweep->stepper.exact) x.rounding = sweep->stepper.rounding_of(x.belief.covariance);
+      if (sweep->stepper.exact && done > 0) record.result->rounding[static_cast<std::size_t>(done - 1)] = x.rounding;
       return x;
     }
     void finish(const state_type&) const {}

@@ -5,6 +5,7 @@
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_smoother.hpp>
@@ -13,6 +14,7 @@
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
