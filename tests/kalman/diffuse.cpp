@@ -254,6 +254,21 @@ TEST_CASE("the Nile without observation noise is its own diffuse filter") {
   CHECK(s.filtered.log_likelihood == doctest::Approx(-1.5 * std::log(2 * std::numbers::pi) - 0.5 - 2));
 }
 
+TEST_CASE("a noise-free diffuse trend is filtered and smoothed beyond its beginning") {
+  series_type y(1, 150);
+  for (Index t = 0; t < y.cols(); ++t) y(0, t) = 3 * std::sin(0.1 * static_cast<double>(t)) + static_cast<double>(t);
+  y(0, 120) = std::nan("");
+  model_type model{matrix{{1, 1}, {0, 1}}, matrix{{0.5, 0.1}, {0.1, 0.2}}, matrix{{1, 0}}, zero(1), all_diffuse(2)};
+  const auto exact = smoothed(model, y);
+  CHECK(exact.filtered.beginning.size() < 100);
+  model.R = matrix(identity(1) * 1e-12);
+  const auto noisy = smoothed(model, y);
+  CHECK((exact.mean - noisy.mean).cwiseAbs().maxCoeff() < 1e-9);
+  for (std::size_t t = 0; t < exact.covariance.size(); ++t) {
+    CHECK((exact.covariance[t] - noisy.covariance[t]).cwiseAbs().maxCoeff() < 1e-9);
+  }
+}
+
 TEST_CASE("exact readings of a diffuse state that contradict each other are reported") {
   series_type y(1, 3);
   y << 2, 2, 3;
