@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What compares
-// back ends is apart: <kalscan/compare.hpp>.
+// Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What
+// compares back ends is apart: <kalscan/compare.hpp>.
 #pragma once
 
 #include <kalscan/backend/omp.hpp>
@@ -38,6 +38,7 @@
 #include <kalscan/kalman/model.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
+#include <kalscan/kalman/square_root.hpp>
 #else
 #include <kalscan/detail/without_eigen.hpp>
 #endif

@@ -10,6 +10,8 @@
 #include <numbers>
 #include <vector>
 
+#include "shared.hpp"
+
 namespace diffuse_oracle {
 
 using real = __float128;

@@ -10,6 +10,8 @@
 #include <random>
 #include <vector>
 
+#include "shared.hpp"
+
 namespace oracle {
 
 using real = long double;

@@ -9,8 +9,8 @@
 
 namespace kalscan::detail {
 
-/// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d, of
-/// variance f. Coordinates of d change now and then. n states, q unknowns.
+/// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d,
+/// of variance f. Coordinates of d change now and then. n states, q unknowns.
 template <class T>
 struct diffuse_history {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
@@ -19,7 +19,7 @@ struct diffuse_history {
   using vector_view = Eigen::Map<const vector>;
 
   struct state {
-    matrix_view A, C;
+    matrix_view A{}, C;
     vector_view b;
   };
   struct reading {
@@ -36,10 +36,10 @@ struct diffuse_history {
 
   // Given all of these steps, d is N(mean, root root') + kappa free free', kappa without bound, and x after the last
   // step is as above with A.
-  matrix A, root, free;
-  vector mean;
-  std::vector<Eigen::Index> unseen;  ///< the coordinates that no reading depends on
-  std::vector<change> changes;
+  matrix A{}, root{}, free{};
+  vector mean{};
+  std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on
+  std::vector<change> changes{};
 
   std::int64_t size() const { return std::ssize(readings_until_); }
 
@@ -59,7 +59,9 @@ struct diffuse_history {
     numbers_.push_back(v);
     ++readings_;
   }
-  void add_change(Eigen::Index pivot, const vector& row, T known) { changes.push_back({size(), readings_, pivot, row, known}); }
+  void add_change(Eigen::Index pivot, const vector& row, T known) {
+    changes.push_back({size(), readings_, pivot, row, known});
+  }
 
   state after(std::int64_t t) const {
     const T* x = states_.data() + t * n_ * (q_ + n_ + 1);
@@ -81,8 +83,8 @@ struct diffuse_history {
 
   Eigen::Index n_ = 0, q_ = 0;
   std::int64_t readings_ = 0;
-  std::vector<std::int64_t> readings_until_;
-  std::vector<T> states_, numbers_;
+  std::vector<std::int64_t> readings_until_{};
+  std::vector<T> states_{}, numbers_{};
 };
 
 }  // namespace kalscan::detail

@@ -16,10 +16,10 @@ namespace kalscan::detail {
 /// The modified Bryson-Frazier recursion given the unknowns d, backwards through the steps of the beginning:
 /// x_t | d, beginning ~ N(b + C (r - M d) + A d, C - C N C).
 ///
-/// The later data come in through the smoothed belief of x_end, the state after the beginning. With d = mean + root e and
-/// the state's own error root(C_end) g, x_end - mean = [S root(C_end)] (e, g), and x_t is linear in e, g and a rest. What
-/// x_end tells of (e, g) lies in the directions `seen` of these, and the others keep their variance one: no covariance is
-/// a difference of large ones, however much the later data tell.
+/// The later data come in through the smoothed belief of x_end, the state after the beginning. With d = mean + root e
+/// and the state's own error root(C_end) g, x_end - mean = [S root(C_end)] (e, g), and x_t is linear in e, g and a
+/// rest. What x_end tells of (e, g) lies in the directions `seen` of these, and the others keep their variance one: no
+/// covariance is a difference of large ones, however much the later data tell.
 template <class T>
 class diffuse_smoother {
  public:
@@ -29,8 +29,8 @@ class diffuse_smoother {
   using given = Eigen::Map<const matrix>;
 
   struct belief {
-    vector mean;
-    matrix covariance, diffuse;
+    vector mean{};
+    matrix covariance{}, diffuse{};
     bool proper = true;
   };
 
@@ -104,7 +104,8 @@ class diffuse_smoother {
     N_ = congruence(F.transpose(), N_);
     symmetrize(N_);
     chain_ = chain_ * F;
-    constexpr T tiny = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();  // subnormal numbers are slow
+    constexpr T tiny =
+        (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();  // subnormal numbers are slow
     chain_ = (chain_.array().abs() < tiny).select(T(0), chain_);
   }
 
@@ -158,14 +159,14 @@ class diffuse_smoother {
   }
 
   const history_type& history_;
-  semidefinite_root<matrix> end_;  // of C after the last step
-  matrix directions_;              // of (e, g), orthonormal: those that x_end tells of come first
-  Eigen::Index rank_ = 0;              // their number
-  vector mean_;                    // given the later data, in these directions
-  matrix covariance_;
+  semidefinite_root<matrix> end_{};  // of C after the last step
+  matrix directions_{};              // of (e, g), orthonormal: those that x_end tells of come first
+  Eigen::Index rank_ = 0;            // their number
+  vector mean_{};                    // given the later data, in these directions
+  matrix covariance_{};
   std::size_t changes_;  // of the history that are still ahead
-  vector r_, known_;
-  matrix M_, N_, chain_, to_old_;  // chain: from x_t to x_end, given d
+  vector r_{}, known_{};
+  matrix M_{}, N_{}, chain_{}, to_old_{};  // chain: from x_t to x_end, given d
 };
 
 }  // namespace kalscan::detail

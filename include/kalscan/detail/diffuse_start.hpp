@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/detail/diffuse_history.hpp>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/infinity.hpp>
 #include <kalscan/detail/linalg.hpp>
@@ -21,17 +22,19 @@
 namespace kalscan::detail {
 
 /// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
-/// reading at a time. The diffuse components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d everything
-/// is proper, and what the data tell of d is kept as R d = z + N(0, I), so that nothing large is added to small things.
+/// reading at a time. The diffuse components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d
+/// everything is proper, and what the data tell of d is kept as R d = z + N(0, I), so that nothing large is added to
+/// small things.
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes `seen`, and the reading says nothing of those that stay `unseen`. One that is known without
 /// error becomes `known` and moves into b. Elimination, unlike rotation, commutes with a change of units by powers of
 /// two.
 ///
-/// Sums that may cancel count as zero when they are no more than rounding: that of their own terms, and that which these
-/// bring with them. Three random samples of the rounding errors of A are carried through all that is done to A (stochastic
-/// arithmetic; Vignes 1993), so that cancellation and contraction are felt alike; E bounds those of C, as a quadratic form.
+/// Sums that may cancel count as zero when they are no more than rounding: that of their own terms, and that which
+/// these bring with them. Three random samples of the rounding errors of A are carried through all that is done to A
+/// (stochastic arithmetic; Vignes 1993), so that cancellation and contraction are felt alike; E bounds those of C, as a
+/// quadratic form.
 template <class T>
 class diffuse_start {
  public:
@@ -40,11 +43,11 @@ class diffuse_start {
   using vector = typename diffuse_history<T>::vector;
   using given = Eigen::Map<const matrix>;
 
-  /// The belief N(mean, covariance + kappa diffuse), kappa without bound. Of the unknowns that agree with the data, the mean
-  /// takes those with the smallest norm.
+  /// The belief N(mean, covariance + kappa diffuse), kappa without bound. Of the unknowns that agree with the data, the
+  /// mean takes those with the smallest norm.
   struct belief {
-    vector mean;
-    matrix covariance, diffuse;
+    vector mean{};
+    matrix covariance{}, diffuse{};
     bool proper = false;
   };
 
@@ -84,7 +87,7 @@ class diffuse_start {
       }
     });
     // What the filter has forgotten ends as zero: arithmetic with subnormal numbers takes many times longer.
-    constexpr T tiny = std::numeric_limits<T>::min() / epsilon;
+    constexpr T tiny = (std::numeric_limits<T>::min)() / epsilon;
     A_ = (moved_.array().abs() < tiny).select(T(0), moved_);
     b_ = F * b_ + offset;
     if (exact_) {
@@ -113,15 +116,16 @@ class diffuse_start {
       v -= h(i) * b_(i);
     }
     const T most = deviation * deviation;
-    if (!(variance >= -sqrt_epsilon * most) || !(most + d <= std::numeric_limits<T>::max())) return bad_innovation;
-    if (variance < 0 || (d == 0 && variance <= std::max(rounding() * most, h.dot(E_ * h)))) variance = 0;
+    if (!(variance >= -sqrt_epsilon * most) || !(most + d <= (std::numeric_limits<T>::max)())) return bad_innovation;
+    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, h.dot(E_ * h)))) variance = 0;
     const T f = variance + d, root = std::sqrt(f);
     a_.noalias() = A_.transpose() * h;
     sizes_.setZero(q);
     each_tracked([&](Eigen::Index j) {
       for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
-      for (std::size_t s = 0; s < errors_.size(); ++s) a_errors_[s](j) = h.dot(errors_[s].col(j)) + epsilon * sizes_(j) * random();
-      if (f > 0) largest_(j) = std::max(largest_(j), sizes_(j) / root);
+      for (std::size_t s = 0; s < errors_.size(); ++s)
+        a_errors_[s](j) = h.dot(errors_[s].col(j)) + epsilon * sizes_(j) * random();
+      if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / root);
     });
     const auto clear = [&](const std::vector<Eigen::Index>& columns) {
       for (const Eigen::Index j : columns) {
@@ -130,7 +134,7 @@ class diffuse_start {
     };
     clear(unseen_);
     Eigen::Index pivot = pivot_among(unseen_);
-    if (f == 0) {
+    if (equal(f, 0)) {
       clear(seen_);
       if (pivot < 0) pivot = pivot_among(seen_);
       if (pivot < 0) return std::abs(v) <= sqrt_epsilon * (terms + deviation) ? nullptr : contradiction;
@@ -168,7 +172,8 @@ class diffuse_start {
       x.mean.noalias() += free_ * nearest_.col(A_.cols());
       spread_ = times_inverse_triangle(A_ + free_ * nearest_.leftCols(A_.cols()));
     }
-    for (Eigen::Index j = 0; j < p; ++j) x.mean += spread_.col(j) * information_(seen_[static_cast<std::size_t>(j)], A_.cols());
+    for (Eigen::Index j = 0; j < p; ++j)
+      x.mean += spread_.col(j) * information_(seen_[static_cast<std::size_t>(j)], A_.cols());
     x.covariance = C_;
     x.covariance.noalias() += spread_ * spread_.transpose();
     symmetrize(x.covariance);
@@ -182,8 +187,8 @@ class diffuse_start {
     return x;
   }
 
-  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space; of
-  /// exact models.
+  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
+  /// of exact models.
   matrix rounding_of(const belief& x) const {
     matrix E = E_;
     E.diagonal() += rounding() * x.covariance.diagonal();
@@ -194,17 +199,16 @@ class diffuse_start {
     return E;
   }
 
-  /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the last
-  /// step said no more of d than was known already, so that later covariances are not differences of far larger ones, and
-  /// when the correlation of the states is far from singular, but for directions without any variance. With P = S S' + C,
-  /// what is left of each row of [S root(C)] beside the others is judged relative to the row.
+  /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
+  /// last step said no more of d than was known already, so that later covariances are not differences of far larger
+  /// ones, and when the correlation of the states is far from singular, but for directions without any variance. With P
+  /// = S S' + C, what is left of each row of [S root(C)] beside the others is judged relative to the row.
   bool safe(const belief& x) const {
     if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
     const Eigen::Index n = b_.size(), p = spread_.cols();
     matrix rows(n + p, n);  // transposed
     rows.topRows(p) = spread_.transpose();
-    rows.bottomRows(n) =
-        root_semidefinite(C_, pivot_rounding(C_), T(1), C_.diagonal()).root.transpose();
+    rows.bottomRows(n) = root_semidefinite(C_, pivot_rounding(C_), T(1), C_.diagonal()).root.transpose();
     std::vector<Eigen::Index> left;
     for (Eigen::Index i = 0; i < n; ++i) {
       if (!(x.covariance(i, i) > 0)) continue;
@@ -295,21 +299,22 @@ class diffuse_start {
     for (Eigen::Index j = 0; j < y.cols(); ++j) {
       const Eigen::Index column = seen_[static_cast<std::size_t>(j)];
       y.col(j) = x.col(column);
-      for (Eigen::Index i = 0; i < j; ++i) y.col(j) -= y.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
+      for (Eigen::Index i = 0; i < j; ++i)
+        y.col(j) -= y.col(i) * information_(seen_[static_cast<std::size_t>(i)], column);
       y.col(j) /= information_(column, column);
     }
     return y;
   }
 
-  /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units of
-  /// their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
+  /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units
+  /// of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
   Eigen::Index pivot_among(const std::vector<Eigen::Index>& columns) const {
     const bool scaled = std::none_of(columns.begin(), columns.end(),
-                                     [&](Eigen::Index j) { return a_(j) != 0 && largest_(j) == 0; });
+                                     [&](Eigen::Index j) { return !equal(a_(j), 0) && equal(largest_(j), 0); });
     Eigen::Index best = -1;
     T most = 0;
     for (const Eigen::Index j : columns) {
-      const T size = a_(j) == 0 ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
+      const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
       if (size > most) {
         most = size;
         best = j;
@@ -321,7 +326,7 @@ class diffuse_start {
   /// Solves the reading for d_pivot: new coordinates, in which column j's direction leaves the reading as it is.
   void eliminate(Eigen::Index pivot, const std::vector<Eigen::Index>& columns, vector& change) {
     for (const Eigen::Index j : columns) {
-      if (j == pivot || a_(j) == 0) continue;
+      if (j == pivot || equal(a_(j), 0)) continue;
       const T multiple = a_(j) / a_(pivot);
       change(j) = -multiple;
       for (std::size_t s = 0; s < errors_.size(); ++s) {
@@ -389,13 +394,13 @@ class diffuse_start {
     for (const Eigen::Index i : seen_) log_density -= std::log(std::abs(information_(i, i)));
   }
 
-  /// Rotates row_ into the triangle, and returns what is left of its last entry: a residual. Adds the logarithm of what the
-  /// determinant of the triangle has lost.
+  /// Rotates row_ into the triangle, and returns what is left of its last entry: a residual. Adds the logarithm of what
+  /// the determinant of the triangle has lost.
   T absorb(T& log_density) {
     const Eigen::Index q = A_.cols();
     for (std::size_t k = 0; k < seen_.size(); ++k) {
       const Eigen::Index j = seen_[k];
-      if (row_(j) == 0) continue;
+      if (equal(row_(j), 0)) continue;
       const T before = information_(j, j);
       T after;
       Eigen::JacobiRotation<T> r;
@@ -416,7 +421,7 @@ class diffuse_start {
   void update_state(const vector& h, T d, T v, T variance) {
     if (exact_) deviations_ = E_.diagonal().cwiseSqrt() * (std::sqrt(h.dot(E_ * h)) / (variance + d));  // of the gain
     for (const Eigen::Index j : seen_) {
-      if (a_(j) == 0) continue;
+      if (equal(a_(j), 0)) continue;
       if (exact_) {
         for (std::size_t s = 0; s < errors_.size(); ++s) {
           errors_[s].col(j) -= a_errors_[s](j) * gain_ + a_(j) * random() * deviations_;
@@ -446,8 +451,8 @@ class diffuse_start {
     clear_null_variances(C_, [&](Eigen::Index i) { return exact_ ? E_(i, i) : T(0); });
   }
 
-  /// What orthonormal coordinates in place of these would give of the directions that are not seen. Returns by how much half the
-  /// logarithm of their determinant has grown.
+  /// What orthonormal coordinates in place of these would give of the directions that are not seen. Returns by how much
+  /// half the logarithm of their determinant has grown.
   T find_norms() {
     const auto q = basis_.rows(), k = static_cast<Eigen::Index>(unseen_.size());
     matrix N(q, k);
@@ -468,23 +473,23 @@ class diffuse_start {
     return log_volume_ - before;
   }
 
-  matrix A_;
+  matrix A_{};
   vector b_;
   matrix C_;
-  matrix basis_;                               // the diffuse components are basis [d 1]
-  std::vector<Eigen::Index> unseen_, seen_;    // columns of A; those that were seen last come first
-  matrix information_;                         // [R z]; R is an upper triangle in the order of seen_
-  vector largest_;                             // of the terms of a reading's coefficient, in units of its noise
-  matrix nearest_, orthonormal_;               // of the unseen: the smallest d is at nearest [d 1]
-  T log_volume_ = 0, news_ = 0;                // news: half the growth of the information's log-determinant in this step
-  vector gain_, a_, sizes_, row_, deviations_, covariances_;  // of the reading at hand
+  matrix basis_{};                               // the diffuse components are basis [d 1]
+  std::vector<Eigen::Index> unseen_{}, seen_{};  // columns of A; those that were seen last come first
+  matrix information_{};                         // [R z]; R is an upper triangle in the order of seen_
+  vector largest_{};                             // of the terms of a reading's coefficient, in units of its noise
+  matrix nearest_{}, orthonormal_{};             // of the unseen: the smallest d is at nearest [d 1]
+  T log_volume_ = 0, news_ = 0;  // news: half the growth of the information's log-determinant in this step
+  vector gain_{}, a_{}, sizes_{}, row_{}, deviations_{}, covariances_{};  // of the reading at hand
   bool exact_;
-  std::array<matrix, 3> errors_;    // of A
-  std::array<vector, 3> a_errors_;  // of a
-  matrix E_;
+  std::array<matrix, 3> errors_{};    // of A
+  std::array<vector, 3> a_errors_{};  // of a
+  matrix E_{};
   std::uint64_t random_ = 0x9e3779b97f4a7c15;
-  vector column_;
-  matrix moved_, product_, free_, spread_;
+  vector column_{};
+  matrix moved_{}, product_{}, free_{}, spread_{};
 };
 
 }  // namespace kalscan::detail

@@ -74,11 +74,13 @@ struct diffuse_sweep {
           result.diffuse.push_back(filtered.diffuse);
           continue;
         }
-        // Mostly the first steps decide; later the question is not worth asking at every step. What is known without error
-        // is told apart better here than by ordinary steps, hence models with such readings stay longer.
+        // Mostly the first steps decide; later the question is not worth asking at every step. What is known without
+        // error is told apart better here than by ordinary steps, hence models with such readings stay longer.
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        if (asks && x.safe(filtered)) break;
+        if (!asks || !x.safe(filtered)) continue;
+        if (exact) result.rounding[static_cast<std::size_t>(t)] = x.rounding_of(filtered);
+        break;
       }
       x.end(history);
     }

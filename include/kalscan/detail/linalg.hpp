@@ -90,11 +90,11 @@ KALSCAN_HD bool factor_semidefinite(X& x) {
 /// what is left of each diagonal entry: R is a lower triangle in the order of `pivot`, and zero from column `rank` on.
 template <class X>
 struct semidefinite_root {
-  X root;
-  Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot;
-  Eigen::Index rank;
-  bool ok;  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack
-            ///< sqrt(s_i s_j)
+  X root{};
+  Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot{};
+  Eigen::Index rank{};
+  bool ok{};  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack
+              ///< sqrt(s_i s_j)
 };
 
 /// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into
@@ -197,9 +197,9 @@ KALSCAN_HD bool cancels(T d, T s) {
   return d < s / 16;
 }
 
-/// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h / s.
-/// P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left of it
-/// along h is seen in its product with h, which should be d K, and taken back on both sides.
+/// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h /
+/// s. P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left
+/// of it along h is seen in its product with h, which should be d K, and taken back on both sides.
 template <class Matrix, class Vector>
 KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
                                const Vector& q, const Vector& K) {

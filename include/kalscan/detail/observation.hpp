@@ -6,15 +6,16 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/equal.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <limits>
 #include <utility>
 
 namespace kalscan::detail {
 
-/// Independent scalar observations y_i = h_i x + N(0, d_i) for i < count, with h_i in row i of H; together they say what
-/// the present components of a step say, at the same density. d_i = 0: exact, and then entries of h_i that are no more
-/// than rounding are zero. |y_i| may be less than `terms`_i, the magnitude of the terms that it is a sum of.
+/// Independent scalar observations y_i = h_i x + N(0, d_i) for i < count, with h_i in row i of H; together they say
+/// what the present components of a step say, at the same density. d_i = 0: exact, and then entries of h_i that are no
+/// more than rounding are zero. |y_i| may be less than `terms`_i, the magnitude of the terms that it is a sum of.
 template <class T, int N, int M>
 struct scalar_observations {
   Eigen::Matrix<T, M, N> H;
@@ -22,8 +23,9 @@ struct scalar_observations {
   Eigen::Index count;
 };
 
-/// The noise of the components order(0) ... order(count - 1): their covariance is L diag(d) L', L unit lower triangular.
-/// R may be singular. Pivots are chosen and judged relative to R's own diagonal, so that units do not matter.
+/// The noise of the components order(0) ... order(count - 1): their covariance is L diag(d) L', L unit lower
+/// triangular. R may be singular. Pivots are chosen and judged relative to R's own diagonal, so that units do not
+/// matter.
 template <class T, int M>
 struct noise_factor {
   Eigen::Matrix<T, M, M> L;
@@ -42,7 +44,7 @@ struct noise_factor {
       order(count++) = i;
     }
     for (Eigen::Index i = 0; i < count; ++i) {
-      for (Eigen::Index j = 0; j < i; ++j) diagonal = diagonal && R(order(i), order(j)) == 0;
+      for (Eigen::Index j = 0; j < i; ++j) diagonal = diagonal && equal(R(order(i), order(j)), T(0));
     }
     if (!diagonal) factor(R);
   }

@@ -68,8 +68,8 @@ void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar valu
 /// learn.
 template <class T, int N>
 struct potter_update {
-  Eigen::Vector<T, N> f, Uf;
-  T s, d;
+  Eigen::Vector<T, N> f{}, Uf{};
+  T s{}, d;
 
   potter_update(const Eigen::Matrix<T, N, N>& U, const Eigen::Vector<T, N>& h, T d_) : d(d_) {
     f = times(U.transpose(), h);

@@ -69,8 +69,10 @@ struct filter_sweep {
       if (done > 0) {
         x.belief = {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
       }
-      if (sweep->stepper.exact) x.rounding = sweep->stepper.rounding_of(x.belief.covariance);
-      if (sweep->stepper.exact && done > 0) record.result->rounding[static_cast<std::size_t>(done - 1)] = x.rounding;
+      if (sweep->stepper.exact) {
+        x.rounding = done > 0 ? record.result->rounding[static_cast<std::size_t>(done - 1)]
+                              : sweep->stepper.rounding_of(x.belief.covariance);
+      }
       return x;
     }
     void finish(const state_type&) const {}
@@ -160,12 +162,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T
       result.innovation_covariance.resize(count);
     }
   }
-  if (!stepper.model.prior.has_diffuse()) return results;
-  run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
-  for (auto& result : results) {
-    const auto done = static_cast<std::size_t>(result.beginning.size());
-    for (std::size_t t = 0; stepper.exact && t < done; ++t) result.rounding[t] = stepper.rounding_of(result.covariance[t]);
-  }
+  if (stepper.model.prior.has_diffuse()) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
   return results;
 }
 
@@ -173,7 +170,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T
 template <class T, int N, int M>
 void check_filter(const kalman_model<T, N, M>& model, std::span<const observations<T, M>> series) {
   std::int64_t longest = 0;
-  for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
+  for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
   check_model(model, longest == 0 ? steps_at_least(0) : steps_of_data(longest));
   for (std::size_t i = 0; i < series.size(); ++i) check_series<T, M>(series[i], model.observed(), i);
 }
@@ -183,7 +180,7 @@ template <class T, int N, int M>
 std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results) {
   std::int64_t longest = 0;
   for (const auto& result : results)
-    longest = std::max<std::int64_t>(longest, result.mean.cols() - result.beginning.size());
+    longest = (std::max<std::int64_t>)(longest, result.mean.cols() - result.beginning.size());
   return longest;
 }
 
@@ -200,18 +197,19 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results) {
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
 /// matrices of the result are symmetric positive semi-definite. Where the prior is diffuse in part, the first steps of
-/// each series are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of
-/// an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
-/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
+/// each series are taken in sequence, until the states' correlations are far from singular (at two to three times the
+/// cost of an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log
+/// kappa under N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data
+/// have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
 /// prior nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const kalman_model<T, N, M>& model,
-                                           std::type_identity_t<std::span<const observations<T, M>>> series,
-                                           filter_outputs outputs = {}) {
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(
+    const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
+    filter_outputs outputs = {}) {
   detail::check_filter(model, series);
   const detail::filter_step<T, N, M> stepper(model);
   auto results = detail::start_filter(p, stepper, series, outputs);
@@ -223,7 +221,8 @@ template <host_policy P, class T, int N, int M>
 /// One series.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
-                              const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
+                                            const std::type_identity_t<observations<T, M>>& y,
+                                            filter_outputs outputs = {}) {
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 

@@ -64,8 +64,8 @@ class per_step {
 /// What is known of the state before the data.
 template <class T, int N>
 struct gaussian_prior {
-  Eigen::Vector<T, N> mean;
-  Eigen::Matrix<T, N, N> covariance;     ///< symmetric positive semi-definite
+  Eigen::Vector<T, N> mean{};
+  Eigen::Matrix<T, N, N> covariance{};   ///< symmetric positive semi-definite
   bool before_first_transition = false;  ///< else of the state at the first observation
   /// Which components are diffuse: the limit of a variance that grows without bound, not a large one. Empty means none.
   /// Their rows and columns of the covariance must be zero; their means do not matter.
@@ -74,14 +74,14 @@ struct gaussian_prior {
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
   [[nodiscard]] static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
-                                       const Eigen::MatrixBase<Covariance>& covariance) {
+                                                     const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance};
   }
   /// The state one transition before the first observation: what a final belief is for the data that follow.
   template <class Mean, class Covariance>
   [[nodiscard]] static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
-                                          const Eigen::MatrixBase<Covariance>& covariance) {
+                                                        const Eigen::MatrixBase<Covariance>& covariance) {
     require(mean, covariance);
     return {mean, covariance, true};
   }
@@ -112,10 +112,10 @@ struct gaussian_prior {
 /// those of step 0 matter only for a prior before the first step. Q and R may be singular.
 template <class T, int N, int M>
 struct kalman_model {
-  per_step<Eigen::Matrix<T, N, N>> F, Q;
-  per_step<Eigen::Matrix<T, M, N>> H;
-  per_step<Eigen::Matrix<T, M, M>> R;
-  gaussian_prior<T, N> prior;
+  per_step<Eigen::Matrix<T, N, N>> F{}, Q{};
+  per_step<Eigen::Matrix<T, M, N>> H{};
+  per_step<Eigen::Matrix<T, M, M>> R{};
+  gaussian_prior<T, N> prior{};
   per_step<Eigen::Matrix<T, N, Eigen::Dynamic>> B = {};
   per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};

@@ -78,7 +78,7 @@ struct smoother_sweep {
 
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
     /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
-    std::int64_t first() const { return std::max<std::int64_t>(result->filtered.beginning.size() - 1, 0); }
+    std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
 
     state_type start() const {
       const auto& filtered = result->filtered;
@@ -137,7 +137,7 @@ struct smoother_sweep {
       const T tolerance = std::pow(limits::epsilon(), T(0.75));
       for (Eigen::Index i = 0; i < terms.size(); ++i) {
         const T rounding = limits::epsilon() * terms(i) * terms(i);
-        if (rounding > limits::min() && !(rounding <= tolerance * smoothed(i, i))) return true;
+        if (rounding > (limits::min)() && !(rounding <= tolerance * smoothed(i, i))) return true;
       }
       return false;
     }
@@ -215,15 +215,15 @@ struct smoother_sweep {
 
 }  // namespace detail
 
-/// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de Jong
-/// (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed. Where its
-/// difference of covariances cancels, because later data tell far more than all before, the step is smoothed from the
-/// next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are symmetric and
-/// positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`; time is split
-/// whatever R is.
+/// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de
+/// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
+/// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
+/// from the next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are
+/// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`;
+/// time is split whatever R is.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
-                                             std::vector<filter_result<T, N, M>> filtered) {
+                                                           std::vector<filter_result<T, N, M>> filtered) {
   std::vector<smoother_result<T, N, M>> results(filtered.size());
   std::vector<std::vector<char>> cancelled(filtered.size());
   std::int64_t longest = 1;
@@ -240,7 +240,7 @@ template <host_policy P, class T, int N, int M>
       detail::bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
                         std::to_string(length) + " means");
     }
-    longest = std::max<std::int64_t>(longest, length);
+    longest = (std::max<std::int64_t>)(longest, length);
     results[i].mean.resize(filtered[i].mean.rows(), length);
     results[i].covariance.resize(static_cast<std::size_t>(length));
     cancelled[i].resize(static_cast<std::size_t>(length));
@@ -253,16 +253,17 @@ template <host_policy P, class T, int N, int M>
 
 /// Filters and smooths independent series.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
-                                             std::type_identity_t<std::span<const observations<T, M>>> series,
-                                             filter_outputs outputs = {}) {
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
+    const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
+    filter_outputs outputs = {}) {
   return smooth(p, model, filter(p, model, series, outputs));
 }
 
 /// Filters and smooths one series.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
-                                const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
+                                              const std::type_identity_t<observations<T, M>>& y,
+                                              filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 

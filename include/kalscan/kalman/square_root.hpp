@@ -264,18 +264,19 @@ struct square_root_smoother_sweep {
 /// diffuse beginning is filtered as there, and its last covariance factored. See README for when to take which form,
 /// and what it costs.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<filter_result<T, N, M>> filter(const P& p, const square_root<T, N, M>& form,
-                                           std::type_identity_t<std::span<const observations<T, M>>> series,
-                                           filter_outputs outputs = {}) {
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(
+    const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
+    filter_outputs outputs = {}) {
   detail::check_filter(form.model, series);
   const detail::filter_step<T, N, M> stepper(form.model);
   auto results = detail::start_filter(p, stepper, series, outputs);
   for (auto& result : results) result.covariance_root.resize(result.covariance.size());
   const detail::square_root_steps<T, N, M> steps(form.model);
-  run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs, detail::longest_rest(results),
-                                                         !stepper.exact});
+  run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs,
+                                                         detail::longest_rest(results), !stepper.exact});
   for (auto& result : results) {
-    for (std::size_t t = 0; t < result.rounding.size(); ++t) result.rounding[t] = stepper.rounding_of(result.covariance[t]);
+    for (std::size_t t = 0; t < result.rounding.size(); ++t)
+      result.rounding[t] = stepper.rounding_of(result.covariance[t]);
   }
   detail::sum_log_likelihood(results);
   return results;
@@ -283,12 +284,14 @@ template <host_policy P, class T, int N, int M>
 
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] filter_result<T, N, M> filter(const P& p, const square_root<T, N, M>& form,
-                              const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
+                                            const std::type_identity_t<observations<T, M>>& y,
+                                            filter_outputs outputs = {}) {
   return std::move(filter(p, form, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] T log_likelihood(const P& p, const square_root<T, N, M>& form, const std::type_identity_t<observations<T, M>>& y) {
+[[nodiscard]] T log_likelihood(const P& p, const square_root<T, N, M>& form,
+                               const std::type_identity_t<observations<T, M>>& y) {
   return filter(p, form, y).log_likelihood;
 }
 
@@ -296,9 +299,9 @@ template <host_policy P, class T, int N, int M>
 /// singular at some step what is observed later has no finite information: the filtered beliefs, in square-root form,
 /// are then smoothed as by smooth(p, model, filtered).
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const square_root<T, N, M>& form,
-                                             std::type_identity_t<std::span<const observations<T, M>>> series,
-                                             filter_outputs outputs = {}) {
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
+    const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
+    filter_outputs outputs = {}) {
   auto filtered = filter(p, form, series, outputs);
   if (form.model.prior.has_diffuse() || !detail::noise_is_definite(form.model))
     return smooth(p, form.model, std::move(filtered));
@@ -310,14 +313,15 @@ template <host_policy P, class T, int N, int M>
   }
   const detail::square_root_steps<T, N, M> steps(form.model);
   std::int64_t longest = 0;
-  for (const auto& y : series) longest = std::max<std::int64_t>(longest, y.cols());
+  for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
   run_sweep(p, detail::square_root_smoother_sweep<T, N, M>{&steps, series, results, longest});
   return results;
 }
 
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const square_root<T, N, M>& form,
-                                const std::type_identity_t<observations<T, M>>& y, filter_outputs outputs = {}) {
+                                              const std::type_identity_t<observations<T, M>>& y,
+                                              filter_outputs outputs = {}) {
   return std::move(smooth(p, form, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 

@@ -1,0 +1,1 @@
+#include <kalscan/cuda/warp.cuh>
