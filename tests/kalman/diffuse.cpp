@@ -69,13 +69,14 @@ TEST_CASE("a diffuse prior is the limit of large variances, for every kind of mo
   const char *seed = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = seed ? std::strtoull(seed, nullptr, 10) : 1;
   const std::uint64_t count = models ? std::strtoull(models, nullptr, 10) : 100;
-  for (const auto& [name, make] : diffuse_families::all) {
+  for (const auto& family : diffuse_families::all) {
+    const std::string& name = family.name;
     int improper = 0;
     for (std::uint64_t i = first; i < first + count; ++i) {
       CAPTURE(name);
       CAPTURE(i);
       diffuse_families::source draw(i);
-      const auto p = make(draw);
+      const auto p = family.make(draw);
       const diffuse_oracle::conditioning expected(p.model, p.y);
       if (expected.contradictory) continue;
       result_type s;

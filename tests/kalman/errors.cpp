@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../errors.hpp"
+#include "shared.hpp"
 
 namespace {
 

@@ -2,6 +2,5 @@
 #include "shared.hpp"
 
 namespace kalscan {
-KALSCAN_TEST_FILTER(, seq)
-KALSCAN_TEST_FILTER(, omp)
+KALSCAN_TEST_FILTERS()
 }  // namespace kalscan

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
-// Filter and smoother of models in double with dynamic sizes, which most files here run, are compiled once, in shared.cpp.
+// Filter and smoother of models with dynamic sizes, which most files here run, are compiled once, in shared.cpp.
 #pragma once
 
 #include <kalscan/kalscan.hpp>
 #include <span>
 #include <vector>
 
-#define KALSCAN_TEST_FILTER(prefix, policy)                                                                            \
-  prefix template std::vector<filter_result<double, Eigen::Dynamic, Eigen::Dynamic>> filter(                           \
-      const policy&, const kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>&,                                      \
-      std::span<const observations<double, Eigen::Dynamic>>, filter_outputs);                                          \
-  prefix template std::vector<smoother_result<double, Eigen::Dynamic, Eigen::Dynamic>> smooth(                         \
-      const policy&, const kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>&,                                      \
-      std::vector<filter_result<double, Eigen::Dynamic, Eigen::Dynamic>>);
+#define KALSCAN_TEST_FILTER(prefix, policy, T)                                            \
+  prefix template std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>> filter(   \
+      const policy&, const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>&,              \
+      std::span<const observations<T, Eigen::Dynamic>>, filter_outputs);                  \
+  prefix template std::vector<smoother_result<T, Eigen::Dynamic, Eigen::Dynamic>> smooth( \
+      const policy&, const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>&,              \
+      std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>>);
+
+#define KALSCAN_TEST_FILTERS(prefix)       \
+  KALSCAN_TEST_FILTER(prefix, seq, double) \
+  KALSCAN_TEST_FILTER(prefix, omp, double) \
+  KALSCAN_TEST_FILTER(prefix, seq, float)  \
+  KALSCAN_TEST_FILTER(prefix, omp, float)
 
 namespace kalscan {
-KALSCAN_TEST_FILTER(extern, seq)
-KALSCAN_TEST_FILTER(extern, omp)
+KALSCAN_TEST_FILTERS(extern)
 }  // namespace kalscan

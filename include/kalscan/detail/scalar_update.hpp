@@ -74,7 +74,7 @@ scalar_innovation<T, N> innovation_of(const scalar_observations<T, N, M>& o, Eig
 template <class T, int N, int M, class Seen>
 const char* observe(const scalar_observations<T, N, M>& o, Eigen::Vector<T, N>& mean, Eigen::Matrix<T, N, N>& P,
                     Eigen::Matrix<T, N, N>* E, Seen seen) {
-  Eigen::Vector<T, N> terms;
+  Eigen::Vector<T, N> terms = Eigen::Vector<T, N>::Zero(mean.size());
   for (Eigen::Index i = 0; i < o.count; ++i) {
     const Eigen::Vector<T, N> h = o.H.row(i).transpose();
     const auto x = innovation_of(o, i, h, mean, P, E);
