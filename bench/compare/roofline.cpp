@@ -29,7 +29,7 @@ struct counted {
   friend counted operator-(counted x, counted y) { return of(x.value - y.value); }
   friend counted operator*(counted x, counted y) { return of(x.value * y.value); }
   friend counted operator/(counted x, counted y) { return of(x.value / y.value); }
-  friend bool operator==(counted x, counted y) { return x.value == y.value; }
+  [[maybe_unused]] friend bool operator==(counted x, counted y) { return x.value == y.value; }
 };
 
 template <class Call>
