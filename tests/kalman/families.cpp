@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Models that people have and that joint formulas lose: vague priors with several sensors, exact constraints,
-// components that fade, singular transitions. Random families, on fresh seeds, and the cases that began them.
+// components that fade, singular transitions. Random families, and the cases that began them.
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <random>
 
@@ -52,7 +53,8 @@ constexpr double bound = 1e-8;
 
 /// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
 void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
-  const std::uint64_t first = std::random_device{}();
+  const char* other = std::getenv("KALSCAN_SEED");  // other models than those that are always run
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
     CAPTURE(seed);
