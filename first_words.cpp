@@ -1,1 +1,0 @@
-#include <kalscan/cuda/warp.cuh>
