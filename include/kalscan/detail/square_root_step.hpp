@@ -64,7 +64,7 @@ void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar valu
 }
 
 /// The update of a root by an observation h'x + N(0, d), after Potter: gain K, innovation variance s, and the new root
-/// U - (U f) (U f)'... = U (I - factor f f'). s = 0 where the observation says nothing: no noise, and nothing left to
+/// U (I - factor f f'). s = 0 where the observation says nothing: no noise, and nothing left to
 /// learn.
 template <class T, int N>
 struct potter_update {
