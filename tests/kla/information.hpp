@@ -43,8 +43,9 @@ struct information_problem : problem<kla, T> {
     for (std::int64_t t = place.first; t < place.first + place.length; ++t) {
       const auto input = [&](std::size_t i) { return value(this->in[i], place.batch, t, i); };
       const dual v = input(0), Lambda = input(1), k = input(2), q = input(3), a = input(4), p = input(5);
-      if (a.x == 0 && lambda.x == 0) {
-        lambda = dual{1} / p, eta = {};
+      if (a.x == 0) {  // nothing is remembered, exactly
+        eta = lambda.x == 0 ? dual{} : a * (eta / (p * lambda));
+        lambda = dual{1} / p;
       } else {
         const dual D = a * a + p * lambda;
         lambda = lambda / D, eta = a * eta / D;
