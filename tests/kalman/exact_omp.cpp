@@ -3,15 +3,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <kalscan/kalscan.hpp>
+
+#include "shared.hpp"
 
 namespace {
 
 TEST_CASE("omp does not split time where an observation has no noise") {
-  const Eigen::Matrix<double, 1, 1> one{1.0}, zero{0.0};
-  const kalscan::kalman_model<double, 1, 1> model{one, zero, one, zero,
-                                                  kalscan::gaussian_prior<double, 1>::of_first_state(zero, one)};
-  const kalscan::observations<double, 1> y{{NAN, NAN, 3, 3, NAN, NAN}};
+  using Eigen::Dynamic;
+  const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1), zero = Eigen::MatrixXd::Zero(1, 1);
+  const kalscan::kalman_model<double, Dynamic, Dynamic> model{
+      one, zero, one, zero, kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd(zero), one)};
+  const kalscan::observations<double, Dynamic> y{{NAN, NAN, 3, 3, NAN, NAN}};
   for (const auto& policy : {kalscan::omp{1, 2}, kalscan::omp{2, 2}, kalscan::omp{2, 1}, kalscan::omp{2, 3}}) {
     CAPTURE(policy.chunk);
     const auto omp = kalscan::filter(policy, model, y);

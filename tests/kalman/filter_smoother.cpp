@@ -106,11 +106,11 @@ TEST_CASE("a model or data that do not fit are refused by name and value") {
 }
 
 TEST_CASE("a step that overflows is reported with its index and reason, on both back ends") {
-  auto problem = oracle::random_problem<double, 1, 1>(1, 1, 2000, {}, 11);
+  auto problem = oracle::random_problem<double, Dynamic, Dynamic>(1, 1, 2000, {}, 11);
+  const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1);
   problem.y.setConstant(std::numeric_limits<double>::quiet_NaN());
-  problem.model.F = Eigen::Matrix<double, 1, 1>::Constant(1e3);  // the variance overflows after about 51 steps
-  problem.model.prior = kalscan::gaussian_prior<double, 1>::of_first_state(Eigen::Vector<double, 1>::Ones(),
-                                                                           Eigen::Matrix<double, 1, 1>::Ones());
+  problem.model.F = Eigen::MatrixXd(one * 1e3);  // the variance overflows after about 51 steps
+  problem.model.prior = kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd(one), one);
   const auto first_failure = [&](const auto& p) -> std::int64_t {
     try {
       static_cast<void>(kalscan::filter(p, problem.model, problem.y));
@@ -128,10 +128,10 @@ TEST_CASE("a step that overflows is reported with its index and reason, on both 
 }
 
 TEST_CASE("an observation that contradicts a prediction without variance is reported") {
-  const Eigen::Matrix<double, 1, 1> one = Eigen::Matrix<double, 1, 1>::Ones(), zero = one * 0;
-  const kalscan::kalman_model<double, 1, 1> model{
-      one, zero, one, zero, kalscan::gaussian_prior<double, 1>::of_first_state(Eigen::Vector<double, 1>::Zero(), one)};
-  kalscan::observations<double, 1> y(1, 4);
+  const Eigen::MatrixXd one = Eigen::MatrixXd::Ones(1, 1), zero = Eigen::MatrixXd::Zero(1, 1);
+  const kalscan::kalman_model<double, Dynamic, Dynamic> model{
+      one, zero, one, zero, kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd(zero), one)};
+  kalscan::observations<double, Dynamic> y(1, 4);
   y << 2, 2, 2, 2;
   CHECK(kalscan::filter(kalscan::seq{}, model, y).mean(0, 3) == doctest::Approx(2));
   y(0, 2) = 3;

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Filter and smoother of models with dynamic sizes, which most files here run, are compiled once, in shared.cpp.
+// Filter and smoother for the sizes that the files here run, compiled once, in shared.cpp.
 #pragma once
 
 #include <kalscan/kalscan.hpp>
 #include <span>
 #include <vector>
 
-#define KALSCAN_TEST_FILTER(prefix, policy, T)                                            \
-  prefix template std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>> filter(   \
-      const policy&, const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>&,              \
-      std::span<const observations<T, Eigen::Dynamic>>, filter_outputs);                  \
-  prefix template std::vector<smoother_result<T, Eigen::Dynamic, Eigen::Dynamic>> smooth( \
-      const policy&, const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>&,              \
-      std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>>);
+#define KALSCAN_TEST_FILTER(prefix, policy, T, N, M)                                                               \
+  prefix template std::vector<filter_result<T, N, M>> filter(const policy&, const kalman_model<T, N, M>&,          \
+                                                             std::span<const observations<T, M>>, filter_outputs); \
+  prefix template std::vector<smoother_result<T, N, M>> smooth(const policy&, const kalman_model<T, N, M>&,        \
+                                                               std::vector<filter_result<T, N, M>>);
 
-#define KALSCAN_TEST_FILTERS(prefix)       \
-  KALSCAN_TEST_FILTER(prefix, seq, double) \
-  KALSCAN_TEST_FILTER(prefix, omp, double) \
-  KALSCAN_TEST_FILTER(prefix, seq, float)  \
-  KALSCAN_TEST_FILTER(prefix, omp, float)
+#define KALSCAN_TEST_FILTERS(prefix)                                       \
+  KALSCAN_TEST_FILTER(prefix, seq, double, Eigen::Dynamic, Eigen::Dynamic) \
+  KALSCAN_TEST_FILTER(prefix, omp, double, Eigen::Dynamic, Eigen::Dynamic) \
+  KALSCAN_TEST_FILTER(prefix, seq, float, Eigen::Dynamic, Eigen::Dynamic)  \
+  KALSCAN_TEST_FILTER(prefix, omp, float, Eigen::Dynamic, Eigen::Dynamic)  \
+  KALSCAN_TEST_FILTER(prefix, seq, double, 2, 1)                           \
+  KALSCAN_TEST_FILTER(prefix, omp, double, 2, 1)
 
 namespace kalscan {
 KALSCAN_TEST_FILTERS(extern)

@@ -13,8 +13,16 @@
 #include <vector>
 
 #include "../../examples/series.hpp"
+#include "oracle.hpp"
 
 namespace {
+
+using Eigen::Dynamic;
+using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
+using prior_type = kalscan::gaussian_prior<double, Dynamic>;
+
+model_type nile() { return oracle::convert<double, Dynamic, Dynamic>(nile_model()); }
+model_type co2() { return oracle::convert<double, Dynamic, Dynamic>(co2_model()); }
 
 struct reference {
   double log_likelihood = 0;
@@ -45,9 +53,8 @@ reference read_reference(const std::string& name) {
 
 series data(const std::string& name) { return read_series(std::string(KALSCAN_SOURCE_DIR) + "/examples/data/" + name); }
 
-template <int N>
-double variance(const std::vector<Eigen::Matrix<double, N, N>>& covariance,
-                const std::vector<Eigen::Matrix<double, N, N>>& diffuse, std::size_t t) {
+double variance(const std::vector<Eigen::MatrixXd>& covariance, const std::vector<Eigen::MatrixXd>& diffuse,
+                std::size_t t) {
   if (t < diffuse.size() && diffuse[t](0, 0) > 1e-20) return std::numeric_limits<double>::infinity();
   return covariance[t](0, 0);
 }
@@ -60,9 +67,9 @@ double defect(double ours, double theirs) {
 }
 
 template <class Policy>
-void check_nile(const Policy& p, const std::string& name, kalscan::gaussian_prior<double, 1> prior) {
+void check_nile(const Policy& p, const std::string& name, const prior_type& prior) {
   const reference expected = read_reference(name);
-  auto model = nile_model();
+  auto model = nile();
   model.prior = prior;
   const auto s = kalscan::smooth(p, model, data("nile.csv").value, {.predictions = true});
   const auto& f = s.filtered;
@@ -88,10 +95,9 @@ void check_nile(const Policy& p, const std::string& name, kalscan::gaussian_prio
 /// `early` is the bound for the filtered level of the first weeks, where the data hardly tell level from season: an
 /// error there is eps times the square root of the level's variance over the observation's.
 template <class Policy>
-void check_co2(const Policy& p, const std::string& name, kalscan::gaussian_prior<double, 6> prior, double early,
-               double bound) {
+void check_co2(const Policy& p, const std::string& name, const prior_type& prior, double early, double bound) {
   const reference expected = read_reference(name);
-  auto model = co2_model();
+  auto model = co2();
   model.prior = prior;
   const auto s = kalscan::smooth(p, model, data("co2.csv").value);
   double worst_early = 0, worst = 0;
@@ -138,8 +144,8 @@ std::map<std::string, Eigen::MatrixXd> read_matrices(const std::string& name) {
 }
 
 TEST_CASE("the Nile's level and log-likelihood are those of statsmodels, and reach the known steady state") {
-  const auto proper = nile_model().prior;
-  const auto diffuse = kalscan::gaussian_prior<double, 1>::all_diffuse();
+  const auto proper = nile().prior;
+  const auto diffuse = prior_type::all_diffuse(1);
   for (const auto& prior : {proper, diffuse}) {
     const std::string name = prior.has_diffuse() ? "nile_diffuse.csv" : "nile_proper.csv";
     check_nile(kalscan::seq{}, name, prior);
@@ -148,14 +154,14 @@ TEST_CASE("the Nile's level and log-likelihood are those of statsmodels, and rea
 }
 
 TEST_CASE("the smoothed CO2 series, with its missing weeks, is that of statsmodels") {
-  const auto proper = co2_model().prior;
+  const auto proper = co2().prior;
   check_co2(kalscan::seq{}, "co2_proper.csv", proper, 1e-9, 1e-9);
   check_co2(kalscan::omp{2}, "co2_proper.csv", proper, 1e-9, 1e-9);
   check_co2(kalscan::omp{3, 100}, "co2_proper.csv", proper, 1e-9, 1e-9);
 }
 
 TEST_CASE("the smoothed CO2 series under an exactly diffuse prior is that of 220-digit arithmetic") {
-  const auto diffuse = kalscan::gaussian_prior<double, 6>::all_diffuse();
+  const auto diffuse = prior_type::all_diffuse(6);
   check_co2(kalscan::seq{}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
   check_co2(kalscan::omp{2}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
   check_co2(kalscan::omp{3, 100}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
@@ -163,13 +169,11 @@ TEST_CASE("the smoothed CO2 series under an exactly diffuse prior is that of 220
 
 TEST_CASE("a random model with whole and single components missing agrees with statsmodels, by NaN or by mask") {
   auto x = read_matrices("random_missing.txt");
-  using model_type = kalscan::kalman_model<double, 3, 2>;
-  const model_type model{Eigen::Matrix3d(x["F"]), Eigen::Matrix3d(x["Q"]), Eigen::Matrix<double, 2, 3>(x["H"]),
-                         Eigen::Matrix2d(x["R"]), kalscan::gaussian_prior<double, 3>::of_first_state(x["m0"], x["P0"])};
-  const kalscan::observations<double, 2> y = x["y"];
+  const model_type model{x["F"], x["Q"], x["H"], x["R"], prior_type::of_first_state(x["m0"], x["P0"])};
+  const kalscan::observations<double, Dynamic> y = x["y"];
   const auto present = (y.array() == y.array()).eval();
-  const kalscan::observations<double, 2> poisoned = present.select(y.array(), 1e300);
-  for (const auto& data : {y, kalscan::masked<double, 2>(poisoned, present)}) {
+  const kalscan::observations<double, Dynamic> poisoned = present.select(y.array(), 1e300);
+  for (const auto& data : {y, kalscan::masked<double, Dynamic>(poisoned, present)}) {
     for (const int threads : {1, 3}) {
       const auto s = kalscan::smooth(kalscan::omp{threads, 7}, model, data);
       double worst = 0;
@@ -188,7 +192,7 @@ TEST_CASE("a random model with whole and single components missing agrees with s
       CHECK(worst < 1e-9);
     }
   }
-  CHECK_THROWS_WITH((static_cast<void>(kalscan::masked<double, 2>(y, present.leftCols(3)))),
+  CHECK_THROWS_WITH((static_cast<void>(kalscan::masked<double, Dynamic>(y, present.leftCols(3)))),
                     "kalscan: the mask is 2 x 3, y is 2 x 30");
 }
 
