@@ -70,7 +70,12 @@ void backward(const P& p, const M&, const mixer_shape& shape, const In& in, cons
               nan_check nan = nan_check::off) {
   const detail::mixer_adjoint_job<M, In, OutBar, InBar> job{shape, in, out_bar, in_bar, states};
   detail::check_adjoint_job<M>(job, nan == nan_check::on, detail::reads_values<P>);
-  run_backward(p, job);
+  if constexpr (requires { run_backward(p, job); }) {
+    run_backward(p, job);
+  } else {
+    static_assert(!policy<P>, "kalscan: no kernels of backward for this policy are included: for kalscan::cuda "
+                              "include <kalscan/cuda/kla_backward.cuh>");
+  }
 }
 
 /// Without a policy: says so.

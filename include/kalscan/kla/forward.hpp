@@ -31,7 +31,12 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
              const std::type_identity_t<mixer_states<M, number_t<In>>>& states = {}, nan_check nan = nan_check::off) {
   const detail::mixer_job<M, In, Out> job{shape, in, out, states};
   detail::check_job(job, nan == nan_check::on, detail::reads_values<P>);
-  run_forward(p, job);  // by argument-dependent lookup: a back end is a file of its own
+  if constexpr (requires { run_forward(p, job); }) {
+    run_forward(p, job);  // by argument-dependent lookup: a back end is a file of its own
+  } else {
+    static_assert(!policy<P>, "kalscan: no kernels of forward and step for this policy are included: for "
+                              "kalscan::cuda include <kalscan/cuda/kla_forward.cuh>");
+  }
 }
 
 /// One token for each of `shape.batch` sequences, shape.time = 1: reads the states and writes them in place, beliefs in
