@@ -175,7 +175,8 @@ class diffuse_start {
   bool safe(const belief& x) const {
     if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
     const matrix& C = given_.C();
-    const auto root = root_semidefinite(C, pivot_rounding(C), T(1), C.diagonal()).root;
+    const vector variances = C.diagonal();
+    const matrix root = root_semidefinite(C, pivot_rounding(C), T(1), variances).root;
     const Eigen::Index p = spread_.cols();
     matrix rows, none;
     set_zero(rows, p + n_, n_);  // transposed
