@@ -51,24 +51,17 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// Means of diffuse components are ignored. `exact`: some reading may be without noise.
-  diffuse_start(const given& mean, const given& covariance, const std::vector<bool>& diffuse, bool exact)
-      : b_(mean), C_(covariance), exact_(exact) {
-    const auto q = std::count(diffuse.begin(), diffuse.end(), true);
-    A_ = matrix::Zero(b_.size(), q);
-    Eigen::Index j = 0;
-    for (Eigen::Index i = 0; i < b_.size(); ++i) {
-      if (!diffuse[static_cast<std::size_t>(i)]) continue;
-      A_(i, j++) = 1;
-      b_(i) = 0;
-    }
+  /// The state is mean + directions d + N(0, covariance). `exact`: some reading may be without noise.
+  diffuse_start(const given& mean, const given& covariance, const given& directions, bool exact)
+      : A_(directions), b_(mean), C_(covariance), exact_(exact) {
+    const Eigen::Index q = A_.cols();
     basis_ = matrix::Identity(q, q + 1);
     information_ = matrix::Zero(q, q + 1);
     largest_ = vector::Zero(q);
     errors_.fill(matrix::Zero(b_.size(), q));
     a_errors_.fill(vector::Zero(q));
     E_ = matrix::Zero(exact ? b_.size() : 0, exact ? b_.size() : 0);
-    for (j = 0; j < q; ++j) unseen_.push_back(j);
+    for (Eigen::Index j = 0; j < q; ++j) unseen_.push_back(j);
     find_norms();
   }
 
@@ -473,7 +466,7 @@ class diffuse_start {
     return log_volume_ - before;
   }
 
-  matrix A_{};
+  matrix A_;
   vector b_;
   matrix C_;
   matrix basis_{};                               // the diffuse components are basis [d 1]
