@@ -28,7 +28,7 @@ constexpr oracle::kind kinds[] = {
 
 double apart(const matrix& x, const matrix& y) {
   if (x.rows() != y.rows() || x.cols() != y.cols()) return 1;
-  return (x - y).cwiseAbs().maxCoeff() / (1e-300 + y.cwiseAbs().maxCoeff());
+  return (x - y).cwiseAbs().maxCoeff() / (1e-3 + y.cwiseAbs().maxCoeff());
 }
 
 /// The worst relative difference of a forecast from what the filter says of as many missing readings.
