@@ -127,6 +127,23 @@ TEST_CASE("of a trend seen once, level and slope of the forecast are unknown, an
   CHECK(ahead.y_covariance[0](2, 2) == 1);
 }
 
+TEST_CASE("what y and the state no longer depend on but for rounding is not unknown") {
+  // 0.1 + 0.2 - 0.3 is 5.6e-17.
+  const matrix forget{{1, 1, -1}, {0, 0, 0}, {0, 0, 0}};
+  model_type model{matrix(matrix::Identity(3, 3)), matrix(matrix::Zero(3, 3)), matrix{{1, 1, -1}},
+                   matrix(matrix::Identity(1, 1)),
+                   kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(3),
+                                                                            matrix::Identity(3, 3))};
+  model.prior.directions = Eigen::Vector3d(.1, .2, .3);
+  const data_type missing = data_type::Constant(1, 1, std::numeric_limits<double>::quiet_NaN());
+  const auto f = kalscan::filter(kalscan::seq{}, model, missing);
+  CHECK(f.improper_components(0).size() == 3);
+  CHECK(kalscan::forecast(model, f, 1).improper_components(0).size() == 3);
+  CHECK(kalscan::forecast(model, f, 1).improper_y_components(0).empty());
+  model.F = forget;
+  CHECK(kalscan::forecast(model, f, 1).diffuse.empty());
+}
+
 TEST_CASE("a forecast that does not fit is refused by name and value") {
   const auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true}, 1);
   const auto f = kalscan::filter(kalscan::seq{}, model, y);
