@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What
-// compares back ends is apart: <kalscan/compare.hpp>.
+// compares back ends is apart: <kalscan/compare.hpp>; so is <kalscan/kalman/stationary_prior.hpp>.
 #pragma once
 
 #include <kalscan/backend/omp.hpp>
@@ -34,8 +34,12 @@
 
 #if __has_include(<Eigen/Core>)
 #include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/forecast.hpp>
+#include <kalscan/kalman/gaussian_prior.hpp>
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/online_filter.hpp>
+#include <kalscan/kalman/prior_after.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/smoothing_element.hpp>
 #include <kalscan/kalman/square_root.hpp>

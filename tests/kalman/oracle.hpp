@@ -38,12 +38,12 @@ kalscan::per_step<To> convert(const kalscan::per_step<Matrix>& from) {
 template <class T, int N, int M, class From, int FromN, int FromM>
 kalscan::kalman_model<T, N, M> convert(const kalscan::kalman_model<From, FromN, FromM>& from) {
   using Eigen::Dynamic, Eigen::Matrix;
-  const auto& [mean, covariance, before, diffuse] = from.prior;
   return {convert<Matrix<T, N, N>>(from.F),
           convert<Matrix<T, N, N>>(from.Q),
           convert<Matrix<T, M, N>>(from.H),
           convert<Matrix<T, M, M>>(from.R),
-          {mean.template cast<T>(), covariance.template cast<T>(), before, diffuse},
+          {from.prior.mean.template cast<T>(), from.prior.covariance.template cast<T>(), from.prior.before_first_transition,
+           from.prior.diffuse},
           convert<Matrix<T, N, Dynamic>>(from.B),
           convert<Matrix<T, M, Dynamic>>(from.D),
           from.u.template cast<T>()};

@@ -57,9 +57,23 @@ TEST_CASE("sizes, signs and pointers") {
   CHECK(call{}.refused([](call& c) { c.shape.time = -1; }) == "kalscan: the shape is [2, -1, 3, 4]");
 }
 
-TEST_CASE("NaN where checking is on") {
-  CHECK(call{}.refused([](call& c) { c.nan = kalscan::nan_check::on, c.p.in[2].view()(1, 3, 0, 2) = NAN; }) ==
-        "kalscan: k [1, 3, 0, 2] is nan");
+TEST_CASE("NaN and infinities where checking is on") {
+  const auto checked = [](auto change) {
+    return call{}.refused([&](call& c) { c.nan = kalscan::nan_check::on, change(c); });
+  };
+  const auto with_initial = [](call& c) {
+    c.states.initial = kalscan::belief<tensor<const float>>{c.p.initial[0].view(), c.p.initial[1].view()};
+  };
+  CHECK(checked([](call& c) { c.p.in[2].view()(1, 3, 0, 2) = NAN; }) == "kalscan: k [1, 3, 0, 2] is nan");
+  CHECK(checked([](call& c) { c.p.in[0].view()(0, 4, 2, 0) = -INFINITY; }) == "kalscan: v [0, 4, 2, 0] is -inf");
+  CHECK(checked([](call& c) { c.p.in[5].view()(0, 0, 2, 3) = INFINITY; }) == "kalscan: p [0, 0, 2, 3] is inf");
+  CHECK(checked([](call& c) { c.p.in[5].view()(0, 0, 2, 3) = -INFINITY; }) ==
+        "kalscan: p [0, 0, 2, 3] is -inf, not a number >= 0");
+  CHECK(checked([&](call& c) { with_initial(c), c.p.initial[0].view()(1, 0, 2, 3) = INFINITY; }) ==
+        "kalscan: initial mean [1, 0, 2, 3] is inf");
+  CHECK(checked([&](call& c) { with_initial(c), c.p.initial[1].view()(1, 0, 2, 3) = INFINITY; }) ==
+        "no std::invalid_argument");  // a diffuse belief
+  CHECK(call{}.refused([](call& c) { c.p.in[0].view()(0, 4, 2, 0) = INFINITY; }) == "no std::invalid_argument");
 }
 
 TEST_CASE("offsets") {

@@ -39,6 +39,7 @@ struct diffuse_history {
   vector mean{};
   std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on
   std::vector<change> changes{};
+  bool kept = true;  ///< if not, nothing can be smoothed, and the steps are only counted
 
   std::int64_t size() const { return std::ssize(readings_until_); }
 
@@ -46,11 +47,13 @@ struct diffuse_history {
     n_ = b.size();
     q_ = A_.cols();
     readings_until_.push_back(readings_);
+    if (!kept) return;
     append(states_, A_);
     append(states_, C);
     append(states_, b);
   }
   void add_reading(const vector& h, const vector& gain, const vector& a, T f, T v) {
+    if (!kept) return;
     append(numbers_, h);
     append(numbers_, gain);
     append(numbers_, a);

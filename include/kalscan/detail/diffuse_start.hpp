@@ -49,25 +49,14 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// Means of diffuse components are ignored. `exact`: some reading may be without noise.
-  diffuse_start(const view& mean, const view& covariance, const std::vector<bool>& diffuse, bool exact)
-      : n_(mean.rows),
-        q_(std::count(diffuse.begin(), diffuse.end(), true)),
-        exact_(exact),
-        given_(n_, exact),
-        information_(q_),
-        errors_(n_, q_) {
+  /// The state is mean + directions d + N(0, covariance). `exact`: some reading may be without noise.
+  diffuse_start(const view& mean, const view& covariance, const view& directions, bool exact)
+      : n_(mean.rows), q_(directions.cols), exact_(exact), given_(n_, exact), information_(q_), errors_(n_, q_) {
     set_zero(A_, n_, q_);
     set_zero(largest_, q_);
+    std::copy_n(directions.data, n_ * q_, A_.data());
     std::copy_n(covariance.data, n_ * n_, given_.C().data());
-    Eigen::Index j = 0;
-    for (Eigen::Index i = 0; i < n_; ++i) {
-      if (diffuse[static_cast<std::size_t>(i)]) {
-        A_(i, j++) = 1;
-      } else {
-        given_.b()(i) = mean(i);
-      }
-    }
+    std::copy_n(mean.data, n_, given_.b().data());
   }
 
   void predict(const view& F, const view& offset, const view& Q) {

@@ -18,7 +18,7 @@ namespace kalscan::detail {
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
 struct diffuse_sweep {
-  filter_step<T, N, M> stepper;
+  std::span<const filter_step<T, N, M>> steppers;  // one for all series, or one each
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
@@ -35,6 +35,7 @@ struct diffuse_sweep {
   struct lane_type {
     const diffuse_sweep* sweep;
     std::int64_t series;
+    const filter_step<T, N, M>* stepper;
 
     nothing start() const { return {}; }
     void finish(nothing) const {}
@@ -43,22 +44,25 @@ struct diffuse_sweep {
 
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
-      const auto& model = sweep->stepper.model;
+      const auto& model = stepper->model;
+      if (!model.prior.has_diffuse()) return;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      const bool exact = sweep->stepper.exact;
-      diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse, exact);
+      const bool exact = stepper->exact;
+      history.kept = record.keeps();
+      const diffuse_directions<T> prior(model.prior);
+      diffuse_start<T> x(prior.mean, model.prior.covariance, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (t > 0 || model.prior.before_first_transition) {
-          x.predict(model.F[t], sweep->stepper.transition_offset(t), model.Q[t]);
+          x.predict(model.F[t], stepper->transition_offset(t), model.Q[t]);
         }
         if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);
-        const auto o = sweep->stepper.components.observe(t, y.col(t));
+        const auto o = stepper->components.observe(t, y.col(t));
         T log_density = 0;
         for (Eigen::Index i = 0; i < o.count; ++i) {
           for (Eigen::Index j = 0; j < h.size(); ++j) h(j) = o.H(i, j);
@@ -68,7 +72,7 @@ struct diffuse_sweep {
         const auto filtered = x.current();
         record.filtered(t, filtered.mean, filtered.covariance, log_density);
         if (!filtered.proper) {
-          result.diffuse.push_back(filtered.diffuse);
+          if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           continue;
         }
         // Mostly the first steps decide; later the question is not worth asking at every step. What is known without
@@ -76,7 +80,7 @@ struct diffuse_sweep {
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         if (!asks || !x.safe(filtered)) continue;
-        if (exact) result.rounding[static_cast<std::size_t>(t)] = x.rounding_of(filtered);
+        if (exact) result.rounding[static_cast<std::size_t>(record.column(t))] = x.rounding_of(filtered);
         break;
       }
       x.end(history);
@@ -89,11 +93,11 @@ struct diffuse_sweep {
       record.predicted(t, predicted.mean, predicted.covariance);
       if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
       if (!record.outputs.innovations) return;
-      record.innovation(t, sweep->stepper.joint_innovation(t, y.col(t), predicted.mean),
-                        sweep->stepper.innovation_covariance(t, predicted.covariance));
+      record.innovation(t, y.col(t), stepper->observation_mean(t, predicted.mean),
+                        stepper->innovation_covariance(t, predicted.covariance));
     }
   };
-  lane_type lane(std::int64_t i) const { return {this, i}; }
+  lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i)}; }
 };
 
 }  // namespace kalscan::detail

@@ -14,7 +14,7 @@
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <limits>
-#include <numbers>
+#include <span>
 
 namespace kalscan::detail {
 
@@ -41,6 +41,12 @@ struct filter_step {
     return E;
   }
 
+  matrix_nn rounding_of(const gaussian_prior<T, N>& prior) const {
+    matrix_nn E = rounding_of(prior.covariance);
+    if (prior.rounding.size() > 0) E += prior.rounding;
+    return E;
+  }
+
   void predict(std::int64_t t, vector_n& mean, matrix_nn& P, matrix_nn& E) const {
     if (exact) {
       E = congruence(model.F[t], E);
@@ -55,6 +61,20 @@ struct filter_step {
     return detail::observe(o, mean, P, exact ? &E : nullptr, seen);
   }
 
+  /// Takes y_t into a prediction, and returns the log-density of y_t given that. Throws filter_error.
+  template <class Column>
+  T take(std::int64_t t, const Column& y, vector_n& mean, matrix_nn& P, matrix_nn& E, std::int64_t series) const {
+    T sum = 0;
+    const auto count = [&sum](Eigen::Index, const vector_n&, const scalar_innovation<T, N>& seen) {
+      const T scaled = seen.v * seen.scale;
+      sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
+    };
+    if (const char* wrong = update(components.observe(t, y), mean, P, E, count)) throw filter_error(series, t, wrong);
+    if (!mean.allFinite()) throw filter_error(series, t, "the filtered mean is not finite");
+    if (!P.allFinite()) throw filter_error(series, t, "the filtered covariance is not finite");
+    return -sum / 2;
+  }
+
   /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
   const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
     const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
@@ -63,12 +83,11 @@ struct filter_step {
     return update(o, x.b, x.C, E, extend);
   }
 
-  /// y less its prediction, NaN where y is; and its covariance, of all components.
-  template <class Column>
-  vector_m joint_innovation(std::int64_t t, const Column& y, const vector_n& mean) const {
-    vector_m v = y - times(model.H[t], mean);
-    if (!model.D.empty()) v -= model.D[t] * model.u.col(t);
-    return v;
+  /// The prediction of y_t from that of x_t, of all components.
+  vector_m observation_mean(std::int64_t t, const vector_n& mean) const {
+    vector_m y = times(model.H[t], mean);
+    if (!model.D.empty()) y += model.D[t] * model.u.col(t);
+    return y;
   }
   matrix_mm innovation_covariance(std::int64_t t, const matrix_nn& P) const {
     matrix_mm S = congruence(model.H[t], P) + model.R[t];
@@ -94,6 +113,12 @@ struct filter_step {
   }
 };
 
+/// What belongs to series i of a batch: the same for all, or one for each.
+template <class X>
+const X& of_series(std::span<const X> all, std::int64_t i) {
+  return all[all.size() == 1 ? 0 : static_cast<std::size_t>(i)];
+}
+
 /// Writes the steps of one series into its result, and refuses what is not a belief.
 template <class T, int N, int M>
 struct filter_recorder {
@@ -115,19 +140,35 @@ struct filter_recorder {
     result->predicted_covariance[static_cast<std::size_t>(t)] = covariance;
   }
 
-  void innovation(std::int64_t t, const vector_m& v, const matrix_mm& S) const {
+  template <class Column>
+  void innovation(std::int64_t t, const Column& y, const vector_m& predicted, const matrix_mm& S) const {
     if (!outputs.innovations) return;
-    result->innovation.col(t) = v;
+    result->predicted_y.col(t) = predicted;
+    result->innovation.col(t) = y - predicted;
     result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 
-  void filtered(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
+  /// Whether beliefs are asked for; if not, those of a diffuse beginning replace one another.
+  bool keeps() const { return !result->log_likelihood_terms.empty(); }
+  std::int64_t column(std::int64_t t) const { return keeps() ? t : 0; }
+
+  void require_finite(std::int64_t t, const vector_n& mean, const matrix_nn& covariance) const {
     if (!mean.allFinite()) fail(t, "the filtered mean is not finite");
     if (!covariance.allFinite()) fail(t, "the filtered covariance is not finite");
-    const auto column = static_cast<std::size_t>(t);
-    result->mean.col(t) = mean;
-    result->covariance[column] = covariance;
-    result->log_likelihood_terms[column] = log_density;
+  }
+
+  void filtered(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
+    require_finite(t, mean, covariance);
+    write(t, mean, covariance, log_density);
+  }
+  void write(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
+    result->mean.col(column(t)) = mean;
+    result->covariance[static_cast<std::size_t>(column(t))] = covariance;
+    if (keeps()) {
+      result->log_likelihood_terms[static_cast<std::size_t>(t)] = log_density;
+    } else {
+      result->log_likelihood += log_density;
+    }
   }
 };
 

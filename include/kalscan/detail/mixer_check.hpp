@@ -96,40 +96,48 @@ void require_state(const Tensors& tensors, Name name, const std::array<std::int6
   }
 }
 
-/// Whether all of n values are numbers, and none is negative where that matters. Compares without branches: vector
-/// code.
-template <class T>
-bool all_valid(const T* x, std::int64_t n, std::int64_t stride, bool nonnegative) {
-  using number = typename arithmetic<std::remove_const_t<T>>::type;
-  const auto least = nonnegative ? number(0) : -std::numeric_limits<number>::infinity();
+/// Whether all of n values lie in [least, most]; a NaN lies nowhere. Compares without branches: vector code.
+template <class T, class Number>
+bool all_within(const T* x, std::int64_t n, std::int64_t stride, Number least, Number most) {
   int valid = 1;
+  const auto check = [&](const T& value) {
+    const auto number = static_cast<Number>(value);
+    valid &= static_cast<int>(number >= least) & static_cast<int>(number <= most);
+  };
   if (stride == 1) {
-    for (std::int64_t i = 0; i < n; ++i) valid &= static_cast<number>(x[i]) >= least;
+    for (std::int64_t i = 0; i < n; ++i) check(x[i]);
   } else {
-    for (std::int64_t i = 0; i < n; ++i) valid &= static_cast<number>(x[i * stride]) >= least;
+    for (std::int64_t i = 0; i < n; ++i) check(x[i * stride]);
   }
   return valid != 0;
 }
 
-/// The first value of x that is negative or, where asked for, not a number is named with its index.
+/// What the values of a tensor must be; with neither they may be NaN too.
+struct valid_values {
+  bool nonnegative, finite;
+};
+
+/// The first value of x that is not so is named with its index.
 template <class T>
-void require_values(const std::string& name, const tensor<T>& x, bool nonnegative, bool check_nan) {
+void require_values(const std::string& name, const tensor<T>& x, const valid_values& must_be) {
   using number = typename arithmetic<std::remove_const_t<T>>::type;
-  if (!x.present() || (!nonnegative && !check_nan)) return;
+  if (!x.present() || (!must_be.nonnegative && !must_be.finite)) return;
+  const auto most = must_be.finite ? (std::numeric_limits<number>::max)() : std::numeric_limits<number>::infinity();
+  const auto least = must_be.nonnegative ? number(0) : -most;
   if (x.extent[2] == 0 || x.extent[3] == 0) return;
   const bool many_states = x.extent[3] > 1;
   const std::int64_t rows = many_states ? x.extent[2] : 1, length = x.extent[many_states ? 3 : 2];
   for (std::int64_t b = 0; b < x.extent[0]; ++b) {
     for (std::int64_t t = 0; t < x.extent[1]; ++t) {
       for (std::int64_t r = 0; r < rows; ++r) {
-        if (all_valid(x.at(b, t, r, 0), length, x.stride[many_states ? 3 : 2], nonnegative)) continue;
+        if (all_within(x.at(b, t, r, 0), length, x.stride[many_states ? 3 : 2], least, most)) continue;
         for (std::int64_t i = 0; i < length; ++i) {
           const std::int64_t m = many_states ? r : i, s = many_states ? i : 0;
           const auto value = static_cast<number>(x(b, t, m, s));
-          if (nonnegative ? value >= 0 : !std::isnan(value)) continue;
+          if (value >= least && value <= most) continue;
           std::ostringstream text;
           text << name << ' ' << shape_text({b, t, m, s}) << " is " << value
-               << (nonnegative ? ", not a number >= 0" : "");
+               << (must_be.nonnegative && !(value >= 0) ? ", not a number >= 0" : "");
           bad_mixer(text.str());
         }
       }
@@ -197,10 +205,11 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   i = 0;
   for_each_member(in, [&](const auto& tensor) {
     const mixer_input& info = M::inputs_info[i++];
-    require_values(info.name, tensor, info.nonnegative, check_nan);
+    require_values(info.name, tensor, {info.nonnegative, check_nan});
   });
   for (std::size_t k = 0; k < initial.size(); ++k) {
-    require_values(initial_name(k), initial[k], x.initial.describe(k).nonnegative, check_nan);
+    const bool nonnegative = x.initial.describe(k).nonnegative;  // a variance may be infinite
+    require_values(initial_name(k), initial[k], {nonnegative, check_nan && !nonnegative});
   }
 }
 
@@ -214,7 +223,7 @@ void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
 }
 
 /// Throws std::invalid_argument unless the call fits itself. With `check_values`, inputs with a sign are always checked
-/// for it and for NaN, the others for NaN when `check_nan`.
+/// for it and for NaN; all are checked for NaN and infinities when `check_nan`.
 template <class M, class In, class Out>
 void check_job(const mixer_job<M, In, Out>& job, bool check_nan, bool check_values) {
   check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);

@@ -10,186 +10,131 @@
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_sweep.hpp>
 #include <kalscan/detail/filter_step.hpp>
-#include <kalscan/detail/linalg.hpp>
+#include <kalscan/detail/filter_sweep.hpp>
+#include <kalscan/detail/stretch_sums.hpp>
 #include <kalscan/kalman/filter_result.hpp>
-#include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
-#include <numbers>
 #include <numeric>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace kalscan {
+
+template <class T, int N, int M>
+struct square_root;
+
 namespace detail {
 
-/// Filters a number of series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
+/// What a filter runs: a model, or the square-root form of one.
+template <class Model>
+inline constexpr bool is_model = false;
 template <class T, int N, int M>
-struct filter_sweep {
-  using step_type = filter_step<T, N, M>;
-  using vector = Eigen::Vector<T, N>;
-  using matrix = Eigen::Matrix<T, N, N>;
-  using element = matrix_filtering_element<T, N>;
-
-  struct state_type {
-    matrix_belief<T, N> belief;
-    matrix rounding;  // of the belief's covariance, where something may be observed without noise
-  };
-
-  step_type stepper;
-  std::span<const observations<T, M>> data;
-  std::span<filter_result<T, N, M>> results;
-  filter_outputs outputs;
-  std::int64_t longest;
-
-  static constexpr bool has_outputs = true;
-  static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
-
-  std::int64_t lanes() const { return std::ssize(data); }
-  std::int64_t length() const { return longest; }
-  /// Without noise the likelihood of a stretch has no finite J.
-  bool splits() const { return !stepper.exact; }
-
-  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief), s.rounding}; }
-
-  struct lane_type {
-    const filter_sweep* sweep;
-    const observations<T, M>* y;
-    filter_recorder<T, N, M> record;
-
-    /// Where the prior is diffuse, the first steps are done before the sweep.
-    std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
-    bool predicts(std::int64_t t) const { return t > 0 || sweep->stepper.model.prior.before_first_transition; }
-
-    state_type start() const {
-      const auto& prior = sweep->stepper.model.prior;
-      state_type x{{prior.mean, prior.covariance}, {}};
-      const std::int64_t done = time(0);
-      if (done > 0) {
-        x.belief = {record.result->mean.col(done - 1), record.result->covariance[static_cast<std::size_t>(done - 1)]};
-      }
-      if (sweep->stepper.exact) {
-        x.rounding = done > 0 ? record.result->rounding[static_cast<std::size_t>(done - 1)]
-                              : sweep->stepper.rounding_of(x.belief.covariance);
-      }
-      return x;
-    }
-    void finish(const state_type&) const {}
-
-    void replay(std::int64_t s, state_type& x) const {
-      const std::int64_t t = time(s);
-      if (t >= y->cols()) return;
-      const step_type& step = sweep->stepper;
-      auto& [mean, P] = x.belief;
-      if (predicts(t)) step.predict(t, mean, P, x.rounding);
-      record.predicted(t, mean, P);
-      if (record.outputs.innovations) {
-        record.innovation(t, step.joint_innovation(t, y->col(t), mean), step.innovation_covariance(t, P));
-      }
-      T sum = 0;
-      const auto count = [&sum](Eigen::Index, const vector&, const scalar_innovation<T, N>& seen) {
-        const T scaled = seen.v * seen.scale;
-        sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
-      };
-      if (const char* wrong = step.update(step.components.observe(t, y->col(t)), mean, P, x.rounding, count)) {
-        record.fail(t, wrong);
-      }
-      record.filtered(t, mean, P, -sum / 2);
-      if (step.exact) record.result->rounding[static_cast<std::size_t>(t)] = x.rounding;
-    }
-
-    element lift(std::int64_t s) const {
-      element x = matrix_filtering_monoid<T, N>{sweep->stepper.model.states()}.identity();
-      absorb(s, x);
-      return x;
-    }
-
-    void absorb(std::int64_t s, element& x) const {
-      const std::int64_t t = time(s);
-      if (t >= y->cols()) return;
-      const step_type& step = sweep->stepper;
-      matrix rounding;  // time is split only where it is not used
-      if (predicts(t)) {
-        x.A = times(step.model.F[t], x.A);
-        step.predict(t, x.b, x.C, rounding);
-      }
-      if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, rounding)) record.fail(t, wrong);
-    }
-  };
-  lane_type lane(std::int64_t i) const {
-    const auto index = static_cast<std::size_t>(i);
-    return {this, &data[index], {&results[index], outputs, i}};
-  }
-};
+inline constexpr bool is_model<kalman_model<T, N, M>> = true;
+template <class T, int N, int M>
+inline constexpr bool is_model<square_root<T, N, M>> = true;
 
 template <class T, int M>
 void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t series) {
   const std::string name = "y of series " + std::to_string(series);
   if (y.rows() != m) bad_model(name + " has " + std::to_string(y.rows()) + " rows, H has " + std::to_string(m));
   if (y.cols() == 0) bad_model(name + " is empty");
-  for (Eigen::Index t = 0; t < y.cols(); ++t) {
-    for (Eigen::Index i = 0; i < m; ++i) {
-      if (std::isinf(y(i, t))) {
-        bad_model(name + " is " + (y(i, t) > 0 ? "" : "-") + "infinite at component " + std::to_string(i) + ", step " +
-                  std::to_string(t));
-      }
-    }
+  for (Eigen::Index t = 0; t < y.cols(); ++t) require_no_infinity(name, y.col(t), t);
+}
+
+/// Throws std::invalid_argument unless models and data fit each other: one model for all series, or one for each.
+template <class T, int N, int M>
+void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
+                  bool one_each) {
+  if (!one_each) {
+    std::int64_t longest = 0;
+    for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
+    check_model(models[0], longest == 0 ? steps_at_least(0) : steps_of_data(longest));
+  } else if (models.size() != series.size()) {
+    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(series.size()) +
+              " series: give each series a model, or all of them one that is not in a vector");
+  }
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    if (one_each) check_model_of(models[i], steps_of_data(series[i].cols()), i);
+    check_series<T, M>(series[i], of_series(models, static_cast<std::int64_t>(i)).observed(), i);
+  }
+}
+
+/// What one series needs room for. Of beliefs that are not kept there is one, which a diffuse beginning ends with.
+template <class T, int N, int M>
+void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepper, const observations<T, M>& y,
+               filter_outputs outputs, bool keeps) {
+  const Eigen::Index n = stepper.model.states(), m = stepper.model.observed(), length = keeps ? y.cols() : 1;
+  const auto count = static_cast<std::size_t>(length);
+  result.mean.resize(n, length);
+  result.covariance.resize(count);
+  if (stepper.exact) result.rounding.resize(count);
+  if (!keeps) return;
+  result.log_likelihood_terms.resize(count);
+  result.y = y;
+  if (outputs.predictions) {
+    result.predicted_mean.resize(n, length);
+    result.predicted_covariance.resize(count);
+  }
+  if (outputs.innovations) {
+    result.predicted_y.resize(m, length);
+    result.innovation.resize(m, length);
+    result.innovation_covariance.resize(count);
   }
 }
 
 /// Makes room for the results, and filters the first steps where the prior is diffuse in part.
 template <host_policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T, N, M>& stepper,
-                                                 std::span<const observations<T, M>> series, filter_outputs outputs) {
-  const Eigen::Index n = stepper.model.states(), m = stepper.model.observed();
+std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
+                                                 std::span<const observations<T, M>> series, filter_outputs outputs,
+                                                 bool keeps) {
   std::vector<filter_result<T, N, M>> results(series.size());
-  for (std::size_t i = 0; i < series.size(); ++i) {
-    auto& result = results[i];
-    const Eigen::Index length = series[i].cols();
-    const auto count = static_cast<std::size_t>(length);
-    result.mean.resize(n, length);
-    result.covariance.resize(count);
-    result.log_likelihood_terms.resize(count);
-    result.y = series[i];
-    if (stepper.exact) result.rounding.resize(count);
-    if (outputs.predictions) {
-      result.predicted_mean.resize(n, length);
-      result.predicted_covariance.resize(count);
-    }
-    if (outputs.innovations) {
-      result.innovation.resize(m, length);
-      result.innovation_covariance.resize(count);
-    }
-  }
-  if (stepper.model.prior.has_diffuse()) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
+  for (std::size_t i = 0; i < series.size(); ++i)
+    make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
+  if (std::any_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.model.prior.has_diffuse(); }))
+    run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs});
   return results;
-}
-
-/// Throws std::invalid_argument unless model and data fit each other.
-template <class T, int N, int M>
-void check_filter(const kalman_model<T, N, M>& model, std::span<const observations<T, M>> series) {
-  std::int64_t longest = 0;
-  for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
-  check_model(model, longest == 0 ? steps_at_least(0) : steps_of_data(longest));
-  for (std::size_t i = 0; i < series.size(); ++i) check_series<T, M>(series[i], model.observed(), i);
 }
 
 /// The most steps that are left after a diffuse beginning.
 template <class T, int N, int M>
-std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results) {
+std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results,
+                          std::span<const observations<T, M>> series) {
   std::int64_t longest = 0;
-  for (const auto& result : results)
-    longest = (std::max<std::int64_t>)(longest, result.mean.cols() - result.beginning.size());
+  for (std::size_t i = 0; i < results.size(); ++i)
+    longest = (std::max<std::int64_t>)(longest, series[i].cols() - results[i].beginning.size());
   return longest;
 }
 
 template <class T, int N, int M>
-void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results) {
-  for (auto& result : results) {
-    result.log_likelihood =
-        std::accumulate(result.log_likelihood_terms.begin(), result.log_likelihood_terms.end(), T(0));
+void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stretch_sums<T>& sums, bool keeps) {
+  const std::vector<T> totals = sums.totals(results.size());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& terms = results[i].log_likelihood_terms;
+    results[i].log_likelihood = keeps ? std::accumulate(terms.begin(), terms.end(), T(0)) : totals[i];
   }
+}
+
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone.
+template <host_policy P, class T, int N, int M>
+std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                               std::span<const observations<T, M>> series, filter_outputs outputs,
+                                               bool keeps) {
+  const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  stretch_sums<T> sums;
+  run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, longest_rest(results, series)});
+  sum_log_likelihood(results, sums, keeps);
+  return results;
+}
+
+template <class T, int N, int M>
+std::vector<T> log_likelihoods_of(const std::vector<filter_result<T, N, M>>& results) {
+  std::vector<T> sums;
+  for (const auto& result : results) sums.push_back(result.log_likelihood);
+  return sums;
 }
 
 }  // namespace detail
@@ -210,27 +155,55 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
-  detail::check_filter(model, series);
-  const detail::filter_step<T, N, M> stepper(model);
-  auto results = detail::start_filter(p, stepper, series, outputs);
-  run_sweep(p, detail::filter_sweep<T, N, M>{stepper, series, results, outputs, detail::longest_rest(results)});
-  detail::sum_log_likelihood(results);
-  return results;
+  const std::span<const kalman_model<T, N, M>> models(&model, 1);
+  detail::check_filter(models, series, false);
+  return detail::run_filter(p, models, series, outputs, true);
 }
 
-/// One series.
+/// Each series has a model of its own, for exactly its steps; all have the same fixed sizes, dynamic ones may differ.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] filter_result<T, N, M> filter(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<filter_result<T, N, M>> filter(
+    const P& p, const std::vector<kalman_model<T, N, M>>& models,
+    std::type_identity_t<std::span<const observations<T, M>>> series, filter_outputs outputs = {}) {
+  detail::check_filter(std::span(models), series, true);
+  return detail::run_filter(p, std::span(models), series, outputs, true);
+}
+
+/// One series; of a model or of its square-root form.
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
+  requires detail::is_model<Model<T, N, M>>
+[[nodiscard]] filter_result<T, N, M> filter(const P& p, const Model<T, N, M>& model,
                                             const std::type_identity_t<observations<T, M>>& y,
                                             filter_outputs outputs = {}) {
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
-/// log p(y), the sum over all steps of the log-density of the innovation.
+/// log p(y) of each series, the sum over all steps of the log-density of the innovation. No beliefs are kept: besides
+/// the data, what a step or an element needs is in memory for each series and each chunk of time at hand. Where whole
+/// series are taken (`seq`, and `omp` unless it splits time) the sum has the bits of filter's; where time is split it
+/// is summed by chunks first.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] T log_likelihood(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<T> log_likelihood(const P& p, const kalman_model<T, N, M>& model,
+                                            std::type_identity_t<std::span<const observations<T, M>>> series) {
+  const std::span<const kalman_model<T, N, M>> models(&model, 1);
+  detail::check_filter(models, series, false);
+  return detail::log_likelihoods_of(detail::run_filter(p, models, series, {}, false));
+}
+
+/// Each series has a model of its own.
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<T> log_likelihood(const P& p, const std::vector<kalman_model<T, N, M>>& models,
+                                            std::type_identity_t<std::span<const observations<T, M>>> series) {
+  detail::check_filter(std::span(models), series, true);
+  return detail::log_likelihoods_of(detail::run_filter(p, std::span(models), series, {}, false));
+}
+
+/// One series; of a model or of its square-root form.
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
+  requires detail::is_model<Model<T, N, M>>
+[[nodiscard]] T log_likelihood(const P& p, const Model<T, N, M>& model,
                                const std::type_identity_t<observations<T, M>>& y) {
-  return filter(p, model, y).log_likelihood;
+  return log_likelihood(p, model, std::span<const observations<T, M>>(&y, 1)).front();
 }
 
 }  // namespace kalscan

@@ -47,7 +47,7 @@ class filter_error : public std::runtime_error {
 /// What a filter returns besides the filtered beliefs.
 struct filter_outputs {
   bool predictions = false;  ///< one-step predictions of the state
-  bool innovations = false;  ///< y_t minus its prediction, and the covariance of that
+  bool innovations = false;  ///< the prediction of y_t, y_t minus that, and the covariance of both
 };
 
 namespace detail {
@@ -83,7 +83,8 @@ struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean{};  ///< of x_t given y_0 ... y_(t-1), on request
   std::vector<Eigen::Matrix<T, N, N>> predicted_covariance{};
   std::vector<Eigen::Matrix<T, N, N>> predicted_diffuse{};
-  /// y_t less its prediction, on request; NaN where y is missing.
+  observations<T, M> predicted_y{};  ///< the mean of y_t given y_0 ... y_(t-1), on request; of missing components too
+  /// y_t less that; NaN where y is missing.
   observations<T, M> innovation{};
   /// Of the prediction of y_t, of missing components too: H P H' + R with the predicted covariance P of x_t.
   std::vector<Eigen::Matrix<T, M, M>> innovation_covariance{};

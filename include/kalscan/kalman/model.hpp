@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: MIT
-// A linear-Gaussian state-space model: its matrices, its prior, and the checks on both.
+// A linear-Gaussian state-space model, and the checks on its matrices.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
-#include <algorithm>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/detail/kalman_misuse.hpp>
-#include <kalscan/detail/linalg.hpp>
+#include <kalscan/detail/model_check.hpp>
+#include <kalscan/kalman/gaussian_prior.hpp>
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace kalscan {
-namespace detail {
-
-inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
-  return std::to_string(rows) + " x " + std::to_string(cols);
-}
-
-}  // namespace detail
 
 /// A matrix of the model: one for all steps, or one a step.
 template <class Matrix>
@@ -49,6 +41,11 @@ class per_step {
   /// The size of matrix t as it was given.
   [[nodiscard]] Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
   [[nodiscard]] Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
+  /// The matrices of the steps from `first` to before `last`.
+  [[nodiscard]] per_step steps(std::int64_t first, std::int64_t last) const {
+    if (constant_) return *this;
+    return std::vector<Matrix>(values_.begin() + first, values_.begin() + last);
+  }
 
  private:
   bool fits() const {
@@ -59,49 +56,6 @@ class per_step {
   std::vector<Matrix> values_{};
   bool constant_ = true;
   Eigen::Index rows_ = -1, cols_ = -1;
-};
-
-/// What is known of the state before the data.
-template <class T, int N>
-struct gaussian_prior {
-  Eigen::Vector<T, N> mean{};
-  Eigen::Matrix<T, N, N> covariance{};   ///< symmetric positive semi-definite
-  bool before_first_transition = false;  ///< else of the state at the first observation
-  /// Which components are diffuse: the limit of a variance that grows without bound, not a large one. Empty means none.
-  /// Their rows and columns of the covariance must be zero; their means do not matter.
-  std::vector<bool> diffuse = {};
-
-  /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
-  template <class Mean, class Covariance>
-  [[nodiscard]] static gaussian_prior of_first_state(const Eigen::MatrixBase<Mean>& mean,
-                                                     const Eigen::MatrixBase<Covariance>& covariance) {
-    require(mean, covariance);
-    return {mean, covariance};
-  }
-  /// The state one transition before the first observation: what a final belief is for the data that follow.
-  template <class Mean, class Covariance>
-  [[nodiscard]] static gaussian_prior before_first_step(const Eigen::MatrixBase<Mean>& mean,
-                                                        const Eigen::MatrixBase<Covariance>& covariance) {
-    require(mean, covariance);
-    return {mean, covariance, true};
-  }
-  /// Nothing is known of the n states at the first observation.
-  [[nodiscard]] static gaussian_prior all_diffuse(Eigen::Index n = N) {
-    return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false,
-            std::vector<bool>(static_cast<std::size_t>(n), true)};
-  }
-
-  [[nodiscard]] bool has_diffuse() const { return std::find(diffuse.begin(), diffuse.end(), true) != diffuse.end(); }
-
- private:
-  template <class Mean, class Covariance>
-  static void require(const Mean& mean, const Covariance& covariance) {
-    const Eigen::Index n = N == Eigen::Dynamic ? mean.rows() : N;
-    if (mean.rows() == n && mean.cols() == 1 && covariance.rows() == n && covariance.cols() == n) return;
-    throw std::invalid_argument("kalscan: the prior's mean is " + detail::shape(mean.rows(), mean.cols()) +
-                                " and its covariance " + detail::shape(covariance.rows(), covariance.cols()) +
-                                ", not " + detail::shape(n, 1) + " and " + detail::shape(n, n));
-  }
 };
 
 /// x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t).
@@ -115,35 +69,41 @@ struct kalman_model {
   per_step<Eigen::Matrix<T, N, N>> F{}, Q{};
   per_step<Eigen::Matrix<T, M, N>> H{};
   per_step<Eigen::Matrix<T, M, M>> R{};
-  gaussian_prior<T, N> prior{};
+  gaussian_prior<T, N> prior{};  ///< to be given
   per_step<Eigen::Matrix<T, N, Eigen::Dynamic>> B = {};
   per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};
 
   [[nodiscard]] Eigen::Index states() const { return F[0].rows(); }
   [[nodiscard]] Eigen::Index observed() const { return H[0].rows(); }
+
+  /// The model of the steps from `first` to before `last` alone, with the same prior: where all matrices are constant,
+  /// the same model. Throws std::invalid_argument where it does not have these steps.
+  [[nodiscard]] kalman_model steps(std::int64_t first, std::int64_t last) const {
+    const auto require = [&](const char* name, std::int64_t given) {
+      if (0 <= first && first <= last && last <= given) return;
+      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are not in " + name +
+                        ", which is given for " + std::to_string(given));
+    };
+    const auto part = [&](const char* name, const auto& matrices) {
+      if (!matrices.constant()) require(name, matrices.size());
+      return matrices.steps(first, last);
+    };
+    kalman_model x{part("F", F), part("Q", Q), part("H", H), part("R", R), prior, part("B", B), part("D", D), u};
+    if (u.cols() == 0) return x;
+    require("u", u.cols());
+    x.u = u.middleCols(first, last - first);
+    return x;
+  }
 };
 
 namespace detail {
-
-[[noreturn]] inline void bad_model(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
-
-template <class Matrix>
-void require_finite(const std::string& name, const Matrix& x) {
-  for (Eigen::Index j = 0; j < x.cols(); ++j) {
-    for (Eigen::Index i = 0; i < x.rows(); ++i) {
-      if (std::isfinite(x(i, j))) continue;
-      std::ostringstream text;
-      text << name << " is not finite: (" << i << ", " << j << ") = " << x(i, j);
-      bad_model(text.str());
-    }
-  }
-}
 
 /// How many steps a model must be given for: those of the longest series. A part of the series that it was made for may
 /// be shorter.
 struct model_steps {
   std::int64_t least, most;
+  const char* whose = "the data have";
   bool contain(std::int64_t steps) const { return least <= steps && steps <= most; }
 };
 inline model_steps steps_of_data(std::int64_t longest) { return {longest, longest}; }
@@ -156,7 +116,7 @@ void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::I
                     const model_steps& steps) {
   if (matrices.empty()) bad_model(std::string(name) + " is not given");
   if (!matrices.constant() && !steps.contain(matrices.size())) {
-    bad_model(std::string(name) + " is given for " + std::to_string(matrices.size()) + " steps, the data have " +
+    bad_model(std::string(name) + " is given for " + std::to_string(matrices.size()) + " steps, " + steps.whose + " " +
               std::to_string(steps.least) + ": give one a step (F_t, Q_t and B_t lead to step t), or one for all");
   }
   for (std::int64_t t = 0; t < matrices.size(); ++t) {
@@ -168,31 +128,6 @@ void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::I
                 shape(rows, cols) + (transposed ? ": give its transpose" : ""));
     }
     require_finite(name + step, x);
-  }
-}
-
-/// Symmetric and positive semi-definite up to the rounding of a matrix that somebody computed.
-template <class Matrix>
-void require_covariance(const std::string& name, const Matrix& x) {
-  using T = typename Matrix::Scalar;
-  const T tolerance = std::sqrt(std::numeric_limits<T>::epsilon()) / 16;
-  for (Eigen::Index j = 0; j < x.cols(); ++j) {
-    for (Eigen::Index i = 0; i < x.rows(); ++i) {
-      const auto entry = [&](Eigen::Index a, Eigen::Index b) {
-        std::ostringstream text;
-        text << "(" << a << ", " << b << ") = " << x(a, b);
-        return text.str();
-      };
-      if (i == j && x(i, i) < 0) bad_model(name + " has a negative variance: " + entry(i, i));
-      if (std::abs(x(i, j) - x(j, i)) > tolerance * std::sqrt(std::abs(x(i, i))) * std::sqrt(std::abs(x(j, j)))) {
-        bad_model(name + " is not symmetric: " + entry(i, j) + ", " + entry(j, i));
-      }
-    }
-  }
-  if (!root_semidefinite(x, tolerance, 4 * tolerance, x.diagonal()).ok) {
-    std::ostringstream text;
-    text << name << " is not positive semi-definite:\n" << x;
-    bad_model(text.str());
   }
 }
 
@@ -240,29 +175,23 @@ void check_model(const kalman_model<T, N, M>& model, const model_steps& steps) {
   if (!model.B.empty()) require_shapes("B", model.B, n, k, steps);
   if (!model.D.empty()) require_shapes("D", model.D, m, k, steps);
   if ((!model.B.empty() || !model.D.empty()) && !steps.contain(model.u.cols())) {
-    bad_model("u has " + std::to_string(model.u.cols()) + " columns, the data have " + std::to_string(steps.least) +
-              " steps: give one column a step");
+    bad_model("u has " + std::to_string(model.u.cols()) + " columns, " + steps.whose + " " +
+              std::to_string(steps.least) + " steps: give one column a step");
   }
   require_finite("u", model.u);
   require_covariances("Q", model.Q);
   require_covariances("R", model.R);
-  const auto& [mean, covariance, before, diffuse] = model.prior;
-  if (mean.size() != n) {
-    bad_model("the prior's mean has size " + std::to_string(mean.size()) + ", not " + std::to_string(n));
-  }
-  if (covariance.rows() != n || covariance.cols() != n) {
-    bad_model("the prior's covariance is " + shape(covariance.rows(), covariance.cols()) + ", not " + shape(n, n));
-  }
-  require_finite("the prior's mean", mean);
-  require_finite("the prior's covariance", covariance);
-  require_covariance("the prior's covariance", covariance);
-  if (!diffuse.empty() && std::ssize(diffuse) != n) {
-    bad_model("the prior's diffuse has size " + std::to_string(diffuse.size()) + ", not " + std::to_string(n));
-  }
-  for (std::size_t i = 0; i < diffuse.size(); ++i) {
-    if (diffuse[i] && !covariance.row(static_cast<Eigen::Index>(i)).isZero(0)) {
-      bad_model("the prior's component " + std::to_string(i) + " is diffuse, its row of the covariance is not zero");
-    }
+  check_prior(model.prior, n);
+}
+
+/// The same of the model of one series among others.
+template <class T, int N, int M>
+void check_model_of(const kalman_model<T, N, M>& model, const model_steps& steps, std::size_t series) {
+  try {
+    check_model(model, steps);
+  } catch (const std::invalid_argument& error) {
+    const std::string what = error.what(), name = "kalscan: ";
+    bad_model("the model of series " + std::to_string(series) + ": " + what.substr(name.size()));
   }
 }
 

@@ -53,7 +53,7 @@ struct smoother_sweep {
     matrix N_;
   };
 
-  filter_step<T, N, M> stepper;
+  std::span<const filter_step<T, N, M>> steppers;  // one for all series, or one each
   std::span<smoother_result<T, N, M>> results;
   std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
@@ -72,6 +72,7 @@ struct smoother_sweep {
 
   struct lane_type {
     const smoother_sweep* sweep;
+    const filter_step<T, N, M>* stepper;
     smoother_result<T, N, M>* result;
     std::vector<char>* cancelled;
     std::int64_t series;
@@ -103,7 +104,7 @@ struct smoother_sweep {
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
       const auto& filtered = result->filtered;
-      const auto& step = sweep->stepper;
+      const auto& step = *stepper;
       const Eigen::Index n = step.model.states();
       if (t < first()) return monoid_type{n}.identity();
       const auto index = static_cast<std::size_t>(t);
@@ -119,7 +120,7 @@ struct smoother_sweep {
     }
 
     void absorb(std::int64_t s, element& x) const {
-      if (time(s) >= first()) x = monoid_type{sweep->stepper.model.states()}(lift(s), x);
+      if (time(s) >= first()) x = monoid_type{stepper->model.states()}(lift(s), x);
     }
 
     void finish(const state_type&) const {
@@ -149,7 +150,7 @@ struct smoother_sweep {
 
     /// F x_t + w = x_(t+1) is taken as n observations of x_t ~ N(., P), one after the other.
     backward conditional(std::int64_t t, const matrix& P) const {
-      const auto& step = sweep->stepper;
+      const auto& step = *stepper;
       const Eigen::Index n = P.rows();
       const noise_factor<T, N> noise(step.model.Q[t + 1], vector::Zero(n).eval());
       const matrix rows = independent_rows(noise, step.model.F[t + 1]);
@@ -175,7 +176,7 @@ struct smoother_sweep {
       const auto index = static_cast<std::size_t>(t);
       const vector filtered = result->filtered.mean.col(t);
       const backward c = conditional(t, result->filtered.covariance[index]);
-      const vector ahead = result->mean.col(t + 1) - sweep->stepper.predict_mean(t + 1, filtered);
+      const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered);
       belief x{filtered + times(c.G, ahead), congruence(c.G, result->covariance[index + 1]) + c.rest};
       symmetrize(x.covariance);
       write(t, x);
@@ -194,7 +195,7 @@ struct smoother_sweep {
         if (t < end) write(t, {x.mean, x.covariance});
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
-        backwards.transition(sweep->stepper.model.F[t]);
+        backwards.transition(stepper->model.F[t]);
       }
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
@@ -208,9 +209,64 @@ struct smoother_sweep {
   };
   lane_type lane(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
-    return {this, &results[index], &cancelled[index], i};
+    return {this, &of_series(steppers, i), &results[index], &cancelled[index], i};
   }
 };
+
+/// Throws std::invalid_argument unless models and results fit each other: one model for all, or one for each.
+template <class T, int N, int M>
+void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
+                    bool one_each) {
+  if (one_each && models.size() != filtered.size()) {
+    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(filtered.size()) +
+              " filter results: give each result the model that it came from");
+  }
+  std::int64_t longest = 1;
+  for (std::size_t i = 0; i < filtered.size(); ++i) {
+    const auto& model = of_series(models, static_cast<std::int64_t>(i));
+    const Eigen::Index length = filtered[i].mean.cols();
+    const std::string name = "the filter result of series " + std::to_string(i);
+    if (model.F.empty()) bad_model("F is not given");
+    if (length == 0) bad_model(name + " is empty");
+    if (filtered[i].mean.rows() != model.states()) {
+      bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
+                std::to_string(model.states()));
+    }
+    if (std::ssize(filtered[i].covariance) != length) {
+      bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
+                std::to_string(length) + " means");
+    }
+    if (one_each) check_model_of(model, steps_at_least(length), i);
+    longest = (std::max<std::int64_t>)(longest, length);
+  }
+  if (!one_each) check_model(models[0], steps_at_least(longest));
+}
+
+template <class T, int N, int M>
+std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T, N, M>> filtered) {
+  std::vector<smoother_result<T, N, M>> results(filtered.size());
+  for (std::size_t i = 0; i < filtered.size(); ++i) {
+    results[i].mean.resize(filtered[i].mean.rows(), filtered[i].mean.cols());
+    results[i].covariance.resize(filtered[i].covariance.size());
+    results[i].filtered = std::move(filtered[i]);
+  }
+  return results;
+}
+
+template <host_policy P, class T, int N, int M>
+std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                                   std::vector<filter_result<T, N, M>> filtered) {
+  const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
+  auto results = room_to_smooth(std::move(filtered));
+  std::vector<std::vector<char>> cancelled;
+  std::int64_t longest = 1;
+  for (const auto& result : results) {
+    cancelled.emplace_back(result.covariance.size());
+    longest = (std::max<std::int64_t>)(longest, result.mean.cols());
+  }
+  run_sweep(p, smoother_sweep<T, N, M>{steppers, results, cancelled, longest});
+  return results;
+}
 
 }  // namespace detail
 
@@ -223,44 +279,38 @@ struct smoother_sweep {
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {
-  std::vector<smoother_result<T, N, M>> results(filtered.size());
-  std::vector<std::vector<char>> cancelled(filtered.size());
-  std::int64_t longest = 1;
-  if (model.F.empty()) detail::bad_model("F is not given");
-  for (std::size_t i = 0; i < filtered.size(); ++i) {
-    const Eigen::Index length = filtered[i].mean.cols();
-    const std::string name = "the filter result of series " + std::to_string(i);
-    if (length == 0) detail::bad_model(name + " is empty");
-    if (filtered[i].mean.rows() != model.states()) {
-      detail::bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
-                        std::to_string(model.states()));
-    }
-    if (std::ssize(filtered[i].covariance) != length) {
-      detail::bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
-                        std::to_string(length) + " means");
-    }
-    longest = (std::max<std::int64_t>)(longest, length);
-    results[i].mean.resize(filtered[i].mean.rows(), length);
-    results[i].covariance.resize(static_cast<std::size_t>(length));
-    cancelled[i].resize(static_cast<std::size_t>(length));
-    results[i].filtered = std::move(filtered[i]);
-  }
-  detail::check_model(model, detail::steps_at_least(longest));
-  run_sweep(p, detail::smoother_sweep<T, N, M>{model, results, cancelled, longest});
-  return results;
+  const std::span<const kalman_model<T, N, M>> models(&model, 1);
+  detail::check_smoother<T, N, M>(models, filtered, false);
+  return detail::run_smoother(p, models, std::move(filtered));
 }
 
-/// Filters and smooths independent series.
+/// Each result has the model of its own that it came from.
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p,
+                                                           const std::vector<kalman_model<T, N, M>>& models,
+                                                           std::vector<filter_result<T, N, M>> filtered) {
+  detail::check_smoother<T, N, M>(models, filtered, true);
+  return detail::run_smoother(p, std::span(models), std::move(filtered));
+}
+
+/// Filters and smooths independent series, of one model or each of its own.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   return smooth(p, model, filter(p, model, series, outputs));
 }
-
-/// Filters and smooths one series.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
+[[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
+    const P& p, const std::vector<kalman_model<T, N, M>>& models,
+    std::type_identity_t<std::span<const observations<T, M>>> series, filter_outputs outputs = {}) {
+  return smooth(p, models, filter(p, models, series, outputs));
+}
+
+/// Filters and smooths one series; of a model or of its square-root form.
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
+  requires detail::is_model<Model<T, N, M>>
+[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const Model<T, N, M>& model,
                                               const std::type_identity_t<observations<T, M>>& y,
                                               filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());

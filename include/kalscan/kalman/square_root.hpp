@@ -11,6 +11,7 @@
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/detail/observation.hpp>
 #include <kalscan/detail/square_root_step.hpp>
+#include <kalscan/detail/stretch_sums.hpp>
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/square_root_element.hpp>
@@ -21,13 +22,15 @@
 
 namespace kalscan {
 
-/// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y). Refers
-/// to the model.
+/// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y), or
+/// square_root{models} with one for each series. Refers to the models.
 template <class T, int N, int M>
 struct square_root {
-  const kalman_model<T, N, M>& model;
+  std::span<const kalman_model<T, N, M>> models;
+  bool one_each;
 
-  explicit square_root(const kalman_model<T, N, M>& model_) : model(model_) {}
+  explicit square_root(const kalman_model<T, N, M>& model) : models(&model, 1), one_each(false) {}
+  explicit square_root(const std::vector<kalman_model<T, N, M>>& models_) : models(models_), one_each(true) {}
 };
 
 namespace detail {
@@ -97,15 +100,19 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
 /// Filters a number of series, the lanes of the sweep; as filter_sweep.
 template <class T, int N, int M>
 struct square_root_filter_sweep {
-  using state_type = square_root_belief<T, N>;
+  struct state_type {
+    square_root_belief<T, N> belief;
+    T* sum = nullptr;  // as in filter_sweep
+  };
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
   using element = typename steps_type::element;
 
-  const steps_type* steps;
+  std::span<const steps_type> all_steps;  // of one model for all series, or of one each
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
+  stretch_sums<T>* sums;
   std::int64_t longest;
   bool noisy;
 
@@ -115,30 +122,43 @@ struct square_root_filter_sweep {
   std::int64_t lanes() const { return std::ssize(data); }
   std::int64_t length() const { return longest; }
   bool splits() const { return noisy; }
-  state_type act(const element& x, const state_type& s) const { return cast<T>(kalscan::act(x, cast<wide>(s))); }
+  state_type act(const element& x, const state_type& s) const {
+    return {cast<T>(kalscan::act(x, cast<wide>(s.belief)))};
+  }
 
   struct lane_type {
     const square_root_filter_sweep* sweep;
+    const steps_type* steps;
     const observations<T, M>* y;
     filter_recorder<T, N, M> record;
 
     std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
 
     state_type start() const {
-      const std::int64_t done = time(0);
-      const auto& prior = sweep->steps->model.prior;
-      if (done == 0) return {prior.mean, steps_type::root_of(prior.covariance)};
-      return {record.result->mean.col(done - 1),
-              steps_type::root_of(record.result->covariance[static_cast<std::size_t>(done - 1)])};
+      const std::int64_t done = time(0), last = record.column(done - 1);
+      const auto& prior = steps->model.prior;
+      state_type x;
+      if (done > 0) {
+        x.belief = {record.result->mean.col(last),
+                    steps_type::root_of(record.result->covariance[static_cast<std::size_t>(last)])};
+      } else {
+        x.belief = {prior.mean, steps_type::root_of(prior.covariance)};
+      }
+      if (!record.keeps()) {
+        x.sum = sweep->sums->begin(record.series, 0);
+        *x.sum = record.result->log_likelihood;
+      }
+      return x;
     }
     void finish(const state_type&) const {}
 
-    void replay(std::int64_t s, state_type& x) const {
+    void replay(std::int64_t s, state_type& state) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      sweep->steps->template predict<T>(t, x);
+      auto& x = state.belief;
+      steps->template predict<T>(t, x);
       if (record.outputs.predictions) record.predicted(t, x.mean, times(x.root, x.root.transpose()));
-      const auto o = sweep->steps->observe(t, y->col(t));
+      const auto o = steps->observe(t, y->col(t));
       if (record.outputs.innovations) innovation(t, x);
       T log_density = 0;
       for (Eigen::Index i = 0; i < o.count; ++i) {
@@ -155,33 +175,38 @@ struct square_root_filter_sweep {
         x.mean += update.gain() * v;
         update.apply(x.root);
       }
+      if (!record.keeps()) {
+        record.require_finite(t, x.mean, x.root);
+        if (!state.sum) state.sum = sweep->sums->begin(record.series, s);
+        *state.sum += log_density;
+        return;
+      }
       record.filtered(t, x.mean, times(x.root, x.root.transpose()), log_density);
       record.result->covariance_root[static_cast<std::size_t>(t)] = x.root;
     }
 
     element lift(std::int64_t s) const {
-      element x = no_steps<wide, N>(sweep->steps->model.states());
+      element x = no_steps<wide, N>(steps->model.states());
       absorb(s, x);
       return x;
     }
     void absorb(std::int64_t s, element& x) const {
       const std::int64_t t = time(s);
-      if (t < y->cols()) sweep->steps->absorb(t, y->col(t), x);
+      if (t < y->cols()) steps->absorb(t, y->col(t), x);
     }
 
    private:
-    void innovation(std::int64_t t, const state_type& x) const {
-      const auto& model = sweep->steps->model;
+    void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
+      const auto& model = steps->model;
       const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
-      auto& result = *record.result;
-      result.innovation.col(t) = y->col(t) - times(model.H[t], x.mean);
-      if (!model.D.empty()) result.innovation.col(t) -= model.D[t] * model.u.col(t);
-      result.innovation_covariance[static_cast<std::size_t>(t)] = times(HU, HU.transpose()) + model.R[t];
+      Eigen::Vector<T, M> predicted = times(model.H[t], x.mean);
+      if (!model.D.empty()) predicted += model.D[t] * model.u.col(t);
+      record.innovation(t, y->col(t), predicted, times(HU, HU.transpose()) + model.R[t]);
     }
   };
   lane_type lane(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
-    return {this, &data[index], {&results[index], outputs, i}};
+    return {this, &of_series(all_steps, i), &data[index], {&results[index], outputs, i}};
   }
 };
 
@@ -198,7 +223,7 @@ struct square_root_smoother_sweep {
   using wide = typename steps_type::wide;
   using element = typename steps_type::element;
 
-  const steps_type* steps;
+  std::span<const steps_type> all_steps;
   std::span<const observations<T, M>> data;
   std::span<smoother_result<T, N, M>> results;
   std::int64_t longest;
@@ -217,13 +242,14 @@ struct square_root_smoother_sweep {
 
   struct lane_type {
     const square_root_smoother_sweep* sweep;
+    const steps_type* steps;
     const observations<T, M>* y;
     smoother_result<T, N, M>* result;
     std::int64_t series;
 
     std::int64_t time(std::int64_t s) const { return y->cols() - 1 - s; }
     state_type start() const {
-      const auto none = no_steps<T, N>(sweep->steps->model.states());
+      const auto none = no_steps<T, N>(steps->model.states());
       return {none.Z, none.w};
     }
     void finish(const state_type&) const {}
@@ -243,8 +269,8 @@ struct square_root_smoother_sweep {
 
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
-      element x = no_steps<wide, N>(sweep->steps->model.states());
-      if (t >= 0) sweep->steps->absorb(t, y->col(t), x);
+      element x = no_steps<wide, N>(steps->model.states());
+      if (t >= 0) steps->absorb(t, y->col(t), x);
       return x;
     }
     void absorb(std::int64_t s, element& x) const {
@@ -253,9 +279,32 @@ struct square_root_smoother_sweep {
   };
   lane_type lane(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
-    return {this, &data[index], &results[index], i};
+    return {this, &of_series(all_steps, i), &data[index], &results[index], i};
   }
 };
+
+template <host_policy P, class T, int N, int M>
+std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const square_root<T, N, M>& form,
+                                                           std::span<const observations<T, M>> series,
+                                                           filter_outputs outputs, bool keeps) {
+  check_filter(form.models, series, form.one_each);
+  const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  for (auto& result : results) result.covariance_root.resize(result.covariance.size());
+  const std::vector<square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
+  const bool noisy = std::none_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.exact; });
+  stretch_sums<T> sums;
+  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums,
+                                                 longest_rest(results, series), noisy});
+  for (std::size_t i = 0; keeps && i < results.size(); ++i) {
+    for (std::size_t t = 0; t < results[i].rounding.size(); ++t) {
+      results[i].rounding[t] =
+          of_series(std::span(steppers), static_cast<std::int64_t>(i)).rounding_of(results[i].covariance[t]);
+    }
+  }
+  sum_log_likelihood(results, sums, keeps);
+  return results;
+}
 
 }  // namespace detail
 
@@ -267,32 +316,13 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
-  detail::check_filter(form.model, series);
-  const detail::filter_step<T, N, M> stepper(form.model);
-  auto results = detail::start_filter(p, stepper, series, outputs);
-  for (auto& result : results) result.covariance_root.resize(result.covariance.size());
-  const detail::square_root_steps<T, N, M> steps(form.model);
-  run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs,
-                                                         detail::longest_rest(results), !stepper.exact});
-  for (auto& result : results) {
-    for (std::size_t t = 0; t < result.rounding.size(); ++t)
-      result.rounding[t] = stepper.rounding_of(result.covariance[t]);
-  }
-  detail::sum_log_likelihood(results);
-  return results;
+  return detail::run_square_root_filter(p, form, series, outputs, true);
 }
 
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] filter_result<T, N, M> filter(const P& p, const square_root<T, N, M>& form,
-                                            const std::type_identity_t<observations<T, M>>& y,
-                                            filter_outputs outputs = {}) {
-  return std::move(filter(p, form, std::span<const observations<T, M>>(&y, 1), outputs).front());
-}
-
-template <host_policy P, class T, int N, int M>
-[[nodiscard]] T log_likelihood(const P& p, const square_root<T, N, M>& form,
-                               const std::type_identity_t<observations<T, M>>& y) {
-  return filter(p, form, y).log_likelihood;
+[[nodiscard]] std::vector<T> log_likelihood(const P& p, const square_root<T, N, M>& form,
+                                            std::type_identity_t<std::span<const observations<T, M>>> series) {
+  return detail::log_likelihoods_of(detail::run_square_root_filter(p, form, series, {}, false));
 }
 
 /// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Where R is
@@ -303,26 +333,16 @@ template <host_policy P, class T, int N, int M>
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   auto filtered = filter(p, form, series, outputs);
-  if (form.model.prior.has_diffuse() || !detail::noise_is_definite(form.model))
-    return smooth(p, form.model, std::move(filtered));
-  std::vector<smoother_result<T, N, M>> results(filtered.size());
-  for (std::size_t i = 0; i < filtered.size(); ++i) {
-    results[i].mean.resize(filtered[i].mean.rows(), filtered[i].mean.cols());
-    results[i].covariance.resize(filtered[i].covariance.size());
-    results[i].filtered = std::move(filtered[i]);
-  }
-  const detail::square_root_steps<T, N, M> steps(form.model);
+  const bool diffuse = std::any_of(form.models.begin(), form.models.end(),
+                                   [](const auto& model) { return model.prior.has_diffuse(); });
+  const bool noise_free = std::any_of(filtered.begin(), filtered.end(), [](const auto& x) { return !x.rounding.empty(); });
+  if (diffuse || noise_free) return detail::run_smoother(p, form.models, std::move(filtered));
+  auto results = detail::room_to_smooth(std::move(filtered));
+  const std::vector<detail::square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
   std::int64_t longest = 0;
   for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
-  run_sweep(p, detail::square_root_smoother_sweep<T, N, M>{&steps, series, results, longest});
+  run_sweep(p, detail::square_root_smoother_sweep<T, N, M>{steps, series, results, longest});
   return results;
-}
-
-template <host_policy P, class T, int N, int M>
-[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const square_root<T, N, M>& form,
-                                              const std::type_identity_t<observations<T, M>>& y,
-                                              filter_outputs outputs = {}) {
-  return std::move(smooth(p, form, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
 }  // namespace kalscan

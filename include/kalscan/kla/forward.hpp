@@ -12,8 +12,8 @@
 
 namespace kalscan {
 
-/// Whether a mixer's call looks for NaN in all of its inputs before it computes. Sizes, and the inputs that have a
-/// sign, are always checked.
+/// Whether a mixer's call looks for NaN and infinities in all of its inputs and initial states before it computes; the
+/// variance of an initial belief alone may be infinite. Sizes, and the inputs that have a sign, are always checked.
 enum class nan_check { off, on };
 
 /// Runs a mixer over all tokens: `in` and `out` are the mixer's `inputs` and `outputs` of tensors, of the shapes given

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Predictions of the state and of y beyond the data.
+#pragma once
+
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/detail/filter_step.hpp>
+#include <kalscan/kalman/filter_result.hpp>
+#include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/prior_after.hpp>
+#include <kalscan/kalman/smoother.hpp>
+#include <string>
+#include <vector>
+
+namespace kalscan {
+
+/// n states, m observed components, one column or entry for each step beyond the data.
+///
+/// `diffuse` has an entry for each of the first steps whose state depends on what no data tell: there the prediction is
+/// N(mean, covariance + kappa diffuse) with kappa growing without bound, and of y with y_diffuse likewise.
+template <class T, int N, int M>
+struct forecast_result {
+  Eigen::Matrix<T, N, Eigen::Dynamic> mean{};  ///< of the state
+  std::vector<Eigen::Matrix<T, N, N>> covariance{}, diffuse{};
+  observations<T, M> y_mean{};
+  std::vector<Eigen::Matrix<T, M, M>> y_covariance{}, y_diffuse{};  ///< with the noise R of y
+
+  /// The components of the state and of y, by index, whose variance is infinite `step` steps (0: one) beyond the data.
+  std::vector<Eigen::Index> improper_components(std::int64_t step) const {
+    return detail::with_variance(diffuse, step);
+  }
+  std::vector<Eigen::Index> improper_y_components(std::int64_t step) const {
+    return detail::with_variance(y_diffuse, step);
+  }
+};
+
+/// The predictions of the `steps` steps after those of `result`: what `filter` gives for as many steps more of missing
+/// readings. What the model gives per step, u included, it must give for the steps of the data and then for those of
+/// the forecast; the filter takes the part of it for the data, model.steps(0, length). Throws std::invalid_argument
+/// where model, result and steps do not fit, filter_error with the index of the step where a prediction is not finite.
+template <class T, int N, int M>
+[[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
+                                                const filter_result<T, N, M>& result, std::int64_t steps) {
+  if (steps < 0) detail::bad_model("the forecast is of " + std::to_string(steps) + " steps");
+  const auto start = prior_after(result);
+  const std::int64_t length = result.mean.cols();
+  detail::check_model(model, {length + steps, length + steps, "data and forecast have"});
+  if (result.mean.rows() != model.states()) {
+    detail::bad_model("the filter result has " + std::to_string(result.mean.rows()) + " states, the model " +
+                      std::to_string(model.states()));
+  }
+  const detail::filter_step<T, N, M> step(model);
+  forecast_result<T, N, M> x;
+  x.mean.resize(model.states(), steps);
+  x.y_mean.resize(model.observed(), steps);
+  Eigen::Vector<T, N> mean = start.mean;
+  Eigen::Matrix<T, N, N> P = start.covariance;
+  Eigen::Matrix<T, N, Eigen::Dynamic> directions = start.directions;
+  for (std::int64_t t = length; t < length + steps; ++t) {
+    mean = step.predict_mean(t, mean);
+    P = step.predict_covariance(t, P);
+    if (!mean.allFinite() || !P.allFinite()) throw filter_error(0, t, "the prediction is not finite");
+    x.mean.col(t - length) = mean;
+    x.covariance.push_back(P);
+    x.y_mean.col(t - length) = step.observation_mean(t, mean);
+    x.y_covariance.push_back(step.innovation_covariance(t, P));
+    directions = detail::cleared_product(model.F[t], directions);
+    if (directions.isZero(0)) directions.resize(model.states(), 0);
+    if (directions.cols() == 0) continue;
+    const Eigen::Matrix<T, M, Eigen::Dynamic> seen = detail::cleared_product(model.H[t], directions);
+    x.diffuse.push_back(directions * directions.transpose());
+    x.y_diffuse.push_back(seen * seen.transpose());
+  }
+  return x;
+}
+
+/// The same: the last smoothed belief is the last filtered one.
+template <class T, int N, int M>
+[[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
+                                                const smoother_result<T, N, M>& result, std::int64_t steps) {
+  return forecast(model, result.filtered, steps);
+}
+
+}  // namespace kalscan

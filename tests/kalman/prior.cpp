@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// A prior must be given; the final belief of a filter can be one.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "../errors.hpp"
+#include "diffuse_families.hpp"
+#include "oracle.hpp"
+#include "shared.hpp"
+
+namespace {
+
+using Eigen::Dynamic;
+using Eigen::Index;
+using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
+using data_type = kalscan::observations<double, Dynamic>;
+using prior_type = kalscan::gaussian_prior<double, Dynamic>;
+
+TEST_CASE("a model whose prior is not given is refused, whether its sizes are fixed or not") {
+  const Eigen::MatrixXd one = Eigen::MatrixXd::Identity(1, 1);
+  const auto starts = [](const std::string& message) { return message.substr(0, 36); };
+  const data_type y = data_type::Ones(1, 3);
+  model_type dynamic;
+  dynamic.F = dynamic.Q = dynamic.H = dynamic.R = one;
+  CHECK(starts(message_of([&] { static_cast<void>(kalscan::filter(kalscan::seq{}, dynamic, y)); })) ==
+        "kalscan: the prior is not given: set");
+  const Eigen::Matrix<double, 1, 1> fixed_one(1);
+  const kalscan::kalman_model<double, 1, 1> fixed{fixed_one, fixed_one, fixed_one, fixed_one};
+  CHECK(starts(message_of([&] { kalscan::detail::check_model(fixed, kalscan::detail::steps_of_data(3)); })) ==
+        "kalscan: the prior is not given: set");
+  auto half = fixed;
+  half.prior.mean.setZero();
+  CHECK(message_of([&] { kalscan::detail::check_model(half, kalscan::detail::steps_of_data(3)); }) ==
+        "kalscan: the prior's covariance is not finite: (0, 0) = nan");
+}
+
+/// The worst difference, in standard deviations or in 1e-4 where these are smaller; 1 where one belief is improper and
+/// the other not.
+double difference(const kalscan::filter_result<double, Dynamic, Dynamic>& whole,
+                  const kalscan::filter_result<double, Dynamic, Dynamic>& part, Index first) {
+  double worst = 0;
+  for (Index t = 0; t < part.mean.cols(); ++t) {
+    const auto i = static_cast<std::size_t>(t), j = static_cast<std::size_t>(first + t);
+    if ((i < part.diffuse.size()) != (j < whole.diffuse.size())) return 1;
+    const Eigen::MatrixXd& P = whole.covariance[j];
+    const Eigen::VectorXd sd = P.diagonal().cwiseMax(0).cwiseSqrt().array() + 1e-4;
+    const auto scaled = [&](const Eigen::MatrixXd& x) {
+      return (sd.cwiseInverse().asDiagonal() * x * sd.cwiseInverse().asDiagonal()).cwiseAbs().maxCoeff();
+    };
+    const Eigen::VectorXd mean = whole.mean.col(first + t), size = sd + 1e-4 * mean.cwiseAbs();
+    worst = std::max({worst, (part.mean.col(t) - mean).cwiseQuotient(size).cwiseAbs().maxCoeff(),
+                      scaled(part.covariance[i] - P)});
+    if (i < part.diffuse.size()) {
+      worst = std::max(worst, (part.diffuse[i] - whole.diffuse[j]).cwiseAbs().maxCoeff() / whole.diffuse[j].maxCoeff());
+    }
+    const double term = whole.log_likelihood_terms[j];
+    worst = std::max(worst, std::abs(part.log_likelihood_terms[i] - term) / (1 + std::abs(term)));
+  }
+  return std::isfinite(worst) ? worst : 1;
+}
+
+/// Filters y in two parts.
+kalscan::filter_result<double, Dynamic, Dynamic> continued(const model_type& model, const data_type& y, Index first) {
+  const auto beginning = kalscan::filter(kalscan::seq{}, model.steps(0, first), y.leftCols(first));
+  auto rest = model.steps(first, y.cols());
+  rest.prior = kalscan::prior_after(beginning);
+  return kalscan::filter(kalscan::seq{}, rest, y.rightCols(y.cols() - first));
+}
+
+TEST_CASE("a series filtered in two parts is the same series, to the bit where all noise is definite") {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    CAPTURE(seed);
+    const bool definite = seed % 3 != 0;
+    const oracle::kind k{.varying = seed % 2 == 0,
+                         .inputs = seed % 5 < 2,
+                         .missing = seed % 7 < 3,
+                         .before_first = seed % 4 == 0};
+    auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, 1 + seed % 2, 20, k, seed);
+    if (!definite) model.R = Eigen::MatrixXd(Eigen::MatrixXd::Zero(y.rows(), y.rows()));
+    const auto whole = kalscan::filter(kalscan::seq{}, model, y);
+    for (const Index first : {1, 9, 19}) {
+      const auto part = continued(model, y, first);
+      CHECK(difference(whole, part, first) <= (definite ? 0 : 1e-10));
+    }
+  }
+}
+
+TEST_CASE("a series under a diffuse prior filtered in two parts is the same series, wherever it is cut") {
+  for (const auto& family : diffuse_families::all) {
+    CAPTURE(family.name);
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+      CAPTURE(seed);
+      diffuse_families::source draw(seed);
+      const auto [model, y] = family.make(draw);
+      const auto whole = kalscan::filter(kalscan::seq{}, model, y);
+      for (Index first = 1; first < y.cols(); ++first) {
+        CAPTURE(first);
+        CHECK(difference(whole, continued(model, y, first), first) < 1e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("a series filtered in two parts remembers which directions were read without noise") {
+  double worst = 0;
+  for (unsigned seed = 1; seed <= 50; ++seed) {
+    CAPTURE(seed);
+    std::mt19937_64 engine(seed);
+    Eigen::MatrixXd H(3, 3);
+    Eigen::VectorXd x(3);
+    oracle::fill_normal(H, engine), oracle::fill_normal(x, engine);
+    // Two exact readings and a precise one leave covariances that are rounding, but for a line.
+    const auto row = [&](Index i) { return Eigen::MatrixXd(H.row(i)); };
+    const auto noise = [](double r) { return Eigen::MatrixXd(Eigen::MatrixXd::Constant(1, 1, r)); };
+    const Eigen::MatrixXd I = Eigen::MatrixXd::Identity(3, 3);
+    const model_type model{I, Eigen::MatrixXd(I * 0), std::vector{row(0), row(1), row(2), row(0), row(1)},
+                           std::vector{noise(0), noise(0), noise(1e-8), noise(0), noise(0)},
+                           prior_type::of_first_state(Eigen::VectorXd::Zero(3), I * 1e8)};
+    data_type y(1, 5);
+    for (Index t = 0; t < 5; ++t) y(0, t) = (model.H[t] * x)(0);
+    const auto part = continued(model, y, 3);
+    worst = std::max({worst, std::abs(part.log_likelihood_terms[0]), std::abs(part.log_likelihood_terms[1])});
+  }
+  CHECK(worst == 0);  // what is known adds nothing
+}
+
+TEST_CASE("diffuse directions that are components are diffuse components") {
+  diffuse_families::source draw(5);
+  auto [model, y] = diffuse_families::in_part(draw);
+  const auto flagged = kalscan::filter(kalscan::seq{}, model, y);
+  const Index n = model.states();
+  model.prior.directions.resize(n, 0);
+  for (Index i = 0; i < n; ++i) {
+    if (!model.prior.diffuse[static_cast<std::size_t>(i)]) continue;
+    model.prior.mean(i) = 0;
+    model.prior.directions.conservativeResize(n, model.prior.directions.cols() + 1);
+    model.prior.directions.rightCols(1) = Eigen::VectorXd::Unit(n, i);
+  }
+  model.prior.diffuse.clear();
+  const auto directed = kalscan::filter(kalscan::seq{}, model, y);
+  CHECK(directed.mean == flagged.mean);
+  CHECK(directed.log_likelihood == flagged.log_likelihood);
+  model.prior.directions = Eigen::MatrixXd::Ones(n + 1, 1);
+  CHECK(message_of([&] { static_cast<void>(kalscan::filter(kalscan::seq{}, model, y)); }) ==
+        "kalscan: the prior's directions are " + std::to_string(n + 1) + " x 1: give one a column, of " +
+            std::to_string(n) + " states");
+}
+
+TEST_CASE("a part of a model that it does not have is refused") {
+  const auto model = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true}, 1).model;
+  CHECK(message_of([&] { static_cast<void>(model.steps(4, 11)); }) ==
+        "kalscan: steps 4 to 11 are not in F, which is given for 10");
+  CHECK(message_of([&] { static_cast<void>(model.steps(3, 2)); }) ==
+        "kalscan: steps 3 to 2 are not in F, which is given for 10");
+  CHECK(message_of([&] { static_cast<void>(kalscan::prior_after(kalscan::filter_result<double, 1, 1>{})); }) ==
+        "kalscan: the filter result is empty: it has no last belief");
+}
+
+}  // namespace
