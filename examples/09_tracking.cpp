@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A ship followed by two sensors: reports at irregular times, the second sensor only now and then, an hour without
 // either, a forecast of the next half hour, and the one unknown number of the model found by maximizing the likelihood.
+#include <Eigen/Cholesky>
 #include <cmath>
 #include <iostream>
 #include <kalscan/kalscan.hpp>
