@@ -148,7 +148,9 @@ TEST_CASE("each series of a batch can have its own model: the bits of one by one
 }
 
 TEST_CASE("models and series that do not fit each other are refused, with the series") {
-  auto [models, series] = draw_batch(false, false);
+  batch drawn = draw_batch(false, false);
+  auto& models = drawn.models;
+  const auto& series = drawn.series;
   const auto refused = [&](auto call) { return message_of([&] { static_cast<void>(call()); }); };
   const auto first = kalscan::filter(kalscan::seq{}, models[0], series[0]);
   CHECK(refused([&] { return kalscan::smooth(kalscan::seq{}, models, std::vector{first}); }) ==

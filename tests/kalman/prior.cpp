@@ -129,7 +129,9 @@ TEST_CASE("a series filtered in two parts remembers which directions were read w
 
 TEST_CASE("diffuse directions that are components are diffuse components") {
   diffuse_families::source draw(5);
-  auto [model, y] = diffuse_families::in_part(draw);
+  const auto drawn = diffuse_families::in_part(draw);
+  model_type model = drawn.model;
+  const data_type& y = drawn.y;
   const auto flagged = kalscan::filter(kalscan::seq{}, model, y);
   const Index n = model.states();
   model.prior.directions.resize(n, 0);

@@ -71,6 +71,8 @@ struct diffuse_sweep {
         x.end_step(history);
         const auto filtered = x.current();
         record.filtered(t, filtered.mean, filtered.covariance, log_density);
+        const auto column = static_cast<std::size_t>(record.column(t));
+        if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding_of(filtered);
         if (!filtered.proper) {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           continue;
@@ -80,7 +82,7 @@ struct diffuse_sweep {
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         if (!asks || !x.safe(filtered)) continue;
-        if (exact) result.rounding[static_cast<std::size_t>(record.column(t))] = x.rounding_of(filtered);
+        if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }
       x.end(history);

@@ -61,14 +61,13 @@ struct filter_sweep {
     state_type start() const {
       const auto& prior = stepper->model.prior;
       const std::int64_t done = time(0), last = record.column(done - 1);
-      state_type x;
+      state_type x{{prior.mean, prior.covariance}, {}};
       if (done > 0) {
         const auto column = static_cast<std::size_t>(last);
         x.belief = {record.result->mean.col(last), record.result->covariance[column]};
         if (stepper->exact) x.rounding = record.result->rounding[column];
-      } else {
-        x.belief = {prior.mean, prior.covariance};
-        if (stepper->exact) x.rounding = stepper->rounding_of(prior);
+      } else if (stepper->exact) {
+        x.rounding = stepper->rounding_of(prior);
       }
       if (!record.keeps()) {
         x.sum = sweep->sums->begin(record.series, 0);

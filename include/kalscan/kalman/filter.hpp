@@ -70,7 +70,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   const auto count = static_cast<std::size_t>(length);
   result.mean.resize(n, length);
   result.covariance.resize(count);
-  if (stepper.exact) result.rounding.resize(count);
+  if (stepper.exact) result.rounding.assign(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
   if (!keeps) return;
   result.log_likelihood_terms.resize(count);
   result.y = y;

@@ -90,8 +90,8 @@ namespace detail {
 /// A prior as mean + directions d + N(0, covariance), the diffuse components among the directions.
 template <class T>
 struct diffuse_directions {
-  Eigen::Vector<T, Eigen::Dynamic> mean;
-  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> directions;
+  Eigen::Vector<T, Eigen::Dynamic> mean{};
+  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> directions{};
 
   template <int N>
   explicit diffuse_directions(const gaussian_prior<T, N>& prior) : mean(prior.mean) {

@@ -51,6 +51,7 @@ class online_filter {
   using belief = online_belief<T, N>;
 
   explicit online_filter(const kalman_model<T, N, M>& model) : step_(checked(model)) {}
+  explicit online_filter(const kalman_model<T, N, M>&&) = delete;  // would not live long enough
 
   /// The prior, which must be proper: under a diffuse one `filter` the first data, and go on from after(result).
   [[nodiscard]] belief start() const {

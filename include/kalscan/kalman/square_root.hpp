@@ -137,12 +137,10 @@ struct square_root_filter_sweep {
     state_type start() const {
       const std::int64_t done = time(0), last = record.column(done - 1);
       const auto& prior = steps->model.prior;
-      state_type x;
+      state_type x{{prior.mean, steps_type::root_of(prior.covariance)}};
       if (done > 0) {
         x.belief = {record.result->mean.col(last),
                     steps_type::root_of(record.result->covariance[static_cast<std::size_t>(last)])};
-      } else {
-        x.belief = {prior.mean, steps_type::root_of(prior.covariance)};
       }
       if (!record.keeps()) {
         x.sum = sweep->sums->begin(record.series, 0);
