@@ -53,6 +53,24 @@ data_type random_walk(Eigen::Index length) {
 
 }  // namespace
 
+TEST_CASE("the root of a sum is one of X X' + Y Y', whichever rows and columns are zero") {
+  std::mt19937_64 engine(3);
+  for (int k = 0; k < 200; ++k) {
+    const Eigen::Index n = 1 + k % 5;
+    Eigen::MatrixXd X(n, n), Y(n, n);
+    oracle::fill_normal(X, engine);
+    oracle::fill_normal(Y, engine);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      if (engine() % 3 == 0) X.row(i).setZero(), Y.row(i).setZero();
+      if (engine() % 3 == 0) X.col(i).setZero();
+      if (engine() % 3 == 0) Y.col(i).setZero();
+    }
+    const Eigen::MatrixXd root = kalscan::detail::root_of_sum(X, Y), sum = X * X.transpose() + Y * Y.transpose();
+    CAPTURE(sum);
+    CHECK((root * root.transpose() - sum).cwiseAbs().maxCoeff() < 1e-14 * (1 + sum.norm()));
+  }
+}
+
 TEST_CASE("the square-root form agrees with the oracle on models of every kind") {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     CAPTURE(seed);

@@ -26,7 +26,10 @@ Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
   for (Eigen::Index k = 0; k < n; ++k) {
     auto v = W.col(k).segment(k, 2 * n - k);
     const T largest = v.cwiseAbs().maxCoeff();
-    if (equal(largest, 0)) continue;
+    if (equal(largest, 0)) {  // no reflection: row k of W is final as it is
+      for (Eigen::Index j = k + 1; j < n; ++j) root(j, k) = W(k, j);
+      continue;
+    }
     const T norm = largest * (v / largest).norm();
     const T diagonal = v(0) > 0 ? -norm : norm;
     const T first = v(0) - diagonal;
