@@ -5,6 +5,7 @@
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cstdint>
+#include <kalscan/detail/dense.hpp>
 #include <vector>
 
 namespace kalscan::detail {
@@ -13,17 +14,15 @@ namespace kalscan::detail {
 /// of variance f. Coordinates of d change now and then. n states, q unknowns.
 template <class T>
 struct diffuse_history {
-  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-  using vector = Eigen::Vector<T, Eigen::Dynamic>;
-  using matrix_view = Eigen::Map<const matrix>;
-  using vector_view = Eigen::Map<const vector>;
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
 
   struct state {
-    matrix_view A{}, C;
-    vector_view b;
+    view A, C, b;
   };
   struct reading {
-    vector_view h, gain, a;
+    view h, gain, a;
     T f, v;
   };
   /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
@@ -65,21 +64,18 @@ struct diffuse_history {
 
   state after(std::int64_t t) const {
     const T* x = states_.data() + t * n_ * (q_ + n_ + 1);
-    return {{x, n_, q_}, {x + n_ * q_, n_, n_}, {x + n_ * (q_ + n_), n_}};
+    return {{x, n_, q_}, {x + n_ * q_, n_, n_}, {x + n_ * (q_ + n_), n_, 1}};
   }
   std::int64_t first_reading(std::int64_t t) const {
     return t > 0 ? readings_until_[static_cast<std::size_t>(t - 1)] : 0;
   }
   reading at(std::int64_t i) const {
     const T* x = numbers_.data() + i * (2 * n_ + q_ + 2);
-    return {{x, n_}, {x + n_, n_}, {x + 2 * n_, q_}, x[2 * n_ + q_], x[2 * n_ + q_ + 1]};
+    return {{x, n_, 1}, {x + n_, n_, 1}, {x + 2 * n_, q_, 1}, x[2 * n_ + q_], x[2 * n_ + q_ + 1]};
   }
 
  private:
-  template <class X>
-  static void append(std::vector<T>& to, const X& x) {
-    to.insert(to.end(), x.data(), x.data() + x.size());
-  }
+  static void append(std::vector<T>& to, const view& x) { to.insert(to.end(), x.data, x.data + x.rows * x.cols); }
 
   Eigen::Index n_ = 0, q_ = 0;
   std::int64_t readings_ = 0;

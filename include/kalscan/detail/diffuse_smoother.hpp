@@ -4,12 +4,14 @@
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
-#include <Eigen/QR>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/detail/dense.hpp>
 #include <kalscan/detail/diffuse_history.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <limits>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -24,9 +26,9 @@ template <class T>
 class diffuse_smoother {
  public:
   using history_type = diffuse_history<T>;
-  using matrix = typename history_type::matrix;
-  using vector = typename history_type::vector;
-  using given = Eigen::Map<const matrix>;
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
 
   struct belief {
     vector mean{};
@@ -37,59 +39,54 @@ class diffuse_smoother {
   /// `later`: there are data after the beginning. They have added `change` to the mean of x_end.
   diffuse_smoother(const history_type& history, bool later, const vector& change, const matrix& smoothed)
       : history_(history), changes_(history.changes.size()) {
-    const Eigen::Index n = history.A.rows(), q = history.A.cols(), p = history.root.cols();
-    r_ = vector::Zero(n);
-    known_ = vector::Zero(q);
-    M_ = matrix::Zero(n, q);
-    N_ = matrix::Zero(n, n);
-    chain_ = matrix::Identity(n, n);
-    to_old_ = matrix::Identity(q, q);
-    const auto [A, C, b] = history.after(history.size() - 1);
-    end_ = root_semidefinite(matrix(C), pivot_rounding(C), T(1), C.diagonal());
-    if (!later) return;
-    matrix rows(p + n, n);  // of x_end, transposed, of length one
-    rows << (A * history.root).transpose(), end_.root.transpose();
-    vector size = rows.colwise().norm().transpose();
-    for (T& s : size) s = s > 0 ? s : T(1);
-    rows *= size.cwiseInverse().asDiagonal();
-    Eigen::ColPivHouseholderQR<matrix> qr(rows);
-    qr.setThreshold(64 * static_cast<T>(n) * std::numeric_limits<T>::epsilon());
-    rank_ = qr.rank();
-    directions_ = qr.householderQ();
-    matrix solved = matrix(qr.colsPermutation().transpose()).topRows(rank_) * size.cwiseInverse().asDiagonal();
-    qr.matrixQR().topLeftCorner(rank_, rank_).template triangularView<Eigen::Upper>().transpose().solveInPlace(solved);
-    mean_ = solved * change;
-    covariance_ = congruence(solved, smoothed);
+    const Eigen::Index n = history.A.rows(), q = history.A.cols();
+    set_zero(r_, n);
+    set_zero(known_, q);
+    set_zero(M_, n, q);
+    set_zero(N_, n, n);
+    set_identity(chain_, n, n);
+    set_identity(to_old_, q, q);
+    const auto last = history.after(history.size() - 1);
+    matrix C(n, n);
+    std::copy_n(last.C.data, n * n, C.data());
+    const vector variances = C.diagonal();
+    end_ = root_semidefinite(C, pivot_rounding(C), T(1), variances);
+    if (later) take_later(last.A, change, smoothed);
   }
 
   /// The belief of x_t given all data. To be called for t = size - 1 ... 0, with a transition between two calls.
   belief step(std::int64_t t) {
     undo([&](const auto& change) { return change.step > t; });
-    const auto [A, C, b] = history_.after(t);
+    const auto o = history_.after(t);
+    const Eigen::Index n = o.C.rows, p = history_.root.cols();
+    matrix coefficients = in_last_coordinates(o.A), product;
+    add_product(coefficients, -1, o.C, M_);
+    matrix spread = spread_of(coefficients, o.C);
     belief x;
-    matrix coefficients = in_last_coordinates(A);
-    coefficients.noalias() -= C * M_;
-    const Eigen::Index n = A.rows(), p = history_.root.cols();
-    matrix spread(n, p + n);
-    spread << coefficients * history_.root, of_last_error(C * chain_.transpose());
-    x.covariance = C - C * N_ * C;
-    x.covariance.noalias() -= spread.rightCols(n) * spread.rightCols(n).transpose();
+    set_zero(x.covariance, n, n);
+    multiply(product, o.C, N_);
+    add_outer(x.covariance, -1, product, o.C);
+    const view last(spread.data() + n * p, n, n);
+    add_outer(x.covariance, -1, last, last);
+    add_multiple(x.covariance.data(), n * n, T(1), o.C.data);
     symmetrize(x.covariance);
     clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); });
-    x.mean = b + A * known_ + coefficients * history_.mean + C * r_;
+    multiply(x.mean, o.A, known_);
+    add_product(x.mean, 1, coefficients, history_.mean);
+    add_product(x.mean, 1, o.C, r_);
+    add_multiple(x.mean.data(), n, T(1), o.b.data);
     if (rank_ > 0) {
-      spread = (spread * directions_).eval();
-      x.mean += spread.leftCols(rank_) * mean_;
-      x.covariance += congruence(spread.leftCols(rank_), covariance_);
+      multiply(product, spread, directions_);
+      std::swap(spread, product);
+      const view told(spread.data(), n, rank_);
+      add_product(x.mean, 1, told, mean_);
+      multiply(product, told, covariance_);
+      add_outer(x.covariance, 1, product, told);
     }
-    const auto others = spread.rightCols(n + p - rank_);
-    x.covariance.noalias() += others * others.transpose();
+    const view others(spread.data() + n * rank_, n, n + p - rank_);
+    add_outer(x.covariance, 1, others, others);
     symmetrize(x.covariance);
-    matrix unseen = matrix::Zero(A.rows(), history_.free.cols());
-    for (const Eigen::Index j : history_.unseen) unseen += coefficients.col(j) * history_.free.row(j);
-    x.diffuse = unseen * unseen.transpose();
-    symmetrize(x.diffuse);
-    x.proper = !(x.diffuse.size() > 0 && x.diffuse.diagonal().maxCoeff() > 0);
+    find_diffuse(x, coefficients);
     for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
       undo([&](const auto& change) { return change.reading > i; });
       take(history_.at(i));
@@ -98,31 +95,103 @@ class diffuse_smoother {
   }
 
   /// Steps back over the transition F.
-  void transition(const given& F) {
-    r_ = F.transpose() * r_;
-    M_ = F.transpose() * M_;
-    N_ = congruence(F.transpose(), N_);
+  void transition(const view& F) {
+    matrix back, moved;
+    transpose(back, F);
+    const vector r = r_;
+    multiply(r_, back, r);
+    multiply(moved, back, M_);
+    std::swap(M_, moved);
+    transform(N_, back);
     symmetrize(N_);
-    chain_ = chain_ * F;
+    multiply(moved, chain_, F);
     constexpr T tiny =
         (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();  // subnormal numbers are slow
-    chain_ = (chain_.array().abs() < tiny).select(T(0), chain_);
+    for (Eigen::Index i = 0; i < moved.size(); ++i) {
+      if (std::abs(moved.data()[i]) < tiny) moved.data()[i] = 0;
+    }
+    std::swap(chain_, moved);
   }
 
  private:
+  void take_later(const view& A, const vector& change, const matrix& smoothed) {
+    const Eigen::Index n = A.rows, p = history_.root.cols();
+    matrix spread, rows, turned, solved;
+    multiply(spread, A, history_.root);
+    transpose(rows, beside(spread, end_.root));  // of x_end, to length one
+    vector size(n);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      size(i) = std::sqrt(dot(p + n, &rows(0, i), &rows(0, i)));
+      if (!(size(i) > 0)) size(i) = 1;
+      for (Eigen::Index j = 0; j < p + n; ++j) rows(j, i) /= size(i);
+    }
+    set_identity(turned, p + n, p + n);
+    const auto order = triangulate(rows, turned, 64 * static_cast<T>(n) * std::numeric_limits<T>::epsilon());
+    rank_ = static_cast<Eigen::Index>(order.size());
+    transpose(directions_, turned);
+    set_identity(solved, rank_, rank_);
+    solve_triangle(solved, rows, order, n);
+    for (Eigen::Index j = 0; j < rank_; ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) solved(i, j) /= size(i);
+    }
+    matrix told;
+    transpose(told, solved);
+    multiply(mean_, told, change);
+    covariance_ = smoothed;
+    transform(covariance_, told);
+  }
+
+  /// [x y], of as many rows.
+  static matrix beside(const view& x, const view& y) {
+    matrix both(x.rows, x.cols + y.cols);
+    std::copy_n(x.data, x.rows * x.cols, both.data());
+    std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
+    return both;
+  }
+
+  /// The coefficients of x_t in e and g.
+  matrix spread_of(const matrix& coefficients, const view& C) const {
+    matrix of_e, back, covariance;
+    multiply(of_e, coefficients, history_.root);
+    transpose(back, chain_);
+    multiply(covariance, C, back);
+    return beside(of_e, of_last_error(covariance));
+  }
+
+  void find_diffuse(belief& x, const matrix& coefficients) const {
+    const Eigen::Index n = coefficients.rows();
+    matrix unseen(n, static_cast<Eigen::Index>(history_.unseen.size())), rows(unseen.cols(), history_.free.cols()), spread;
+    for (Eigen::Index k = 0; k < unseen.cols(); ++k) {
+      const Eigen::Index j = history_.unseen[static_cast<std::size_t>(k)];
+      std::copy_n(coefficients.data() + n * j, n, unseen.data() + n * k);
+      for (Eigen::Index i = 0; i < rows.cols(); ++i) rows(k, i) = history_.free(j, i);
+    }
+    multiply(spread, unseen, rows);
+    set_zero(x.diffuse, n, n);
+    add_outer(x.diffuse, 1, spread, spread);
+    symmetrize(x.diffuse);
+    for (Eigen::Index i = 0; i < n; ++i) x.proper = x.proper && !(x.diffuse(i, i) > 0);
+  }
+
   void take(const typename history_type::reading& o) {
-    vector a = in_last_coordinates(o.a.transpose()).transpose();
-    for (const Eigen::Index j : history_.unseen) a(j) = 0;
-    const T v = o.v - o.a.dot(known_);
-    r_ += o.h * (v / o.f - o.gain.dot(r_));
-    M_ += o.h * (a / o.f - M_.transpose() * o.gain).transpose();
-    const vector g = N_ * o.gain;
-    const T s = 1 / o.f + o.gain.dot(g);
-    N_ -= o.h * g.transpose();
-    N_ -= g * o.h.transpose();
-    N_ += s * o.h * o.h.transpose();
+    const Eigen::Index n = o.h.rows, q = o.a.rows;
+    const matrix a = in_last_coordinates(view(o.a.data, 1, q));
+    const T v = o.v - dot(q, o.a.data, known_.data()), along = dot(n, o.gain.data, r_.data());
+    add_multiple(r_.data(), n, v / o.f - along, o.h.data);
+    for (Eigen::Index j = 0; j < q; ++j) {
+      const bool unseen = std::find(history_.unseen.begin(), history_.unseen.end(), j) != history_.unseen.end();
+      const T told = unseen ? T(0) : a(j) / o.f;
+      add_multiple(&M_(0, j), n, told - dot(n, o.gain.data, &M_(0, j)), o.h.data);
+    }
+    vector g;
+    multiply(g, N_, o.gain);
+    const T s = 1 / o.f + dot(n, o.gain.data, g.data());
+    add_outer(N_, -1, o.h, g);
+    add_outer(N_, -1, g, o.h);
+    add_outer(N_, s, o.h, o.h);
     symmetrize(N_);
-    chain_ -= (chain_ * o.gain) * o.h.transpose();
+    multiply(g, chain_, o.gain);
+    add_outer(chain_, -1, g, o.h);
   }
 
   /// Undoes the last changes of coordinates: those before them are to_old [last coordinates] + known.
@@ -130,32 +199,47 @@ class diffuse_smoother {
   void undo(Later later) {
     while (changes_ > 0 && later(history_.changes[changes_ - 1])) {
       const auto& change = history_.changes[--changes_];
-      const matrix old = in_last_coordinates(change.row.transpose());
-      known_(change.pivot) = change.row.dot(known_) + change.known;
-      to_old_.row(change.pivot) = old;
+      const Eigen::Index q = change.row.size();
+      const matrix old = in_last_coordinates(view(change.row.data(), 1, q));
+      known_(change.pivot) = dot(change.row, known_) + change.known;
+      for (Eigen::Index j = 0; j < q; ++j) to_old_(change.pivot, j) = old(0, j);
     }
   }
 
   /// X with a covariance of x_t and x_end that is X root(C_end)'.
   matrix of_last_error(const matrix& covariance) const {
-    matrix X = matrix::Zero(covariance.rows(), covariance.cols());
+    const Eigen::Index n = covariance.rows();
+    matrix X;
+    set_zero(X, n, covariance.cols());
     for (Eigen::Index j = 0; j < end_.rank; ++j) {
-      X.col(j) = covariance.col(end_.pivot(j));
-      for (Eigen::Index k = 0; k < j; ++k) X.col(j) -= end_.root(end_.pivot(j), k) * X.col(k);
-      X.col(j) /= end_.root(end_.pivot(j), j);
+      const Eigen::Index pivot = end_.pivot(j);
+      std::copy_n(&covariance(0, pivot), n, &X(0, j));
+      for (Eigen::Index k = 0; k < j; ++k) add_multiple(&X(0, j), n, -end_.root(pivot, k), &X(0, k));
+      for (Eigen::Index i = 0; i < n; ++i) X(i, j) /= end_.root(pivot, j);
     }
     return X;
   }
 
   /// x to_old, where sums that are no more than the rounding of their terms are zero.
-  template <class X>
-  matrix in_last_coordinates(const X& x) const {
-    matrix y = x;
-    if (changes_ == history_.changes.size()) return y;
+  matrix in_last_coordinates(const view& x) const {
+    matrix y(x.rows, x.cols);
+    if (changes_ == history_.changes.size()) {
+      std::copy_n(x.data, y.size(), y.data());
+      return y;
+    }
     const T rounding = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
-    y = x * to_old_;
-    const matrix terms = x.cwiseAbs() * to_old_.cwiseAbs();
-    return (y.array().abs() <= rounding * terms.array()).select(T(0), y);
+    for (Eigen::Index j = 0; j < x.cols; ++j) {
+      for (Eigen::Index i = 0; i < x.rows; ++i) {
+        T sum = 0, terms = 0;
+        for (Eigen::Index k = 0; k < x.cols; ++k) {
+          const T term = x(i, k) * to_old_(k, j);
+          sum += term;
+          terms += std::abs(term);
+        }
+        y(i, j) = std::abs(sum) <= rounding * terms ? T(0) : sum;
+      }
+    }
+    return y;
   }
 
   const history_type& history_;

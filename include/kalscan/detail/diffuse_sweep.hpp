@@ -43,28 +43,25 @@ struct diffuse_sweep {
 
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
-      using given = typename diffuse_start<T>::given;
-      const auto view = [](const auto& x) { return given(x.data(), x.rows(), x.cols()); };
       const auto& model = sweep->stepper.model;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
       const bool exact = sweep->stepper.exact;
-      diffuse_start<T> x(view(model.prior.mean), view(model.prior.covariance), model.prior.diffuse, exact);
-      typename diffuse_start<T>::vector h(model.states()), offset(model.states());
+      diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse, exact);
+      typename diffuse_start<T>::vector h(model.states());
       const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (t > 0 || model.prior.before_first_transition) {
-          offset = sweep->stepper.transition_offset(t);
-          x.predict(view(model.F[t]), offset, view(model.Q[t]));
+          x.predict(model.F[t], sweep->stepper.transition_offset(t), model.Q[t]);
         }
         if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);
         const auto o = sweep->stepper.components.observe(t, y.col(t));
         T log_density = 0;
         for (Eigen::Index i = 0; i < o.count; ++i) {
-          h = o.H.row(i).transpose();
+          for (Eigen::Index j = 0; j < h.size(); ++j) h(j) = o.H(i, j);
           if (const char* reason = x.read(h, o.d(i), o.y(i), o.terms(i), history, log_density)) record.fail(t, reason);
         }
         x.end_step(history);

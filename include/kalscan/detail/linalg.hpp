@@ -137,57 +137,13 @@ KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolera
   return r;
 }
 
-/// x := x A^- for a symmetric positive semi-definite A and its generalized inverse on the pivots of its root. False
-/// when A is not semi-definite, far beyond the rounding of `scale`, which bounds what was summed into its diagonal, or
-/// not finite.
-template <class X, class A, class Scale>
-KALSCAN_HD bool divide_by_semidefinite(X& x, const A& a, const Scale& scale) {
-  using T = typename X::Scalar;
-  const auto r = root_semidefinite(a, pivot_rounding(a), 4 * std::sqrt(std::numeric_limits<T>::epsilon()), scale);
-  const X rows = x;
-  x.setZero();
-  for (Eigen::Index j = 0; j < r.rank; ++j) {
-    auto column = x.col(r.pivot(j));
-    column = rows.col(r.pivot(j));
-    for (Eigen::Index k = 0; k < j; ++k) column -= x.col(r.pivot(k)) * r.root(r.pivot(j), k);
-    column /= r.root(r.pivot(j), j);
-  }
-  for (Eigen::Index j = r.rank - 1; j >= 0; --j) {
-    auto column = x.col(r.pivot(j));
-    for (Eigen::Index k = j + 1; k < r.rank; ++k) column -= x.col(r.pivot(k)) * r.root(r.pivot(k), j);
-    column /= r.root(r.pivot(j), j);
-  }
-  return r.ok;
-}
-
 /// Removes from a covariance what cannot be: a variance that is negative, or not above `least`, is zero but for
 /// rounding, and so are the covariances of its component.
 template <class X, class Least>
 KALSCAN_HD void clear_null_variances(X& x, Least least) {
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
-    if (x(i, i) <= 0 || x(i, i) <= least(i)) {
-      x.row(i).setZero();
-      x.col(i).setZero();
-    }
-  }
-}
-
-/// x := x L'^-1 for a lower factor L; columns of zero pivots become zero.
-template <class X, class L>
-KALSCAN_HD void divide_by_transposed_factor(X& x, const L& l) {
-  for (Eigen::Index j = 0; j < l.cols(); ++j) {
-    for (Eigen::Index k = 0; k < j; ++k) x.col(j) -= x.col(k) * l(j, k);
-    x.col(j) *= l(j, j) > 0 ? 1 / l(j, j) : 0;
-  }
-}
-
-/// x := x (L L')^-1, the generalized inverse where L has zero pivots.
-template <class X, class L>
-KALSCAN_HD void divide_by_factored(X& x, const L& l) {
-  divide_by_transposed_factor(x, l);
-  for (Eigen::Index j = l.cols() - 1; j >= 0; --j) {
-    for (Eigen::Index k = j + 1; k < l.cols(); ++k) x.col(j) -= x.col(k) * l(k, j);
-    x.col(j) *= l(j, j) > 0 ? 1 / l(j, j) : 0;
+    if (!(x(i, i) <= 0 || x(i, i) <= least(i))) continue;
+    for (Eigen::Index j = 0; j < x.rows(); ++j) x(i, j) = x(j, i) = 0;
   }
 }
 

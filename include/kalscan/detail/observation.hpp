@@ -35,8 +35,7 @@ struct noise_factor {
   bool diagonal = true;  // L = I, and the order is that of the components
 
   /// Of those components of which y is not NaN.
-  template <class Column>
-  noise_factor(const Eigen::Matrix<T, M, M>& R, const Column& y)
+  noise_factor(const Eigen::Matrix<T, M, M>& R, const Eigen::Vector<T, M>& y)
       : L(Eigen::Matrix<T, M, M>::Identity(R.rows(), R.rows())), d(R.diagonal()), order(R.rows()) {
     for (Eigen::Index i = 0; i < R.rows(); ++i) {
       if (std::isnan(y(i))) continue;
@@ -103,11 +102,10 @@ class observer {
  public:
   explicit observer(const kalman_model<T, N, M>& model)
       : model_(model),
-        all_(model.R[0], Eigen::Vector<T, M>::Zero(model.observed()).eval()),
+        all_(model.R[0], Eigen::Vector<T, M>::Zero(model.observed())),
         H_(independent_rows(all_, model.H[0])) {}
 
-  template <class Column>
-  scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
+  scalar_observations<T, N, M> observe(std::int64_t t, const Eigen::Vector<T, M>& y) const {
     if (!model_.R.constant() || y.hasNaN()) {
       const noise_factor<T, M> noise(model_.R[t], y);
       return with(noise, independent_rows(noise, model_.H[t]), t, y);
@@ -116,9 +114,8 @@ class observer {
   }
 
  private:
-  template <class Column>
   scalar_observations<T, N, M> with(const noise_factor<T, M>& noise, const Eigen::Matrix<T, M, N>& H, std::int64_t t,
-                                    const Column& y) const {
+                                    const Eigen::Vector<T, M>& y) const {
     Eigen::Vector<T, M> value = y, size = y.cwiseAbs();
     if (!model_.D.empty()) {
       value -= model_.D[t] * model_.u.col(t);
@@ -146,7 +143,7 @@ class observer {
 template <class T, int N, int M>
 bool noise_is_definite(const kalman_model<T, N, M>& model) {
   for (std::int64_t t = 0; t < model.R.size(); ++t) {
-    const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()).eval());
+    const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()));
     if (!(noise.d.minCoeff() > 0)) return false;
   }
   return true;

@@ -194,8 +194,7 @@ struct smoother_sweep {
         if (t < end) write(t, {x.mean, x.covariance});
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
-        const auto& F = sweep->stepper.model.F[t];
-        backwards.transition({F.data(), F.rows(), F.cols()});
+        backwards.transition(sweep->stepper.model.F[t]);
       }
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
