@@ -60,10 +60,12 @@ class square_root_steps {
     return observer_.observe(t, y);
   }
 
+  bool predicts(std::int64_t t) const { return t > 0 || model.prior.before_first_transition; }
+
   /// Takes a belief or an element, with numbers of type X, through the transition that leads to step t.
   template <class X, class State>
   void predict(std::int64_t t, State& x) const {
-    if (t == 0 && !model.prior.before_first_transition) return;
+    if (!predicts(t)) return;
     Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
     if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
     const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
@@ -97,10 +99,14 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
 /// Filters a number of series, the lanes of the sweep; as filter_sweep.
 template <class T, int N, int M>
 struct square_root_filter_sweep {
-  using state_type = square_root_belief<T, N>;
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
   using element = typename steps_type::element;
+
+  struct state_type {
+    square_root_belief<T, N> belief;
+    root_rounding<T, N> rounding;  // where something may be observed without noise
+  };
 
   const steps_type* steps;
   std::span<const observations<T, M>> data;
@@ -115,7 +121,9 @@ struct square_root_filter_sweep {
   std::int64_t lanes() const { return std::ssize(data); }
   std::int64_t length() const { return longest; }
   bool splits() const { return noisy; }
-  state_type act(const element& x, const state_type& s) const { return cast<T>(kalscan::act(x, cast<wide>(s))); }
+  state_type act(const element& x, const state_type& s) const {
+    return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
+  }
 
   struct lane_type {
     const square_root_filter_sweep* sweep;
@@ -127,36 +135,40 @@ struct square_root_filter_sweep {
     state_type start() const {
       const std::int64_t done = time(0);
       const auto& prior = sweep->steps->model.prior;
-      if (done == 0) return {prior.mean, steps_type::root_of(prior.covariance)};
-      return {record.result->mean.col(done - 1),
-              steps_type::root_of(record.result->covariance[static_cast<std::size_t>(done - 1)])};
+      state_type x{{prior.mean, steps_type::root_of(prior.covariance)}, {}};
+      if (!sweep->noisy) {
+        x.rounding.E = root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
+      }
+      if (done == 0) return x;
+      const auto last = static_cast<std::size_t>(done - 1);
+      x.belief = {record.result->mean.col(done - 1), steps_type::root_of(record.result->covariance[last])};
+      if (!sweep->noisy) x.rounding.E = record.result->rounding[last];
+      return x;
     }
     void finish(const state_type&) const {}
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      sweep->steps->template predict<T>(t, x);
-      if (record.outputs.predictions) record.predicted(t, x.mean, times(x.root, x.root.transpose()));
+      auto& [mean, root] = x.belief;
+      const bool exact = !sweep->noisy;
+      const auto before = exact ? root : Eigen::Matrix<T, N, N>();
+      sweep->steps->template predict<T>(t, x.belief);
+      if (exact && sweep->steps->predicts(t)) x.rounding.predict(sweep->steps->model.F[t], before, root);
+      if (record.outputs.predictions) record.predicted(t, mean, times(root, root.transpose()));
       const auto o = sweep->steps->observe(t, y->col(t));
-      if (record.outputs.innovations) innovation(t, x);
+      if (record.outputs.innovations) innovation(t, x.belief);
       T log_density = 0;
-      for (Eigen::Index i = 0; i < o.count; ++i) {
-        const Eigen::Vector<T, N> h = o.H.row(i).transpose();
-        const potter_update<T, N> update(x.root, h, o.d(i));
-        const T predicted = h.dot(x.mean), v = o.y(i) - predicted;
-        if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
-        if (!update.tells()) {
-          const T scale = o.terms(i) + h.cwiseAbs().dot(x.mean.cwiseAbs());
-          if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale)) record.fail(t, contradiction);
-          continue;
-        }
-        log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
-        x.mean += update.gain() * v;
-        update.apply(x.root);
+      for (Eigen::Index i = 0; i < o.count; ++i) log_density += take(t, o, i, x);
+      if (exact) x.rounding.clear(root);
+      record.filtered(t, mean, times(root, root.transpose()), log_density);
+      const auto index = static_cast<std::size_t>(t);
+      record.result->covariance_root[index] = root;
+      if (exact) {
+        auto& E = record.result->rounding[index];
+        E = x.rounding.E;
+        E.diagonal() += new_rounding(record.result->covariance[index].diagonal());
       }
-      record.filtered(t, x.mean, times(x.root, x.root.transpose()), log_density);
-      record.result->covariance_root[static_cast<std::size_t>(t)] = x.root;
     }
 
     element lift(std::int64_t s) const {
@@ -170,7 +182,28 @@ struct square_root_filter_sweep {
     }
 
    private:
-    void innovation(std::int64_t t, const state_type& x) const {
+    /// Takes component i of an observation; returns its log-density.
+    T take(std::int64_t t, const scalar_observations<T, N, M>& o, Eigen::Index i, state_type& x) const {
+      auto& [mean, root] = x.belief;
+      const Eigen::Vector<T, N> h = o.H.row(i).transpose();
+      const root_update<T, N> update(root, h, o.d(i));
+      const T v = o.y(i) - h.dot(mean), error = sweep->noisy ? T(0) : 4 * x.rounding.along(h);
+      if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
+      if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
+        const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+        if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error))) record.fail(t, contradiction);
+        return 0;
+      }
+      const Eigen::Vector<T, N> K = update.gain();
+      mean += K * v;
+      // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
+      if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
+      if (!sweep->noisy) x.rounding.update(h, K, root);
+      update.apply(root);
+      return -(v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
+    }
+
+    void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
       const auto& model = sweep->steps->model;
       const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
       auto& result = *record.result;
@@ -274,10 +307,6 @@ template <host_policy P, class T, int N, int M>
   const detail::square_root_steps<T, N, M> steps(form.model);
   run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs,
                                                          detail::longest_rest(results), !stepper.exact});
-  for (auto& result : results) {
-    for (std::size_t t = 0; t < result.rounding.size(); ++t)
-      result.rounding[t] = stepper.rounding_of(result.covariance[t]);
-  }
   detail::sum_log_likelihood(results);
   return results;
 }
