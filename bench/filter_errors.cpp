@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Errors of each form of the matrix filter and smoother on the random models of tests/kalman, and of two kinds that only
-// roots serve, against quad precision: rows of a table in Markdown. Compiled against the headers of a commit before the
-// square-root form, it prints the rows of the form that was there.
+// Errors of each form of the matrix filter and smoother on the random models of tests/kalman, and of two kinds that
+// only roots serve, against quad precision: rows of a table in Markdown. Compiled against the headers of a commit
+// before the square-root form, it prints the rows of the form that was there.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -29,9 +29,10 @@ problem_type oblique_sensors(model_families::generator& g, Index n, Index m) {
 problem_type rank_deficient_pushes(model_families::generator& g, Index, Index) {
   MatrixXd F = MatrixXd::Identity(4, 4), H = MatrixXd::Zero(2, 4);
   F(0, 2) = F(1, 3) = H(0, 0) = H(1, 1) = 1;
-  problem_type p{{F, MatrixXd::Constant(4, 4, 0.125), H, MatrixXd(7 * MatrixXd::Identity(2, 2)),
-                  model_families::prior_type::before_first_step(VectorXd::Zero(4), MatrixXd(500 * MatrixXd::Identity(4, 4)))},
-                 MatrixXd(2, 20'000)};
+  problem_type p{
+      {F, MatrixXd::Constant(4, 4, 0.125), H, MatrixXd(7 * MatrixXd::Identity(2, 2)),
+       model_families::prior_type::before_first_step(VectorXd::Zero(4), MatrixXd(500 * MatrixXd::Identity(4, 4)))},
+      MatrixXd(2, 20'000)};
   VectorXd x = VectorXd::Zero(4);
   for (Index t = 0; t < p.y.cols(); ++t) {
     x = (F * x).eval().array() + std::sqrt(0.125) * 0.01 * g.normal(1, 1)(0);
@@ -45,8 +46,9 @@ struct errors {
   int lost = 0, thrown = 0;
 };
 
-/// The worst errors in standard deviations of each component's own belief, and of the log-likelihood relative to it and to
-/// the number of observations. What is known better than to the root of the type's precision is compared on that scale.
+/// The worst errors in standard deviations of each component's own belief, and of the log-likelihood relative to it and
+/// to the number of observations. What is known better than to the root of the type's precision is compared on that
+/// scale.
 template <class T, class Run>
 void measure(const oracle::problem<T, Dynamic, Dynamic>& p, const oracle::beliefs& expected, Run run, errors& sum) {
   const oracle::real exact = std::sqrt(static_cast<oracle::real>(std::numeric_limits<T>::epsilon()));
@@ -56,11 +58,13 @@ void measure(const oracle::problem<T, Dynamic, Dynamic>& p, const oracle::belief
     try {
       const auto s = run(policy, p);
       const auto& f = s.filtered;
-      const double filtered = oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest, exact);
+      const double filtered =
+          oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest, exact);
       const double smoothed = oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean,
                                                           expected.smoothed_covariance, largest, exact);
       const double size = static_cast<double>(p.y.size()) + std::abs(static_cast<double>(expected.log_likelihood));
-      double likelihood = std::abs(static_cast<double>(f.log_likelihood) - static_cast<double>(expected.log_likelihood)) / size;
+      double likelihood =
+          std::abs(static_cast<double>(f.log_likelihood) - static_cast<double>(expected.log_likelihood)) / size;
       if (!(likelihood < 1e30)) likelihood = std::numeric_limits<double>::infinity();
       sum.filtered = std::max(sum.filtered, filtered);
       sum.smoothed = std::max(sum.smoothed, smoothed);
@@ -79,8 +83,8 @@ struct row {
 
 template <class Run>
 void measure_both(const problem_type& p, const oracle::beliefs& expected,
-                  const oracle::problem<float, Dynamic, Dynamic>& short_p, const oracle::beliefs& short_expected, Run run,
-                  row& r) {
+                  const oracle::problem<float, Dynamic, Dynamic>& short_p, const oracle::beliefs& short_expected,
+                  Run run, row& r) {
   measure(p, expected, run, r.in_double);
   measure(short_p, short_expected, run, r.in_float);
 }
@@ -95,7 +99,8 @@ void print(const std::string& family, int runs, const row& r) {
 
 template <class T>
 oracle::beliefs run_oracle(const oracle::problem<T, Dynamic, Dynamic>& p) {
-  return p.y.cols() > 1000 ? quad::run(p.model, p.y, true) : oracle::run_by_scalars(p);  // the latter knows all models, slowly
+  return p.y.cols() > 1000 ? quad::run(p.model, p.y, true)
+                           : oracle::run_by_scalars(p);  // the latter knows all models, slowly
 }
 
 }  // namespace
@@ -106,8 +111,10 @@ int main(int count, char** arguments) {
   auto families = model_families::all;
   families.push_back({"sensors of sums, prior variance 1e12", oblique_sensors});
   families.push_back({"rank-deficient pushes, 20,000 steps", rank_deficient_pushes, 1});
-  std::printf("| family | runs | form | double: filter | smoother | log-likelihood | lost | thrown "
-              "| float: filter | smoother | log-likelihood | lost | thrown |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+  std::printf(
+      "| family | runs | form | double: filter | smoother | log-likelihood | lost | thrown "
+      "| float: filter | smoother | log-likelihood | lost | thrown "
+      "|\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const auto& family : families) {
 #if __has_include(<kalscan/kalman/square_root.hpp>)
     row one_by_one{"one at a time"}, roots{"square root"};
@@ -116,7 +123,8 @@ int main(int count, char** arguments) {
 #endif
     for (int k = 0; k < family.count; ++k) {
       const auto p = model_families::draw(family, first + static_cast<std::uint64_t>(k));
-      const oracle::problem<float, Dynamic, Dynamic> short_p{oracle::convert<float, Dynamic, Dynamic>(p.model), p.y.cast<float>()};
+      const oracle::problem<float, Dynamic, Dynamic> short_p{oracle::convert<float, Dynamic, Dynamic>(p.model),
+                                                             p.y.cast<float>()};
       const auto expected = run_oracle(p), short_expected = run_oracle(short_p);
       const auto smooth = [](const auto& policy, const auto& q) { return kalscan::smooth(policy, q.model, q.y); };
 #if __has_include(<kalscan/kalman/square_root.hpp>)

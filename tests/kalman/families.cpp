@@ -24,9 +24,9 @@ constexpr double bound = 1e-8;
 
 /// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
 void check_family(const model_families::draw_type& draw, int count = 100) {
-  // KALSCAN_SEED: other models than those that are always run. About one in a hundred with correlated singular noise then
-  // has another log-likelihood than here: in a direction that is known already it depends on which components count as
-  // independent. Of 100 models of another family one had a mean off by a deviation (seed 4000).
+  // KALSCAN_SEED: other models than those that are always run. About one in a hundred with correlated singular noise
+  // then has another log-likelihood than here: in a direction that is known already it depends on which components
+  // count as independent. Of 100 models of another family one had a mean off by a deviation (seed 4000).
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
   for (int k = 0; k < count; ++k) {
@@ -62,9 +62,7 @@ TEST_CASE("several sensors and a vague prior, or noise far smaller than the inno
   check_family(model_families::several_sensors(1e14));
 }
 
-TEST_CASE("an exact constraint of any value") {
-  check_family(model_families::exact_constraint);
-}
+TEST_CASE("an exact constraint of any value") { check_family(model_families::exact_constraint); }
 
 TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
   check_family(model_families::exact_readings(false));
@@ -75,21 +73,13 @@ TEST_CASE("correlated noise of any rank, with partly missing observations") {
   check_family(model_families::correlated_noise);
 }
 
-TEST_CASE("an observation that is a function of the inputs alone") {
-  check_family(model_families::inputs_alone);
-}
+TEST_CASE("an observation that is a function of the inputs alone") { check_family(model_families::inputs_alone); }
 
-TEST_CASE("components that fade without innovations") {
-  check_family(model_families::fading, 12);
-}
+TEST_CASE("components that fade without innovations") { check_family(model_families::fading, 12); }
 
-TEST_CASE("singular transitions and singular process noise") {
-  check_family(model_families::singular_transitions);
-}
+TEST_CASE("singular transitions and singular process noise") { check_family(model_families::singular_transitions); }
 
-TEST_CASE("constant states, of which later data know far more") {
-  check_family(model_families::constant_states);
-}
+TEST_CASE("constant states, of which later data know far more") { check_family(model_families::constant_states); }
 
 TEST_CASE("two equal sensors and a vague prior give the mean of both") {
   const auto check = [](auto vague, double tolerance) {

@@ -22,9 +22,7 @@ using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
 struct generator {
   std::mt19937_64 engine;
 
-  Index between(Index low, Index high) {
-    return std::uniform_int_distribution<Index>(low, high)(engine);
-  }
+  Index between(Index low, Index high) { return std::uniform_int_distribution<Index>(low, high)(engine); }
   MatrixXd normal(Index rows, Index cols) {
     MatrixXd x(rows, cols);
     oracle::fill_normal(x, engine);
@@ -58,8 +56,8 @@ inline draw_type several_sensors(double vague) {
   return [vague](generator& g, Index n, Index m) {
     const bool walks = g.between(0, 1) == 1;
     const VectorXd R = g.normal(m, 1).cwiseAbs2() + VectorXd::Constant(m, 0.01);
-    problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n), MatrixXd(R.asDiagonal()),
-                    prior_type::of_first_state(g.normal(n, 1), vague * identity(n))},
+    problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n),
+                    MatrixXd(R.asDiagonal()), prior_type::of_first_state(g.normal(n, 1), vague * identity(n))},
                    g.normal(m, 30)};
     g.lose_some(p.y);
     return p;
@@ -86,7 +84,8 @@ inline draw_type exact_readings(bool turns) {
     n = std::min<Index>(n, 4);
     const MatrixXd F = turns ? g.rotation(n) : identity(n), H = g.normal(m, n);
     VectorXd x = g.normal(n, 1);
-    problem_type p{{F, zero(n), H, zero(m), prior_type::of_first_state(VectorXd::Zero(n), identity(n))}, MatrixXd(m, 15)};
+    problem_type p{{F, zero(n), H, zero(m), prior_type::of_first_state(VectorXd::Zero(n), identity(n))},
+                   MatrixXd(m, 15)};
     for (Index t = 0; t < 15; ++t, x = (F * x).eval()) p.y.col(t) = H * x;
     return p;
   };
@@ -150,17 +149,16 @@ struct family {
   int count = 100;  // of models that are worth their time
 };
 
-inline const std::vector<family> all = {
-    {"several sensors, prior variance 1e7", several_sensors(1e7)},
-    {"several sensors, prior variance 1e14", several_sensors(1e14)},
-    {"exact constraint", exact_constraint},
-    {"exact readings of a state at rest", exact_readings(false)},
-    {"exact readings of a state that turns", exact_readings(true)},
-    {"correlated noise of any rank", correlated_noise},
-    {"observation of the inputs alone", inputs_alone},
-    {"components that fade", fading, 12},
-    {"singular transitions and noise", singular_transitions},
-    {"constant states", constant_states}};
+inline const std::vector<family> all = {{"several sensors, prior variance 1e7", several_sensors(1e7)},
+                                        {"several sensors, prior variance 1e14", several_sensors(1e14)},
+                                        {"exact constraint", exact_constraint},
+                                        {"exact readings of a state at rest", exact_readings(false)},
+                                        {"exact readings of a state that turns", exact_readings(true)},
+                                        {"correlated noise of any rank", correlated_noise},
+                                        {"observation of the inputs alone", inputs_alone},
+                                        {"components that fade", fading, 12},
+                                        {"singular transitions and noise", singular_transitions},
+                                        {"constant states", constant_states}};
 
 inline problem_type draw(const family& f, std::uint64_t seed) {
   generator g{std::mt19937_64(seed)};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What other packages and papers printed, to the last printed digit: reference/published, made by make_published.py, where
-// the format is described. Each file names its source.
+// What other packages and papers printed, to the last printed digit: reference/published, made by make_published.py,
+// where the format is described. Each file names its source.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -125,7 +125,8 @@ void check(const published_case& c, const std::string& form, const model_type& m
       if (std::isnan(value)) continue;
       const Index t = e.first + static_cast<Index>(k);
       const double ours = computed(e.name, s, model, e.index, t);
-      INFO(c.file << ", " << form << ": " << e.name << " " << e.index << " of step " << t << " is " << e.values[k] << ", not " << ours);
+      INFO(c.file << ", " << form << ": " << e.name << " " << e.index << " of step " << t << " is " << e.values[k]
+                  << ", not " << ours);
       CHECK(std::abs(ours - value) <= (e.within > 0 ? e.within : half_unit(e.values[k])));
     }
   }

@@ -118,7 +118,6 @@ TEST_CASE("the square-root form agrees with the oracle on models of every kind")
 
 TEST_CASE("the square-root form on the families that joint formulas lose, read without noise in part") {
   for (const auto& family : model_families::all) {
-
     CAPTURE(family.name);
     for (std::uint64_t seed = 1000; seed < (family.count < 100 ? 1004U : 1030U); ++seed) {
       CAPTURE(seed);

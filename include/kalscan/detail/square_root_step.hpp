@@ -3,10 +3,9 @@
 // Z'x = w with errors of variance one. Nothing here forms a square.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <algorithm>
 #include <cmath>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/detail/equal.hpp>
 #include <kalscan/detail/linalg.hpp>
 #include <limits>
@@ -69,9 +68,9 @@ void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar valu
 }
 
 /// The update of a root by an observation h'x + N(0, d), after Carlson (AIAA Journal 11, 1973): gain K, innovation
-/// variance s, and the new root U L, where L is triangular and L L' = I - f f' / s, f = U'h. No entry of L is a difference,
-/// so that noise far below the variance it meets is not lost. s = 0 where the observation says nothing: no noise, and
-/// nothing left to learn.
+/// variance s, and the new root U L, where L is triangular and L L' = I - f f' / s, f = U'h. No entry of L is a
+/// difference, so that noise far below the variance it meets is not lost. s = 0 where the observation says nothing: no
+/// noise, and nothing left to learn.
 template <class T, int N>
 struct root_update {
   Eigen::Vector<T, N> f{}, Uf{};
@@ -122,7 +121,8 @@ struct root_rounding {
     const T x = 2 * static_cast<T>(n) * std::numeric_limits<T>::epsilon();
     return x * x;
   }
-  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before, const Eigen::Matrix<T, N, N>& after) {
+  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before,
+               const Eigen::Matrix<T, N, N>& after) {
     const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm());
     E = congruence(F, E);
     E.diagonal() += unit(F.rows()) * (terms.cwiseAbs2() + after.rowwise().squaredNorm());

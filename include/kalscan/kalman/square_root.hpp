@@ -2,12 +2,11 @@
 // The Kalman filter and smoother in square-root form: for float, for long series with little noise, for vague beliefs.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/detail/linalg.hpp>
 #include <kalscan/detail/observation.hpp>
 #include <kalscan/detail/square_root_step.hpp>
@@ -137,7 +136,8 @@ struct square_root_filter_sweep {
       const auto& prior = sweep->steps->model.prior;
       state_type x{{prior.mean, steps_type::root_of(prior.covariance)}, {}};
       if (!sweep->noisy) {
-        x.rounding.E = root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
+        x.rounding.E =
+            root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
       }
       if (done == 0) return x;
       const auto last = static_cast<std::size_t>(done - 1);
@@ -191,7 +191,8 @@ struct square_root_filter_sweep {
       if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
       if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
         const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
-        if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error))) record.fail(t, contradiction);
+        if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error)))
+          record.fail(t, contradiction);
         return 0;
       }
       const Eigen::Vector<T, N> K = update.gain();
