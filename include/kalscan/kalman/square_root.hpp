@@ -63,10 +63,12 @@ class square_root_steps {
     return observer_.observe(t, y);
   }
 
+  bool predicts(std::int64_t t) const { return t > 0 || model.prior.before_first_transition; }
+
   /// Takes a belief or an element, with numbers of type X, through the transition that leads to step t.
   template <class X, class State>
   void predict(std::int64_t t, State& x) const {
-    if (t == 0 && !model.prior.before_first_transition) return;
+    if (!predicts(t)) return;
     Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
     if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
     const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
@@ -100,13 +102,15 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
 /// Filters a number of series, the lanes of the sweep; as filter_sweep.
 template <class T, int N, int M>
 struct square_root_filter_sweep {
-  struct state_type {
-    square_root_belief<T, N> belief;
-    T* sum = nullptr;  // as in filter_sweep
-  };
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
   using element = typename steps_type::element;
+
+  struct state_type {
+    square_root_belief<T, N> belief;
+    root_rounding<T, N> rounding;  // where something may be observed without noise
+    T* sum = nullptr;              // as in filter_sweep
+  };
 
   std::span<const steps_type> all_steps;  // of one model for all series, or of one each
   std::span<const observations<T, M>> data;
@@ -123,7 +127,7 @@ struct square_root_filter_sweep {
   std::int64_t length() const { return longest; }
   bool splits() const { return noisy; }
   state_type act(const element& x, const state_type& s) const {
-    return {cast<T>(kalscan::act(x, cast<wide>(s.belief)))};
+    return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
   }
 
   struct lane_type {
@@ -136,11 +140,17 @@ struct square_root_filter_sweep {
 
     state_type start() const {
       const std::int64_t done = time(0), last = record.column(done - 1);
+      const auto column = static_cast<std::size_t>(last);
       const auto& prior = steps->model.prior;
-      state_type x{{prior.mean, steps_type::root_of(prior.covariance)}};
+      state_type x{{prior.mean, steps_type::root_of(prior.covariance)}, {}};
+      if (exact()) {
+        x.rounding.E =
+            root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
+        if (prior.rounding.size() > 0) x.rounding.E += prior.rounding;
+      }
       if (done > 0) {
-        x.belief = {record.result->mean.col(last),
-                    steps_type::root_of(record.result->covariance[static_cast<std::size_t>(last)])};
+        x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
+        if (exact()) x.rounding.E = record.result->rounding[column];
       }
       if (!record.keeps()) {
         x.sum = sweep->sums->begin(record.series, 0);
@@ -153,34 +163,30 @@ struct square_root_filter_sweep {
     void replay(std::int64_t s, state_type& state) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
-      auto& x = state.belief;
-      steps->template predict<T>(t, x);
-      if (record.outputs.predictions) record.predicted(t, x.mean, times(x.root, x.root.transpose()));
+      auto& [mean, root] = state.belief;
+      const auto before = exact() ? root : Eigen::Matrix<T, N, N>();
+      steps->template predict<T>(t, state.belief);
+      if (exact() && steps->predicts(t)) state.rounding.predict(steps->model.F[t], before, root);
+      if (record.outputs.predictions) record.predicted(t, mean, times(root, root.transpose()));
       const auto o = steps->observe(t, y->col(t));
-      if (record.outputs.innovations) innovation(t, x);
+      if (record.outputs.innovations) innovation(t, state.belief);
       T log_density = 0;
-      for (Eigen::Index i = 0; i < o.count; ++i) {
-        const Eigen::Vector<T, N> h = o.H.row(i).transpose();
-        const potter_update<T, N> update(x.root, h, o.d(i));
-        const T predicted = h.dot(x.mean), v = o.y(i) - predicted;
-        if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
-        if (!update.tells()) {
-          const T scale = o.terms(i) + h.cwiseAbs().dot(x.mean.cwiseAbs());
-          if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale)) record.fail(t, contradiction);
-          continue;
-        }
-        log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
-        x.mean += update.gain() * v;
-        update.apply(x.root);
-      }
+      for (Eigen::Index i = 0; i < o.count; ++i) log_density += take(t, o, i, state);
+      if (exact()) state.rounding.clear(root);
       if (!record.keeps()) {
-        record.require_finite(t, x.mean, x.root);
+        record.require_finite(t, mean, root);
         if (!state.sum) state.sum = sweep->sums->begin(record.series, s);
         *state.sum += log_density;
         return;
       }
-      record.filtered(t, x.mean, times(x.root, x.root.transpose()), log_density);
-      record.result->covariance_root[static_cast<std::size_t>(t)] = x.root;
+      record.filtered(t, mean, times(root, root.transpose()), log_density);
+      const auto index = static_cast<std::size_t>(t);
+      record.result->covariance_root[index] = root;
+      if (exact()) {
+        auto& E = record.result->rounding[index];
+        E = state.rounding.E;
+        E.diagonal() += new_rounding(record.result->covariance[index].diagonal());
+      }
     }
 
     element lift(std::int64_t s) const {
@@ -194,6 +200,31 @@ struct square_root_filter_sweep {
     }
 
    private:
+    /// Whether something may be observed without noise.
+    bool exact() const { return !record.result->rounding.empty(); }
+
+    /// Takes component i of an observation; returns its log-density.
+    T take(std::int64_t t, const scalar_observations<T, N, M>& o, Eigen::Index i, state_type& x) const {
+      auto& [mean, root] = x.belief;
+      const Eigen::Vector<T, N> h = o.H.row(i).transpose();
+      const root_update<T, N> update(root, h, o.d(i));
+      const T v = o.y(i) - h.dot(mean), error = exact() ? 4 * x.rounding.along(h) : T(0);
+      if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
+      if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
+        const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+        if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error)))
+          record.fail(t, contradiction);
+        return 0;
+      }
+      const Eigen::Vector<T, N> K = update.gain();
+      mean += K * v;
+      // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
+      if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
+      if (exact()) x.rounding.update(h, K, root);
+      update.apply(root);
+      return -(v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
+    }
+
     void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
       const auto& model = steps->model;
       const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
@@ -292,14 +323,8 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   const std::vector<square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
   const bool noisy = std::none_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.exact; });
   stretch_sums<T> sums;
-  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums,
-                                                 longest_rest(results, series), noisy});
-  for (std::size_t i = 0; keeps && i < results.size(); ++i) {
-    for (std::size_t t = 0; t < results[i].rounding.size(); ++t) {
-      results[i].rounding[t] =
-          of_series(std::span(steppers), static_cast<std::int64_t>(i)).rounding_of(results[i].covariance[t]);
-    }
-  }
+  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums, longest_rest(results, series),
+                                                 noisy});
   sum_log_likelihood(results, sums, keeps);
   return results;
 }
@@ -331,9 +356,10 @@ template <host_policy P, class T, int N, int M>
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   auto filtered = filter(p, form, series, outputs);
-  const bool diffuse = std::any_of(form.models.begin(), form.models.end(),
-                                   [](const auto& model) { return model.prior.has_diffuse(); });
-  const bool noise_free = std::any_of(filtered.begin(), filtered.end(), [](const auto& x) { return !x.rounding.empty(); });
+  const bool diffuse =
+      std::any_of(form.models.begin(), form.models.end(), [](const auto& model) { return model.prior.has_diffuse(); });
+  const bool noise_free =
+      std::any_of(filtered.begin(), filtered.end(), [](const auto& x) { return !x.rounding.empty(); });
   if (diffuse || noise_free) return detail::run_smoother(p, form.models, std::move(filtered));
   auto results = detail::room_to_smooth(std::move(filtered));
   const std::vector<detail::square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());

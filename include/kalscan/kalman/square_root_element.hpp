@@ -57,14 +57,14 @@ void predict(square_root_element<T, N>& x, const Eigen::Matrix<T, N, N>& F, cons
 /// An observation y = h'x + N(0, d) of what x leads to.
 template <class T, int N>
 void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
-  const potter_update<T, N> update(x.root, h, d);
+  const root_update<T, N> update(x.root, h, d);
   if (!update.tells()) return;
   x.mean += update.gain() * (y - h.dot(x.mean));
   update.apply(x.root);
 }
 template <class T, int N>
 void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
-  const potter_update<T, N> update(x.U, h, d);
+  const root_update<T, N> update(x.U, h, d);
   if (!update.tells()) return;
   const Eigen::Vector<T, N> row = times(x.A.transpose(), h);
   const T v = y - h.dot(x.b), deviation = std::sqrt(update.s);
