@@ -14,6 +14,7 @@
 #include <kalscan/kalman/matrix_filtering_element.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <limits>
+#include <numbers>
 #include <span>
 
 namespace kalscan::detail {

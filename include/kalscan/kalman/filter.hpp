@@ -5,7 +5,6 @@
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/diffuse_sweep.hpp>
