@@ -6,12 +6,12 @@
 #include <span>
 #include <vector>
 
-#define KALSCAN_TEST_FILTER(prefix, policy, T)                                                          \
-  prefix template std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>> detail::run_filter(     \
-      const policy&, std::span<const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>>,                  \
-      std::span<const observations<T, Eigen::Dynamic>>, filter_outputs, bool);                          \
+#define KALSCAN_TEST_FILTER(prefix, policy, T)                                                     \
+  prefix template std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>> detail::run_filter(   \
+      const policy&, std::span<const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>>,                \
+      std::span<const observations<T, Eigen::Dynamic>>, filter_outputs, bool);                        \
   prefix template std::vector<smoother_result<T, Eigen::Dynamic, Eigen::Dynamic>> detail::run_smoother( \
-      const policy&, std::span<const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>>,                  \
+      const policy&, std::span<const kalman_model<T, Eigen::Dynamic, Eigen::Dynamic>>,                \
       std::vector<filter_result<T, Eigen::Dynamic, Eigen::Dynamic>>);
 
 #define KALSCAN_TEST_FILTERS(prefix)       \
