@@ -32,8 +32,8 @@ double apart(const matrix& x, const matrix& y) {
 }
 
 /// The worst relative difference of a forecast from what the filter says of as many missing readings.
-double difference(const kalscan::forecast_result<double, Dynamic, Dynamic>& ahead, const model_type& model,
-                  data_type y, Index length) {
+double difference(const kalscan::forecast_result<double, Dynamic, Dynamic>& ahead, const model_type& model, data_type y,
+                  Index length) {
   const Index steps = y.cols() - length;
   y.rightCols(steps).setConstant(std::numeric_limits<double>::quiet_NaN());
   const auto f = kalscan::filter(kalscan::seq{}, model, y, {.predictions = true, .innovations = true});
@@ -44,10 +44,10 @@ double difference(const kalscan::forecast_result<double, Dynamic, Dynamic>& ahea
   double worst = 0;
   for (Index s = 0; s < steps; ++s) {
     const auto i = static_cast<std::size_t>(s), j = static_cast<std::size_t>(length + s);
-    worst = std::max({worst, apart(ahead.mean.col(s), f.mean.col(length + s)),
-                      apart(ahead.covariance[i], f.covariance[j]),
-                      apart(ahead.y_mean.col(s), f.predicted_y.col(length + s)),
-                      apart(ahead.y_covariance[i], f.innovation_covariance[j])});
+    worst =
+        std::max({worst, apart(ahead.mean.col(s), f.mean.col(length + s)), apart(ahead.covariance[i], f.covariance[j]),
+                  apart(ahead.y_mean.col(s), f.predicted_y.col(length + s)),
+                  apart(ahead.y_covariance[i], f.innovation_covariance[j])});
     if (s >= improper) continue;
     const matrix& H = model.H[length + s];
     worst = std::max(worst, apart(ahead.diffuse[i], f.diffuse[j]));
@@ -130,10 +130,9 @@ TEST_CASE("of a trend seen once, level and slope of the forecast are unknown, an
 TEST_CASE("what y and the state no longer depend on but for rounding is not unknown") {
   // 0.1 + 0.2 - 0.3 is 5.6e-17.
   const matrix forget{{1, 1, -1}, {0, 0, 0}, {0, 0, 0}};
-  model_type model{matrix(matrix::Identity(3, 3)), matrix(matrix::Zero(3, 3)), matrix{{1, 1, -1}},
-                   matrix(matrix::Identity(1, 1)),
-                   kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(3),
-                                                                            matrix::Identity(3, 3))};
+  model_type model{
+      matrix(matrix::Identity(3, 3)), matrix(matrix::Zero(3, 3)), matrix{{1, 1, -1}}, matrix(matrix::Identity(1, 1)),
+      kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(3), matrix::Identity(3, 3))};
   model.prior.directions = Eigen::Vector3d(.1, .2, .3);
   const data_type missing = data_type::Constant(1, 1, std::numeric_limits<double>::quiet_NaN());
   const auto f = kalscan::filter(kalscan::seq{}, model, missing);

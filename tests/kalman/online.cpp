@@ -92,25 +92,28 @@ TEST_CASE("steps that cannot be taken are refused by name and value") {
   CHECK(refused([&] { return steps.update(x, Eigen::VectorXd::Zero(2), 1); }) == "kalscan: y has size 2, H has 1 rows");
   CHECK(refused([&] { return steps.update(x, Eigen::VectorXd::Constant(1, -INFINITY), 4); }) ==
         "kalscan: y is -infinite at component 0, step 4");
-  CHECK(refused([&] { return steps.predict({Eigen::VectorXd::Zero(3), matrix::Identity(2, 2)}, 1); }) ==
-        "kalscan: the belief's mean has size 3 and its covariance is 2 x 2, the model has 2 states");
+  CHECK(refused([&] {
+          return steps.predict({Eigen::VectorXd::Zero(3), matrix::Identity(2, 2)}, 1);
+        }) == "kalscan: the belief's mean has size 3 and its covariance is 2 x 2, the model has 2 states");
   auto diffuse = p.model;
   diffuse.prior.covariance.setZero();
   diffuse.prior.diffuse = {false, true};
   const std::string advice =
-      " is improper, the variance of component 1 is infinite: filter the data so far until the belief is proper, and go "
+      " is improper, the variance of component 1 is infinite: filter the data so far until the belief is proper, and "
+      "go "
       "on from after(result)";
   const kalscan::online_filter vague(diffuse);
   CHECK(refused([&] { return vague.start(); }) == "kalscan: the prior" + advice);
   const auto unread = kalscan::filter(kalscan::seq{}, diffuse.steps(0, 1), data_type(data_type::Constant(1, 1, NAN)));
   CHECK(refused([&] { return vague.after(unread); }) == "kalscan: the last belief" + advice);
-  CHECK(refused([&] { return vague.after(kalscan::filter(kalscan::seq{}, diffuse, p.y)); }) == "no std::invalid_argument");
+  CHECK(refused([&] { return vague.after(kalscan::filter(kalscan::seq{}, diffuse, p.y)); }) ==
+        "no std::invalid_argument");
   diffuse.prior = {};
   CHECK(refused([&] { return kalscan::online_filter(diffuse); }).substr(0, 32) == "kalscan: the prior is not given:");
-  const model_type constant{matrix(matrix::Identity(1, 1)), matrix(matrix::Zero(1, 1)), matrix(matrix::Identity(1, 1)),
-                            matrix(matrix::Zero(1, 1)),
-                            kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(1),
-                                                                                     matrix::Identity(1, 1))};
+  const model_type constant{
+      matrix(matrix::Identity(1, 1)), matrix(matrix::Zero(1, 1)), matrix(matrix::Identity(1, 1)),
+      matrix(matrix::Zero(1, 1)),
+      kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(1), matrix::Identity(1, 1))};
   const kalscan::online_filter exact(constant);
   const auto known = exact.update(exact.start(), Eigen::VectorXd::Ones(1), 0).belief;
   CHECK_THROWS_WITH_AS(static_cast<void>(exact.update(known, Eigen::VectorXd::Zero(1), 1)),
@@ -168,7 +171,8 @@ TEST_CASE("models and series that do not fit each other are refused, with the se
 TEST_CASE("a log-likelihood without beliefs is the filter's: to the bit in sequence, to rounding by chunks") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
-    const auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, 1 + seed % 3, 200, kind_of(seed), seed);
+    const auto [model, y] =
+        oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, 1 + seed % 3, 200, kind_of(seed), seed);
     const double whole = kalscan::filter(kalscan::seq{}, model, y).log_likelihood;
     CHECK(kalscan::log_likelihood(kalscan::seq{}, model, y) == whole);
     CHECK(kalscan::log_likelihood(kalscan::omp{2, 1000}, model, y) == whole);

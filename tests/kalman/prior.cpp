@@ -51,8 +51,8 @@ double difference(const kalscan::filter_result<double, Dynamic, Dynamic>& whole,
       return (sd.cwiseInverse().asDiagonal() * x * sd.cwiseInverse().asDiagonal()).cwiseAbs().maxCoeff();
     };
     const Eigen::VectorXd mean = whole.mean.col(first + t), size = sd + 1e-4 * mean.cwiseAbs();
-    worst = std::max({worst, (part.mean.col(t) - mean).cwiseQuotient(size).cwiseAbs().maxCoeff(),
-                      scaled(part.covariance[i] - P)});
+    worst = std::max(
+        {worst, (part.mean.col(t) - mean).cwiseQuotient(size).cwiseAbs().maxCoeff(), scaled(part.covariance[i] - P)});
     if (i < part.diffuse.size()) {
       worst = std::max(worst, (part.diffuse[i] - whole.diffuse[j]).cwiseAbs().maxCoeff() / whole.diffuse[j].maxCoeff());
     }
@@ -74,10 +74,8 @@ TEST_CASE("a series filtered in two parts is the same series, to the bit where a
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     CAPTURE(seed);
     const bool definite = seed % 3 != 0;
-    const oracle::kind k{.varying = seed % 2 == 0,
-                         .inputs = seed % 5 < 2,
-                         .missing = seed % 7 < 3,
-                         .before_first = seed % 4 == 0};
+    const oracle::kind k{
+        .varying = seed % 2 == 0, .inputs = seed % 5 < 2, .missing = seed % 7 < 3, .before_first = seed % 4 == 0};
     auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, 1 + seed % 2, 20, k, seed);
     if (!definite) model.R = Eigen::MatrixXd(Eigen::MatrixXd::Zero(y.rows(), y.rows()));
     const auto whole = kalscan::filter(kalscan::seq{}, model, y);

@@ -15,8 +15,8 @@
 
 namespace kalscan {
 
-/// A Gaussian N(mean, covariance) of n states, on its way from step to step. `rounding` bounds the rounding errors of the
-/// covariance where something is observed without noise; whoever makes a belief may leave it out.
+/// A Gaussian N(mean, covariance) of n states, on its way from step to step. `rounding` bounds the rounding errors of
+/// the covariance where something is observed without noise; whoever makes a belief may leave it out.
 template <class T, int N>
 struct online_belief {
   Eigen::Vector<T, N> mean{};
@@ -41,8 +41,8 @@ struct online_update {
 ///       belief = after;
 ///     }
 ///
-/// t is the index of the step: it picks the matrices that are given per step, and at t = 0 predict does nothing where the
-/// prior is of the first state. Refers to the model, whose F, Q, B and u may be changed between calls, H and R not.
+/// t is the index of the step: it picks the matrices that are given per step, and at t = 0 predict does nothing where
+/// the prior is of the first state. Refers to the model, whose F, Q, B and u may be changed between calls, H and R not.
 /// With fixed sizes nothing is allocated. Throws std::invalid_argument where model, belief, data and t do not fit,
 /// filter_error (with series 0) where a step cannot be computed; then nothing has changed.
 template <class T, int N, int M>
@@ -91,7 +91,8 @@ class online_filter {
     require_belief(x);
     const auto& model = step_.model;
     if (y.size() != model.observed())
-      detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) + " rows");
+      detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) +
+                        " rows");
     detail::require_no_infinity("y", y, t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
@@ -111,8 +112,9 @@ class online_filter {
   static void require_proper(const char* what, const Diffuse& diffuse) {
     for (Eigen::Index i = 0; i < diffuse.rows(); ++i) {
       if (!(diffuse(i, i) > 0)) continue;
-      detail::bad_model(std::string(what) + " is improper, the variance of component " + std::to_string(i) +
-                        " is infinite: filter the data so far until the belief is proper, and go on from after(result)");
+      detail::bad_model(
+          std::string(what) + " is improper, the variance of component " + std::to_string(i) +
+          " is infinite: filter the data so far until the belief is proper, and go on from after(result)");
     }
   }
 

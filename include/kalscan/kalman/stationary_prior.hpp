@@ -25,11 +25,11 @@ namespace detail {
 
 }  // namespace detail
 
-/// The state at the first observation is N(m, P) with P = F P F' + Q and m = F m + offset, which transitions leave as it
-/// is. F, Q: n x n, fixed or dynamic; `offset` is B u where that is constant, else left out. By the doubling algorithm
-/// (Anderson and Moore, Optimal Filtering, 1979, section 6.7) in long double: relative errors are some epsilon of that
-/// over 1 - (spectral radius of F), and those of T. Throws std::invalid_argument unless Q is a covariance and the
-/// spectral radius is below 1 - 2e-10.
+/// The state at the first observation is N(m, P) with P = F P F' + Q and m = F m + offset, which transitions leave as
+/// it is. F, Q: n x n, fixed or dynamic; `offset` is B u where that is constant, else left out. By the doubling
+/// algorithm (Anderson and Moore, Optimal Filtering, 1979, section 6.7) in long double: relative errors are some
+/// epsilon of that over 1 - (spectral radius of F), and those of T. Throws std::invalid_argument unless Q is a
+/// covariance and the spectral radius is below 1 - 2e-10.
 template <class F_, class Q_, class Offset>
 [[nodiscard]] gaussian_prior<typename F_::Scalar, F_::RowsAtCompileTime> stationary_prior(
     const Eigen::MatrixBase<F_>& F, const Eigen::MatrixBase<Q_>& Q, const Eigen::MatrixBase<Offset>& offset) {
