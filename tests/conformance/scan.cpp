@@ -12,6 +12,7 @@
 
 #include "../errors.hpp"
 #include "operators.hpp"
+#include "thread_pool.hpp"
 
 namespace {
 
@@ -29,6 +30,14 @@ void for_each_policy(Check check) {
     CAPTURE(p.threads);
     CAPTURE(p.chunk);
     check(p);
+  }
+  for (const int workers : {1, 2, 7}) {
+    test::thread_pool pool(workers);
+    CAPTURE(workers);
+    for (const std::int64_t steps : {std::int64_t{0}, chunk, std::int64_t{1}}) {
+      CAPTURE(steps);
+      check(test::on_pool{&pool, steps});
+    }
   }
 }
 

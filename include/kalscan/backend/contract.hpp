@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the verbs hand to a back end, and what a back end must do with it. A new back end is one file that keeps this.
+// What the verbs hand to a back end, and what a back end must do with it. A new back end of the host is one file: the
+// three functions of `task_policy`; <kalscan/backend/run_sweep.hpp> does the rest.
 #pragma once
 
 #include <concepts>
@@ -64,11 +65,10 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     absorb(t, element)         extends the element by step t
 ///     finish(state)              takes the state after the last step
 ///
-/// A back end P provides `void run_sweep(const P&, const Sweep&)`, found by argument-dependent lookup. For each lane it
-/// must leave the outputs of start, replay for t = 0 ... length-1, finish. It may reach the state before step t by any
-/// association of lift, absorb and act over the steps before t; it replays each step at most once, and exactly once where
-/// there are outputs. For a fixed association the result has the same bits on every run. An exception that a sweep
-/// throws reaches the caller.
+/// `run_sweep(policy, sweep)`, found by argument-dependent lookup, must leave for each lane the outputs of start, replay
+/// for t = 0 ... length-1, finish. It may reach the state before step t by any association of lift, absorb and act over
+/// the steps before t; it replays each step at most once, and exactly once where there are outputs. For a fixed
+/// association the result has the same bits on every run. An exception that a sweep throws reaches the caller.
 template <class S>
 concept sweep = requires(const S& s, std::int64_t i) {
   { s.lanes() } -> std::same_as<std::int64_t>;
@@ -84,5 +84,25 @@ concept sweep = requires(const S& s, std::int64_t i) {
   lane.absorb(t, element);
   lane.finish(std::as_const(state));
 };
+
+/// A policy whose back end runs tasks side by side, and brings no more than that: `omp`. The functions are found by
+/// argument-dependent lookup, and the file that has them includes <kalscan/backend/run_sweep.hpp>.
+///
+///     int worker_count(const P&)             how many tasks run at once. Throws std::invalid_argument where the policy
+///                                            means nothing
+///     std::int64_t chunk_length(const P&)    steps in a chunk of time where the caller fixed that, else 0
+///     void run_tasks(const P&, std::int64_t count, Task task)
+///                                            calls task(0) ... task(count - 1), each once, in any order and on any
+///                                            thread, and returns when all have returned. They do not throw
+template <class P>
+concept task_policy = host_policy<P> && requires(const P& p, void (*task)(std::int64_t)) {
+  { worker_count(p) } -> std::same_as<int>;
+  { chunk_length(p) } -> std::same_as<std::int64_t>;
+  run_tasks(p, std::int64_t(), task);
+};
+
+/// Defined in <kalscan/backend/run_sweep.hpp>.
+template <task_policy P, sweep S>
+void run_sweep(const P&, const S&);
 
 }  // namespace kalscan

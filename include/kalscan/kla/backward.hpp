@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/mixer_omp_backward.hpp>
+#include <kalscan/detail/mixer_run.hpp>
 #include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/kla/forward.hpp>
 #include <kalscan/kla/mixer.hpp>

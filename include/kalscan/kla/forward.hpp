@@ -4,7 +4,7 @@
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/mixer_omp_forward.hpp>
+#include <kalscan/detail/mixer_run.hpp>
 #include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/kla/states.hpp>

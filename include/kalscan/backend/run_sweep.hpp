@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// How a back end that runs tasks side by side takes a sweep: whole lanes, or chunks of time by absorb, carry, replay. A
+// new back end of this kind is a policy, the three functions of `task_policy`, and this header.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/time_split.hpp>
+#include <kalscan/detail/values.hpp>
+
+namespace kalscan {
+namespace detail {
+
+/// Chunk k covers steps [bounds[k], bounds[k + 1]).
+inline std::vector<std::int64_t> equal_chunks(std::int64_t length, std::int64_t chunk) {
+  std::vector<std::int64_t> bounds;
+  for (std::int64_t t = 0; t < length; t += (std::min)(chunk, length - t)) bounds.push_back(t);
+  bounds.push_back(length);
+  return bounds;
+}
+
+/// Chunks that keep `workers` equally busy. While one replays the first chunk, the others absorb one chunk each; then,
+/// with outputs, all replay one chunk each, so that there is one chunk more than workers. Without outputs the absorbed
+/// chunks are done. Either way the first chunk is `absorb_cost` times as long as the others.
+inline std::vector<std::int64_t> uneven_chunks(std::int64_t length, int workers, double absorb_cost, bool has_outputs) {
+  const int others = has_outputs ? workers : workers - 1;
+  absorb_cost = std::clamp(absorb_cost, 0.1, 10.0);  // no chunk may be empty
+  const double unit = static_cast<double>(length) / (absorb_cost + others);
+  std::vector<std::int64_t> bounds{0};
+  for (int k = 0; k < others; ++k) {
+    bounds.push_back((std::min)(length, static_cast<std::int64_t>((absorb_cost + k) * unit)));
+  }
+  bounds.push_back(length);
+  return bounds;
+}
+
+/// x after step(lane, t, x) for each t in [first, last). It is a local of the loop, so that it can stay in registers.
+template <sweep S, class Lane, class X, class Step>
+X each_step(Lane lane, std::int64_t first, std::int64_t last, X x, Step step) {
+  for (std::int64_t t = first; t < last; ++t) step(lane, t, x);
+  return x;
+}
+/// The same, where it can indeed: with all that the loop calls made part of it. Left to itself, g++ calls an operator
+/// that many scans of a program use, and the loop then takes up to twice the time.
+template <sweep S, class Lane, class X, class Step>
+requires S::in_registers
+[[gnu::flatten]] X each_step(Lane lane, std::int64_t first, std::int64_t last, X x, Step step) {
+  for (std::int64_t t = first; t < last; ++t) step(lane, t, x);
+  return x;
+}
+
+/// Takes steps [first, last) of a lane.
+template <sweep S>
+sweep_state_t<S> replay_steps(lane_t<S> lane, std::int64_t first, std::int64_t last, sweep_state_t<S> state) {
+  return each_step<S>(std::move(lane), first, last, std::move(state),
+                      [](lane_t<S>& l, std::int64_t t, sweep_state_t<S>& x) { l.replay(t, x); });
+}
+
+template <sweep S>
+sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t last) {
+  sweep_element_t<S> element = lane.lift(first);
+  return each_step<S>(std::move(lane), first + 1, last, std::move(element),
+                      [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
+}
+
+/// Whole lanes. Neighbours of a [time, lane] array walk through time together, to share cache lines.
+template <sweep S>
+void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
+  if (last - first == 1) {
+    auto lane = s.lane(first);
+    lane.finish(replay_steps<S>(lane, 0, s.length(), lane.start()));
+    return;
+  }
+  std::vector<lane_t<S>> lanes;
+  values<sweep_state_t<S>> states;
+  for (std::int64_t i = first; i < last; ++i) {
+    lanes.push_back(s.lane(i));
+    states.push_back(lanes.back().start());
+  }
+  for (std::int64_t t = 0; t < s.length(); ++t) {
+    for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i].replay(t, states[i]);
+  }
+  for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i].finish(states[i]);
+}
+
+/// Whether a state went out of the range of its numbers in a chunk: NaN, or infinite where it is one number. A product
+/// of gains may, where no state on the way does. A state of another kind says by operator== whether it holds a NaN.
+template <class State>
+bool went_out_of_range(const State& before, const State& after) {
+  if constexpr (std::is_floating_point_v<State>) {
+    return std::isfinite(before) && !std::isfinite(after);
+  } else if constexpr (std::equality_comparable<State>) {
+    return before == before && !(after == after);
+  } else {
+    return false;
+  }
+}
+
+/// A sweep whose lanes are all cut at the same bounds, as chains: each lane is one.
+template <sweep S>
+struct cut_lanes {
+  using state = sweep_state_t<S>;
+  using element = sweep_element_t<S>;
+
+  const S& sweep;
+  std::vector<std::int64_t> bounds;
+
+  static constexpr bool has_outputs = S::has_outputs;
+
+  std::int64_t chains() const { return sweep.lanes(); }
+  std::int64_t pieces(std::int64_t) const { return std::ssize(bounds) - 1; }
+  std::int64_t begin(std::int64_t k) const { return bounds[static_cast<std::size_t>(k)]; }
+
+  state start(std::int64_t i) const { return sweep.lane(i).start(); }
+  void replay(std::int64_t i, std::int64_t k, state& x) const {
+    x = replay_steps<S>(sweep.lane(i), begin(k), begin(k + 1), std::move(x));
+  }
+  element absorb(std::int64_t i, std::int64_t k) const {
+    return absorb_steps<S>(sweep.lane(i), begin(k), begin(k + 1));
+  }
+  std::optional<state> act(std::int64_t, std::int64_t, const element& x, const state& before) const {
+    std::optional<state> after(sweep.act(x, before));
+    if (went_out_of_range(before, *after)) after.reset();
+    return after;
+  }
+  void finish(std::int64_t i, const state& x) const { sweep.lane(i).finish(x); }
+};
+
+}  // namespace detail
+
+/// Lanes side by side where there are enough of them or they are short; else absorb, carry, replay over chunks of time.
+template <task_policy P, sweep S>
+void run_sweep(const P& p, const S& s) {
+  const int workers = worker_count(p);
+  const std::int64_t lanes = s.lanes(), length = s.length(), chunk = chunk_length(p);
+  constexpr std::int64_t shortest_split = 256;  // steps a worker: below, starting them costs more than it saves
+
+  if (s.splits() && chunk > 0 && chunk < length) {
+    return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
+  }
+  const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));  // workers for each lane
+  if (s.splits() && chunk == 0 && beside > 1 && lanes > 0 && length >= shortest_split * beside) {
+    return detail::run_chains(
+        p, detail::cut_lanes<S>{s, detail::uneven_chunks(length, beside, s.absorb_cost, S::has_outputs)});
+  }
+  constexpr std::int64_t widest_block = 64;
+  const std::int64_t block = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, widest_block);
+  const std::int64_t tasks = (lanes + block - 1) / block;
+  if (tasks == 1) return detail::replay_lanes(s, 0, lanes);  // a short series is done before threads have started
+  detail::run_all(p, tasks, [&](std::int64_t task) {
+    detail::replay_lanes(s, task * block, (std::min)(lanes, (task + 1) * block));
+  });
+}
+
+}  // namespace kalscan
