@@ -31,6 +31,11 @@ class sampled_rounding {
     }
   }
 
+  /// A(i, j) is off by some rounding of terms of this magnitude.
+  void disturb(Eigen::Index i, Eigen::Index j, T terms) {
+    for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
+  }
+
   /// Column j of `moved` is that of F A.
   void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
     const Eigen::Index n = A.rows();
@@ -112,7 +117,7 @@ class sampled_rounding {
       x = 0;
       for (sample& s : samples_) s.A(i, j) = 0;
     } else {
-      for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
+      disturb(i, j, terms);
     }
   }
   void subtract(T& x, T taken, Eigen::Index i, Eigen::Index j) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The exact limit of a prior whose variances grow without bound, until the data have made the state known.
+// A filter for priors that are far from the data's precision: the exact limit of variances that grow without bound, or
+// large ones, until the data have made the state known.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -23,8 +24,9 @@
 namespace kalscan::detail {
 
 /// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
-/// reading at a time. The diffuse components are unknowns d with a flat prior: x = A d + b + N(0, C). Given d
-/// everything is proper, and what the data tell of d is kept apart, so that nothing large is added to small things.
+/// reading at a time. The state is x = A d + b + N(0, C) with unknowns d: the diffuse components, which have a flat
+/// prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
+/// and what prior and data tell of d is kept apart as R d = z + N(0, I), so that nothing large is added to small things.
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
@@ -49,26 +51,11 @@ class diffuse_start {
     bool proper = false;
   };
 
+  using prior_root = semidefinite_root<matrix>;
+
   /// Means of diffuse components are ignored. `exact`: some reading may be without noise.
   diffuse_start(const view& mean, const view& covariance, const std::vector<bool>& diffuse, bool exact)
-      : n_(mean.rows),
-        q_(std::count(diffuse.begin(), diffuse.end(), true)),
-        exact_(exact),
-        given_(n_, exact),
-        information_(q_),
-        errors_(n_, q_) {
-    set_zero(A_, n_, q_);
-    set_zero(largest_, q_);
-    std::copy_n(covariance.data, n_ * n_, given_.C().data());
-    Eigen::Index j = 0;
-    for (Eigen::Index i = 0; i < n_; ++i) {
-      if (diffuse[static_cast<std::size_t>(i)]) {
-        A_(i, j++) = 1;
-      } else {
-        given_.b()(i) = mean(i);
-      }
-    }
-  }
+      : diffuse_start(mean, root_of(covariance), diffuse, exact) {}
 
   void predict(const view& F, const view& offset, const view& Q) {
     news_ = 0;
@@ -219,6 +206,36 @@ class diffuse_start {
  private:
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
 
+  static prior_root root_of(const view& covariance) {
+    matrix P(covariance.rows, covariance.cols);
+    std::copy_n(covariance.data, P.size(), P.data());
+    const vector variances = P.diagonal();
+    return root_semidefinite(P, pivot_rounding(P), T(1), variances);
+  }
+
+  diffuse_start(const view& mean, const prior_root& prior, const std::vector<bool>& diffuse, bool exact)
+      : n_(mean.rows),
+        flat_(std::count(diffuse.begin(), diffuse.end(), true)),
+        q_(flat_ + prior.rank),
+        exact_(exact),
+        given_(n_, exact),
+        information_(flat_, prior.rank),
+        errors_(n_, q_) {
+    set_zero(A_, n_, q_);
+    set_zero(largest_, q_);
+    Eigen::Index next = 0;
+    for (Eigen::Index i = 0; i < n_; ++i) {
+      if (!diffuse.empty() && diffuse[static_cast<std::size_t>(i)]) {
+        A_(i, next++) = 1;
+        continue;
+      }
+      given_.b()(i) = mean(i);
+      T terms = 0;
+      for (Eigen::Index j = 0; j < prior.rank; ++j) terms += std::abs(A_(i, flat_ + j) = prior.root(i, j));
+      for (Eigen::Index j = flat_; j < q_; ++j) errors_.disturb(i, j, terms);
+    }
+  }
+
   /// Calls what(j) for the columns of A of which it matters whether their entries are zero.
   template <class What>
   void each_tracked(What what) const {
@@ -311,7 +328,7 @@ class diffuse_start {
     }
   }
 
-  Eigen::Index n_, q_;
+  Eigen::Index n_, flat_, q_;  // states, diffuse components, unknowns
   bool exact_;
   matrix A_{};
   conditional_state<T> given_;  // d

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The beginnings of series under a prior that is diffuse in part.
+// The beginnings of series under a prior that is diffuse in part or vague, and of those with readings without noise.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <kalscan/detail/dense.hpp>
 #include <kalscan/detail/diffuse_start.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/observation.hpp>
@@ -14,6 +17,42 @@
 #include <span>
 
 namespace kalscan::detail {
+
+/// Whether ordinary steps would lose digits at a state with these standard deviations: where a reading may be far more
+/// precise than what is known of it before, a covariance is a difference of far larger ones. In units of the noise.
+template <class T, int N, int M>
+class vague_states {
+ public:
+  explicit vague_states(const kalman_model<T, N, M>& model) : precision_(Eigen::Vector<T, N>::Zero(model.states())) {
+    const std::int64_t steps = (std::max)(model.H.constant() ? 1 : model.H.size(), model.R.constant() ? 1 : model.R.size());
+    for (std::int64_t t = 0; t < steps; ++t) {
+      const auto& H = model.H[t];
+      const auto& R = model.R[t];
+      for (Eigen::Index i = 0; i < H.rows(); ++i) {
+        const T deviation = std::sqrt(R(i, i));
+        for (Eigen::Index j = 0; j < H.cols() && deviation > 0; ++j)
+          precision_(j) = (std::max)(precision_(j), std::abs(H(i, j)) / deviation);
+      }
+    }
+  }
+
+  bool contain(const dense_view<T>& covariance) const {
+    T deviations = 0;
+    for (Eigen::Index i = 0; i < covariance.rows; ++i) deviations += precision_(i) * std::sqrt(covariance(i, i));
+    return deviations > std::pow(std::numeric_limits<T>::epsilon(), T(-0.2));
+  }
+
+ private:
+  Eigen::Vector<T, N> precision_;
+};
+
+/// Whether the first steps are not ordinary ones: the prior is diffuse in part, or vague, or something is read without
+/// noise, where the square root of a variance tells far better whether it is zero.
+template <class T, int N, int M>
+bool has_beginning(const filter_step<T, N, M>& stepper) {
+  const auto& prior = stepper.model.prior;
+  return prior.has_diffuse() || stepper.exact || vague_states<T, N, M>(stepper.model).contain(prior.covariance);
+}
 
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
@@ -51,6 +90,7 @@ struct diffuse_sweep {
       const bool exact = sweep->stepper.exact;
       diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse, exact);
       typename diffuse_start<T>::vector h(model.states());
+      const vague_states<T, N, M> vague(model);
       const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
@@ -75,7 +115,7 @@ struct diffuse_sweep {
         // error is told apart better here than by ordinary steps, hence models with such readings stay longer.
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        if (!asks || !x.safe(filtered)) continue;
+        if (!asks || vague.contain(filtered.covariance) || !x.safe(filtered)) continue;
         if (exact) result.rounding[static_cast<std::size_t>(t)] = x.rounding_of(filtered);
         break;
       }

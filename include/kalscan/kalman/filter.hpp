@@ -162,7 +162,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T
       result.innovation_covariance.resize(count);
     }
   }
-  if (stepper.model.prior.has_diffuse()) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
+  if (has_beginning(stepper)) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
   return results;
 }
 
