@@ -8,6 +8,7 @@
 #include <functional>
 #include <random>
 
+#include "diffuse_oracle.hpp"
 #include "scalar_oracle.hpp"
 
 namespace {
@@ -83,6 +84,7 @@ void check_family(const std::function<problem_type(generator&, Eigen::Index, Eig
   const char *other = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
   if (models) count = std::atoi(models);
+  const char* joint = std::getenv("JOINT");
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
     CAPTURE(seed);
@@ -94,6 +96,14 @@ void check_family(const std::function<problem_type(generator&, Eigen::Index, Eig
       CAPTURE(policy.chunk);
       errors e;
       CHECK_NOTHROW(e = errors_of(policy, p, expected));
+      if (joint && !(e.worst() < bound)) {
+        const diffuse_oracle::conditioning c(p.model, p.y);
+        oracle::beliefs other_beliefs;
+        for (const auto& x : c.filtered) other_beliefs.mean.push_back(x.mean.cast<oracle::real>()), other_beliefs.covariance.push_back(x.covariance.cast<oracle::real>());
+        for (const auto& x : c.smoothed) other_beliefs.smoothed_mean.push_back(x.mean.cast<oracle::real>()), other_beliefs.smoothed_covariance.push_back(x.covariance.cast<oracle::real>());
+        other_beliefs.log_likelihood = c.log_likelihood();
+        e = errors_of(policy, p, other_beliefs);
+      }
       CAPTURE(e.filtered);
       CAPTURE(e.smoothed);
       CAPTURE(e.log_likelihood);
@@ -118,6 +128,37 @@ TEST_CASE("several sensors and a vague prior, or noise far smaller than the inno
       return p;
     });
   }
+}
+
+TEST_CASE("vague priors in any direction, beside other states that are known well") {
+  for (const double vague : {1e7, 1e14}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      VectorXd deviations = VectorXd::Constant(n, std::sqrt(vague));
+      for (Eigen::Index i = 0; i < n; ++i) {
+        if (g.between(0, 3) == 0) deviations(i) = 1;
+      }
+      const MatrixXd W = g.eighths(n, g.between(0, n));
+      problem_type p{{g.between(0, 1) ? identity(n) : MatrixXd(0.95 * g.rotation(n)), MatrixXd(W * W.transpose()),
+                      g.normal(m, n), MatrixXd(g.normal(m, 1).cwiseAbs2().asDiagonal()),
+                      prior_type::of_first_state(g.normal(n, 1), deviations.cwiseAbs2().asDiagonal().toDenseMatrix())},
+                     g.normal(m, 20)};
+      p.model.prior.before_first_transition = g.between(0, 1) == 1;
+      g.lose_some(p.y);
+      return p;
+    });
+  }
+}
+
+TEST_CASE("states that grow in gaps") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const MatrixXd V = g.rotation(n);
+    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, 16)); });
+    problem_type p{{MatrixXd(V * growth.asDiagonal() * V.transpose()), identity(n), g.normal(m, n), identity(m),
+                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(m, 40)};
+    p.y.middleCols(15, g.between(1, 12)).setConstant(std::numeric_limits<double>::quiet_NaN());
+    return p;
+  });
 }
 
 TEST_CASE("an exact constraint of any value") {

@@ -112,10 +112,11 @@ class sampled_rounding {
   }
 
   /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
+  /// Where it is cleared, what is cleared may have been no error: other entries may be its equals.
   void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
     if (is_rounding(x, terms, [&](const sample& s) { return s.A(i, j); })) {
+      for (sample& s : samples_) s.A(i, j) += x / 8 * random();
       x = 0;
-      for (sample& s : samples_) s.A(i, j) = 0;
     } else {
       disturb(i, j, terms);
     }

@@ -34,6 +34,7 @@ class diffuse_smoother {
     vector mean{};
     matrix covariance{}, diffuse{};
     bool proper = true;
+    bool cancelled = false;  ///< a variance may have lost digits, since later data tell far more than all before
   };
 
   /// `later`: there are data after the beginning. They have added `change` to the mean of x_end.
@@ -87,6 +88,7 @@ class diffuse_smoother {
     add_outer(x.covariance, 1, others, others);
     symmetrize(x.covariance);
     find_diffuse(x, coefficients);
+    x.cancelled = cancels(o.C, x.covariance);
     for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
       undo([&](const auto& change) { return change.reading > i; });
       take(history_.at(i));
@@ -156,6 +158,18 @@ class diffuse_smoother {
     transpose(back, chain_);
     multiply(covariance, C, back);
     return beside(of_e, of_last_error(covariance));
+  }
+
+  /// Whether the rounding of C - C N C is felt.
+  bool cancels(const view& C, const matrix& smoothed) const {
+    const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
+    for (Eigen::Index i = 0; i < C.rows; ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < C.cols; ++j) terms += std::abs(C(i, j)) * std::sqrt(std::abs(N_(j, j)));
+      const T rounding = std::numeric_limits<T>::epsilon() * terms * terms;
+      if (smoothed(i, i) > 0 && rounding > tolerance * smoothed(i, i)) return true;
+    }
+    return false;
   }
 
   void find_diffuse(belief& x, const matrix& coefficients) const {

@@ -143,6 +143,13 @@ class diffuse_start {
     return x;
   }
 
+  /// What the unknowns add to the variance of component i of a proper belief that `current` returned last.
+  T unknown_variance(Eigen::Index i) const {
+    T sum = 0;
+    for (Eigen::Index j = 0; j < spread_.cols(); ++j) sum += spread_(i, j) * spread_(i, j);
+    return sum;
+  }
+
   /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
   /// of exact models.
   matrix rounding_of(const belief& x) const {

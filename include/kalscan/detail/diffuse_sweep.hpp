@@ -19,7 +19,7 @@
 namespace kalscan::detail {
 
 /// Whether ordinary steps would lose digits at a state with these standard deviations: where a reading may be far more
-/// precise than what is known of it before, a covariance is a difference of far larger ones. In units of the noise.
+/// precise than what is known of it before, a covariance is a difference of far larger ones.
 template <class T, int N, int M>
 class vague_states {
  public:
@@ -27,20 +27,24 @@ class vague_states {
     const std::int64_t steps = (std::max)(model.H.constant() ? 1 : model.H.size(), model.R.constant() ? 1 : model.R.size());
     for (std::int64_t t = 0; t < steps; ++t) {
       const auto& H = model.H[t];
-      const auto& R = model.R[t];
       for (Eigen::Index i = 0; i < H.rows(); ++i) {
-        const T deviation = std::sqrt(R(i, i));
+        const T deviation = std::sqrt(model.R[t](i, i));
         for (Eigen::Index j = 0; j < H.cols() && deviation > 0; ++j)
           precision_(j) = (std::max)(precision_(j), std::abs(H(i, j)) / deviation);
       }
     }
   }
 
-  bool contain(const dense_view<T>& covariance) const {
-    T deviations = 0;
-    for (Eigen::Index i = 0; i < covariance.rows; ++i) deviations += precision_(i) * std::sqrt(covariance(i, i));
-    return deviations > std::pow(std::numeric_limits<T>::epsilon(), T(-0.2));
+  /// The largest deviation of a reading that these of the states allow, in those of its noise.
+  template <class Variance>
+  T deviation(Variance variance) const {
+    T sum = 0;
+    for (Eigen::Index j = 0; j < precision_.size(); ++j) sum += precision_(j) * std::sqrt(variance(j));
+    return sum;
   }
+  /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
+  static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
+  static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
 
  private:
   Eigen::Vector<T, N> precision_;
@@ -51,7 +55,9 @@ class vague_states {
 template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper) {
   const auto& prior = stepper.model.prior;
-  return prior.has_diffuse() || stepper.exact || vague_states<T, N, M>(stepper.model).contain(prior.covariance);
+  if (prior.has_diffuse() || stepper.exact) return true;
+  const vague_states<T, N, M> vague(stepper.model);
+  return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
 
 /// The beginnings of all series, each a single step of one lane.
@@ -115,7 +121,8 @@ struct diffuse_sweep {
         // error is told apart better here than by ordinary steps, hence models with such readings stay longer.
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        if (!asks || vague.contain(filtered.covariance) || !x.safe(filtered)) continue;
+        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
+        if (!asks || vague.deviation(unknown) > vague.enough() || !x.safe(filtered)) continue;
         if (exact) result.rounding[static_cast<std::size_t>(t)] = x.rounding_of(filtered);
         break;
       }
