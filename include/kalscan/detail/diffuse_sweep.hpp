@@ -60,6 +60,24 @@ bool has_beginning(const filter_step<T, N, M>& stepper) {
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
 
+/// A prior as mean + directions d + N(0, covariance): the diffuse components are directions, whose means do not matter.
+template <class T>
+struct diffuse_directions {
+  dense_vector<T> mean{};
+  dense_matrix<T> directions{};
+
+  template <int N>
+  explicit diffuse_directions(const gaussian_prior<T, N>& prior) : mean(prior.mean) {
+    set_zero(directions, mean.size(), std::count(prior.diffuse.begin(), prior.diffuse.end(), true));
+    Eigen::Index next = 0;
+    for (Eigen::Index i = 0; i < mean.size() && !prior.diffuse.empty(); ++i) {
+      if (!prior.diffuse[static_cast<std::size_t>(i)]) continue;
+      directions(i, next++) = 1;
+      mean(i) = 0;
+    }
+  }
+};
+
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
 struct diffuse_sweep {
@@ -94,7 +112,8 @@ struct diffuse_sweep {
       auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
       const bool exact = sweep->stepper.exact;
-      diffuse_start<T> x(model.prior.mean, model.prior.covariance, model.prior.diffuse, exact);
+      const diffuse_directions<T> prior(model.prior);
+      diffuse_start<T> x(prior.mean, model.prior.covariance, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
       const std::int64_t least = exact ? 64 : 0;

@@ -58,7 +58,7 @@ struct filter_sweep {
     const observations<T, M>* y;
     filter_recorder<T, N, M> record;
 
-    /// Where the prior is diffuse, the first steps are done before the sweep.
+    /// Where the series has a beginning of its own, its steps are done before the sweep.
     std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
     bool predicts(std::int64_t t) const { return t > 0 || sweep->stepper.model.prior.before_first_transition; }
 
@@ -204,8 +204,8 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results) {
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
-/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
-/// prior nothing is allocated per step.
+/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a prior
+/// that is neither diffuse nor vague beside R, and R regular, nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
@@ -226,7 +226,8 @@ template <host_policy P, class T, int N, int M>
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
-/// log p(y), the sum over all steps of the log-density of the innovation.
+/// log p(y), the sum over all steps of the log-density of the innovation. Components count in their order: one that is
+/// determined without error by those before it and the earlier steps, as singular R and Q allow, adds nothing.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] T log_likelihood(const P& p, const kalman_model<T, N, M>& model,
                                const std::type_identity_t<observations<T, M>>& y) {

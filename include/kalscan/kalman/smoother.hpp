@@ -192,7 +192,8 @@ struct smoother_sweep {
       for (std::int64_t t = end; t >= 0; --t) {
         const auto x = backwards.step(t);
         if (t < end) write(t, {x.mean, x.covariance});
-        if (t < end && x.cancelled && t >= std::ssize(filtered.diffuse)) from_next(t);
+        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !sweep->stepper.exact;
+        if (known && x.cancelled) from_next(t);
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
         backwards.transition(sweep->stepper.model.F[t]);
