@@ -190,7 +190,7 @@ struct smoother_sweep {
                                     result->mean.col(end) - filtered.mean.col(end),
                                     result->covariance[static_cast<std::size_t>(end)]);
       for (std::int64_t t = end; t >= 0; --t) {
-        const auto x = backwards.step(t);
+        const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
         const bool known = t < end && t >= std::ssize(filtered.diffuse) && !sweep->stepper.exact;
         if (known && x.cancelled) from_next(t);
