@@ -19,23 +19,25 @@
 namespace kalscan::detail {
 
 /// Whether ordinary steps would lose digits at a state with these standard deviations: where a reading may be far more
-/// precise than what is known of it before, a covariance is a difference of far larger ones.
+/// precise than what is known of it before, a covariance is a difference of far larger ones. Where what comes new with
+/// each step is as large, nothing is won by another beginning.
 template <class T, int N, int M>
 class vague_states {
  public:
   explicit vague_states(const kalman_model<T, N, M>& model) : precision_(Eigen::Vector<T, N>::Zero(model.states())) {
-    const std::int64_t steps = (std::max)(model.H.constant() ? 1 : model.H.size(), model.R.constant() ? 1 : model.R.size());
+    const std::int64_t steps = (std::max)({steps_of(model.H), steps_of(model.R), steps_of(model.Q)});
     for (std::int64_t t = 0; t < steps; ++t) {
       const auto& H = model.H[t];
       for (Eigen::Index i = 0; i < H.rows(); ++i) {
-        const T deviation = std::sqrt(model.R[t](i, i));
+        T deviation = std::sqrt(model.R[t](i, i));
+        for (Eigen::Index j = 0; j < H.cols(); ++j) deviation += std::abs(H(i, j)) * std::sqrt(model.Q[t](j, j));
         for (Eigen::Index j = 0; j < H.cols() && deviation > 0; ++j)
           precision_(j) = (std::max)(precision_(j), std::abs(H(i, j)) / deviation);
       }
     }
   }
 
-  /// The largest deviation of a reading that these of the states allow, in those of its noise.
+  /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
   template <class Variance>
   T deviation(Variance variance) const {
     T sum = 0;
@@ -47,6 +49,11 @@ class vague_states {
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
 
  private:
+  template <class Matrix>
+  static std::int64_t steps_of(const per_step<Matrix>& x) {
+    return x.constant() ? 1 : x.size();
+  }
+
   Eigen::Vector<T, N> precision_;
 };
 

@@ -46,7 +46,7 @@ class diffuse_unknowns {
 
   void predict(const view& F) {
     multiply(moved_, F, A_);
-    each_tracked([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
+    each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
     // What the filter has forgotten ends as zero: arithmetic with subnormal numbers takes many times longer.
     constexpr T tiny = (std::numeric_limits<T>::min)() / epsilon;
     for (Eigen::Index i = 0; i < moved_.size(); ++i) {
@@ -60,7 +60,7 @@ class diffuse_unknowns {
   Eigen::Index pivot_of(const vector& h, T f) {
     multiply_transposed(a_, A_, h);
     set_zero(sizes_, A_.cols());
-    each_tracked([&](Eigen::Index j) {
+    each_column([&](Eigen::Index j) {
       for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
       errors_.read(j, h, sizes_(j));
       if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / std::sqrt(f));
@@ -112,14 +112,13 @@ class diffuse_unknowns {
 
   /// A := (I - gain h') A.
   void reduce(const vector& h, const reading& o, const conditional_state<T>& given) {
-    if (exact_) given.gain_errors(deviations_, h, o);
+    if (exact_) {
+      given.gain_errors(deviations_, h, o);
+    } else {
+      set_zero(deviations_, h.size());
+    }
     for (const Eigen::Index j : information_.seen()) {
-      if (equal(a_(j), 0)) continue;
-      if (exact_) {
-        errors_.reduce(j, a_, o.gain, deviations_, A_);
-      } else {
-        add_multiple(&A_(0, j), A_.rows(), -a_(j), o.gain.data());
-      }
+      if (!equal(a_(j), 0)) errors_.reduce(j, a_, o.gain, deviations_, A_);
     }
   }
 
@@ -183,11 +182,10 @@ class diffuse_unknowns {
     }
   }
 
-  /// Calls what(j) for the columns of A of which it matters whether their entries are zero.
+  /// Calls what(j) for the columns of A that are not known to be zero.
   template <class What>
-  void each_tracked(What what) const {
+  void each_column(What what) const {
     for (const Eigen::Index j : information_.unseen()) what(j);
-    if (!exact_) return;
     for (const Eigen::Index j : information_.seen()) what(j);
   }
 
