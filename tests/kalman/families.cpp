@@ -5,9 +5,10 @@
 
 #include <array>
 #include <cstdlib>
+#include <functional>
 #include <random>
 
-#include "model_families.hpp"
+#include "diffuse_oracle.hpp"
 #include "scalar_oracle.hpp"
 
 namespace {
@@ -16,70 +17,306 @@ using Eigen::Dynamic, Eigen::MatrixXd, Eigen::VectorXd;
 using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
 using float_model = kalscan::kalman_model<float, Dynamic, Dynamic>;
 using prior_type = kalscan::gaussian_prior<double, Dynamic>;
-using model_families::generator, model_families::identity, model_families::problem_type, model_families::zero;
+using problem_type = oracle::problem<double, Dynamic, Dynamic>;
+
+struct generator {
+  std::mt19937_64 engine;
+
+  Eigen::Index between(Eigen::Index low, Eigen::Index high) {
+    return std::uniform_int_distribution<Eigen::Index>(low, high)(engine);
+  }
+  MatrixXd normal(Eigen::Index rows, Eigen::Index cols) {
+    MatrixXd x(rows, cols);
+    oracle::fill_normal(x, engine);
+    return x;
+  }
+  /// Exactly of the given rank: no product rounds.
+  MatrixXd eighths(Eigen::Index rows, Eigen::Index cols) {
+    return MatrixXd::NullaryExpr(rows, cols, [&] { return static_cast<double>(between(-3, 3)) / 8; });
+  }
+  MatrixXd rotation(Eigen::Index n) { return Eigen::HouseholderQR<MatrixXd>(normal(n, n)).householderQ(); }
+  /// Each row reads one state.
+  MatrixXd sensors(Eigen::Index m, Eigen::Index n) {
+    MatrixXd H = MatrixXd::Zero(m, n);
+    for (Eigen::Index i = 0; i < m; ++i) H(i, between(0, n - 1)) = static_cast<double>(between(1, 3));
+    return H;
+  }
+  void lose_some(MatrixXd& y) {
+    for (auto& value : y.reshaped()) {
+      if (between(0, 7) == 0) value = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+};
 
 const std::array policies{kalscan::omp{1, 1 << 20}, kalscan::omp{2, 7}};
 
 constexpr double bound = 1e-8;
 
-/// So many models: no error beyond `bound`, nothing thrown, and no smoothed variance above the filtered one.
-void check_family(const model_families::draw_type& draw, int count = 100) {
-  // KALSCAN_SEED: other models than those that are always run. About one in a hundred with correlated singular noise
-  // then has another log-likelihood than here: in a direction that is known already it depends on which components
-  // count as independent. Of 100 models of another family one had a mean off by a deviation (seed 4000).
-  const char* other = std::getenv("KALSCAN_SEED");
+/// The worst errors of one model under one policy.
+struct errors {
+  double filtered = 0, smoothed = 0, log_likelihood = 0, above = 0;
+  double worst() const { return std::max({filtered, smoothed, log_likelihood, 10 * above}); }
+};
+
+oracle::real largest_deviation(const problem_type& p) {
+  return std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
+}
+
+template <class Policy>
+errors errors_of(const Policy& policy, const problem_type& p, const oracle::beliefs& expected) {
+  const oracle::real largest = largest_deviation(p);
+  const auto s = kalscan::smooth(policy, p.model, p.y);
+  const auto& f = s.filtered;
+  errors e;
+  e.filtered = oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest);
+  e.smoothed = oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance,
+                                           largest);
+  const auto expected_sum = static_cast<double>(expected.log_likelihood);
+  e.log_likelihood =
+      std::abs(f.log_likelihood - expected_sum) / (static_cast<double>(p.y.size()) + std::abs(expected_sum));
+  for (std::size_t t = 0; t < f.covariance.size(); ++t) {
+    const VectorXd rise = s.covariance[t].diagonal() - f.covariance[t].diagonal();
+    e.above = std::max(e.above, (rise.array() / (f.covariance[t].diagonal().array() + 1e-300)).maxCoeff());
+  }
+  return e;
+}
+
+/// The same problem where every number is off by one rounding.
+problem_type rounded(problem_type p, generator& g) {
+  const auto once = [&] { return 1 + 0x1p-52 * static_cast<double>(g.between(-1, 1)); };
+  const auto entries = [&](auto& x) {
+    for (double& value : x.reshaped()) value *= once();
+  };
+  const auto every = [&](auto& matrices, auto change) {
+    std::vector<MatrixXd> all;
+    for (std::int64_t t = 0; t < matrices.size(); ++t) change(all.emplace_back(matrices[t]));
+    matrices = matrices.constant() ? std::decay_t<decltype(matrices)>(all[0]) : std::decay_t<decltype(matrices)>(all);
+  };
+  const auto covariance = [&](MatrixXd& x) {
+    const VectorXd scale = VectorXd::NullaryExpr(x.rows(), once);
+    x = scale.asDiagonal() * x * scale.asDiagonal();
+  };
+  every(p.model.F, entries);
+  every(p.model.H, entries);
+  every(p.model.Q, covariance);
+  every(p.model.R, covariance);
+  covariance(p.model.prior.covariance);
+  entries(p.model.prior.mean);
+  entries(p.y);
+  return p;
+}
+
+/// What one rounding of the inputs does to the exact answer.
+double condition(const problem_type& p, const oracle::beliefs& expected) {
+  generator g{std::mt19937_64(1)};
+  const oracle::real largest = largest_deviation(p);
+  double worst = 0;
+  for (int k = 0; k < 3; ++k) {
+    const auto other = oracle::run_by_scalars(rounded(p, g));
+    const auto error = [&](const auto& mean, const auto& covariance, const auto& want_mean, const auto& want_covariance) {
+      const auto means = [&](Eigen::Index i, Eigen::Index t) { return mean[static_cast<std::size_t>(t)](i); };
+      return oracle::error_in_deviations(means, covariance, want_mean, want_covariance, largest);
+    };
+    worst = std::max({worst, error(other.mean, other.covariance, expected.mean, expected.covariance),
+                      error(other.smoothed_mean, other.smoothed_covariance, expected.smoothed_mean,
+                            expected.smoothed_covariance)});
+  }
+  return worst;
+}
+
+/// The answer of the oracle that conditions all states at once: slow, but it loses no digits to large variances.
+oracle::beliefs joint(const problem_type& p) {
+  const diffuse_oracle::conditioning c(p.model, p.y);
+  oracle::beliefs x;
+  for (const auto& b : c.filtered) {
+    x.mean.push_back(b.mean.cast<oracle::real>());
+    x.covariance.push_back(b.covariance.cast<oracle::real>());
+  }
+  for (const auto& b : c.smoothed) {
+    x.smoothed_mean.push_back(b.mean.cast<oracle::real>());
+    x.smoothed_covariance.push_back(b.covariance.cast<oracle::real>());
+  }
+  x.log_likelihood = c.log_likelihood();
+  return x;
+}
+
+/// So many models: no error beyond `bound`, unless a few roundings of the inputs make as much; nothing thrown, and no
+/// smoothed variance above the filtered one.
+void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
+  // KALSCAN_SEED and KALSCAN_MODELS: other models, and more.
+  const char *other = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
+  if (models) count = std::min(std::atoi(models), 3 * count);
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
     CAPTURE(seed);
     generator g{std::mt19937_64(seed)};
     const Eigen::Index n = g.between(1, 6), m = g.between(1, 4);
     const problem_type p = draw(g, n, m);
-    const auto expected = oracle::run_by_scalars(p);
-    const oracle::real largest =
-        std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
+    auto expected = oracle::run_by_scalars(p);
     for (const auto& policy : policies) {
       CAPTURE(policy.chunk);
-      const auto s = kalscan::smooth(policy, p.model, p.y);
-      const auto& f = s.filtered;
-      CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest) < bound);
-      CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance,
-                                        largest) < bound);
-      const auto size = static_cast<double>(p.y.size()) + std::abs(static_cast<double>(expected.log_likelihood));
-      CHECK(std::abs(f.log_likelihood - static_cast<double>(expected.log_likelihood)) < bound * size);
-      double above = 0;
-      for (std::size_t t = 0; t < f.covariance.size(); ++t) {
-        const VectorXd rise = s.covariance[t].diagonal() - f.covariance[t].diagonal();
-        above = std::max(above, (rise.array() / (f.covariance[t].diagonal().array() + 1e-300)).maxCoeff());
+      errors e;
+      double allowed = bound;
+      CHECK_NOTHROW(e = errors_of(policy, p, expected));
+      if (!(e.worst() < bound) && p.y.cols() < 100) {
+        expected = joint(p);
+        e = errors_of(policy, p, expected);
       }
-      CHECK(above < 1e-9);
+      if (!(e.worst() < bound)) allowed = std::max(bound, 8 * condition(p, expected));
+      CAPTURE(e.filtered);
+      CAPTURE(e.smoothed);
+      CAPTURE(e.log_likelihood);
+      CAPTURE(e.above);
+      CHECK(e.worst() < allowed);
     }
   }
 }
 
+MatrixXd identity(Eigen::Index n) { return MatrixXd::Identity(n, n); }
+MatrixXd zero(Eigen::Index n) { return MatrixXd::Zero(n, n); }
+
 TEST_CASE("several sensors and a vague prior, or noise far smaller than the innovations of the state") {
-  check_family(model_families::several_sensors(1e7));
-  check_family(model_families::several_sensors(1e14));
+  for (const double vague : {1e7, 1e14}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      const bool walks = g.between(0, 1) == 1;
+      const VectorXd R = g.normal(m, 1).cwiseAbs2() + VectorXd::Constant(m, 0.01);
+      problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n),
+                      MatrixXd(R.asDiagonal()), prior_type::of_first_state(g.normal(n, 1), vague * identity(n))},
+                     g.normal(m, 30)};
+      g.lose_some(p.y);
+      return p;
+    });
+  }
 }
 
-TEST_CASE("an exact constraint of any value") { check_family(model_families::exact_constraint); }
+TEST_CASE("vague priors in any direction, beside other states that are known well") {
+  for (const double vague : {1e7, 1e14}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      VectorXd deviations = VectorXd::Constant(n, std::sqrt(vague));
+      for (Eigen::Index i = 0; i < n; ++i) {
+        if (g.between(0, 3) == 0) deviations(i) = 1;
+      }
+      const MatrixXd W = g.eighths(n, g.between(0, n));
+      problem_type p{{g.between(0, 1) ? identity(n) : MatrixXd(0.95 * g.rotation(n)), MatrixXd(W * W.transpose()),
+                      g.normal(m, n), MatrixXd(g.normal(m, 1).cwiseAbs2().asDiagonal()),
+                      prior_type::of_first_state(g.normal(n, 1), deviations.cwiseAbs2().asDiagonal().toDenseMatrix())},
+                     g.normal(m, 20)};
+      p.model.prior.before_first_transition = g.between(0, 1) == 1;
+      g.lose_some(p.y);
+      return p;
+    }, 30);
+  }
+}
+
+// Of what grows by more than a fifth at each step and is not seen, covariances forget all but the large: with growth of
+// 1.5 the smoothed ones have lost half of their digits after ten steps.
+TEST_CASE("states that grow in gaps") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const MatrixXd V = g.rotation(n);
+    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, 12)); });
+    problem_type p{{MatrixXd(V * growth.asDiagonal() * V.transpose()), identity(n), g.normal(m, n), identity(m),
+                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(m, 40)};
+    p.y.middleCols(15, g.between(1, 12)).setConstant(std::numeric_limits<double>::quiet_NaN());
+    return p;
+  }, 30);
+}
+
+TEST_CASE("an exact constraint of any value") {
+  check_family([](generator& g, Eigen::Index, Eigen::Index m) {
+    const Eigen::Index n = g.between(2, 5);
+    MatrixXd W = g.eighths(n, n - 1), H = g.normal(m, n);
+    W.row(n - 1) = -W.topRows(n - 1).colwise().sum();  // the sum of all states is constant
+    H.row(0).setOnes();
+    VectorXd R = g.normal(m, 1).cwiseAbs2();
+    R(0) = 0;
+    problem_type p{{identity(n), MatrixXd(W * W.transpose()), H, MatrixXd(R.asDiagonal()),
+                    prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
+                   g.normal(m, 30)};
+    p.y.row(0).setConstant(g.between(0, 1) ? 0 : 1.7);
+    g.lose_some(p.y);
+    return p;
+  });
+}
 
 TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
-  check_family(model_families::exact_readings(false));
-  check_family(model_families::exact_readings(true));
+  for (const bool turns : {false, true}) {
+    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
+      n = std::min<Eigen::Index>(n, 4);
+      const MatrixXd F = turns ? g.rotation(n) : identity(n), H = g.normal(m, n);
+      VectorXd x = g.normal(n, 1);
+      problem_type p{{F, zero(n), H, zero(m), prior_type::of_first_state(VectorXd::Zero(n), identity(n))},
+                     MatrixXd(m, 15)};
+      for (Eigen::Index t = 0; t < 15; ++t, x = (F * x).eval()) p.y.col(t) = H * x;
+      return p;
+    });
+  }
 }
 
 TEST_CASE("correlated noise of any rank, with partly missing observations") {
-  check_family(model_families::correlated_noise);
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const MatrixXd W = g.eighths(m, g.between(0, m)), H = g.normal(m, n), G = g.normal(n, n);
+    problem_type p{{MatrixXd(0.9 * g.rotation(n)), MatrixXd(G * G.transpose() + 0.1 * identity(n)), H,
+                    MatrixXd(W * W.transpose()), prior_type::before_first_step(g.normal(n, 1), identity(n))},
+                   MatrixXd(m, 25)};
+    for (Eigen::Index t = 0; t < 25; ++t) p.y.col(t) = H * g.normal(n, 1) + W * g.normal(W.cols(), 1);
+    g.lose_some(p.y);
+    return p;
+  });
 }
 
-TEST_CASE("an observation that is a function of the inputs alone") { check_family(model_families::inputs_alone); }
+TEST_CASE("an observation that is a function of the inputs alone") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index) {
+    MatrixXd H = MatrixXd::Zero(2, n);
+    H.row(1) = g.normal(1, n);
+    problem_type p{{MatrixXd(0.9 * g.rotation(n)), identity(n), H, MatrixXd(Eigen::Vector2d(0, 0.5).asDiagonal()),
+                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(2, 20)};
+    p.model.D = g.normal(2, 2);
+    p.model.u = g.normal(2, 20);
+    p.y.row(0) = p.model.D[0].row(0) * p.model.u;
+    return p;
+  });
+}
 
-TEST_CASE("components that fade without innovations") { check_family(model_families::fading, 12); }
+TEST_CASE("components that fade without innovations") {
+  check_family(
+      [](generator& g, Eigen::Index n, Eigen::Index m) {
+        VectorXd F(n), Q(n);
+        for (Eigen::Index i = 0; i < n; ++i) {
+          F(i) = g.between(0, 1) ? 1 : 0.1 * static_cast<double>(g.between(1, 9));
+          Q(i) = F(i) < 1 && g.between(0, 3) ? 0 : 0.1;
+        }
+        problem_type p{{MatrixXd(F.asDiagonal()), MatrixXd(Q.asDiagonal()), g.normal(m, n), MatrixXd(0.5 * identity(m)),
+                        prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
+                       g.normal(m, 650)};
+        return p;
+      },
+      12);
+}
 
-TEST_CASE("singular transitions and singular process noise") { check_family(model_families::singular_transitions); }
+TEST_CASE("singular transitions and singular process noise") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    const VectorXd kept = VectorXd::NullaryExpr(n, [&] { return g.between(0, 2) ? 0.95 : 0.0; });
+    const MatrixXd W = g.eighths(n, g.between(0, n));
+    problem_type p{{MatrixXd(g.rotation(n) * kept.asDiagonal() * g.rotation(n)), MatrixXd(W * W.transpose()),
+                    g.normal(m, n), identity(m), prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(m, 30)};
+    g.lose_some(p.y);
+    return p;
+  });
+}
 
-TEST_CASE("constant states, of which later data know far more") { check_family(model_families::constant_states); }
+TEST_CASE("constant states, of which later data know far more") {
+  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
+    std::vector<MatrixXd> H;
+    for (int t = 0; t < 30; ++t) H.push_back(g.normal(m, n));
+    return problem_type{
+        {identity(n), zero(n), H, identity(m), prior_type::of_first_state(g.normal(n, 1), 1e4 * identity(n))},
+        g.normal(m, 30)};
+  });
+}
 
 TEST_CASE("two equal sensors and a vague prior give the mean of both") {
   const auto check = [](auto vague, double tolerance) {

@@ -54,31 +54,34 @@ bool same(const result_type& x, const result_type& y) {
          x.log_likelihood == y.log_likelihood && x.log_likelihood_terms == y.log_likelihood_terms;
 }
 
-TEST_CASE("predict and update, one step at a time, give the filter's beliefs to the bit") {
+TEST_CASE("predict and update, one step at a time, give the filter's beliefs to the bit; without noise, to rounding") {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     CAPTURE(seed);
-    const bool noise_free = seed % 6 == 5;
+    const bool noise_free = seed % 6 == 5;  // filter then begins as under a diffuse prior
+    const double bound = noise_free ? 1e-11 : 0;
     auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, noise_free ? 1 : 1 + seed % 3, 25,
                                                                        kind_of(seed), seed);
     if (noise_free) model.R = matrix(matrix::Zero(1, 1));
     const auto f = kalscan::filter(kalscan::seq{}, model, y, {.predictions = true});
+    const auto apart = [](const auto& x, const auto& z) { return (x - z).cwiseAbs().maxCoeff(); };
     const kalscan::online_filter steps(model);
     auto x = steps.start();
     for (Index t = 0; t < y.cols(); ++t) {
+      const auto i = static_cast<std::size_t>(t);
       x = steps.predict(std::move(x), t);
-      CHECK(x.mean == f.predicted_mean.col(t));
-      CHECK(x.covariance == f.predicted_covariance[static_cast<std::size_t>(t)]);
+      CHECK(apart(x.mean, f.predicted_mean.col(t)) <= bound);
+      CHECK(apart(x.covariance, f.predicted_covariance[i]) <= bound);
       auto [after, log_density] = steps.update(x, y.col(t), t);
-      CHECK(after.mean == f.mean.col(t));
-      CHECK(after.covariance == f.covariance[static_cast<std::size_t>(t)]);
-      CHECK(log_density == f.log_likelihood_terms[static_cast<std::size_t>(t)]);
+      CHECK(apart(after.mean, f.mean.col(t)) <= bound);
+      CHECK(apart(after.covariance, f.covariance[i]) <= bound);
+      CHECK(std::abs(log_density - f.log_likelihood_terms[i]) <= bound);
       x = std::move(after);
     }
     // From the middle of a result, too.
     const auto beginning = kalscan::filter(kalscan::seq{}, model.steps(0, 10), y.leftCols(10));
     x = steps.update(steps.predict(steps.after(beginning), 10), y.col(10), 10).belief;
-    CHECK(x.mean == f.mean.col(10));
-    CHECK(x.covariance == f.covariance[10]);
+    CHECK(apart(x.mean, f.mean.col(10)) <= bound);
+    CHECK(apart(x.covariance, f.covariance[10]) <= bound);
   }
 }
 

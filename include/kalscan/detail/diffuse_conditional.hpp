@@ -41,7 +41,6 @@ class conditional_state {
   const matrix& C() const { return C_; }
   const matrix& E() const { return E_; }
   vector& b() { return b_; }
-  matrix& C() { return C_; }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the data tell of unknowns with a flat prior, in square-root form.
+// What prior and data tell of unknowns, in square-root form.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -26,10 +26,18 @@ class diffuse_information {
   using view = dense_view<T>;
   using indices = std::vector<Eigen::Index>;
 
-  explicit diffuse_information(Eigen::Index q) {
-    set_identity(basis_, q, q + 1);
-    set_zero(rows_, q, q + 1);
-    for (Eigen::Index j = 0; j < q; ++j) unseen_.push_back(j);
+  /// The first `flat` unknowns have a flat prior; the others are N(0, I), as if seen.
+  diffuse_information(Eigen::Index flat, Eigen::Index normal) {
+    set_zero(basis_, flat, flat + normal + 1);
+    set_zero(rows_, flat + normal, flat + normal + 1);
+    for (Eigen::Index j = 0; j < flat; ++j) {
+      unseen_.push_back(j);
+      basis_(j, j) = 1;
+    }
+    for (Eigen::Index j = flat; j < flat + normal; ++j) {
+      seen_.push_back(j);
+      rows_(j, j) = 1;
+    }
     find_norms();
   }
 
@@ -59,7 +67,7 @@ class diffuse_information {
 
   /// Column j of the coordinates loses this multiple of column `pivot`.
   void eliminate(Eigen::Index j, Eigen::Index pivot, T multiple) {
-    add_multiple(&basis_(0, j), basis_.rows(), -multiple, &basis_(0, pivot));
+    add_to_basis(j, -multiple, pivot);
   }
 
   /// An unseen coordinate is seen first by this row, which no other unseen coordinate is in. Adds to the log-density
@@ -73,7 +81,7 @@ class diffuse_information {
 
   /// d_pivot = known + change'd, with the coefficients after all eliminations.
   void impose(Eigen::Index pivot, const vector& change, T known, T& log_density) {
-    add_multiple(&basis_(0, basis_.cols() - 1), basis_.rows(), known, &basis_(0, pivot));
+    add_to_basis(basis_.cols() - 1, known, pivot);
     if (std::erase(unseen_, pivot) == 0) substitute(pivot, change, known, log_density);
     log_density -= find_norms();
   }
@@ -100,6 +108,11 @@ class diffuse_information {
   const matrix& orthonormal() const { return orthonormal_; }
 
  private:
+  void add_to_basis(Eigen::Index j, T factor, Eigen::Index pivot) {
+    const Eigen::Index n = basis_.rows();
+    add_multiple(basis_.data() + j * n, n, factor, basis_.data() + pivot * n);
+  }
+
   /// One of the rows is left over.
   void substitute(Eigen::Index pivot, const vector& change, T known, T& log_density) {
     const Eigen::Index q = rows_.rows();

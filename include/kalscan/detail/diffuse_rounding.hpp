@@ -31,6 +31,11 @@ class sampled_rounding {
     }
   }
 
+  /// A(i, j) is off by some rounding of terms of this magnitude.
+  void disturb(Eigen::Index i, Eigen::Index j, T terms) {
+    for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
+  }
+
   /// Column j of `moved` is that of F A.
   void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
     const Eigen::Index n = A.rows();
@@ -107,12 +112,13 @@ class sampled_rounding {
   }
 
   /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
+  /// Where it is cleared, what is cleared may have been no error: other entries may be its equals.
   void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
     if (is_rounding(x, terms, [&](const sample& s) { return s.A(i, j); })) {
+      for (sample& s : samples_) s.A(i, j) += x / 8 * random();
       x = 0;
-      for (sample& s : samples_) s.A(i, j) = 0;
     } else {
-      for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
+      disturb(i, j, terms);
     }
   }
   void subtract(T& x, T taken, Eigen::Index i, Eigen::Index j) {

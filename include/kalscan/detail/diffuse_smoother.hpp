@@ -34,6 +34,7 @@ class diffuse_smoother {
     vector mean{};
     matrix covariance{}, diffuse{};
     bool proper = true;
+    bool cancelled = false;  ///< a variance may have lost digits, since later data tell far more than all before
   };
 
   /// `later`: there are data after the beginning. They have added `change` to the mean of x_end.
@@ -54,8 +55,8 @@ class diffuse_smoother {
     if (later) take_later(last.A, change, smoothed);
   }
 
-  /// The belief of x_t given all data. To be called for t = size - 1 ... 0, with a transition between two calls.
-  belief step(std::int64_t t) {
+  /// The belief of x_t given all data; P is its covariance given those up to t. To be called for t = size - 1 ... 0, with a transition between two calls.
+  belief step(std::int64_t t, const view& P) {
     undo([&](const auto& change) { return change.step > t; });
     const auto o = history_.after(t);
     const Eigen::Index n = o.C.rows, p = history_.root.cols();
@@ -87,6 +88,7 @@ class diffuse_smoother {
     add_outer(x.covariance, 1, others, others);
     symmetrize(x.covariance);
     find_diffuse(x, coefficients);
+    x.cancelled = cancels(o.C, P, x.covariance);
     for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
       undo([&](const auto& change) { return change.reading > i; });
       take(history_.at(i));
@@ -156,6 +158,19 @@ class diffuse_smoother {
     transpose(back, chain_);
     multiply(covariance, C, back);
     return beside(of_e, of_last_error(covariance));
+  }
+
+  /// Whether the rounding of C - C N C is felt, and is more than that of P.
+  bool cancels(const view& C, const view& P, const matrix& smoothed) const {
+    const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
+    for (Eigen::Index i = 0; i < C.rows; ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < C.cols; ++j) terms += std::abs(C(i, j)) * std::sqrt(std::abs(N_(j, j)));
+      const T rounding = std::numeric_limits<T>::epsilon() * terms * terms;
+      const bool felt = smoothed(i, i) > 0 && rounding > tolerance * smoothed(i, i);
+      if (felt && terms * terms > 16 * P(i, i)) return true;
+    }
+    return false;
   }
 
   void find_diffuse(belief& x, const matrix& coefficients) const {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The beginnings of series under a prior that is diffuse in part.
+// The beginnings of series under a prior that is diffuse in part or vague, and of those with readings without noise.
 #pragma once
 
 #include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <kalscan/detail/dense.hpp>
 #include <kalscan/detail/diffuse_start.hpp>
 #include <kalscan/detail/filter_step.hpp>
 #include <kalscan/detail/observation.hpp>
@@ -14,6 +17,55 @@
 #include <span>
 
 namespace kalscan::detail {
+
+/// Whether ordinary steps would lose digits at a state with these standard deviations: where a reading may be far more
+/// precise than what is known of it before, a covariance is a difference of far larger ones. Where what comes new with
+/// each step is as large, nothing is won by another beginning.
+template <class T, int N, int M>
+class vague_states {
+ public:
+  explicit vague_states(const kalman_model<T, N, M>& model) : precision_(Eigen::Vector<T, N>::Zero(model.states())) {
+    const std::int64_t steps = (std::max)({steps_of(model.H), steps_of(model.R), steps_of(model.Q)});
+    for (std::int64_t t = 0; t < steps; ++t) {
+      const auto& H = model.H[t];
+      for (Eigen::Index i = 0; i < H.rows(); ++i) {
+        T deviation = std::sqrt(model.R[t](i, i));
+        for (Eigen::Index j = 0; j < H.cols(); ++j) deviation += std::abs(H(i, j)) * std::sqrt(model.Q[t](j, j));
+        for (Eigen::Index j = 0; j < H.cols() && deviation > 0; ++j)
+          precision_(j) = (std::max)(precision_(j), std::abs(H(i, j)) / deviation);
+      }
+    }
+  }
+
+  /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
+  template <class Variance>
+  T deviation(Variance variance) const {
+    T sum = 0;
+    for (Eigen::Index j = 0; j < precision_.size(); ++j) sum += precision_(j) * std::sqrt(variance(j));
+    return sum;
+  }
+  /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
+  static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
+  static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
+
+ private:
+  template <class Matrix>
+  static std::int64_t steps_of(const per_step<Matrix>& x) {
+    return x.constant() ? 1 : x.size();
+  }
+
+  Eigen::Vector<T, N> precision_;
+};
+
+/// Whether the first steps are not ordinary ones: the prior is diffuse in part, or vague, or something is read without
+/// noise, where the square root of a variance tells far better whether it is zero.
+template <class T, int N, int M>
+bool has_beginning(const filter_step<T, N, M>& stepper) {
+  const auto& prior = stepper.model.prior;
+  if (prior.has_diffuse() || stepper.exact) return true;
+  const vague_states<T, N, M> vague(stepper.model);
+  return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
+}
 
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
@@ -45,7 +97,7 @@ struct diffuse_sweep {
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
       const auto& model = stepper->model;
-      if (!model.prior.has_diffuse()) return;
+      if (!has_beginning(*stepper)) return;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;
@@ -55,6 +107,7 @@ struct diffuse_sweep {
       const diffuse_directions<T> prior(model.prior);
       diffuse_start<T> x(prior.mean, model.prior.covariance, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
+      const vague_states<T, N, M> vague(model);
       const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
@@ -81,7 +134,8 @@ struct diffuse_sweep {
         // error is told apart better here than by ordinary steps, hence models with such readings stay longer.
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        if (!asks || !x.safe(filtered)) continue;
+        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
+        if (!asks || vague.deviation(unknown) > vague.enough() || !x.safe(filtered)) continue;
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }

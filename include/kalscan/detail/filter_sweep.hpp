@@ -54,7 +54,7 @@ struct filter_sweep {
     const observations<T, M>* y;
     filter_recorder<T, N, M> record;
 
-    /// Where the prior is diffuse, the first steps are done before the sweep.
+    /// Where the series has a beginning of its own, its steps are done before the sweep.
     std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
     bool predicts(std::int64_t t) const { return t > 0 || stepper->model.prior.before_first_transition; }
 

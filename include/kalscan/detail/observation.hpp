@@ -9,7 +9,6 @@
 #include <kalscan/detail/equal.hpp>
 #include <kalscan/kalman/model.hpp>
 #include <limits>
-#include <utility>
 
 namespace kalscan::detail {
 
@@ -23,27 +22,27 @@ struct scalar_observations {
   Eigen::Index count;
 };
 
-/// The noise of the components order(0) ... order(count - 1): their covariance is L diag(d) L', L unit lower
-/// triangular. R may be singular. Pivots are chosen and judged relative to R's own diagonal, so that units do not
-/// matter.
+/// The components of an observation that are present, in their order, each less what the noise of those before it tells
+/// of its own: W y with noise of covariance diag(d), W unit lower triangular. R may be singular: what is left of a
+/// variance counts as zero when it may be the rounding of its terms. Units do not matter.
 template <class T, int M>
 struct noise_factor {
-  Eigen::Matrix<T, M, M> L;
+  Eigen::Matrix<T, M, M> W;
   Eigen::Vector<T, M> d;
-  Eigen::Vector<Eigen::Index, M> order;
+  Eigen::Vector<Eigen::Index, M> present;
   Eigen::Index count = 0;
-  bool diagonal = true;  // L = I, and the order is that of the components
+  bool diagonal = true;  // W = I
 
-  /// Of those components of which y is not NaN.
+  /// Those components of which y is not NaN.
   noise_factor(const Eigen::Matrix<T, M, M>& R, const Eigen::Vector<T, M>& y)
-      : L(Eigen::Matrix<T, M, M>::Identity(R.rows(), R.rows())), d(R.diagonal()), order(R.rows()) {
+      : W(Eigen::Matrix<T, M, M>::Identity(R.rows(), R.rows())), d(R.diagonal()), present(R.rows()) {
     for (Eigen::Index i = 0; i < R.rows(); ++i) {
       if (std::isnan(y(i))) continue;
       d(count) = R(i, i);
-      order(count++) = i;
+      present(count++) = i;
     }
     for (Eigen::Index i = 0; i < count; ++i) {
-      for (Eigen::Index j = 0; j < i; ++j) diagonal = diagonal && equal(R(order(i), order(j)), T(0));
+      for (Eigen::Index j = 0; j < i; ++j) diagonal = diagonal && equal(R(present(i), present(j)), T(0));
     }
     if (!diagonal) factor(R);
   }
@@ -51,26 +50,18 @@ struct noise_factor {
  private:
   void factor(const Eigen::Matrix<T, M, M>& R) {
     const T rounding = 8 * static_cast<T>(R.rows()) * std::numeric_limits<T>::epsilon();
-    Eigen::Matrix<T, M, M> rest = R;  // the lower triangle, in the given numbering
-    const auto entry = [&](Eigen::Index i, Eigen::Index j) -> T& { return i > j ? rest(i, j) : rest(j, i); };
-    const auto left = [&](Eigen::Index i) { return R(i, i) > 0 ? rest(i, i) / R(i, i) : T(0); };
+    Eigen::Matrix<T, M, M> L(R.rows(), R.rows());  // R = L diag(d) L'
     for (Eigen::Index k = 0; k < count; ++k) {
-      Eigen::Index best = k;
-      for (Eigen::Index i = k + 1; i < count; ++i) {
-        if (left(order(i)) > left(order(best))) best = i;
+      for (Eigen::Index j = 0; j < k; ++j) {
+        T left = R(present(k), present(j));
+        for (Eigen::Index i = 0; i < j; ++i) left -= L(k, i) * d(i) * L(j, i);
+        L(k, j) = d(j) > 0 ? left / d(j) : T(0);
+        d(k) -= L(k, j) * L(k, j) * d(j);
+        for (Eigen::Index i = 0; i <= j; ++i) W(k, i) -= L(k, j) * W(j, i);
       }
-      if (!(left(order(best)) > rounding)) {
-        d.segment(k, count - k).setZero();
-        return;
-      }
-      L.row(k).head(k).swap(L.row(best).head(k));
-      std::swap(order(k), order(best));
-      const Eigen::Index pivot = order(k);
-      d(k) = rest(pivot, pivot);
-      for (Eigen::Index i = k + 1; i < count; ++i) {
-        L(i, k) = entry(order(i), pivot) / d(k);
-        for (Eigen::Index j = k + 1; j <= i; ++j) entry(order(i), order(j)) -= L(i, k) * entry(order(j), pivot);
-      }
+      T terms = 0;
+      for (Eigen::Index i = 0; i <= k; ++i) terms += std::abs(W(k, i)) * std::sqrt(R(present(i), present(i)));
+      if (!(d(k) > rounding * terms * terms)) d(k) = 0;
     }
   }
 };
@@ -79,18 +70,18 @@ struct noise_factor {
 template <class T, int M, class Matrix>
 Matrix independent_rows(const noise_factor<T, M>& noise, const Matrix& H) {
   Matrix rows(H.rows(), H.cols());
-  for (Eigen::Index i = 0; i < noise.count; ++i) rows.row(i) = H.row(noise.order(i));
-  if (noise.diagonal) return rows;
-  Matrix terms = rows.cwiseAbs();
   const T rounding = 8 * static_cast<T>(H.rows()) * std::numeric_limits<T>::epsilon();
-  for (Eigen::Index i = 0; i < noise.count; ++i) {
-    for (Eigen::Index k = 0; k < i; ++k) {
-      rows.row(i) -= noise.L(i, k) * rows.row(k);
-      terms.row(i) += std::abs(noise.L(i, k)) * terms.row(k);
-    }
-    if (noise.d(i) > 0) continue;
+  for (Eigen::Index k = 0; k < noise.count; ++k) {
     for (Eigen::Index j = 0; j < H.cols(); ++j) {
-      if (std::abs(rows(i, j)) <= rounding * terms(i, j)) rows(i, j) = 0;
+      rows(k, j) = H(noise.present(k), j);
+      if (noise.diagonal) continue;
+      T terms = std::abs(rows(k, j));
+      for (Eigen::Index i = 0; i < k; ++i) {
+        const T term = noise.W(k, i) * H(noise.present(i), j);
+        rows(k, j) += term;
+        terms += std::abs(term);
+      }
+      if (!(noise.d(k) > 0) && std::abs(rows(k, j)) <= rounding * terms) rows(k, j) = 0;
     }
   }
   return rows;
@@ -122,13 +113,12 @@ class observer {
       size += model_.D[t].cwiseAbs() * model_.u.col(t).cwiseAbs();
     }
     scalar_observations<T, N, M> o{H, noise.d, value, size, noise.count};
-    for (Eigen::Index i = 0; i < o.count; ++i) {
-      o.y(i) = value(noise.order(i));
-      o.terms(i) = size(noise.order(i));
-      if (noise.diagonal) continue;
-      for (Eigen::Index k = 0; k < i; ++k) {
-        o.y(i) -= noise.L(i, k) * o.y(k);
-        o.terms(i) += std::abs(noise.L(i, k)) * o.terms(k);
+    for (Eigen::Index k = 0; k < o.count; ++k) {
+      o.y(k) = value(noise.present(k));
+      o.terms(k) = size(noise.present(k));
+      for (Eigen::Index i = 0; i < k && !noise.diagonal; ++i) {
+        o.y(k) += noise.W(k, i) * value(noise.present(i));
+        o.terms(k) += std::abs(noise.W(k, i)) * size(noise.present(i));
       }
     }
     return o;

@@ -84,7 +84,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   }
 }
 
-/// Makes room for the results, and filters the first steps where the prior is diffuse in part.
+/// Makes room for the results, and filters the beginnings that are not ordinary steps.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -92,7 +92,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i)
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
-  if (std::any_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.model.prior.has_diffuse(); }))
+  if (std::any_of(steppers.begin(), steppers.end(), [](const auto& x) { return has_beginning(x); }))
     run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs});
   return results;
 }
@@ -148,8 +148,8 @@ std::vector<T> log_likelihoods_of(const std::vector<filter_result<T, N, M>>& res
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
-/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a proper
-/// prior nothing is allocated per step.
+/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a prior
+/// that is neither diffuse nor vague beside R, and R regular, nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
@@ -177,10 +177,11 @@ template <host_policy P, template <class, int, int> class Model, class T, int N,
   return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
 }
 
-/// log p(y) of each series, the sum over all steps of the log-density of the innovation. No beliefs are kept: besides
-/// the data, what a step or an element needs is in memory for each series and each chunk of time at hand. Where whole
-/// series are taken (`seq`, and `omp` unless it splits time) the sum has the bits of filter's; where time is split it
-/// is summed by chunks first.
+/// log p(y) of each series, the sum over all steps of the log-density of the innovation. Components count in their
+/// order: one that is determined without error by those before it and the earlier steps, as singular R and Q allow, adds
+/// nothing. No beliefs are kept: besides the data, what a step or an element needs is in memory for each series and each
+/// chunk of time at hand. Where whole series are taken (`seq`, and `omp` unless it splits time) the sum has the bits of
+/// filter's; where time is split it is summed by chunks first.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<T> log_likelihood(const P& p, const kalman_model<T, N, M>& model,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {

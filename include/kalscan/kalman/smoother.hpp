@@ -191,8 +191,10 @@ struct smoother_sweep {
                                     result->mean.col(end) - filtered.mean.col(end),
                                     result->covariance[static_cast<std::size_t>(end)]);
       for (std::int64_t t = end; t >= 0; --t) {
-        const auto x = backwards.step(t);
+        const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
+        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
+        if (known && x.cancelled) from_next(t);
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
         backwards.transition(stepper->model.F[t]);

@@ -319,7 +319,13 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   check_filter(form.models, series, form.one_each);
   const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
-  for (auto& result : results) result.covariance_root.resize(result.covariance.size());
+  for (auto& result : results) {
+    result.covariance_root.resize(result.covariance.size());
+    for (std::int64_t t = 0; keeps && t < result.beginning.size(); ++t) {
+      const auto index = static_cast<std::size_t>(t);
+      result.covariance_root[index] = square_root_steps<T, N, M>::root_of(result.covariance[index]);
+    }
+  }
   const std::vector<square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
   const bool noisy = std::none_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.exact; });
   stretch_sums<T> sums;
@@ -332,9 +338,9 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 }  // namespace detail
 
 /// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
-/// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. A
-/// diffuse beginning is filtered as there, and its last covariance factored. See README for when to take which form,
-/// and what it costs.
+/// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. The
+/// beginning of a series under a diffuse or vague prior is filtered as there, and its covariances factored. See README
+/// for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
@@ -348,19 +354,18 @@ template <host_policy P, class T, int N, int M>
   return detail::log_likelihoods_of(detail::run_square_root_filter(p, form, series, {}, false));
 }
 
-/// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Where R is
-/// singular at some step what is observed later has no finite information: the filtered beliefs, in square-root form,
-/// are then smoothed as by smooth(p, model, filtered).
+/// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Under a diffuse
+/// or vague prior, and where R is singular at some step, what is observed later has no finite information: the filtered
+/// beliefs, in square-root form, are then smoothed as by smooth(p, model, filtered).
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   auto filtered = filter(p, form, series, outputs);
-  const bool diffuse =
-      std::any_of(form.models.begin(), form.models.end(), [](const auto& model) { return model.prior.has_diffuse(); });
-  const bool noise_free =
-      std::any_of(filtered.begin(), filtered.end(), [](const auto& x) { return !x.rounding.empty(); });
-  if (diffuse || noise_free) return detail::run_smoother(p, form.models, std::move(filtered));
+  const bool as_covariances = std::any_of(filtered.begin(), filtered.end(), [](const auto& x) {
+    return x.beginning.size() > 0 || !x.rounding.empty();
+  });
+  if (as_covariances) return detail::run_smoother(p, form.models, std::move(filtered));
   auto results = detail::room_to_smooth(std::move(filtered));
   const std::vector<detail::square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
   std::int64_t longest = 0;
