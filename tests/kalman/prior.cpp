@@ -149,12 +149,38 @@ TEST_CASE("diffuse directions that are components are diffuse components") {
             std::to_string(n) + " states");
 }
 
+TEST_CASE("what was read without noise stays known where the rest of the prior is improper") {
+  const Eigen::RowVector3d exact(0.6, 0.7, 0), noisy(1, 0, 0), last(0, 0, 1), truth(0.3, -0.7, 5);
+  for (const double vague : {1e2, 1e6, 1e10}) {
+    std::vector<matrix> H, R;
+    data_type y(1, 8);
+    for (Index t = 0; t < 8; ++t) {
+      const bool reads_exactly = t == 0 || t == 3 || t == 5;
+      H.emplace_back(reads_exactly ? exact : t < 6 ? noisy : last);
+      R.emplace_back(matrix::Constant(1, 1, reads_exactly ? 0 : 1e-6));
+      y(0, t) = H.back().row(0).dot(truth);
+    }
+    auto prior = prior_type::of_first_state(Eigen::VectorXd::Zero(3), matrix(Eigen::Vector3d(vague, vague, 0).asDiagonal()));
+    prior.diffuse = {false, false, true};
+    const model_type model{matrix(matrix::Identity(3, 3)), matrix(matrix::Zero(3, 3)), H, R, prior};
+    const double whole = kalscan::log_likelihood(kalscan::seq{}, model, y);
+    for (const Index cut : {2, 3, 4, 5}) {
+      CAPTURE(cut);
+      const auto first = kalscan::filter(kalscan::seq{}, model.steps(0, cut), y.leftCols(cut));
+      auto rest = model.steps(cut, 8);
+      rest.prior = kalscan::prior_after(first);
+      const double second = kalscan::log_likelihood(kalscan::seq{}, rest, y.rightCols(8 - cut));
+      CHECK(std::abs(first.log_likelihood + second - whole) < 1e-6);
+    }
+  }
+}
+
 TEST_CASE("a part of a model that it does not have is refused") {
   const auto model = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true}, 1).model;
   CHECK(message_of([&] { static_cast<void>(model.steps(4, 11)); }) ==
         "kalscan: steps 4 to 11 are not in F, which is given for 10");
   CHECK(message_of([&] { static_cast<void>(model.steps(3, 2)); }) ==
-        "kalscan: steps 3 to 2 are not in F, which is given for 10");
+        "kalscan: steps 3 to 2 are no steps");
   CHECK(message_of([&] { static_cast<void>(kalscan::prior_after(kalscan::filter_result<double, 1, 1>{})); }) ==
         "kalscan: the filter result is empty: it has no last belief");
 }

@@ -84,7 +84,7 @@ TEST_CASE("a state that does not return to its mean has no stationary prior") {
   CHECK(refused(matrix{{c, -s}, {s, c}}, two) == start + "1" + advice);
   CHECK(refused(matrix{{0.5, 1e40}, {0, 1}}, two).substr(0, start.size()) == start);
   CHECK(refused(matrix{{0, 1e40}, {0, 0}}, two) == "no std::invalid_argument");  // nilpotent
-  CHECK(refused(two, one) == "kalscan: Q is 1 x 1, F has 2 rows");
+  CHECK(refused(two, one) == "kalscan: Q is 1 x 1, not 2 x 2");
   CHECK(refused(matrix{{.5, 0}, {0, NAN}}, two) == "kalscan: F is not finite: (1, 1) = nan");
   CHECK(refused(matrix(one * .5), matrix(-one)) == "kalscan: Q has a negative variance: (0, 0) = -1");
 }

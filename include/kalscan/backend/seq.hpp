@@ -8,7 +8,7 @@
 
 namespace kalscan {
 
-/// Runs on the calling thread, in order. Allocates nothing.
+/// Runs on the calling thread, in order. A scan allocates nothing.
 struct seq {};
 
 template <>

@@ -45,9 +45,10 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, covariance), d diffuse. `exact`: some reading may be without noise.
-  diffuse_start(const view& mean, const view& covariance, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(covariance, directions, exact) {
+  /// The state is mean + directions d + N(0, covariance), d diffuse. `exact`: some reading may be without noise, and
+  /// `rounding` bounds the errors of the covariance, or is empty.
+  diffuse_start(const view& mean, const view& covariance, const view& rounding, const view& directions, bool exact)
+      : given_(mean.rows, exact), unknowns_(covariance, rounding, directions, exact) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
   }
 

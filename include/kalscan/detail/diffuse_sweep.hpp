@@ -105,7 +105,7 @@ struct diffuse_sweep {
       const bool exact = stepper->exact;
       history.kept = record.keeps();
       const diffuse_directions<T> prior(model.prior);
-      diffuse_start<T> x(prior.mean, model.prior.covariance, prior.directions, exact);
+      diffuse_start<T> x(prior.mean, model.prior.covariance, model.prior.rounding, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
       const std::int64_t least = exact ? 64 : 0;

@@ -35,10 +35,16 @@ class diffuse_unknowns {
   using history_type = diffuse_history<T>;
   using reading = typename conditional_state<T>::reading;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them. `exact`: some reading may be without
-  /// noise.
-  diffuse_unknowns(const view& covariance, const view& directions, bool exact)
-      : diffuse_unknowns(root_of(covariance), directions, exact) {}
+  /// The directions of diffuse unknowns, and a root of the covariance beside them, which may be off by `rounding`, a
+  /// covariance too or empty. `exact`: some reading may be without noise.
+  diffuse_unknowns(const view& covariance, const view& rounding, const view& directions, bool exact)
+      : diffuse_unknowns(root_of(covariance), directions, exact) {
+    if (rounding.rows == 0) return;
+    const prior_root error = root_of(rounding);
+    for (Eigen::Index j = directions.cols; j < A_.cols(); ++j) {
+      for (Eigen::Index k = 0; k < error.rank; ++k) errors_.disturb(j, &error.root(0, k));
+    }
+  }
 
   const matrix& A() const { return A_; }
   const diffuse_information<T>& information() const { return information_; }

@@ -64,8 +64,9 @@ struct gaussian_prior {
     require(mean, covariance);
     return {mean, covariance, true};
   }
-  /// Nothing is known of the n states at the first observation.
+  /// Nothing is known of the n states at the first observation. With a dynamic N, n is to be given.
   [[nodiscard]] static gaussian_prior all_diffuse(Eigen::Index n = N) {
+    if (n < 0) detail::bad_model("all_diffuse(n) needs the number of states where that is not fixed");
     return {Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n), false,
             std::vector<bool>(static_cast<std::size_t>(n), true)};
   }
@@ -114,7 +115,7 @@ void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
   if (is_not_given(mean) && is_not_given(covariance)) {
     bad_model(
         "the prior is not given: set the model's prior to gaussian_prior::of_first_state(mean, covariance), "
-        "before_first_step(mean, covariance) or all_diffuse(), or to a stationary_prior(F, Q)");
+        "before_first_step(mean, covariance) or all_diffuse(), or to a stationary_prior(F, Q) of <kalscan/kalman/stationary_prior.hpp>");
   }
   const auto require_size = [&](const char* name, const auto& x) {
     if (x.rows() != n || x.cols() != n)

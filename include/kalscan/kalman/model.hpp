@@ -85,6 +85,8 @@ struct kalman_model {
       detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are not in " + name +
                         ", which is given for " + std::to_string(given));
     };
+    if (first < 0 || last < first)
+      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are no steps");
     const auto part = [&](const char* name, const auto& matrices) {
       if (!matrices.constant()) require(name, matrices.size());
       return matrices.steps(first, last);

@@ -31,7 +31,8 @@ struct online_update {
   T log_density;
 };
 
-/// The steps of a model, with the bits of `filter` on `seq`:
+/// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
+/// the prior is vague beside R or R is singular:
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -42,8 +43,8 @@ struct online_update {
 ///     }
 ///
 /// t is the index of the step: it picks the matrices that are given per step, and at t = 0 predict does nothing where
-/// the prior is of the first state. Refers to the model, whose F, Q, B and u may be changed between calls, H and R not.
-/// With fixed sizes nothing is allocated. Throws std::invalid_argument where model, belief, data and t do not fit,
+/// the prior is of the first state. Refers to the model, whose F, Q, B, D and u may be changed between calls, but not their
+/// sizes, and H and R not at all. With fixed sizes nothing is allocated. Throws std::invalid_argument where model, belief, data and t do not fit,
 /// filter_error (with series 0) where a step cannot be computed; then nothing has changed.
 template <class T, int N, int M>
 class online_filter {
@@ -83,6 +84,7 @@ class online_filter {
     if (!model.B.empty()) require_input("B", model.B, t);
     complete(x);
     step_.predict(t, x.mean, x.covariance, x.rounding);
+    if (!x.mean.allFinite() || !x.covariance.allFinite()) throw filter_error(0, t, "the prediction is not finite");
     return x;
   }
 
@@ -134,7 +136,11 @@ class online_filter {
   template <class Matrices>
   void require_input(const char* name, const Matrices& given, std::int64_t t) const {
     require_step(name, given, t);
-    if (t >= step_.model.u.cols()) detail::bad_model("u is not given for step " + std::to_string(t));
+    const auto& u = step_.model.u;
+    if (t >= u.cols()) detail::bad_model("u is not given for step " + std::to_string(t));
+    if (u.rows() != given[t].cols())
+      detail::bad_model("u has " + std::to_string(u.rows()) + " rows, " + name + " has " + std::to_string(given[t].cols()) +
+                        " columns");
   }
 
   /// A belief from elsewhere has the rounding of its own numbers.

@@ -37,7 +37,8 @@ product_t<X, Y> cleared_product(const Eigen::MatrixBase<X>& x, const Eigen::Matr
 
 /// The belief after the last step of `result`, as the prior of a model whose first step is the next one. With it, what
 /// follows is filtered as one series would have been, and the log-likelihoods add up: to the rounding of the numbers in
-/// `result`, and with the bits of the one series where the prior was proper and R is definite. An improper belief is
+/// `result`, and with the bits of the one series where the prior was proper, R is
+/// definite, and `result` is not of the square-root form, whose roots are factored anew. An improper belief is
 /// handed on with the directions that are still unknown. F, Q, H, R, B, D and u of the steps that follow are
 /// `model.steps(length, ...)`. Throws std::invalid_argument where the result is empty.
 template <class T, int N, int M>

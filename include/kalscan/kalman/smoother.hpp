@@ -286,6 +286,15 @@ template <host_policy P, class T, int N, int M>
   return detail::run_smoother(p, models, std::move(filtered));
 }
 
+/// One series.
+template <host_policy P, class T, int N, int M>
+[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const kalman_model<T, N, M>& model,
+                                              filter_result<T, N, M> filtered) {
+  std::vector<filter_result<T, N, M>> one;
+  one.push_back(std::move(filtered));
+  return std::move(smooth(p, model, std::move(one)).front());
+}
+
 /// Each result has the model of its own that it came from.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p,

@@ -356,7 +356,8 @@ template <host_policy P, class T, int N, int M>
 
 /// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Under a diffuse
 /// or vague prior, and where R is singular at some step, what is observed later has no finite information: the filtered
-/// beliefs, in square-root form, are then smoothed as by smooth(p, model, filtered).
+/// beliefs, in square-root form, are then smoothed as by smooth(p, model, filtered), and so are those of the other
+/// series of the same call.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,

@@ -40,8 +40,8 @@ template <class F_, class Q_, class Offset>
   const Eigen::Index n = F.rows();
   const auto require_size = [&](const char* name, const auto& x, Eigen::Index rows, Eigen::Index cols) {
     if (x.rows() != rows || x.cols() != cols || rows == 0)
-      detail::bad_model(std::string(name) + " is " + detail::shape(x.rows(), x.cols()) + ", F has " +
-                        std::to_string(n) + " rows");
+      detail::bad_model(std::string(name) + " is " + detail::shape(x.rows(), x.cols()) + ", not " +
+                        detail::shape(rows, cols));
     detail::require_finite(name, x);
   };
   require_size("F", F, n, n);
@@ -68,7 +68,10 @@ template <class F_, class Q_, class Offset>
     A = (A * A).eval();
   }
   detail::symmetrize(P);
-  return prior::of_first_state(m.template cast<T>(), P.template cast<T>());
+  auto stationary = prior::of_first_state(m.template cast<T>(), P.template cast<T>());
+  detail::require_finite("the stationary mean", stationary.mean);
+  detail::require_finite("the stationary covariance", stationary.covariance);
+  return stationary;
 }
 
 template <class F_, class Q_>
