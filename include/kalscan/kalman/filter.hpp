@@ -138,10 +138,11 @@ void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t serie
   }
 }
 
-/// Makes room for the results, and filters the first steps where the prior is diffuse in part.
+/// Makes room for the results, and filters the first steps where the series have a beginning of their own.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T, N, M>& stepper,
-                                                 std::span<const observations<T, M>> series, filter_outputs outputs) {
+                                                 std::span<const observations<T, M>> series, filter_outputs outputs,
+                                                 bool begins) {
   const Eigen::Index n = stepper.model.states(), m = stepper.model.observed();
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i) {
@@ -162,7 +163,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, const filter_step<T
       result.innovation_covariance.resize(count);
     }
   }
-  if (has_beginning(stepper)) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
+  if (begins) run_sweep(p, diffuse_sweep<T, N, M>{stepper, series, results, outputs});
   return results;
 }
 
@@ -212,7 +213,7 @@ template <host_policy P, class T, int N, int M>
     filter_outputs outputs = {}) {
   detail::check_filter(model, series);
   const detail::filter_step<T, N, M> stepper(model);
-  auto results = detail::start_filter(p, stepper, series, outputs);
+  auto results = detail::start_filter(p, stepper, series, outputs, has_beginning(stepper));
   run_sweep(p, detail::filter_sweep<T, N, M>{stepper, series, results, outputs, detail::longest_rest(results)});
   detail::sum_log_likelihood(results);
   return results;

@@ -269,7 +269,7 @@ template <host_policy P, class T, int N, int M>
     filter_outputs outputs = {}) {
   detail::check_filter(form.model, series);
   const detail::filter_step<T, N, M> stepper(form.model);
-  auto results = detail::start_filter(p, stepper, series, outputs);
+  auto results = detail::start_filter(p, stepper, series, outputs, form.model.prior.has_diffuse());
   for (auto& result : results) result.covariance_root.resize(result.covariance.size());
   const detail::square_root_steps<T, N, M> steps(form.model);
   run_sweep(p, detail::square_root_filter_sweep<T, N, M>{&steps, series, results, outputs,
