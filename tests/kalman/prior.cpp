@@ -17,6 +17,7 @@ using Eigen::Dynamic;
 using Eigen::Index;
 using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
 using data_type = kalscan::observations<double, Dynamic>;
+using matrix = Eigen::MatrixXd;
 using prior_type = kalscan::gaussian_prior<double, Dynamic>;
 
 TEST_CASE("a model whose prior is not given is refused, whether its sizes are fixed or not") {

@@ -94,9 +94,13 @@ class conditional_state {
       matrix keep;
       set_identity(keep, n, n);
       add_outer(keep, -1, o.gain, h);
-      bound_transformed(terms_, keep, C_);
       transform(E_, keep);
-      for (Eigen::Index i = 0; i < n; ++i) E_(i, i) += rounding() * terms_(i);
+      T along = 0;
+      for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
+      for (Eigen::Index i = 0; i < n; ++i) {
+        const T terms = std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along;
+        E_(i, i) += rounding() * terms * terms;
+      }
     }
     // Joseph's form. What is observed without noise has no variance left.
     add_outer(C_, -o.f, o.gain, o.gain);

@@ -57,12 +57,17 @@ class vague_states {
   Eigen::Vector<T, N> precision_;
 };
 
-/// Whether the first steps are not ordinary ones: the prior is diffuse in part, or vague, or something is read without
-/// noise, where the square root of a variance tells far better whether it is zero.
+/// Which series begin with other steps than ordinary ones.
+enum class beginning { diffuse, wherever_better };
+
+/// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
+/// vague, or something is read without noise, where the square root of a variance tells far better whether it is zero.
 template <class T, int N, int M>
-bool has_beginning(const filter_step<T, N, M>& stepper) {
+bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
   const auto& prior = stepper.model.prior;
-  if (prior.has_diffuse() || stepper.exact) return true;
+  if (prior.has_diffuse()) return true;
+  if (which == beginning::diffuse) return false;
+  if (stepper.exact) return true;
   const vague_states<T, N, M> vague(stepper.model);
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
@@ -74,6 +79,7 @@ struct diffuse_sweep {
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
+  beginning which;
 
   struct nothing {};
   static constexpr bool has_outputs = true;
@@ -97,7 +103,7 @@ struct diffuse_sweep {
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
       const auto& model = stepper->model;
-      if (!has_beginning(*stepper)) return;
+      if (!has_beginning(*stepper, sweep->which)) return;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;

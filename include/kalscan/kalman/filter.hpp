@@ -88,12 +88,12 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
-                                                 bool keeps) {
+                                                 bool keeps, beginning which) {
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i)
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
-  if (std::any_of(steppers.begin(), steppers.end(), [](const auto& x) { return has_beginning(x); }))
-    run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs});
+  if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
+    run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
   return results;
 }
 
@@ -122,7 +122,7 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
                                                bool keeps) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums;
   run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, longest_rest(results, series)});
   sum_log_likelihood(results, sums, keeps);

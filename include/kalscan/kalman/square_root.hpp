@@ -318,7 +318,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
                                                            filter_outputs outputs, bool keeps) {
   check_filter(form.models, series, form.one_each);
   const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);
   for (auto& result : results) {
     result.covariance_root.resize(result.covariance.size());
     for (std::int64_t t = 0; keeps && t < result.beginning.size(); ++t) {
@@ -339,7 +339,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 
 /// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
 /// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. The
-/// beginning of a series under a diffuse or vague prior is filtered as there, and its covariances factored. See README
+/// beginning of a series under a diffuse prior is filtered as there, and its covariances factored. See README
 /// for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
@@ -354,8 +354,8 @@ template <host_policy P, class T, int N, int M>
   return detail::log_likelihoods_of(detail::run_square_root_filter(p, form, series, {}, false));
 }
 
-/// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Under a diffuse
-/// or vague prior, and where R is singular at some step, what is observed later has no finite information: the filtered
+/// As smooth(p, model, ...): the filtered belief takes all that is observed later as n more observations. Under a
+/// diffuse prior, and where R is singular at some step, what is observed later has no finite information: the filtered
 /// beliefs, in square-root form, are then smoothed as by smooth(p, model, filtered), and so are those of the other
 /// series of the same call.
 template <host_policy P, class T, int N, int M>
