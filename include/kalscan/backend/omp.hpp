@@ -54,7 +54,11 @@ inline int worker_count(const omp& policy) {
 template <class Task>
 void run_tasks(const omp& policy, std::int64_t count, Task task) {
   const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, worker_count(policy)));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+  if (threads == 1) {  // OpenMP would take as long to do this as a short task takes
+    for (std::int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 
