@@ -65,8 +65,8 @@ template <part Missing>
 int worker_count(const some_policy<Missing>&) requires(Missing != part::lanes);
 template <part Missing>
 std::int64_t chunk_length(const some_policy<Missing>&) requires(Missing != part::length);
-template <part Missing, class Task>
-void run_tasks(const some_policy<Missing>&, std::int64_t, Task) requires(Missing != part::replay);
+template <part Missing>
+void run_tasks(const some_policy<Missing>&, std::int64_t, kalscan::task_ref) requires(Missing != part::replay);
 
 }  // namespace
 

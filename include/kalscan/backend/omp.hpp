@@ -51,8 +51,7 @@ inline int worker_count(const omp& policy) {
   return policy.threads > 0 ? policy.threads : omp_get_max_threads();
 }
 
-template <class Task>
-void run_tasks(const omp& policy, std::int64_t count, Task task) {
+inline void run_tasks(const omp& policy, std::int64_t count, task_ref task) {
   const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, worker_count(policy)));
   if (threads == 1) {  // OpenMP would take as long to do this as a short task takes
     for (std::int64_t i = 0; i < count; ++i) task(i);
@@ -80,8 +79,8 @@ int worker_count(const omp&) {
   detail::openmp_is_off<Work>();
   return 1;
 }
-template <class Task, class Work = omp>
-void run_tasks(const omp&, std::int64_t, Task) {
+template <class Work = omp>
+void run_tasks(const omp&, std::int64_t, task_ref) {
   detail::openmp_is_off<Work>();
 }
 
