@@ -101,9 +101,9 @@ class task_ref {
 /// A policy whose back end runs tasks side by side, and brings no more than that: `omp`. The functions are found by
 /// argument-dependent lookup, and the file that has them includes <kalscan/backend/run_sweep.hpp>.
 ///
-///     int worker_count(const P&)             how many tasks run at once. Throws std::invalid_argument where the policy
-///                                            means nothing
-///     std::int64_t chunk_length(const P&)    steps in a chunk of time where the caller fixed that, else 0
+///     int worker_count(const P&)             how many tasks run at once, at least 1
+///     std::int64_t chunk_length(const P&)    steps in a chunk of time where the caller fixed that, else 0. Both throw
+///                                            std::invalid_argument where the policy means nothing
 ///     void run_tasks(const P&, std::int64_t count, task_ref task)
 ///                                            calls task(0) ... task(count - 1), each once, in any order and on any
 ///                                            thread, and returns when all have returned. They do not throw

@@ -35,19 +35,23 @@ struct omp {
 template <>
 inline constexpr bool is_policy<omp> = true;
 
-/// As given; what `worker_count` refuses is checked there.
-constexpr std::int64_t chunk_length(const omp& policy) { return policy.chunk; }
+inline std::int64_t chunk_length(const omp& policy) {
+  if (policy.chunk < 0) {
+    throw std::invalid_argument("kalscan::omp: chunk is " + std::to_string(policy.chunk) +
+                                ": pass how many steps, or 0 to let the library choose");
+  }
+  return policy.chunk;
+}
 
 // What needs OpenMP does not exist without it, so that a program may have units of both kinds: no function has one name
 // and two bodies.
 #if defined(_OPENMP)
 
 inline int worker_count(const omp& policy) {
-  const auto bad = [](const std::string& what) { throw std::invalid_argument("kalscan::omp: " + what); };
-  if (policy.threads < 0)
-    bad("threads is " + std::to_string(policy.threads) + ": pass how many, or 0 for as many as OpenMP would take");
-  if (policy.chunk < 0)
-    bad("chunk is " + std::to_string(policy.chunk) + ": pass how many steps, or 0 to let the library choose");
+  if (policy.threads < 0) {
+    throw std::invalid_argument("kalscan::omp: threads is " + std::to_string(policy.threads) +
+                                ": pass how many, or 0 for as many as OpenMP would take");
+  }
   return policy.threads > 0 ? policy.threads : omp_get_max_threads();
 }
 

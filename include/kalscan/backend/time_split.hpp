@@ -27,7 +27,6 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
