@@ -2,9 +2,11 @@
 // The concepts ask for all that the back ends use: a type that lacks any one part of it does not pass.
 #include <array>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/time_split.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/recurrence.hpp>
+#include <optional>
 
 namespace {
 
@@ -36,6 +38,46 @@ constexpr bool no_sweep = (!kalscan::sweep<some_sweep<Each>> && ...);
 static_assert(kalscan::sweep<some_sweep<part::none>>);
 static_assert(no_sweep<part::lanes, part::length, part::splits>);
 static_assert(no_sweep<part::start, part::replay, part::lift, part::absorb, part::act, part::finish>);
+
+/// What the engine of the host runs, and a back end of three functions.
+template <part Missing>
+struct some_chains {
+  static constexpr bool has_outputs = true;
+  std::int64_t chains() const requires(Missing != part::lanes) { return 1; }
+  std::int64_t pieces(std::int64_t) const requires(Missing != part::length) { return 1; }
+  int start(std::int64_t) const requires(Missing != part::start) { return 0; }
+  void replay(std::int64_t, std::int64_t, int&) const requires(Missing != part::replay) {}
+  long absorb(std::int64_t, std::int64_t) const requires(Missing != part::absorb) { return 0; }
+  std::optional<int> act(std::int64_t, std::int64_t, const long&, const int&) const requires(Missing != part::act) {
+    return 0;
+  }
+  void finish(std::int64_t, const int&) const requires(Missing != part::finish) {}
+};
+template <part... Each>
+constexpr bool no_chains = (!kalscan::detail::piecewise<some_chains<Each>> && ...);
+
+static_assert(kalscan::detail::piecewise<some_chains<part::none>>);
+static_assert(no_chains<part::lanes, part::length, part::start, part::replay, part::absorb, part::act, part::finish>);
+
+template <part Missing>
+struct some_policy {};
+template <part Missing>
+int worker_count(const some_policy<Missing>&) requires(Missing != part::lanes);
+template <part Missing>
+std::int64_t chunk_length(const some_policy<Missing>&) requires(Missing != part::length);
+template <part Missing>
+void run_tasks(const some_policy<Missing>&, std::int64_t, kalscan::task_ref) requires(Missing != part::replay);
+
+}  // namespace
+
+template <part Missing>
+inline constexpr bool kalscan::is_policy<some_policy<Missing>> = true;
+
+namespace {
+
+static_assert(kalscan::task_policy<some_policy<part::none>>);
+static_assert(!kalscan::task_policy<some_policy<part::lanes>> && !kalscan::task_policy<some_policy<part::length>>);
+static_assert(!kalscan::task_policy<some_policy<part::replay>>);
 
 template <part Missing>
 struct some_recurrence {

@@ -5,7 +5,6 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <kalscan/backend/run_sweep.hpp>
 #include <mutex>
 #include <thread>
@@ -27,7 +26,7 @@ class thread_pool {
     for (auto& thread : threads_) thread.join();
   }
   int workers() const { return static_cast<int>(threads_.size()) + 1; }
-  void run(std::int64_t count, const std::function<void(std::int64_t)>& task) {
+  void run(std::int64_t count, kalscan::task_ref task) {
     std::unique_lock lock(mutex_);
     task_ = &task, next_ = 0, count_ = unfinished_ = count;
     changed_.notify_all();
@@ -55,7 +54,7 @@ class thread_pool {
 
   std::mutex mutex_{};
   std::condition_variable changed_{};
-  const std::function<void(std::int64_t)>* task_ = nullptr;
+  const kalscan::task_ref* task_ = nullptr;
   std::int64_t next_ = 0, count_ = 0, unfinished_ = 0;
   bool ends_ = false;
   std::vector<std::thread> threads_{};
@@ -68,10 +67,7 @@ struct on_pool {
 };
 inline int worker_count(const on_pool& p) { return p.pool->workers(); }
 inline std::int64_t chunk_length(const on_pool& p) { return p.chunk; }
-template <class Task>
-void run_tasks(const on_pool& p, std::int64_t count, Task task) {
-  p.pool->run(count, std::ref(task));
-}
+inline void run_tasks(const on_pool& p, std::int64_t count, kalscan::task_ref task) { p.pool->run(count, task); }
 
 }  // namespace test
 

@@ -85,17 +85,30 @@ concept sweep = requires(const S& s, std::int64_t i) {
   lane.finish(std::as_const(state));
 };
 
+/// Tasks by number, called through a pointer: so that what runs them is compiled once. Refers to a callable that must stay.
+class task_ref {
+ public:
+  template <class Task>
+  explicit task_ref(const Task& task)
+      : task_(&task), call_([](const void* t, std::int64_t i) { (*static_cast<const Task*>(t))(i); }) {}
+  void operator()(std::int64_t i) const { call_(task_, i); }
+
+ private:
+  const void* task_;
+  void (*call_)(const void*, std::int64_t);
+};
+
 /// A policy whose back end runs tasks side by side, and brings no more than that: `omp`. The functions are found by
 /// argument-dependent lookup, and the file that has them includes <kalscan/backend/run_sweep.hpp>.
 ///
-///     int worker_count(const P&)             how many tasks run at once. Throws std::invalid_argument where the policy
-///                                            means nothing
-///     std::int64_t chunk_length(const P&)    steps in a chunk of time where the caller fixed that, else 0
-///     void run_tasks(const P&, std::int64_t count, Task task)
+///     int worker_count(const P&)             how many tasks run at once, at least 1
+///     std::int64_t chunk_length(const P&)    steps in a chunk of time where the caller fixed that, else 0. Both throw
+///                                            std::invalid_argument where the policy means nothing
+///     void run_tasks(const P&, std::int64_t count, task_ref task)
 ///                                            calls task(0) ... task(count - 1), each once, in any order and on any
 ///                                            thread, and returns when all have returned. They do not throw
 template <class P>
-concept task_policy = host_policy<P> && requires(const P& p, void (*task)(std::int64_t)) {
+concept task_policy = host_policy<P> && requires(const P& p, task_ref task) {
   { worker_count(p) } -> std::same_as<int>;
   { chunk_length(p) } -> std::same_as<std::int64_t>;
   run_tasks(p, std::int64_t(), task);

@@ -35,26 +35,33 @@ struct omp {
 template <>
 inline constexpr bool is_policy<omp> = true;
 
-/// As given; what `worker_count` refuses is checked there.
-constexpr std::int64_t chunk_length(const omp& policy) { return policy.chunk; }
+inline std::int64_t chunk_length(const omp& policy) {
+  if (policy.chunk < 0) {
+    throw std::invalid_argument("kalscan::omp: chunk is " + std::to_string(policy.chunk) +
+                                ": pass how many steps, or 0 to let the library choose");
+  }
+  return policy.chunk;
+}
 
 // What needs OpenMP does not exist without it, so that a program may have units of both kinds: no function has one name
 // and two bodies.
 #if defined(_OPENMP)
 
 inline int worker_count(const omp& policy) {
-  const auto bad = [](const std::string& what) { throw std::invalid_argument("kalscan::omp: " + what); };
-  if (policy.threads < 0)
-    bad("threads is " + std::to_string(policy.threads) + ": pass how many, or 0 for as many as OpenMP would take");
-  if (policy.chunk < 0)
-    bad("chunk is " + std::to_string(policy.chunk) + ": pass how many steps, or 0 to let the library choose");
+  if (policy.threads < 0) {
+    throw std::invalid_argument("kalscan::omp: threads is " + std::to_string(policy.threads) +
+                                ": pass how many, or 0 for as many as OpenMP would take");
+  }
   return policy.threads > 0 ? policy.threads : omp_get_max_threads();
 }
 
-template <class Task>
-void run_tasks(const omp& policy, std::int64_t count, Task task) {
+inline void run_tasks(const omp& policy, std::int64_t count, task_ref task) {
   const int threads = static_cast<int>(std::clamp<std::int64_t>(count, 1, worker_count(policy)));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+  if (threads == 1) {  // OpenMP would take as long to do this as a short task takes
+    for (std::int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 
@@ -76,8 +83,8 @@ int worker_count(const omp&) {
   detail::openmp_is_off<Work>();
   return 1;
 }
-template <class Task, class Work = omp>
-void run_tasks(const omp&, std::int64_t, Task) {
+template <class Work = omp>
+void run_tasks(const omp&, std::int64_t, task_ref) {
   detail::openmp_is_off<Work>();
 }
 

@@ -72,7 +72,7 @@ sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t
                       [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
 }
 
-/// Whole lanes. Neighbours of a [time, lane] array walk through time together, to share cache lines.
+/// Whole lanes. Neighbours of a [time, lane] array go through time together, to share cache lines.
 template <sweep S>
 void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
   if (last - first == 1) {

@@ -15,9 +15,9 @@
 // <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself (detail/mixer_plan.hpp).
 //
 // Results depend on the cuts alone, never on how many tasks run at once or in which order: every element, carry and
-// output comes from one task, with operands in the order of time. Memory: a state and an element for each piece, one
-// record for each task, nothing per step, and no element where nothing is cut. An exception of a task reaches the caller
-// after the pass; of several, that of the lowest task.
+// output comes from one task, with operands in the order of time. Memory: a state and an element for each piece, nothing
+// per step, and nothing at all where no chain is cut. An exception of a task reaches the caller after the pass; of
+// several, that of the lowest task.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,6 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -81,13 +80,14 @@ class first_failure {
 template <task_policy P, class Task>
 void run_all(const P& p, std::int64_t count, Task task) {
   first_failure failure;
-  run_tasks(p, count, [&](std::int64_t i) {
+  const auto guarded = [&](std::int64_t i) {
     try {
       task(i);
     } catch (...) {
       failure.keep(i, std::current_exception());
     }
-  });
+  };
+  run_tasks(p, count, task_ref(guarded));
   failure.rethrow();
 }
 
@@ -123,35 +123,33 @@ void run_chains(const P& p, C c) {
   const auto at = [&](std::int64_t i, std::int64_t k) -> record& {
     return records[first[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
   };
-  std::vector<piece> tasks;
-  tasks.reserve(records.size());
-  // One task for each piece that is wanted: the first ones of all chains, then the second ones, and so on.
-  const auto run_pieces = [&](auto wanted, auto task) {
-    tasks.clear();
-    for (std::int64_t k = 0; k < most; ++k) {
-      for (std::int64_t i = 0; i < chains; ++i) {
-        if (k < c.pieces(i) && wanted(i, k)) tasks.push_back({i, k});
-      }
-    }
-    run_all(p, std::ssize(tasks), [&](std::int64_t t) {
-      const auto [i, k] = tasks[static_cast<std::size_t>(t)];
+  // The first pieces of all chains, then the second ones, and so on.
+  std::vector<piece> order;
+  order.reserve(records.size());
+  for (std::int64_t i = 0; i < chains; ++i) order.push_back({i, 0});
+  for (std::size_t j = 0; j < order.size(); ++j) {
+    const auto [i, k] = order[j];
+    if (k + 1 < c.pieces(i)) order.push_back({i, k + 1});
+  }
+  const auto run_pieces = [&](std::int64_t from, auto task) {
+    run_all(p, std::ssize(order) - from, [&](std::int64_t t) {
+      const auto [i, k] = order[static_cast<std::size_t>(from + t)];
       task(i, k);
     });
   };
 
   // Absorb. The last piece's element is needed only where no replay follows.
   const auto absorbs = [&](std::int64_t i, std::int64_t k) { return !C::has_outputs || k + 1 < c.pieces(i); };
-  run_pieces([&](std::int64_t i, std::int64_t k) { return k == 0 || absorbs(i, k); },
-             [&](std::int64_t i, std::int64_t k) {
-               if (c.pieces(i) == 1) return whole(i);
-               record& x = at(i, k);
-               if (k > 0) {
-                 x.element.emplace(c.absorb(i, k));
-               } else {
-                 x.after.emplace(c.start(i));
-                 c.replay(i, 0, *x.after);
-               }
-             });
+  run_pieces(0, [&](std::int64_t i, std::int64_t k) {
+    if (c.pieces(i) == 1) return whole(i);
+    record& x = at(i, k);
+    if (k == 0) {
+      x.after.emplace(c.start(i));
+      c.replay(i, 0, *x.after);
+    } else if (absorbs(i, k)) {
+      x.element.emplace(c.absorb(i, k));
+    }
+  });
   // Carry.
   run_all(p, chains, [&](std::int64_t i) {
     for (std::int64_t k = 1; k < c.pieces(i) && absorbs(i, k); ++k) {
@@ -168,13 +166,14 @@ void run_chains(const P& p, C c) {
   });
   // Replay.
   if constexpr (C::has_outputs) {
-    run_pieces([&](std::int64_t i, std::int64_t k) { return k > 0 && !at(i, k).replayed; },
-               [&](std::int64_t i, std::int64_t k) { c.replay(i, k, *at(i, k - 1).after); });
+    run_pieces(chains, [&](std::int64_t i, std::int64_t k) {
+      if (!at(i, k).replayed) c.replay(i, k, *at(i, k - 1).after);
+    });
   }
-  run_all(p, chains, [&](std::int64_t i) {
+  for (std::int64_t i = 0; i < chains; ++i) {
     const std::int64_t last = c.pieces(i) - 1;
     if (last > 0) c.finish(i, *at(i, C::has_outputs ? last - 1 : last).after);
-  });
+  }
 }
 
 }  // namespace detail

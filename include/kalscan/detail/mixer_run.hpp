@@ -13,7 +13,7 @@
 #include <kalscan/detail/mixer_chains.hpp>
 #include <kalscan/detail/mixer_check.hpp>
 #include <kalscan/detail/mixer_forward_traversal.hpp>
-#include <kalscan/detail/mixer_gradients.hpp>
+#include <kalscan/detail/mixer_gradient_parts.hpp>
 #include <kalscan/detail/mixer_plan.hpp>
 #include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/detail/mixer_tile.hpp>

@@ -8,7 +8,7 @@
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/detail/fields.hpp>
 #include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/mixer_gradients.hpp>
+#include <kalscan/detail/mixer_gradient_parts.hpp>
 #include <kalscan/detail/words.hpp>
 #include <kalscan/kla/mixer.hpp>
 #include <vector>
