@@ -120,7 +120,7 @@ class sampled_rounding {
   /// Where it is cleared, what is cleared may have been no error: other entries may be its equals.
   void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
     if (is_rounding(x, terms, [&](const sample& s) { return s.A(i, j); })) {
-      for (sample& s : samples_) s.A(i, j) += x / 8 * random();
+      for (sample& s : samples_) s.A(i, j) += random() < 0 ? -x / 2 : x / 2;
       x = 0;
     } else {
       disturb(i, j, terms);
