@@ -150,6 +150,15 @@ TEST_CASE("diffuse directions that are components are diffuse components") {
             std::to_string(n) + " states");
 }
 
+/// By how much the log-likelihood of a series differs from the sum of those of its two parts.
+double lost_at(const model_type& model, const data_type& y, Index cut) {
+  const auto first = kalscan::filter(kalscan::seq{}, model.steps(0, cut), y.leftCols(cut));
+  auto rest = model.steps(cut, y.cols());
+  rest.prior = kalscan::prior_after(first);
+  const double second = kalscan::log_likelihood(kalscan::seq{}, rest, y.rightCols(y.cols() - cut));
+  return std::abs(first.log_likelihood + second - kalscan::log_likelihood(kalscan::seq{}, model, y));
+}
+
 TEST_CASE("what was read without noise stays known where the rest of the prior is improper") {
   const Eigen::RowVector3d exact(0.6, 0.7, 0), noisy(1, 0, 0), last(0, 0, 1), truth(0.3, -0.7, 5);
   for (const double vague : {1e2, 1e6, 1e10}) {
@@ -161,17 +170,47 @@ TEST_CASE("what was read without noise stays known where the rest of the prior i
       R.emplace_back(matrix::Constant(1, 1, reads_exactly ? 0 : 1e-6));
       y(0, t) = H.back().row(0).dot(truth);
     }
-    auto prior = prior_type::of_first_state(Eigen::VectorXd::Zero(3), matrix(Eigen::Vector3d(vague, vague, 0).asDiagonal()));
+    auto prior =
+        prior_type::of_first_state(Eigen::VectorXd::Zero(3), matrix(Eigen::Vector3d(vague, vague, 0).asDiagonal()));
     prior.diffuse = {false, false, true};
     const model_type model{matrix(matrix::Identity(3, 3)), matrix(matrix::Zero(3, 3)), H, R, prior};
-    const double whole = kalscan::log_likelihood(kalscan::seq{}, model, y);
     for (const Index cut : {2, 3, 4, 5}) {
       CAPTURE(cut);
-      const auto first = kalscan::filter(kalscan::seq{}, model.steps(0, cut), y.leftCols(cut));
-      auto rest = model.steps(cut, 8);
-      rest.prior = kalscan::prior_after(first);
-      const double second = kalscan::log_likelihood(kalscan::seq{}, rest, y.rightCols(8 - cut));
-      CHECK(std::abs(first.log_likelihood + second - whole) < 1e-6);
+      CHECK(lost_at(model, y, cut) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("and in models of several states, in which noisy readings come between the exact ones") {
+  for (std::uint64_t seed = 15; seed <= 300; seed += 15) {
+    CAPTURE(seed);
+    std::mt19937_64 engine(seed);
+    const auto n = static_cast<Index>(3 + seed % 4), unseen = static_cast<Index>(1 + seed % 2), length = Index(14);
+    const auto draw = [&](Index rows, Index cols) {
+      matrix x(rows, cols);
+      oracle::fill_normal(x, engine);
+      return matrix((8 * x).array().round() / 8);
+    };
+    matrix exact = draw(1, n);
+    exact.rightCols(unseen).setZero();
+    const matrix truth = draw(n, 1);
+    std::vector<matrix> H, R;
+    data_type y(1, length);
+    for (Index t = 0; t < length; ++t) {
+      const bool early = t < length - 4, reads_exactly = early && engine() % 2 == 0;
+      H.push_back(reads_exactly ? exact : draw(1, n));
+      if (early) H.back().rightCols(unseen).setZero();
+      R.emplace_back(matrix::Constant(1, 1, reads_exactly ? 0 : 1e-2));
+      y(0, t) = (H.back() * truth)(0) + (reads_exactly ? 0 : 0.1 * draw(1, 1)(0));
+    }
+    auto prior = prior_type::of_first_state(Eigen::VectorXd::Zero(n), matrix(1e6 * matrix::Identity(n, n)));
+    prior.diffuse.resize(static_cast<std::size_t>(n));
+    std::fill_n(prior.diffuse.rbegin(), unseen, true);
+    prior.covariance.bottomRightCorner(unseen, unseen).setZero();
+    const model_type model{matrix(matrix::Identity(n, n)), matrix(matrix::Zero(n, n)), H, R, prior};
+    for (Index cut = 2; cut < length - 1; ++cut) {
+      CAPTURE(cut);
+      CHECK(lost_at(model, y, cut) < 1e-5);
     }
   }
 }
