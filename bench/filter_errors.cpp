@@ -122,7 +122,7 @@ int main(int count, char** arguments) {
     row joint{"joint"};
 #endif
     for (int k = 0; k < family.count; ++k) {
-      const auto p = model_families::draw(family, first + static_cast<std::uint64_t>(k));
+      const auto p = model_families::draw(family.draw, first + static_cast<std::uint64_t>(k));
       const oracle::problem<float, Dynamic, Dynamic> short_p{oracle::convert<float, Dynamic, Dynamic>(p.model),
                                                              p.y.cast<float>()};
       const auto expected = run_oracle(p), short_expected = run_oracle(short_p);

@@ -5,10 +5,10 @@
 
 #include <array>
 #include <cstdlib>
-#include <functional>
 #include <random>
 
 #include "diffuse_oracle.hpp"
+#include "model_families.hpp"
 #include "scalar_oracle.hpp"
 
 namespace {
@@ -16,37 +16,8 @@ namespace {
 using Eigen::Dynamic, Eigen::MatrixXd, Eigen::VectorXd;
 using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
 using float_model = kalscan::kalman_model<float, Dynamic, Dynamic>;
-using prior_type = kalscan::gaussian_prior<double, Dynamic>;
-using problem_type = oracle::problem<double, Dynamic, Dynamic>;
-
-struct generator {
-  std::mt19937_64 engine;
-
-  Eigen::Index between(Eigen::Index low, Eigen::Index high) {
-    return std::uniform_int_distribution<Eigen::Index>(low, high)(engine);
-  }
-  MatrixXd normal(Eigen::Index rows, Eigen::Index cols) {
-    MatrixXd x(rows, cols);
-    oracle::fill_normal(x, engine);
-    return x;
-  }
-  /// Exactly of the given rank: no product rounds.
-  MatrixXd eighths(Eigen::Index rows, Eigen::Index cols) {
-    return MatrixXd::NullaryExpr(rows, cols, [&] { return static_cast<double>(between(-3, 3)) / 8; });
-  }
-  MatrixXd rotation(Eigen::Index n) { return Eigen::HouseholderQR<MatrixXd>(normal(n, n)).householderQ(); }
-  /// Each row reads one state.
-  MatrixXd sensors(Eigen::Index m, Eigen::Index n) {
-    MatrixXd H = MatrixXd::Zero(m, n);
-    for (Eigen::Index i = 0; i < m; ++i) H(i, between(0, n - 1)) = static_cast<double>(between(1, 3));
-    return H;
-  }
-  void lose_some(MatrixXd& y) {
-    for (auto& value : y.reshaped()) {
-      if (between(0, 7) == 0) value = std::numeric_limits<double>::quiet_NaN();
-    }
-  }
-};
+using model_families::generator, model_families::identity, model_families::zero;
+using model_families::prior_type, model_families::problem_type;
 
 const std::array policies{kalscan::omp{1, 1 << 20}, kalscan::omp{2, 7}};
 
@@ -142,7 +113,7 @@ oracle::beliefs joint(const problem_type& p) {
 
 /// So many models: no error beyond `bound`, unless a few roundings of the inputs make as much; nothing thrown, and no
 /// smoothed variance above the filtered one.
-void check_family(const std::function<problem_type(generator&, Eigen::Index, Eigen::Index)>& draw, int count = 100) {
+void check_family(const model_families::draw_type& draw, int count = 100) {
   // KALSCAN_SEED and KALSCAN_MODELS: other models, and more.
   const char *other = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
@@ -150,9 +121,7 @@ void check_family(const std::function<problem_type(generator&, Eigen::Index, Eig
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
     CAPTURE(seed);
-    generator g{std::mt19937_64(seed)};
-    const Eigen::Index n = g.between(1, 6), m = g.between(1, 4);
-    const problem_type p = draw(g, n, m);
+    const problem_type p = model_families::draw(draw, seed);
     auto expected = oracle::run_by_scalars(p);
     for (const auto& policy : policies) {
       CAPTURE(policy.chunk);
@@ -173,21 +142,8 @@ void check_family(const std::function<problem_type(generator&, Eigen::Index, Eig
   }
 }
 
-MatrixXd identity(Eigen::Index n) { return MatrixXd::Identity(n, n); }
-MatrixXd zero(Eigen::Index n) { return MatrixXd::Zero(n, n); }
-
 TEST_CASE("several sensors and a vague prior, or noise far smaller than the innovations of the state") {
-  for (const double vague : {1e7, 1e14}) {
-    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
-      const bool walks = g.between(0, 1) == 1;
-      const VectorXd R = g.normal(m, 1).cwiseAbs2() + VectorXd::Constant(m, 0.01);
-      problem_type p{{identity(n), MatrixXd((walks ? vague : 0.1) * identity(n)), g.sensors(m, n),
-                      MatrixXd(R.asDiagonal()), prior_type::of_first_state(g.normal(n, 1), vague * identity(n))},
-                     g.normal(m, 30)};
-      g.lose_some(p.y);
-      return p;
-    });
-  }
+  for (const double vague : {1e7, 1e14}) check_family(model_families::several_sensors(vague));
 }
 
 TEST_CASE("vague priors in any direction, beside other states that are known well") {
@@ -224,98 +180,31 @@ TEST_CASE("states that grow in gaps") {
 }
 
 TEST_CASE("an exact constraint of any value") {
-  check_family([](generator& g, Eigen::Index, Eigen::Index m) {
-    const Eigen::Index n = g.between(2, 5);
-    MatrixXd W = g.eighths(n, n - 1), H = g.normal(m, n);
-    W.row(n - 1) = -W.topRows(n - 1).colwise().sum();  // the sum of all states is constant
-    H.row(0).setOnes();
-    VectorXd R = g.normal(m, 1).cwiseAbs2();
-    R(0) = 0;
-    problem_type p{{identity(n), MatrixXd(W * W.transpose()), H, MatrixXd(R.asDiagonal()),
-                    prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
-                   g.normal(m, 30)};
-    p.y.row(0).setConstant(g.between(0, 1) ? 0 : 1.7);
-    g.lose_some(p.y);
-    return p;
-  });
+  check_family(model_families::exact_constraint);
 }
 
 TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
-  for (const bool turns : {false, true}) {
-    check_family([&](generator& g, Eigen::Index n, Eigen::Index m) {
-      n = std::min<Eigen::Index>(n, 4);
-      const MatrixXd F = turns ? g.rotation(n) : identity(n), H = g.normal(m, n);
-      VectorXd x = g.normal(n, 1);
-      problem_type p{{F, zero(n), H, zero(m), prior_type::of_first_state(VectorXd::Zero(n), identity(n))},
-                     MatrixXd(m, 15)};
-      for (Eigen::Index t = 0; t < 15; ++t, x = (F * x).eval()) p.y.col(t) = H * x;
-      return p;
-    });
-  }
+  for (const bool turns : {false, true}) check_family(model_families::exact_readings(turns));
 }
 
 TEST_CASE("correlated noise of any rank, with partly missing observations") {
-  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
-    const MatrixXd W = g.eighths(m, g.between(0, m)), H = g.normal(m, n), G = g.normal(n, n);
-    problem_type p{{MatrixXd(0.9 * g.rotation(n)), MatrixXd(G * G.transpose() + 0.1 * identity(n)), H,
-                    MatrixXd(W * W.transpose()), prior_type::before_first_step(g.normal(n, 1), identity(n))},
-                   MatrixXd(m, 25)};
-    for (Eigen::Index t = 0; t < 25; ++t) p.y.col(t) = H * g.normal(n, 1) + W * g.normal(W.cols(), 1);
-    g.lose_some(p.y);
-    return p;
-  });
+  check_family(model_families::correlated_noise);
 }
 
 TEST_CASE("an observation that is a function of the inputs alone") {
-  check_family([](generator& g, Eigen::Index n, Eigen::Index) {
-    MatrixXd H = MatrixXd::Zero(2, n);
-    H.row(1) = g.normal(1, n);
-    problem_type p{{MatrixXd(0.9 * g.rotation(n)), identity(n), H, MatrixXd(Eigen::Vector2d(0, 0.5).asDiagonal()),
-                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
-                   g.normal(2, 20)};
-    p.model.D = g.normal(2, 2);
-    p.model.u = g.normal(2, 20);
-    p.y.row(0) = p.model.D[0].row(0) * p.model.u;
-    return p;
-  });
+  check_family(model_families::inputs_alone);
 }
 
 TEST_CASE("components that fade without innovations") {
-  check_family(
-      [](generator& g, Eigen::Index n, Eigen::Index m) {
-        VectorXd F(n), Q(n);
-        for (Eigen::Index i = 0; i < n; ++i) {
-          F(i) = g.between(0, 1) ? 1 : 0.1 * static_cast<double>(g.between(1, 9));
-          Q(i) = F(i) < 1 && g.between(0, 3) ? 0 : 0.1;
-        }
-        problem_type p{{MatrixXd(F.asDiagonal()), MatrixXd(Q.asDiagonal()), g.normal(m, n), MatrixXd(0.5 * identity(m)),
-                        prior_type::of_first_state(g.normal(n, 1), 2 * identity(n))},
-                       g.normal(m, 650)};
-        return p;
-      },
-      12);
+  check_family(model_families::fading, 12);
 }
 
 TEST_CASE("singular transitions and singular process noise") {
-  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
-    const VectorXd kept = VectorXd::NullaryExpr(n, [&] { return g.between(0, 2) ? 0.95 : 0.0; });
-    const MatrixXd W = g.eighths(n, g.between(0, n));
-    problem_type p{{MatrixXd(g.rotation(n) * kept.asDiagonal() * g.rotation(n)), MatrixXd(W * W.transpose()),
-                    g.normal(m, n), identity(m), prior_type::of_first_state(g.normal(n, 1), identity(n))},
-                   g.normal(m, 30)};
-    g.lose_some(p.y);
-    return p;
-  });
+  check_family(model_families::singular_transitions);
 }
 
 TEST_CASE("constant states, of which later data know far more") {
-  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
-    std::vector<MatrixXd> H;
-    for (int t = 0; t < 30; ++t) H.push_back(g.normal(m, n));
-    return problem_type{
-        {identity(n), zero(n), H, identity(m), prior_type::of_first_state(g.normal(n, 1), 1e4 * identity(n))},
-        g.normal(m, 30)};
-  });
+  check_family(model_families::constant_states);
 }
 
 TEST_CASE("two equal sensors and a vague prior give the mean of both") {

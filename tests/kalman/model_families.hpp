@@ -160,10 +160,10 @@ inline const std::vector<family> all = {{"several sensors, prior variance 1e7", 
                                         {"singular transitions and noise", singular_transitions},
                                         {"constant states", constant_states}};
 
-inline problem_type draw(const family& f, std::uint64_t seed) {
+inline problem_type draw(const draw_type& f, std::uint64_t seed) {
   generator g{std::mt19937_64(seed)};
   const Index n = g.between(1, 6), m = g.between(1, 4);
-  return f.draw(g, n, m);
+  return f(g, n, m);
 }
 
 }  // namespace model_families

@@ -121,7 +121,7 @@ TEST_CASE("the square-root form on the families that joint formulas lose, read w
     CAPTURE(family.name);
     for (std::uint64_t seed = 1000; seed < (family.count < 100 ? 1004U : 1030U); ++seed) {
       CAPTURE(seed);
-      const auto p = model_families::draw(family, seed);
+      const auto p = model_families::draw(family.draw, seed);
       const auto expected = oracle::run_by_scalars(p);
       const oracle::real largest =
           std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());

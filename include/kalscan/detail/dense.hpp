@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <kalscan/detail/equal.hpp>
+#include <limits>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -48,6 +49,15 @@ template <class T>
 void set_identity(dense_matrix<T>& x, Eigen::Index rows, Eigen::Index cols) {
   set_zero(x, rows, cols);
   for (Eigen::Index i = 0; i < (std::min)(rows, cols); ++i) x(i, i) = 1;
+}
+
+/// Makes zero of what is next to underflow: arithmetic with subnormal numbers takes many times longer.
+template <class T>
+void clear_subnormal(dense_matrix<T>& x) {
+  constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
+  for (Eigen::Index i = 0; i < x.size(); ++i) {
+    if (std::abs(x.data()[i]) < least) x.data()[i] = 0;
+  }
 }
 
 /// y += factor x, of n entries.

@@ -55,7 +55,8 @@ class diffuse_smoother {
     if (later) take_later(last.A, change, smoothed);
   }
 
-  /// The belief of x_t given all data; P is its covariance given those up to t. To be called for t = size - 1 ... 0, with a transition between two calls.
+  /// The belief of x_t given all data; P is its covariance given those up to t. To be called for t = size - 1 ... 0,
+  /// with a transition between two calls.
   belief step(std::int64_t t, const view& P) {
     undo([&](const auto& change) { return change.step > t; });
     const auto o = history_.after(t);
@@ -107,11 +108,7 @@ class diffuse_smoother {
     transform(N_, back);
     symmetrize(N_);
     multiply(moved, chain_, F);
-    constexpr T tiny =
-        (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();  // subnormal numbers are slow
-    for (Eigen::Index i = 0; i < moved.size(); ++i) {
-      if (std::abs(moved.data()[i]) < tiny) moved.data()[i] = 0;
-    }
+    clear_subnormal(moved);
     std::swap(chain_, moved);
   }
 

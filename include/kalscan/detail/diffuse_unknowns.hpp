@@ -53,11 +53,7 @@ class diffuse_unknowns {
   void predict(const view& F) {
     multiply(moved_, F, A_);
     each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
-    // What the filter has forgotten ends as zero: arithmetic with subnormal numbers takes many times longer.
-    constexpr T tiny = (std::numeric_limits<T>::min)() / epsilon;
-    for (Eigen::Index i = 0; i < moved_.size(); ++i) {
-      if (std::abs(moved_.data()[i]) < tiny) moved_.data()[i] = 0;
-    }
+    clear_subnormal(moved_);  // what the filter has forgotten
     std::swap(A_, moved_);
   }
 
@@ -160,8 +156,6 @@ class diffuse_unknowns {
   }
 
  private:
-  static constexpr T epsilon = std::numeric_limits<T>::epsilon();
-
   using prior_root = semidefinite_root<matrix>;
   static prior_root root_of(const view& covariance) {
     matrix P(covariance.rows, covariance.cols);

@@ -71,8 +71,7 @@ struct filter_step {
       sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
     };
     if (const char* wrong = update(components.observe(t, y), mean, P, E, count)) throw filter_error(series, t, wrong);
-    if (!mean.allFinite()) throw filter_error(series, t, "the filtered mean is not finite");
-    if (!P.allFinite()) throw filter_error(series, t, "the filtered covariance is not finite");
+    require_finite_belief("filtered", series, t, mean, P);
     return -sum / 2;
   }
 
@@ -153,13 +152,8 @@ struct filter_recorder {
   bool keeps() const { return !result->log_likelihood_terms.empty(); }
   std::int64_t column(std::int64_t t) const { return keeps() ? t : 0; }
 
-  void require_finite(std::int64_t t, const vector_n& mean, const matrix_nn& covariance) const {
-    if (!mean.allFinite()) fail(t, "the filtered mean is not finite");
-    if (!covariance.allFinite()) fail(t, "the filtered covariance is not finite");
-  }
-
   void filtered(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {
-    require_finite(t, mean, covariance);
+    require_finite_belief("filtered", series, t, mean, covariance);
     write(t, mean, covariance, log_density);
   }
   void write(std::int64_t t, const vector_n& mean, const matrix_nn& covariance, T log_density) const {

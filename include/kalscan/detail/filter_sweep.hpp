@@ -69,10 +69,7 @@ struct filter_sweep {
       } else if (stepper->exact) {
         x.rounding = stepper->rounding_of(prior);
       }
-      if (!record.keeps()) {
-        x.sum = sweep->sums->begin(record.series, 0);
-        *x.sum = record.result->log_likelihood;
-      }
+      if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
     }
     void finish(const state_type&) const {}
@@ -89,8 +86,7 @@ struct filter_sweep {
       }
       const T log_density = step.take(t, y->col(t), mean, P, x.rounding, record.series);
       if (!record.keeps()) {
-        if (!x.sum) x.sum = sweep->sums->begin(record.series, s);
-        *x.sum += log_density;
+        sweep->sums->add(x.sum, record.series, s, log_density);
         return;
       }
       record.write(t, mean, P, log_density);

@@ -27,12 +27,11 @@ class stretch_sums {
     }
   }
 
-  /// The sum, zero so far, of the stretch that begins with a step of a lane. May be called by many threads.
-  T* begin(std::int64_t lane, std::int64_t step) {
-    auto* x = new stretch{lane, step, T(0), last_};
-    while (!last_.compare_exchange_weak(x->before, x)) {
-    }
-    return &x->sum;
+  /// Adds to the sum of a stretch of a lane. Where there is none yet, this step is its first. May be called by many
+  /// threads, each for its own stretches.
+  void add(T*& sum, std::int64_t lane, std::int64_t step, T value) {
+    if (!sum) sum = begin(lane, step);
+    *sum += value;
   }
 
   /// Of each lane.
@@ -46,6 +45,13 @@ class stretch_sums {
   }
 
  private:
+  T* begin(std::int64_t lane, std::int64_t step) {
+    auto* x = new stretch{lane, step, T(0), last_};
+    while (!last_.compare_exchange_weak(x->before, x)) {
+    }
+    return &x->sum;
+  }
+
   struct stretch {
     std::int64_t lane, step;
     T sum;

@@ -52,6 +52,14 @@ struct filter_outputs {
 
 namespace detail {
 
+/// Throws filter_error unless a belief, which the step has just computed, has finite numbers. `P` is its covariance, or
+/// a root of that.
+template <class Mean, class Matrix>
+void require_finite_belief(const char* which, std::int64_t series, std::int64_t t, const Mean& mean, const Matrix& P) {
+  const char* wrong = !mean.allFinite() ? " mean" : !P.allFinite() ? " covariance" : nullptr;
+  if (wrong) throw filter_error(series, t, "the " + std::string(which) + wrong + " is not finite");
+}
+
 /// The components with a variance in the part of the covariance that grows without bound.
 template <class Matrix>
 std::vector<Eigen::Index> with_variance(const std::vector<Matrix>& diffuse, std::int64_t t) {

@@ -203,8 +203,7 @@ struct smoother_sweep {
     }
 
     void write(std::int64_t t, const belief& x) const {
-      if (!x.mean.allFinite()) throw filter_error(series, t, "the smoothed mean is not finite");
-      if (!x.covariance.allFinite()) throw filter_error(series, t, "the smoothed covariance is not finite");
+      require_finite_belief("smoothed", series, t, x.mean, x.covariance);
       result->mean.col(t) = x.mean;
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }

@@ -152,10 +152,7 @@ struct square_root_filter_sweep {
         x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
         if (exact()) x.rounding.E = record.result->rounding[column];
       }
-      if (!record.keeps()) {
-        x.sum = sweep->sums->begin(record.series, 0);
-        *x.sum = record.result->log_likelihood;
-      }
+      if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
     }
     void finish(const state_type&) const {}
@@ -174,9 +171,8 @@ struct square_root_filter_sweep {
       for (Eigen::Index i = 0; i < o.count; ++i) log_density += take(t, o, i, state);
       if (exact()) state.rounding.clear(root);
       if (!record.keeps()) {
-        record.require_finite(t, mean, root);
-        if (!state.sum) state.sum = sweep->sums->begin(record.series, s);
-        *state.sum += log_density;
+        require_finite_belief("filtered", record.series, t, mean, root);
+        sweep->sums->add(state.sum, record.series, s, log_density);
         return;
       }
       record.filtered(t, mean, times(root, root.transpose()), log_density);
@@ -289,8 +285,7 @@ struct square_root_smoother_sweep {
       const auto i = static_cast<std::size_t>(t);
       square_root_belief<T, N> belief{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
       observe_likelihood<square_root_belief<T, N>, T, N>(belief, x.Z, x.w);
-      if (!belief.mean.allFinite()) throw filter_error(series, t, "the smoothed mean is not finite");
-      if (!belief.root.allFinite()) throw filter_error(series, t, "the smoothed covariance is not finite");
+      require_finite_belief("smoothed", series, t, belief.mean, belief.root);
       result->mean.col(t) = belief.mean;
       result->covariance[i] = times(belief.root, belief.root.transpose());
       x = sweep->act(lift(s), x);
