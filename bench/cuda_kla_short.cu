@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // KLA with bfloat16 inputs and outputs on a device.
-#include <kalscan/kla/storage.hpp>
+#include <kalscan/mixer/storage.hpp>
 
 #include "cuda_kla_calls.cuh"
 

@@ -2,8 +2,8 @@
 // The CUDA scans beside CUB's with the same operator, and a device-to-device copy as the ceiling. Times are those of
 // device events around one call. What is timed was first held against the other library's result.
 #include <benchmark/benchmark.h>
-#include <kalscan/cuda/block.cuh>
 #include <kalscan/cuda/device.cuh>
+#include <kalscan/cuda/scope/block.cuh>
 
 #include <cstdio>
 #include <cub/cub.cuh>

@@ -4,8 +4,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/mobius.hpp>
 

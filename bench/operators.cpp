@@ -10,7 +10,7 @@
 #include <ctime>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/matrix.hpp>
 #include <kalscan/scan.hpp>

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <kalscan/cuda/block.cuh>
+#include <kalscan/cuda/scope/block.cuh>
 #include <kalscan/monoids/affine.hpp>
 #include <vector>
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <array>
-#include <kalscan/kla/mixer.hpp>
+#include <kalscan/mixer/mixer.hpp>
 
 struct rotation {
   template <class X>

@@ -4,7 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <kalscan/kalman/filtering_element.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/monoids/affine.hpp>

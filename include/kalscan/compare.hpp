@@ -17,10 +17,10 @@
 #include <cstdint>
 #include <kalscan/compare/back_end.hpp>
 #include <kalscan/compare/calls.hpp>
-#include <kalscan/detail/scan_error.hpp>
-#include <kalscan/detail/values.hpp>
-#include <kalscan/detail/widen.hpp>
+#include <kalscan/compare/scan_error.hpp>
+#include <kalscan/compare/widen.hpp>
 #include <kalscan/laws.hpp>
+#include <kalscan/support/values.hpp>
 #include <memory>
 #include <random>
 #include <span>

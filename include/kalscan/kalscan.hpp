@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What
-// compares back ends is apart: <kalscan/compare.hpp>; so is <kalscan/kalman/stationary_prior.hpp>.
+// compares back ends is apart: <kalscan/compare.hpp>; so is <kalscan/kalman/model/stationary_prior.hpp>.
 #pragma once
 
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/kalman/belief.hpp>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/information_map.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/belief.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/scalar/information_map.hpp>
 #include <kalscan/kla/backward.hpp>
 #include <kalscan/kla/forward.hpp>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
-#include <kalscan/kla/storage.hpp>
-#include <kalscan/kla/tensor.hpp>
 #include <kalscan/laws.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/mixer/storage.hpp>
+#include <kalscan/mixer/tensor.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/bicyclic.hpp>
@@ -33,16 +33,16 @@
 #include <kalscan/sequences.hpp>
 
 #if __has_include(<Eigen/Core>)
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/elements/smoothing_element.hpp>
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/forecast.hpp>
-#include <kalscan/kalman/gaussian_prior.hpp>
-#include <kalscan/kalman/matrix_filtering_element.hpp>
-#include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/model/prior_after.hpp>
 #include <kalscan/kalman/online_filter.hpp>
-#include <kalscan/kalman/prior_after.hpp>
 #include <kalscan/kalman/smoother.hpp>
-#include <kalscan/kalman/smoothing_element.hpp>
 #include <kalscan/kalman/square_root.hpp>
 #else
-#include <kalscan/detail/without_eigen.hpp>
+#include <kalscan/kalman/model/without_eigen.hpp>
 #endif

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include <kalscan/detail/law_book.hpp>
-#include <kalscan/detail/law_report.hpp>
-#include <kalscan/detail/tolerance.hpp>
+#include <kalscan/laws/report.hpp>
+#include <kalscan/laws/tolerance.hpp>
+#include <kalscan/laws/trials.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/recurrence.hpp>
 

@@ -5,8 +5,8 @@
 #include <concepts>
 #include <utility>
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

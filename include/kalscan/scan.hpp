@@ -20,11 +20,11 @@
 #include <type_traits>
 
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/rows.hpp>
-#include <kalscan/detail/scan_misuse.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/reversed.hpp>
 #include <kalscan/recurrence.hpp>
+#include <kalscan/scan/misuse.hpp>
+#include <kalscan/scan/rows.hpp>
 #include <kalscan/sequences.hpp>
 
 namespace kalscan {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/detail/config.hpp>
+#include <kalscan/support/config.hpp>
 #include <type_traits>
 
 namespace kalscan {

@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <kalscan/compare.hpp>
-#include <kalscan/kalman/matrix_filtering_element.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/matrix.hpp>
 #include <kalscan/monoids/mobius.hpp>

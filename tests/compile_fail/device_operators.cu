@@ -6,7 +6,7 @@
 // expect: operator std::span.*deleted
 // SPDX-License-Identifier: MIT
 #include <kalscan/cuda/device.cuh>
-#include <kalscan/detail/kalman_misuse.hpp>
+#include <kalscan/kalman/model/misuse.hpp>
 #include <string>
 
 template <class T>

@@ -3,7 +3,7 @@
 #include <array>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/kla/mixer.hpp>
+#include <kalscan/mixer/mixer.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/recurrence.hpp>
 #include <optional>

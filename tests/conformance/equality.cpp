@@ -2,9 +2,9 @@
 // Elements and beliefs are compared number by number, with no tolerance and as IEEE 754 compares.
 #include <cmath>
 #include <concepts>
-#include <kalscan/kalman/belief.hpp>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/information_map.hpp>
+#include <kalscan/kalman/scalar/belief.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/scalar/information_map.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/matrix.hpp>

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <kalscan/monoids/linear_recurrence.hpp>
 #include <kalscan/scan.hpp>
 #include <limits>

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <kalscan/scan.hpp>
 #include <random>
 #include <vector>

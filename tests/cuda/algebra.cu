@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/information_map.hpp>
-#include <kalscan/kalman/matrix_filtering_element.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
-#include <kalscan/kalman/smoothing_element.hpp>
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/elements/smoothing_element.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/scalar/information_map.hpp>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/monoids/affine.hpp>

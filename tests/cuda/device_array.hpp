@@ -7,7 +7,7 @@
 
 #include <cstddef>
 #include <cstring>
-#include <kalscan/cuda/policy.cuh>
+#include <kalscan/backend/cuda.cuh>
 #include <span>
 #include <vector>
 

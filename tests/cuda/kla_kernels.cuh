@@ -7,7 +7,7 @@
 #include <kalscan/cuda/kla_forward.cuh>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
-#include <kalscan/kla/storage.hpp>
+#include <kalscan/mixer/storage.hpp>
 
 #include "../../examples/rotation.hpp"
 

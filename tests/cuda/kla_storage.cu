@@ -2,7 +2,7 @@
 // Short storage on the device: bfloat16 and float16 in and out, arithmetic in float.
 #include <doctest/doctest.h>
 
-#include <kalscan/kla/storage.hpp>
+#include <kalscan/mixer/storage.hpp>
 
 #include "kla_device.cuh"
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
 #include <random>
 #include <vector>
 

@@ -8,8 +8,8 @@
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/cuda/device.cuh>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <random>
 #include <vector>
 

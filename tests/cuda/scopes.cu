@@ -3,9 +3,9 @@
 // sizes of logical warps, and partial tiles whose other places hold poison.
 #include <doctest/doctest.h>
 
-#include <kalscan/cuda/block.cuh>
-#include <kalscan/cuda/warp.cuh>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/cuda/scope/block.cuh>
+#include <kalscan/cuda/scope/warp.cuh>
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <vector>
 
 #include "device_array.hpp"

@@ -12,12 +12,13 @@ function(expect_message header message)
   endif()
 endfunction()
 
-file(GLOB_RECURSE headers RELATIVE ${INCLUDE} ${INCLUDE}/kalscan/*.hpp)
-list(FILTER headers EXCLUDE REGEX "/detail/|/compare/thrust.hpp")  # this one needs Thrust, which speaks first
+include(${CMAKE_CURRENT_LIST_DIR}/public_headers.cmake)
+public_headers(headers ${INCLUDE} hpp)
+list(FILTER headers EXCLUDE REGEX "/compare/thrust.hpp")  # this one needs Thrust, which speaks first
 foreach(header IN LISTS headers)
   expect_message(${header} "needs C\\+\\+20: compile with -std=c\\+\\+20" -std=c++17)
 endforeach()
-file(GLOB_RECURSE headers RELATIVE ${INCLUDE} ${INCLUDE}/kalscan/cuda/*.cuh)
+public_headers(headers ${INCLUDE} cuh)
 foreach(header IN LISTS headers)
   expect_message(${header} "compile the file with nvcc" -std=c++20)
 endforeach()

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <kalscan/kalman/stationary_prior.hpp>
+#include <kalscan/kalman/model/stationary_prior.hpp>
 #include <random>
 #include <string>
 

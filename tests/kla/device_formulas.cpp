@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <kalscan/detail/several.hpp>
 #include <kalscan/kalscan.hpp>
+#include <kalscan/support/simd_value.hpp>
 #include <random>
 
 namespace {

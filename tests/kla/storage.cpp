@@ -5,7 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <kalscan/kla/storage.hpp>
+#include <kalscan/mixer/storage.hpp>
 #include <limits>
 
 namespace {

@@ -12,8 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <kalscan/laws.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
 #include <kalscan/monoids/linear_recurrence.hpp>
 
 #include "random.hpp"

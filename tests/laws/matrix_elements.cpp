@@ -7,9 +7,9 @@
 #include <cmath>
 #include <random>
 
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/matrix_filtering_element.hpp>
-#include <kalscan/kalman/smoothing_element.hpp>
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/elements/smoothing_element.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/laws.hpp>
 
 #include "random.hpp"

@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
-#include <kalscan/kalman/information_map.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/information_map.hpp>
 #include <kalscan/laws.hpp>
 
 #include "random.hpp"

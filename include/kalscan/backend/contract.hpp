@@ -5,7 +5,7 @@
 
 #include <concepts>
 #include <cstdint>
-#include <kalscan/detail/config.hpp>
+#include <kalscan/support/config.hpp>
 #include <type_traits>
 #include <utility>
 

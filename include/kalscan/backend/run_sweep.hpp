@@ -15,7 +15,7 @@
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/detail/values.hpp>
+#include <kalscan/support/values.hpp>
 
 namespace kalscan {
 namespace detail {

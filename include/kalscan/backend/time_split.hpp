@@ -12,7 +12,7 @@
 //     3. replay   every piece takes its steps from there and writes its outputs
 //
 // A chain of one piece takes all its steps in the first pass. Who cuts: for a `sweep`, whose steps are all alike,
-// <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself (detail/mixer_plan.hpp).
+// <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself (mixer/host/plan.hpp).
 //
 // Results depend on the cuts alone, never on how many tasks run at once or in which order: every element, carry and
 // output comes from one task, with operands in the order of time. Memory: a state and an element for each piece, nothing

@@ -11,10 +11,10 @@
 #include <exception>
 #include <functional>
 #include <kalscan/compare/row.hpp>
-#include <kalscan/detail/same_bits.hpp>
-#include <kalscan/detail/scan_error.hpp>
-#include <kalscan/detail/values.hpp>
+#include <kalscan/compare/same_bits.hpp>
+#include <kalscan/compare/scan_error.hpp>
 #include <kalscan/laws.hpp>
+#include <kalscan/support/values.hpp>
 #include <limits>
 #include <memory>
 #include <optional>

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iomanip>
-#include <kalscan/detail/config.hpp>
+#include <kalscan/support/config.hpp>
 #include <limits>
 #include <optional>
 #include <ostream>

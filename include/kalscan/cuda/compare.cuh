@@ -8,13 +8,13 @@
 // CUB's and this library's workspaces.
 #pragma once
 
-#include <kalscan/detail/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
 #include <cub/device/device_scan.cuh>
 #include <kalscan/compare/back_end.hpp>
-#include <kalscan/cuda/block.cuh>
 #include <kalscan/cuda/device.cuh>
-#include <kalscan/cuda/warp.cuh>
+#include <kalscan/cuda/scope/block.cuh>
+#include <kalscan/cuda/scope/warp.cuh>
 #include <memory>
 #include <string>
 #include <utility>

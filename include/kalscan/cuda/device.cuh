@@ -20,7 +20,7 @@
 
 #include <concepts>
 #include <cstdint>
-#include <kalscan/detail/cuda_route.cuh>
+#include <kalscan/cuda/scan/dispatch.cuh>
 #include <ranges>
 #include <span>
 #include <type_traits>

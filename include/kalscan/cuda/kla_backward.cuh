@@ -5,17 +5,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/backend/cuda.cuh>
 #include <kalscan/cuda/kla_forward.cuh>
-#include <kalscan/cuda/policy.cuh>
-#include <kalscan/detail/cuda_mixer_backward.cuh>
-#include <kalscan/detail/cuda_mixer_lanes.cuh>
-#include <kalscan/detail/cuda_mixer_sums.cuh>
-#include <kalscan/detail/fields.hpp>
-#include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/words.hpp>
 #include <kalscan/kla/backward.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/backward_kernels.cuh>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
 #include <string>
 
 namespace kalscan {

@@ -6,16 +6,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/cuda/policy.cuh>
-#include <kalscan/detail/cuda_mixer_forward.cuh>
-#include <kalscan/detail/cuda_mixer_lanes.cuh>
-#include <kalscan/detail/cuda_mixer_step.cuh>
-#include <kalscan/detail/cuda_mixer_sums.cuh>
-#include <kalscan/detail/fields.hpp>
-#include <kalscan/detail/mixer_check.hpp>
+#include <kalscan/backend/cuda.cuh>
 #include <kalscan/kla/forward.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/decode.cuh>
+#include <kalscan/mixer/device/forward_kernels.cuh>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/support/aggregate.hpp>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -44,7 +44,7 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   for_each_member(in, [&](const auto& t) { require_device_tensor(verb, M::inputs_info[i++].name, t); });
   i = 0;
   for (const auto& t : x.initial.all_tensors())
-    require_device_tensor(verb, std::string("initial ") + x.initial.describe(i++).name, t);
+    require_device_tensor(verb, std::string("initial ") + describe_state<M>(x.initial, i++).name, t);
   i = 0;
   for_each_member(x.checkpoints, [&](const auto& t) {
     require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t);

@@ -2,17 +2,17 @@
 // The Kalman filter of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/diffuse_sweep.hpp>
-#include <kalscan/detail/filter_step.hpp>
-#include <kalscan/detail/filter_sweep.hpp>
-#include <kalscan/detail/stretch_sums.hpp>
-#include <kalscan/kalman/filter_result.hpp>
-#include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/diffuse/sweep.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/filter_sweep.hpp>
+#include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <numeric>
 #include <span>
 #include <stdexcept>

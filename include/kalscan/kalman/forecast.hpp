@@ -2,15 +2,15 @@
 // Predictions of the state and of y beyond the data.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/detail/filter_step.hpp>
-#include <kalscan/kalman/filter_result.hpp>
-#include <kalscan/kalman/model.hpp>
-#include <kalscan/kalman/prior_after.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/model/prior_after.hpp>
 #include <kalscan/kalman/smoother.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
 #include <string>
 #include <vector>
 

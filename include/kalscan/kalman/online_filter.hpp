@@ -2,14 +2,14 @@
 // The Kalman filter one step at a time, for data that arrive.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cstdint>
-#include <kalscan/detail/filter_step.hpp>
-#include <kalscan/detail/model_check.hpp>
-#include <kalscan/kalman/filter_result.hpp>
-#include <kalscan/kalman/gaussian_prior.hpp>
-#include <kalscan/kalman/model.hpp>
+#include <kalscan/kalman/model/check.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
 #include <string>
 #include <utility>
 

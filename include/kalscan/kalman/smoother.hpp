@@ -2,18 +2,18 @@
 // The fixed-interval smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/diffuse_smoother.hpp>
-#include <kalscan/detail/filter_step.hpp>
-#include <kalscan/detail/linalg.hpp>
+#include <kalscan/kalman/diffuse/smoother.hpp>
+#include <kalscan/kalman/elements/smoothing_element.hpp>
 #include <kalscan/kalman/filter.hpp>
-#include <kalscan/kalman/model.hpp>
-#include <kalscan/kalman/smoothing_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
 #include <limits>
 #include <span>
 #include <utility>

@@ -2,19 +2,19 @@
 // The Kalman filter and smoother in square-root form: for float, for long series with little noise, for vague beliefs.
 #pragma once
 
-#include <kalscan/detail/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/linalg.hpp>
-#include <kalscan/detail/observation.hpp>
-#include <kalscan/detail/square_root_step.hpp>
-#include <kalscan/detail/stretch_sums.hpp>
+#include <kalscan/kalman/elements/square_root_element.hpp>
 #include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/smoother.hpp>
-#include <kalscan/kalman/square_root_element.hpp>
+#include <kalscan/kalman/steps/observation.hpp>
+#include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <optional>
 #include <span>
 #include <utility>

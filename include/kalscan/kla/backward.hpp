@@ -2,49 +2,16 @@
 // The adjoint of a sequence mixer.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/mixer_run.hpp>
-#include <kalscan/detail/mixer_seq.hpp>
 #include <kalscan/kla/forward.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/run.hpp>
+#include <kalscan/mixer/host/seq.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
 #include <type_traits>
 
 namespace kalscan {
-
-/// What a backward call is given and gives back besides the adjoints of outputs and inputs. All of it is optional.
-template <class M, class T>
-struct mixer_adjoints {
-  initial_states<M, T> initial = {};           ///< as the forward call had it
-  state_tensors<M, const T> checkpoints = {};  ///< of the forward call; without them it is run once more
-  std::int64_t every = 0;                      ///< as the forward call had it
-  given_states<M, const T> final_bar = {};     ///< adjoints of the final states; a tensor without data is zero
-  given_states<M, T> initial_bar = {};  ///< adjoints of the initial states; one without data is not computed; may be
-                                        ///< final_bar's memory
-  bool accumulate = false;              ///< add to what initial_bar and in_bar hold, instead of replacing it
-};
-
-namespace detail {
-
-/// Everything that a back end needs of a backward call.
-template <class M, class In, class OutBar, class InBar>
-struct mixer_adjoint_job {
-  using mixer = M;
-  using number = number_t<In>;
-
-  mixer_shape shape;
-  In in;
-  OutBar out_bar;
-  InBar in_bar;
-  mixer_adjoints<M, number> states;
-
-  sequence_place sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
-};
-
-}  // namespace detail
 
 /// The exact adjoints of all inputs and of the initial states, from those of the outputs and of the final states.
 /// Beliefs of KLA and their adjoints may each be given and asked for as moments or as information: `final_bar` goes

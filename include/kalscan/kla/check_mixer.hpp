@@ -7,11 +7,11 @@
 #pragma once
 
 #include <cstddef>
-#include <kalscan/detail/law_book.hpp>
-#include <kalscan/detail/law_report.hpp>
-#include <kalscan/detail/mixer_laws.hpp>
-#include <kalscan/kla/mixer.hpp>
 #include <kalscan/laws.hpp>
+#include <kalscan/laws/report.hpp>
+#include <kalscan/laws/trials.hpp>
+#include <kalscan/mixer/laws.hpp>
+#include <kalscan/mixer/mixer.hpp>
 #include <random>
 #include <utility>
 

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/detail/mixer_check.hpp>
-#include <kalscan/detail/mixer_run.hpp>
-#include <kalscan/detail/mixer_seq.hpp>
-#include <kalscan/kla/mixer.hpp>
-#include <kalscan/kla/states.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/run.hpp>
+#include <kalscan/mixer/host/seq.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
 #include <type_traits>
 
 namespace kalscan {

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <array>
-#include <kalscan/detail/config.hpp>
-#include <kalscan/kla/mixer.hpp>
+#include <kalscan/mixer/mixer.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/reversed.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

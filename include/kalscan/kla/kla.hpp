@@ -3,18 +3,17 @@
 #pragma once
 
 #include <array>
-#include <kalscan/detail/config.hpp>
-#include <kalscan/detail/equal.hpp>
-#include <kalscan/detail/infinity.hpp>
-#include <kalscan/detail/reciprocal.hpp>
-#include <kalscan/detail/rescale.hpp>
-#include <kalscan/kalman/belief.hpp>
-#include <kalscan/kalman/belief_adjoint.hpp>
-#include <kalscan/kalman/filtering_element.hpp>
-#include <kalscan/kalman/information_map.hpp>
-#include <kalscan/kalman/scalar_filter.hpp>
-#include <kalscan/kla/mixer.hpp>
+#include <kalscan/kalman/scalar/belief.hpp>
+#include <kalscan/kalman/scalar/belief_adjoint.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/scalar/information_map.hpp>
+#include <kalscan/kla/belief_tensors.hpp>
+#include <kalscan/mixer/mixer.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <kalscan/support/power_of_two.hpp>
 #include <limits>
 
 namespace kalscan {
@@ -62,6 +61,8 @@ struct kla_mixer {
   using outputs = kla_outputs<X>;
   template <class X>
   using state = belief<X>;
+  template <class T>
+  using given_states = belief_tensors<T>;  ///< in either form; N(0, 1) where none are given
   template <class T>
   using terms = kla_terms<T>;
   using ordinary = kla_mixer<Readout, true>;
@@ -117,7 +118,7 @@ struct kla_mixer {
     }
   }
 
-  /// `later` and `earlier` are the adjoints of moments between ordinary states; see <kalscan/kalman/belief_adjoint.hpp>
+  /// `later` and `earlier` are the adjoints of moments between ordinary states; see <kalscan/kalman/scalar/belief_adjoint.hpp>
   /// for those of vague ones.
   template <class T>
   KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint(const belief<T>& before, const kla_terms<T>& u,

@@ -2,9 +2,9 @@
 // Affine maps x -> gain x + offset under composition: the smallest non-commutative monoid.
 #pragma once
 
-#include <kalscan/detail/config.hpp>
-#include <kalscan/detail/equal.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
 

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

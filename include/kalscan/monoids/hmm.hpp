@@ -5,9 +5,9 @@
 #include <concepts>
 #include <cstddef>
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoids/matrix.hpp>
 #include <kalscan/recurrence.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

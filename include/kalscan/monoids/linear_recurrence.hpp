@@ -2,9 +2,9 @@
 // First-order linear recurrence h' = g h + u, one lane of gated linear attention or of a diagonal state-space model.
 #pragma once
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/recurrence.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

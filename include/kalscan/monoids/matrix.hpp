@@ -6,10 +6,9 @@
 #include <concepts>
 #include <cstddef>
 
-#include <kalscan/detail/config.hpp>
-#include <kalscan/detail/equal.hpp>
-#include <kalscan/detail/infinity.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
 

@@ -2,11 +2,10 @@
 // Möbius maps x -> (a x + b) / (c x + d) under composition.
 #pragma once
 
-#include <kalscan/detail/config.hpp>
-#include <kalscan/detail/equal.hpp>
-#include <kalscan/detail/infinity.hpp>
-#include <kalscan/detail/rescale.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <kalscan/support/power_of_two.hpp>
 
 namespace kalscan {
 

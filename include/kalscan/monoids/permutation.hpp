@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

@@ -2,8 +2,8 @@
 // The opposite of a monoid: the same operation with its operands swapped.
 #pragma once
 
-#include <kalscan/detail/config.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <concepts>
-#include <kalscan/detail/config.hpp>
-#include <kalscan/detail/equal.hpp>
 #include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// The CUDA back end's policy, its workspace, and the exception for what CUDA reports.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/contract.hpp>
+#include <kalscan/support/bad_argument.hpp>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace kalscan {
+
+/// What the CUDA runtime reported: the call or launch that failed, and CUDA's message.
+class cuda_error : public std::runtime_error {
+ public:
+  cuda_error(const std::string& call, cudaError_t code)
+      : std::runtime_error("kalscan: " + call + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"),
+        code_(code) {}
+  [[nodiscard]] cudaError_t code() const { return code_; }
+
+ private:
+  cudaError_t code_;
+};
+
+/// Runs on the current NVIDIA device, in a stream.
+///
+/// stream      where everything is enqueued. A verb returns once it is, and never waits for the device.
+/// workspace   device memory that a verb may use until its work in the stream is done; each verb has a query for the
+///             bytes that it needs. Calls in one stream may share a workspace. Its contents do not matter before the call.
+/// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it.
+///
+/// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or
+/// managed) memory. Results have the same bits on every run and on devices with any number of multiprocessors: the
+/// order of all operations depends on shapes, strides, alignment and `chunk` alone.
+struct cuda {
+  cudaStream_t stream = nullptr;
+  std::span<std::byte> workspace = {};
+  std::int64_t chunk = 0;
+};
+
+template <>
+inline constexpr bool is_policy<cuda> = true;
+template <>
+inline constexpr bool runs_sweeps<cuda> = false;
+
+namespace detail {
+
+inline void require_success(const char* call, cudaError_t code) {
+  if (code != cudaSuccess) throw cuda_error(call, code);
+}
+
+/// Throws unless the current device can follow the pointer. Null is left to others.
+inline void require_device_memory(const char* verb, const std::string& argument, const void* pointer) {
+  if (pointer == nullptr) return;
+  cudaPointerAttributes attributes{};
+  require_success("cudaPointerGetAttributes", cudaPointerGetAttributes(&attributes, pointer));
+  if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
+    bad_argument(verb, argument + " is in host memory, not in device memory");
+  }
+}
+
+/// A call's workspace, handed out piece by piece.
+class workspace_pieces {
+ public:
+  static constexpr std::size_t alignment = 256;
+  static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+  explicit workspace_pieces(std::span<std::byte> memory) : memory_(memory) {}
+  template <class T>
+  T* take(std::int64_t count) {
+    T* piece = reinterpret_cast<T*>(memory_.data() + used_);
+    used_ += rounded(static_cast<std::size_t>(count) * sizeof(T));
+    return count > 0 ? piece : nullptr;
+  }
+  /// The bytes handed out so far. Pieces of no memory at all tell how much a call would take.
+  std::size_t used() const { return used_; }
+
+ private:
+  std::span<std::byte> memory_;
+  std::size_t used_ = 0;
+};
+
+inline void require_workspace(const char* verb, const cuda& policy, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (policy.workspace.size() < bytes) {
+    bad_argument(verb, "workspace has " + std::to_string(policy.workspace.size()) + " bytes, but " +
+                           std::to_string(bytes) + " are needed");
+  }
+  if (reinterpret_cast<std::uintptr_t>(policy.workspace.data()) % workspace_pieces::alignment != 0) {
+    bad_argument(verb, "workspace is not aligned to " + std::to_string(workspace_pieces::alignment) + " bytes");
+  }
+  require_device_memory(verb, "workspace", policy.workspace.data());
+}
+
+}  // namespace detail
+
+/// Device memory for a policy's workspace. The constructor allocates and the destructor frees it, which may synchronize
+/// the device: create it once, outside of loops, with a name.
+class cuda_workspace {
+ public:
+  explicit cuda_workspace(std::size_t bytes) : bytes_(bytes) {
+    if (bytes > 0) detail::require_success("cudaMalloc", cudaMalloc(&data_, bytes));
+  }
+  cuda_workspace(cuda_workspace&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  cuda_workspace& operator=(cuda_workspace&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~cuda_workspace() { cudaFree(data_); }
+
+  [[nodiscard]] std::size_t size() const { return bytes_; }
+  operator std::span<std::byte>() const& { return {static_cast<std::byte*>(data_), bytes_}; }
+  operator std::span<std::byte>() const&& = delete;  // the memory would be freed before its first use: give it a name
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace kalscan

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// Scans over the threads of a block, for use inside kernels.
+#pragma once
+
+#include <kalscan/cuda/scope/warp.cuh>
+
+namespace kalscan {
+
+/// All `Threads` threads of a one-dimensional block, 1 to 1024. The verbs and their arguments are those of
+/// detail::scope_verbs (cuda/scope/verbs.cuh); all threads call together. Elements are trivially copyable, 4 to 256
+/// bytes (smaller ones work, and cost as much as 4 bytes). Shared memory is the caller's, and a verb has two barriers
+/// (none in a block of one warp):
+///
+///     using scope = kalscan::block<kalscan::affine_monoid<float>, 256>;
+///     __shared__ scope::storage shared;
+///     scope block(shared);
+///     block.inclusive_scan(items);   // items is an array of the thread's own
+///
+/// Each thread leaves its element in shared memory, and the first warp scans them, a run of neighbours a lane: fewer
+/// operations than scans within all warps, which pays for operators that are more than an addition.
+template <detail::device_monoid M, int Threads>
+class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
+  static_assert(Threads >= 1 && Threads <= 1024, "a block has at most 1024 threads");
+  using element = element_t<M>;
+  static constexpr bool one_warp = Threads <= 32;
+  static constexpr int lanes = one_warp ? Threads : 32;
+  static constexpr int run = (Threads + 31) / 32;  // neighbours that one lane of the first warp scans
+  // Runs an odd number of words apart: lanes that walk through their runs together then use different banks.
+  static constexpr int run_stride = run % 2 == 0 ? run + 1 : run;
+  static constexpr bool in_registers = run * detail::device_words<element> <= 16;  // more would cost occupancy
+
+ public:
+  static constexpr int threads = Threads;
+  struct storage {
+    detail::word_slots<element, one_warp ? 1 : 32 * run_stride + 1> slots;
+  };
+
+  __device__ explicit block(storage& shared, const M& m = {})
+      : detail::scope_verbs<block, M, Threads>(m), shared_(shared), warp_(m) {}
+
+  __device__ int rank() const { return static_cast<int>(threadIdx.x); }
+
+  template <bool Suffix, class Op, class E, class Count>
+  __device__ E inclusive(const Op& op, const E& x, Count valid) {
+    if constexpr (one_warp) {
+      return warp_.template inclusive<Suffix>(op, x, valid);
+    } else {
+      return rake<Suffix, true>(op, x, valid).earlier;
+    }
+  }
+  template <bool Suffix, class Op, class E, class Count>
+  __device__ detail::thread_scan<E> scan(const Op& op, const E& x, Count valid) {
+    if constexpr (one_warp) {
+      return warp_.template scan<Suffix>(op, x, valid);
+    } else {
+      return rake<Suffix, false>(op, x, valid);
+    }
+  }
+  template <class Op, class E, class Count>
+  __device__ E total(const Op& op, const E& x, Count valid) {
+    if constexpr (one_warp) {
+      return warp_.total(op, x, valid);
+    } else {
+      auto& slots = shared_.slots;
+      if (rank() < valid) slots.put(slot(rank()), x);
+      __syncthreads();
+      if (rank() < 32) {
+        const int count = run_length(valid);
+        E sum;
+        if (count > 0) sum = slots.get(rank() * run_stride);
+#pragma unroll
+        for (int i = 1; i < run; ++i) {
+          if (i < count) sum = op(sum, slots.get(rank() * run_stride + i));
+        }
+        sum = warp_.total(op, sum, run_count(valid));
+        if (rank() == 0) slots.put(total_slot, sum);
+      }
+      __syncthreads();
+      return slots.get(total_slot);
+    }
+  }
+
+ private:
+  storage& shared_;
+  warp<M, lanes> warp_;
+
+  static constexpr int total_slot = 32 * run_stride;
+  __device__ static constexpr int slot(int rank) { return rank / run * run_stride + rank % run; }
+  /// How many elements are left for the run of this lane of the first warp (none where this is not positive, all places
+  /// of it where this is larger), and how many lanes have any. Not clamped: ptxas 13.0 gets `min(x, n) == n` wrong.
+  template <class Count>
+  __device__ int run_length(Count valid) const {
+    if constexpr (fills_runs<Count>) {
+      return run;
+    } else {
+      return valid - rank() * run;
+    }
+  }
+  template <class Count>
+  __device__ static auto run_count(Count valid) {
+    if constexpr (fills_runs<Count>) {
+      return std::integral_constant<int, 32>{};
+    } else {
+      return (valid + run - 1) / run;
+    }
+  }
+  template <class Count>
+  static constexpr bool fills_runs = std::is_same_v<Count, std::integral_constant<int, 32 * run>>;
+
+  /// `earlier` of the result includes the thread's own element where Inclusive. A thread's slot is always the same one,
+  /// read last by itself: the next verb needs no barrier before it writes there.
+  template <bool Suffix, bool Inclusive, class Op, class E, class Count>
+  __device__ detail::thread_scan<E> rake(const Op& op, const E& x, Count valid) {
+    auto& slots = shared_.slots;
+    const bool takes_part = rank() < valid;
+    if (takes_part) slots.put(slot(rank()), x);
+    __syncthreads();
+    if (rank() < 32) {
+      const int begin = rank() * run_stride, count = run_length(valid);
+      const auto runs = run_count(valid);
+      E kept[in_registers ? run : 1];
+      E sum;
+      bool some = false;
+#pragma unroll
+      for (int k = 0; k < run; ++k) {
+        const int i = Suffix ? run - 1 - k : k;
+        if (i < count) {
+          const E item = slots.get(begin + i);
+          if constexpr (in_registers) kept[i] = item;
+          sum = some ? op(sum, item) : item;
+          some = true;
+        }
+      }
+      const detail::thread_scan<E> scanned = warp_.template scan<Suffix>(op, sum, runs);
+      E running = scanned.earlier;
+      bool any = rank() != (Suffix ? runs - 1 : 0);
+#pragma unroll
+      for (int k = 0; k < run; ++k) {
+        const int i = Suffix ? run - 1 - k : k;
+        if (i < count) {
+          const E item = in_registers ? kept[in_registers ? i : 0] : slots.get(begin + i);
+          if (!Inclusive && any) slots.put(begin + i, running);
+          if (Inclusive || k + 1 < run) running = any ? op(running, item) : item;
+          any = true;
+          if (Inclusive) slots.put(begin + i, running);
+        }
+      }
+      if (rank() == 0) slots.put(total_slot, scanned.total);
+    }
+    __syncthreads();
+    // Slots that nobody wrote are not read: those of threads that hold nothing, and that of the first thread.
+    detail::thread_scan<E> result;
+    const bool first = rank() == (Suffix ? valid - 1 : 0);
+    if (takes_part && (Inclusive || !first)) result.earlier = slots.get(slot(rank()));
+    if constexpr (!Inclusive) result.total = slots.get(total_slot);
+    return result;
+  }
+};
+
+}  // namespace kalscan

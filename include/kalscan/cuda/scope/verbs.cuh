@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT
+// The verbs of a group of threads, for any scope that can scan one element a thread.
+#pragma once
+
+#include <concepts>
+#include <kalscan/cuda/scope/shuffle_words.cuh>
+#include <kalscan/monoid.hpp>
+#include <kalscan/monoids/reversed.hpp>
+#include <kalscan/recurrence.hpp>
+#include <type_traits>
+
+namespace kalscan {
+
+/// How many places of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
+struct valid {
+  int count;
+  KALSCAN_HD constexpr explicit valid(int count_) : count(count_) {}
+};
+
+namespace detail {
+
+/// All places hold items: known when compiling, which saves the questions.
+struct all_places {};
+template <class P>
+concept tile_places = std::same_as<P, all_places> || std::same_as<P, valid>;
+
+/// What a scan over threads leaves in each of them. Meaningless in threads beyond the valid ones.
+template <class E>
+struct thread_scan {
+  E earlier;  ///< all threads before this one combined; meaningless in the first
+  E total;    ///< all valid threads combined, the same in every thread
+};
+
+template <class M>
+concept device_monoid = monoid<M> && device_value<element_t<M>> && std::is_trivially_copyable_v<M>;
+
+template <class R>
+concept device_recurrence = recurrence<R> && device_monoid<monoid_t<R>> && device_value<typename R::state_type> &&
+                            device_value<typename R::input_type> && std::is_trivially_copyable_v<R>;
+
+// Never called. Where a call of an operator is not for the device, nvcc's first error names one of these functions.
+template <class M>
+__device__ void calls_of_a_monoid_need_KALSCAN_HD(const M& m) {
+  m(m.identity(), m.identity());
+}
+template <class R>
+__device__ void calls_of_a_recurrence_need_KALSCAN_HD(const R& r, const typename R::state_type& state,
+                                                      const typename R::input_type& input) {
+  r.act(r.lift(input), r.step(state, input));
+  r.monoid();
+}
+
+/// require(), where device code mentions it, has these looked at; of a wrapper, what it wraps as well.
+template <class X>
+struct device_calls {
+  __device__ static void require() {
+    if constexpr (monoid<X>) {
+      static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<X>);
+    } else {
+      device_calls<monoid_t<X>>::require();
+      static_cast<void>(&calls_of_a_recurrence_need_KALSCAN_HD<X>);
+    }
+  }
+};
+template <template <class> class Wrapper, monoid M>
+  requires monoid<Wrapper<M>>
+struct device_calls<Wrapper<M>> {
+  __device__ static void require() {
+    device_calls<M>::require();
+    static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<Wrapper<M>>);
+  }
+};
+
+/// The verbs of warp and block. `Scope` has `threads`, `rank()`, and, for a monoid m, one element x a thread and the
+/// number of threads that hold one (the same in all threads; std::integral_constant<int, threads> where all do),
+///
+///     scan<Suffix>(m, x, valid)        thread_scan, from the last thread to the first where Suffix
+///     inclusive<Suffix>(m, x, valid)   the elements up to this thread's own combined
+///     total(m, x, valid)               all of them combined, in every thread
+///
+/// Every thread of the scope calls a verb, with its own N items: item i of the thread of rank r has place r N + i in
+/// the tile. Of a partial tile the first `places` hold items (kalscan::valid(n), the same in all threads); the operator never sees
+/// what lies in the others, and these are left unchanged. `carry` (the same in all threads) acts before
+/// everything (for a suffix scan: after everything), and becomes the tile's total with itself included, ready for the
+/// next tile. Verbs may follow one another without a barrier. The order of operations is fixed by N, `places` and the
+/// scope's size.
+template <class Scope, device_monoid M, int Threads>
+class scope_verbs {
+ public:
+  using value_type = element_t<M>;
+  using all_threads = std::integral_constant<int, Threads>;
+
+  template <int N, tile_places Places = all_places>
+  __device__ void inclusive_scan(value_type (&items)[N], Places places = {}) {
+    run<false, true>(items, nullptr, places);
+  }
+  template <int N, tile_places Places = all_places>
+  __device__ void inclusive_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
+    run<false, true>(items, &carry, places);
+  }
+  /// Without a carry, the first item becomes the identity.
+  template <int N, tile_places Places = all_places>
+  __device__ void exclusive_scan(value_type (&items)[N], Places places = {}) {
+    run<false, false>(items, nullptr, places);
+  }
+  template <int N, tile_places Places = all_places>
+  __device__ void exclusive_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
+    run<false, false>(items, &carry, places);
+  }
+  template <int N, tile_places Places = all_places>
+  __device__ void inclusive_suffix_scan(value_type (&items)[N], Places places = {}) {
+    run<true, true>(items, nullptr, places);
+  }
+  template <int N, tile_places Places = all_places>
+  __device__ void inclusive_suffix_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
+    run<true, true>(items, &carry, places);
+  }
+  /// Without a carry, the last item becomes the identity.
+  template <int N, tile_places Places = all_places>
+  __device__ void exclusive_suffix_scan(value_type (&items)[N], Places places = {}) {
+    run<true, false>(items, nullptr, places);
+  }
+  template <int N, tile_places Places = all_places>
+  __device__ void exclusive_suffix_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
+    run<true, false>(items, &carry, places);
+  }
+  /// All items of the tile combined, in every thread; the identity where `valid` is 0.
+  template <int N, tile_places Places = all_places>
+  __device__ value_type reduce(const value_type (&items)[N], Places places = {}) {
+    if (threads_with<N>(places) == 0) return monoid_.identity();
+    const value_type sum = fold<N, false>(monoid_, [&](int i) { return items[i]; }, items_with<N>(places));
+    return scope().total(monoid_, sum, threads_with<N>(places));
+  }
+
+  /// One item a thread.
+  template <tile_places Places = all_places>
+  __device__ value_type inclusive_scan(const value_type& item, Places places = {}) {
+    value_type items[1] = {item};
+    inclusive_scan(items, places);
+    return items[0];
+  }
+  template <tile_places Places = all_places>
+  __device__ value_type exclusive_scan(const value_type& item, Places places = {}) {
+    value_type items[1] = {item};
+    exclusive_scan(items, places);
+    return items[0];
+  }
+  template <tile_places Places = all_places>
+  __device__ value_type inclusive_suffix_scan(const value_type& item, Places places = {}) {
+    value_type items[1] = {item};
+    inclusive_suffix_scan(items, places);
+    return items[0];
+  }
+  template <tile_places Places = all_places>
+  __device__ value_type exclusive_suffix_scan(const value_type& item, Places places = {}) {
+    value_type items[1] = {item};
+    exclusive_suffix_scan(items, places);
+    return items[0];
+  }
+  template <tile_places Places = all_places>
+  __device__ value_type reduce(const value_type& item, Places places = {}) {
+    const value_type items[1] = {item};
+    return reduce(items, places);
+  }
+
+  /// A recurrence with this monoid over the tile: absorb, carry, replay. Thread r's inputs are read(0), ..., read(N - 1),
+  /// each asked for twice; visit(i, before, after) is called once for each valid input, with the states around its step.
+  /// `carry` is the state before the tile and becomes the state after it.
+  template <int N, device_recurrence R, class Read, class Visit, tile_places Places = all_places>
+  __device__ void scan_states(const R& r, Read read, typename R::state_type& carry, Visit visit,
+                              Places places = {}) {
+    static_assert(std::same_as<monoid_t<R>, M>, "the scope's monoid is not the recurrence's");
+    const int n = items_with<N>(places);
+    const auto start = start_run(r, absorb_run<N>(r, read, n), carry, threads_with<N>(places));
+    replay_run<N>(r, read, start, visit, n);
+  }
+  /// The same with arrays: states[i] is the state after inputs[i], which may be the same array.
+  template <int N, device_recurrence R, tile_places Places = all_places>
+  __device__ void scan_states(const R& r, const typename R::input_type (&inputs)[N], typename R::state_type (&states)[N],
+                              typename R::state_type& carry, Places places = {}) {
+    scan_states<N>(
+        r, [&](int i) { return inputs[i]; }, carry, [&](int i, const auto&, const auto& after) { states[i] = after; },
+        places);
+  }
+
+  // The three words of scan_states, for kernels that do something between them.
+
+  /// How many items are left for this thread's N places: not positive where they hold none, perhaps more than N.
+  template <int N, tile_places Places>
+  __device__ int items_with(Places places) const {
+    if constexpr (std::same_as<Places, all_places>) {
+      return N;
+    } else {
+      return places.count - scope().rank() * N;
+    }
+  }
+  /// How many threads hold items: a constant where all do.
+  template <int N, tile_places Places>
+  __device__ static auto threads_with(Places places) {
+    if constexpr (std::same_as<Places, all_places>) {
+      return all_threads{};
+    } else {
+      return (places.count + N - 1) / N;
+    }
+  }
+  /// The element of this thread's inputs, the first n of its N places (all where n is larger); meaningless where n is
+  /// not positive.
+  template <int N, device_recurrence R, class Read>
+  __device__ static element_t<monoid_t<R>> absorb_run(const R& r, Read read, int n) {
+    element_t<monoid_t<R>> sum;
+    if (n > 0) sum = r.lift(read(0));
+#pragma unroll
+    for (int i = 1; i < N; ++i) {
+      if (i < n) sum = kalscan::absorb(r, sum, read(i));
+    }
+    return sum;
+  }
+  /// The state before this thread's first input, from the elements of the `valid` threads that hold inputs (an int, or
+  /// all_threads) and the state before the first one's, which becomes the state after the last one's.
+  template <device_recurrence R, class Count>
+  __device__ typename R::state_type start_run(const R& r, const value_type& element, typename R::state_type& carry,
+                                              Count valid) {
+    if (valid == 0) return carry;
+    const thread_scan<value_type> threads = scope().template scan<false>(monoid_, element, valid);
+    typename R::state_type start = carry;
+    if (scope().rank() > 0 && scope().rank() < valid) start = r.act(threads.earlier, carry);
+    carry = r.act(threads.total, carry);
+    return start;
+  }
+  /// Takes the steps of the first n places (all where n is larger); returns the state after them.
+  template <int N, device_recurrence R, class Read, class Visit>
+  __device__ static typename R::state_type replay_run(const R& r, Read read, typename R::state_type state, Visit visit,
+                                                      int n) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      if (i < n) {
+        const typename R::state_type before = state;
+        state = r.step(before, read(i));
+        visit(i, before, state);
+      }
+    }
+    return state;
+  }
+
+ protected:
+  __device__ explicit scope_verbs(const M& m) : monoid_(m) {}
+
+ private:
+  M monoid_;
+
+  __device__ Scope& scope() { return static_cast<Scope&>(*this); }
+  __device__ const Scope& scope() const { return static_cast<const Scope&>(*this); }
+
+  /// The n first items in the scan's order combined; the item at step k of that order is item place<N, Suffix>(k).
+  template <int N, bool Suffix>
+  __device__ static constexpr int place(int k) {
+    return Suffix ? N - 1 - k : k;
+  }
+  template <int N, bool Suffix, class Op, class Read>
+  __device__ static value_type fold(const Op& op, Read read, int n) {
+    value_type sum;
+    bool any = false;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const int i = place<N, Suffix>(k);
+      if (i < n) {
+        sum = any ? op(sum, read(i)) : read(i);
+        any = true;
+      }
+    }
+    return sum;
+  }
+
+  template <bool Suffix, bool Inclusive, int N, class Places>
+  __device__ void run(value_type (&items)[N], value_type* carry, Places places) {
+    if constexpr (Suffix) {
+      run_with<Suffix, Inclusive>(reversed<M>{monoid_}, items, carry, places);
+    } else {
+      run_with<Suffix, Inclusive>(monoid_, items, carry, places);
+    }
+  }
+
+  template <bool Suffix, bool Inclusive, class Op, int N, class Places>
+  __device__ void run_with(const Op& op, value_type (&items)[N], value_type* carry, Places places) {
+    const int n = items_with<N>(places);
+    const auto threads = threads_with<N>(places);
+    if (threads <= 0) return;
+    const bool first = scope().rank() == (Suffix ? threads - 1 : 0);
+    if constexpr (N == 1 && Inclusive) {
+      if (carry == nullptr) {
+        const value_type sum = scope().template inclusive<Suffix>(op, items[0], threads);
+        if (n > 0) items[0] = sum;
+        return;
+      }
+    }
+    value_type sum = fold<N, Suffix>(op, [&](int i) { return items[i]; }, n);
+    if (carry != nullptr && first) sum = op(*carry, sum);  // the scan hands it on to everyone
+    const thread_scan<value_type> scanned = scope().template scan<Suffix>(op, sum, threads);
+    value_type running = first ? (carry != nullptr ? *carry : op.identity()) : scanned.earlier;
+    bool any = !first || carry != nullptr;  // else `running` is a mere placeholder, which no operator sees
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const int i = place<N, Suffix>(k);
+      if (i < n) {
+        const value_type item = items[i];
+        if constexpr (!Inclusive) items[i] = running;
+        running = any ? op(running, item) : item;
+        any = true;
+        if constexpr (Inclusive) items[i] = running;
+      }
+    }
+    if (carry != nullptr) *carry = scanned.total;
+  }
+};
+
+}  // namespace detail
+}  // namespace kalscan

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Scans over the lanes of a warp, for use inside kernels.
+#pragma once
+
+#include <kalscan/cuda/scope/verbs.cuh>
+
+namespace kalscan {
+
+/// `Lanes` neighbouring lanes of a warp, 2 to 32, that scan together: lanes 0 to Lanes - 1 are one group, the next
+/// Lanes the next one (where 32 is no multiple of Lanes, the lanes that are left over must not take part). The verbs
+/// and their arguments are those of detail::scope_verbs (cuda/scope/verbs.cuh). Elements are trivially copyable, 4 to
+/// 256 bytes (smaller ones work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier. All
+/// lanes of a group call together. Lanes are counted along threadIdx.x.
+///
+///     kalscan::warp<kalscan::affine_monoid<float>> warp;
+///     x = warp.inclusive_scan(x);
+template <detail::device_monoid M, int Lanes = 32>
+class warp : public detail::scope_verbs<warp<M, Lanes>, M, Lanes> {
+  static_assert(Lanes >= 1 && Lanes <= 32, "a warp has 32 lanes");
+
+ public:
+  static constexpr int threads = Lanes;
+  struct storage {};  ///< none is needed; it stands here so that warp and block can replace each other
+
+  __device__ explicit warp(const M& m = {}) : detail::scope_verbs<warp, M, Lanes>(m) {}
+  __device__ warp(storage&, const M& m = {}) : warp(m) {}
+
+  __device__ int rank() const { return Lanes == 32 ? lane() : lane() % Lanes; }
+
+  template <bool Suffix, class Op, class E, class Count>
+  __device__ E inclusive(const Op& op, E x, Count valid) const {
+    const int r = rank();
+    const int position = Suffix ? valid - 1 - r : r;
+#pragma unroll
+    for (int d = 1; d < Lanes; d *= 2) {
+      const E earlier = shifted<Suffix>(x, d);
+      if constexpr (std::is_same_v<Count, all>) {
+        // Every lane holds a value: all combine, and those without an earlier lane keep theirs. No branch.
+        x = detail::select(position >= d, op(earlier, x), x);
+      } else {
+        if (position >= d && r < valid) x = op(earlier, x);
+      }
+    }
+    return x;
+  }
+  template <bool Suffix, class Op, class E, class Count>
+  __device__ detail::thread_scan<E> scan(const Op& op, const E& x, Count valid) const {
+    const E sum = inclusive<Suffix>(op, x, valid);
+    return {shifted<Suffix>(sum, 1), detail::shuffle(mask(), sum, first() + (Suffix ? 0 : valid - 1))};
+  }
+  template <class Op, class E, class Count>
+  __device__ E total(const Op& op, E x, Count valid) const {
+    const int r = rank();
+#pragma unroll
+    for (int d = 1; d < Lanes; d *= 2) {
+      const E later = shifted<true>(x, d);
+      if (r % (2 * d) == 0 && r + d < valid) x = op(x, later);
+    }
+    return detail::shuffle(mask(), x, first());
+  }
+
+ private:
+  using all = std::integral_constant<int, Lanes>;
+
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) & 31; }
+  /// The warp's lane with rank 0.
+  __device__ static int first() { return Lanes == 32 ? 0 : lane() / Lanes * Lanes; }
+  __device__ static unsigned mask() { return Lanes == 32 ? 0xffffffffu : ((1u << Lanes % 32) - 1) << first(); }
+
+  /// The x of d lanes earlier (Suffix: later). Lanes that have none get something of their group.
+  template <bool Suffix, class E>
+  __device__ static E shifted(const E& x, int d) {
+    if constexpr ((Lanes & (Lanes - 1)) == 0) {
+      return Suffix ? detail::shuffle_down<Lanes>(mask(), x, d) : detail::shuffle_up<Lanes>(mask(), x, d);
+    } else {
+      const int source = lane() - first() + (Suffix ? d : -d);
+      return detail::shuffle(mask(), x, first() + (source >= 0 && source < Lanes ? source : 0));
+    }
+  }
+};
+
+}  // namespace kalscan

@@ -1,7 +1,0 @@
-// SPDX-License-Identifier: MIT
-// Ends what <kalscan/detail/lanes_begin.hpp> began.
-#undef KALSCAN_LANES
-#undef KALSCAN_FLATTEN
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif

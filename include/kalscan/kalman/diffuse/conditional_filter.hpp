@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// A Kalman filter for the state given unknowns, with a bound on the rounding errors of its covariance.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/steps/scalar_update.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+
+namespace kalscan::detail {
+
+/// x ~ N(b, C). Where `exact`, some reading may be without noise, and E bounds the errors of C as a quadratic form:
+/// what is no larger counts as zero.
+template <class T>
+class conditional_state {
+ public:
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
+
+  /// A reading y = h'x + N(0, d): the residual v, its variance f = h'C h + d, and the gain C h / f.
+  struct reading {
+    vector gain{};
+    T v = 0, f = 0;
+    T terms = 0;  // bounds what v is a sum of
+    const char* wrong = nullptr;
+  };
+
+  conditional_state(Eigen::Index n, bool exact) : exact_(exact) {
+    set_zero(b_, n);
+    set_zero(C_, n, n);
+    if (exact) set_zero(E_, n, n);
+  }
+
+  const vector& b() const { return b_; }
+  const matrix& C() const { return C_; }
+  const matrix& E() const { return E_; }
+  vector& b() { return b_; }
+  /// A sum of n terms may be off by this much of their magnitude.
+  T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
+
+  void predict(const view& F, const view& offset, const view& Q) {
+    const Eigen::Index n = b_.size();
+    multiply(column_, F, b_);
+    for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
+    if (exact_) {
+      bound_transformed(terms_, F, C_);
+      transform(E_, F);
+      for (Eigen::Index i = 0; i < n; ++i) E_(i, i) += rounding() * (terms_(i) + Q(i, i));
+    }
+    transform(C_, F);
+    for (Eigen::Index i = 0; i < C_.size(); ++i) C_.data()[i] += Q(i);
+    symmetrize(C_);
+    clear_null_variances(C_, [](Eigen::Index) { return T(0); });
+  }
+
+  reading read(const vector& h, T d, T y, T terms) const {
+    reading x{{}, y, 0, terms, nullptr};
+    T deviation = 0;
+    for (Eigen::Index i = 0; i < h.size(); ++i) {
+      deviation += std::abs(h(i)) * std::sqrt(C_(i, i));
+      x.terms += std::abs(h(i) * b_(i));
+      x.v -= h(i) * b_(i);
+    }
+    x.terms += deviation;
+    multiply(x.gain, C_, h);
+    const T most = deviation * deviation;
+    T variance = dot(h, x.gain);
+    if (!(variance >= -std::sqrt(std::numeric_limits<T>::epsilon()) * most)) x.wrong = bad_innovation;
+    if (!(most + d <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
+    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, error_along(h)))) variance = 0;
+    x.f = variance + d;
+    for (Eigen::Index i = 0; x.f > 0 && i < h.size(); ++i) x.gain(i) /= x.f;
+    return x;
+  }
+
+  /// The deviations that errors of C make of those of the gain; where `exact`.
+  void gain_errors(vector& deviations, const vector& h, const reading& o) const {
+    const T along = std::sqrt(error_along(h)) / o.f;
+    deviations.resize(h.size());
+    for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * along;
+  }
+
+  /// f > 0.
+  void update(const vector& h, T d, const reading& o) {
+    const Eigen::Index n = h.size();
+    add_multiple(b_.data(), n, o.v, o.gain.data());
+    if (exact_) {
+      matrix keep;
+      set_identity(keep, n, n);
+      add_outer(keep, -1, o.gain, h);
+      transform(E_, keep);
+      T along = 0;
+      for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
+      for (Eigen::Index i = 0; i < n; ++i) {
+        const T terms = std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along;
+        E_(i, i) += rounding() * terms * terms;
+      }
+    }
+    // Joseph's form. What is observed without noise has no variance left.
+    add_outer(C_, -o.f, o.gain, o.gain);
+    multiply(column_, C_, h);
+    add_outer(C_, -1, column_, o.gain);
+    add_outer(C_, d, o.gain, o.gain);
+    symmetrize(C_);
+    clear_null_variances(C_, [&](Eigen::Index i) { return exact_ ? E_(i, i) : T(0); });
+  }
+
+ private:
+  /// h'E h.
+  T error_along(const vector& h) const {
+    if (!exact_) return 0;
+    vector Eh;
+    multiply(Eh, E_, h);
+    return dot(h, Eh);
+  }
+
+  bool exact_;
+  vector b_{};
+  matrix C_{}, E_{};
+  vector column_{}, terms_{};
+};
+
+}  // namespace kalscan::detail

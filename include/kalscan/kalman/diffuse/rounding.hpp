@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// Which entries of a matrix are zero but for rounding, felt by random samples of the rounding errors.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <limits>
+
+namespace kalscan::detail {
+
+/// Three random samples of the rounding errors of a matrix A and of a = A'h are carried through all that is done to A
+/// (stochastic arithmetic; Vignes 1993), so that cancellation and contraction are felt alike. Sums that may cancel
+/// count as zero when they are no more than rounding: that of their own terms, and that which these bring with them.
+template <class T>
+class sampled_rounding {
+ public:
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
+
+  sampled_rounding(Eigen::Index rows, Eigen::Index cols) {
+    for (sample& s : samples_) {
+      set_zero(s.A, rows, cols);
+      set_zero(s.a, cols);
+    }
+  }
+
+  /// A(i, j) is off by some rounding of terms of this magnitude.
+  void disturb(Eigen::Index i, Eigen::Index j, T terms) {
+    for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
+  }
+
+  /// Column j of A is off by some multiple, about one, of these numbers.
+  void disturb(Eigen::Index j, const T* error) {
+    for (sample& s : samples_) add_multiple(&s.A(0, j), s.A.rows(), random(), error);
+  }
+
+  /// Column j of `moved` is that of F A.
+  void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
+    const Eigen::Index n = A.rows();
+    for (sample& s : samples_) {
+      multiply(column_, F, view(&s.A(0, j), n, 1));
+      std::copy_n(column_.data(), n, &s.A(0, j));
+    }
+    for (Eigen::Index i = 0; i < n; ++i) {
+      T terms = 0;
+      for (Eigen::Index k = 0; k < n; ++k) terms += std::abs(F(i, k) * A(k, j));
+      round(moved(i, j), terms, i, j);
+    }
+  }
+
+  /// a(j) = h'A.col(j), a sum of terms of this magnitude.
+  void read(Eigen::Index j, const vector& h, T terms) {
+    for (sample& s : samples_) s.a(j) = dot(h.size(), h.data(), &s.A(0, j)) + epsilon * terms * random();
+  }
+  bool is_zero(Eigen::Index j, T a, T terms) const {
+    return is_rounding(a, terms, [&](const sample& s) { return s.a(j); });
+  }
+
+  /// Takes the multiple a(j) / a(pivot) of column `pivot` from column j of A.
+  void eliminate(Eigen::Index j, Eigen::Index pivot, const vector& a, matrix& A) {
+    const T multiple = a(j) / a(pivot);
+    for (sample& s : samples_) {
+      const T error = (s.a(j) - multiple * s.a(pivot)) / a(pivot);
+      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= multiple * s.A(i, pivot) + error * A(i, pivot);
+    }
+    for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), multiple * A(i, pivot), i, j);
+  }
+  /// Takes gain a(j) from column j of A, where the gain may be off by `deviation`.
+  void reduce(Eigen::Index j, const vector& a, const vector& gain, const vector& deviation, matrix& A) {
+    for (sample& s : samples_) {
+      const T off = a(j) * random();
+      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= s.a(j) * gain(i) + off * deviation(i);
+    }
+    for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), gain(i) * a(j), i, j);
+  }
+  void clear(Eigen::Index j) {
+    for (sample& s : samples_) std::fill_n(&s.A(0, j), s.A.rows(), T(0));
+  }
+
+  /// Calls what(E) with each sample of the errors of A; what these may be is `plausible` times larger.
+  template <class What>
+  void each(What what) const {
+    for (const sample& s : samples_) what(s.A);
+  }
+  static constexpr T plausible = 32;
+
+ private:
+  static constexpr T epsilon = std::numeric_limits<T>::epsilon();
+
+  struct sample {
+    matrix A{};
+    vector a{};
+  };
+
+  /// In [-1, 1], the same numbers in every run.
+  T random() {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    return static_cast<T>(static_cast<double>(static_cast<std::int64_t>(random_)) * 0x1p-63);
+  }
+
+  /// Whether x may be zero but for rounding: a sum of such terms, with sampled errors.
+  template <class Error>
+  bool is_rounding(T x, T terms, Error error) const {
+    T squares = 0;
+    for (const sample& s : samples_) squares += error(s) * error(s);
+    const T rounding = 8 * static_cast<T>(samples_[0].A.rows()) * epsilon;
+    return std::abs(x) <= rounding * terms + plausible * std::sqrt(squares / static_cast<T>(samples_.size()));
+  }
+
+  /// A new entry (i, j) of A, a sum of such terms, whose samples are already those of the sum but for its own rounding.
+  /// Where it is cleared, what is cleared may have been no error: other entries may be its equals.
+  void round(T& x, T terms, Eigen::Index i, Eigen::Index j) {
+    if (is_rounding(x, terms, [&](const sample& s) { return s.A(i, j); })) {
+      for (sample& s : samples_) s.A(i, j) += random() < 0 ? -x / 2 : x / 2;
+      x = 0;
+    } else {
+      disturb(i, j, terms);
+    }
+  }
+  void subtract(T& x, T taken, Eigen::Index i, Eigen::Index j) {
+    const T terms = std::abs(x) + std::abs(taken);
+    x -= taken;
+    round(x, terms, i, j);
+  }
+
+  std::array<sample, 3> samples_{};
+  vector column_{};
+  std::uint64_t random_ = 0x9e3779b97f4a7c15;
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// A filter for priors that are far from the data's precision: the exact limit of variances that grow without bound, or
+// large ones, until the data have made the state known.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <kalscan/kalman/diffuse/conditional_filter.hpp>
+#include <kalscan/kalman/diffuse/unknowns.hpp>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
+#include <kalscan/kalman/steps/scalar_update.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+#include <numbers>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
+/// reading at a time. The state is x = A d + b + N(0, C) with unknowns d: the diffuse components, which have a flat
+/// prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
+/// and what prior and data tell of d is kept apart as R d = z + N(0, I), so that nothing large is added to small things.
+///
+/// Where some reading may be without noise, rounding errors are bounded, so that what is known exactly is told apart.
+template <class T>
+class diffuse_start {
+ public:
+  // Whatever the sizes of the model, these are dynamic: one compiled copy serves all models.
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
+  using history_type = diffuse_history<T>;
+
+  /// The belief N(mean, covariance + kappa diffuse), kappa without bound. Of the unknowns that agree with the data, the
+  /// mean takes those with the smallest norm.
+  struct belief {
+    vector mean{};
+    matrix covariance{}, diffuse{};
+    bool proper = false;
+  };
+
+  /// The state is mean + directions d + N(0, covariance), d diffuse. `exact`: some reading may be without noise, and
+  /// `rounding` bounds the errors of the covariance, or is empty.
+  diffuse_start(const view& mean, const view& covariance, const view& rounding, const view& directions, bool exact)
+      : given_(mean.rows, exact), unknowns_(covariance, rounding, directions, exact) {
+    std::copy_n(mean.data, mean.rows, given_.b().data());
+  }
+
+  void predict(const view& F, const view& offset, const view& Q) {
+    news_ = 0;
+    unknowns_.predict(F);
+    given_.predict(F, offset, Q);
+  }
+
+  void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
+
+  /// y = h x + N(0, d). Adds the logarithm of its density given the readings before. Returns what is wrong with it, or
+  /// nullptr. `terms` bounds the magnitude of what y is a sum of.
+  const char* read(const vector& h, T d, T y, T terms, history_type& history, T& log_density) {
+    const auto o = given_.read(h, d, y, terms);
+    if (o.wrong) return o.wrong;
+    const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
+    if (pivot >= 0) news_ = infinity<T>;
+    if (equal(o.f, 0)) {
+      const T slack = std::sqrt(std::numeric_limits<T>::epsilon()) * o.terms;
+      if (pivot < 0) return std::abs(o.v) <= slack ? nullptr : contradiction;
+      unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
+      return nullptr;
+    }
+    log_density -= std::log(2 * std::numbers::pi_v<T> * o.f) / 2;
+    if (pivot >= 0) {
+      unknowns_.see(pivot, o.v, o.f, history, log_density);
+    } else {
+      news_ += unknowns_.absorb(o.v, o.f, log_density);
+    }
+    history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
+    unknowns_.reduce(h, o, given_);
+    given_.update(h, d, o);
+    return nullptr;
+  }
+
+  belief current() {
+    const auto& information = unknowns_.information();
+    const auto& unseen = information.unseen();
+    const matrix& A = unknowns_.A();
+    const Eigen::Index n = A.rows(), q = A.cols(), k = static_cast<Eigen::Index>(unseen.size());
+    belief x{given_.b(), given_.C(), {}, true};
+    matrix free(n, k), reached = A;
+    bool forgotten = true;
+    for (Eigen::Index j = 0; j < k; ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) {
+        free(i, j) = A(i, unseen[static_cast<std::size_t>(j)]);
+        forgotten = forgotten && equal(free(i, j), 0);
+      }
+    }
+    if (!forgotten) {
+      const matrix& nearest = information.nearest();
+      for (Eigen::Index j = 0; j < k; ++j) add_multiple(x.mean.data(), n, nearest(j, q), &free(0, j));
+      multiply(reached, free, view(nearest.data(), k, q));
+      for (Eigen::Index i = 0; i < A.size(); ++i) reached.data()[i] += A.data()[i];
+    }
+    information.times_inverse(spread_, reached);
+    for (Eigen::Index j = 0; j < spread_.cols(); ++j)
+      add_multiple(x.mean.data(), n, information.value(static_cast<std::size_t>(j)), &spread_(0, j));
+    add_outer(x.covariance, 1, spread_, spread_);
+    symmetrize(x.covariance);
+    if (forgotten) return x;
+    matrix spread;
+    multiply(spread, free, information.orthonormal());
+    set_zero(x.diffuse, n, n);
+    add_outer(x.diffuse, 1, spread, spread);
+    symmetrize(x.diffuse);
+    for (Eigen::Index i = 0; i < n; ++i) x.proper = x.proper && !(x.diffuse(i, i) > 0);
+    return x;
+  }
+
+  /// What the unknowns add to the variance of component i of a proper belief that `current` returned last.
+  T unknown_variance(Eigen::Index i) const {
+    T sum = 0;
+    for (Eigen::Index j = 0; j < spread_.cols(); ++j) sum += spread_(i, j) * spread_(i, j);
+    return sum;
+  }
+
+  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
+  /// of exact models.
+  matrix rounding_of(const belief& x) const {
+    matrix E = given_.E();
+    for (Eigen::Index i = 0; i < E.rows(); ++i) E(i, i) += given_.rounding() * x.covariance(i, i);
+    unknowns_.add_rounding(E);
+    return E;
+  }
+
+  /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
+  /// last step said no more of d than was known already, so that later covariances are not differences of far larger
+  /// ones, and when the correlation of the states is far from singular, but for directions without any variance. With P
+  /// = S S' + C, what is left of each row of [S root(C)] beside the others is judged relative to the row.
+  bool safe(const belief& x) const {
+    if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
+    const matrix& C = given_.C();
+    const vector variances = C.diagonal();
+    const matrix root = root_semidefinite(C, pivot_rounding(C), T(1), variances).root;
+    const Eigen::Index n = C.rows(), p = spread_.cols();
+    matrix rows, none;
+    set_zero(rows, p + n, n);  // transposed
+    for (Eigen::Index i = 0; i < n; ++i) {
+      if (!(x.covariance(i, i) > 0)) continue;
+      const T deviation = std::sqrt(x.covariance(i, i));
+      for (Eigen::Index j = 0; j < p; ++j) rows(j, i) = spread_(i, j) / deviation;
+      for (Eigen::Index j = 0; j < n; ++j) rows(p + j, i) = root(i, j) / deviation;
+    }
+    const T enough = std::pow(std::numeric_limits<T>::epsilon(), T(0.2));
+    const auto count = static_cast<Eigen::Index>(triangulate(rows, none, 0).size());
+    for (Eigen::Index k = 0; k < count; ++k) {
+      const T left = std::abs(rows(k, k));
+      if (left < enough) return left <= 8 * given_.rounding();
+    }
+    return true;
+  }
+
+  /// Leaves to the history what the data tell of d.
+  void end(history_type& history) const { unknowns_.end(history); }
+
+ private:
+  conditional_state<T> given_;  // d
+  diffuse_unknowns<T> unknowns_;
+  T news_ = 0;  // half the growth of the information's log-determinant in this step
+  matrix spread_{};
+};
+
+}  // namespace kalscan::detail

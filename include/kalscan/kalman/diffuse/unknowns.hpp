@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// How the state depends on unknowns, and what is known of these.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <kalscan/kalman/diffuse/conditional_filter.hpp>
+#include <kalscan/kalman/diffuse/information.hpp>
+#include <kalscan/kalman/diffuse/rounding.hpp>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+#include <numbers>
+#include <utility>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// The part A d of a state, for unknowns d of which the first have a flat prior and the others are N(0, I).
+///
+/// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
+/// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
+/// error leaves. Whether an entry of A is zero decides what is seen, hence its rounding errors are tracked.
+template <class T>
+class diffuse_unknowns {
+ public:
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
+  using history_type = diffuse_history<T>;
+  using reading = typename conditional_state<T>::reading;
+
+  /// The directions of diffuse unknowns, and a root of the covariance beside them, which may be off by `rounding`, a
+  /// covariance too or empty. `exact`: some reading may be without noise.
+  diffuse_unknowns(const view& covariance, const view& rounding, const view& directions, bool exact)
+      : diffuse_unknowns(root_of(covariance), directions, exact) {
+    if (rounding.rows == 0) return;
+    const prior_root error = root_of(rounding);
+    for (Eigen::Index j = directions.cols; j < A_.cols(); ++j) {
+      for (Eigen::Index k = 0; k < error.rank; ++k) errors_.disturb(j, &error.root(0, k));
+    }
+  }
+
+  const matrix& A() const { return A_; }
+  const diffuse_information<T>& information() const { return information_; }
+  const vector& a() const { return a_; }  ///< A'h of the last reading
+
+  void predict(const view& F) {
+    multiply(moved_, F, A_);
+    each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
+    clear_subnormal(moved_);  // what the filter has forgotten
+    std::swap(A_, moved_);
+  }
+
+  /// Looks at a reading h'A d = v + N(0, f). Returns the unknown that it is solved by, because it is seen first or
+  /// f = 0; -1 where it is not to be solved.
+  Eigen::Index pivot_of(const vector& h, T f) {
+    multiply_transposed(a_, A_, h);
+    set_zero(sizes_, A_.cols());
+    each_column([&](Eigen::Index j) {
+      for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
+      errors_.read(j, h, sizes_(j));
+      if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / std::sqrt(f));
+    });
+    clear_rounding(information_.unseen());
+    const Eigen::Index pivot = pivot_among(information_.unseen());
+    if (pivot >= 0 || f > 0) return pivot;
+    clear_rounding(information_.seen());
+    return pivot_among(information_.seen());
+  }
+
+  /// The reading sees d_pivot first.
+  void see(Eigen::Index pivot, T v, T f, history_type& history, T& log_density) {
+    vector change;
+    set_zero(change, A_.cols());
+    change(pivot) = 1;
+    eliminate(pivot, information_.unseen(), change);
+    history.add_change(pivot, change, T(0));
+    for (const Eigen::Index j : information_.unseen()) {
+      if (j != pivot) a_(j) = 0;
+    }
+    information_.see(pivot, scaled_reading(v, f), log_density);
+  }
+
+  /// The reading tells of unknowns that were seen. Returns by how much the logarithm of the determinant of R grows.
+  T absorb(T v, T f, T& log_density) {
+    vector row = scaled_reading(v, f);
+    T gained = 0;
+    log_density -= information_.absorb(row, gained);
+    log_density -= gained;
+    return gained;
+  }
+
+  /// The reading has no error: d_pivot leaves, and what is known of it is added to b.
+  void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
+    const T known = v / a_(pivot);
+    const Eigen::Index n = A_.rows();
+    vector change;
+    set_zero(change, A_.cols());
+    eliminate(pivot, information_.unseen(), change);
+    eliminate(pivot, information_.seen(), change);
+    history.add_change(pivot, change, known);
+    add_multiple(b.data(), n, known, &A_(0, pivot));
+    std::fill_n(&A_(0, pivot), n, T(0));
+    errors_.clear(pivot);
+    log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a_(pivot)));
+    information_.impose(pivot, change, known, log_density);
+  }
+
+  /// A := (I - gain h') A.
+  void reduce(const vector& h, const reading& o, const conditional_state<T>& given) {
+    if (exact_) {
+      given.gain_errors(deviations_, h, o);
+    } else {
+      set_zero(deviations_, h.size());
+    }
+    for (const Eigen::Index j : information_.seen()) {
+      if (!equal(a_(j), 0)) errors_.reduce(j, a_, o.gain, deviations_, A_);
+    }
+  }
+
+  /// Adds a bound on the errors that those of A make of a covariance, where `exact`.
+  void add_rounding(matrix& E) const {
+    matrix S;
+    errors_.each([&](const matrix& errors) {
+      information_.times_inverse(S, errors);
+      add_outer(E, errors_.plausible * errors_.plausible, S, S);
+    });
+  }
+
+  /// Leaves to the history what the data tell of d.
+  void end(history_type& history) const {
+    const Eigen::Index q = A_.cols();
+    const auto &unseen = information_.unseen(), &seen = information_.seen();
+    const matrix &nearest = information_.nearest(), &orthonormal = information_.orthonormal();
+    history.A = A_;
+    history.unseen = unseen;
+    set_zero(history.free, q, orthonormal.cols());
+    set_zero(history.mean, q);
+    matrix d;
+    set_identity(d, q, q);
+    for (std::size_t i = 0; i < unseen.size(); ++i) {
+      const auto row = static_cast<Eigen::Index>(i);
+      for (Eigen::Index j = 0; j < orthonormal.cols(); ++j) history.free(unseen[i], j) = orthonormal(row, j);
+      for (const Eigen::Index j : seen) d(unseen[i], j) = nearest(row, j);
+      history.mean(unseen[i]) = nearest(row, q);
+    }
+    information_.times_inverse(history.root, d);
+    for (std::size_t j = 0; j < seen.size(); ++j)
+      add_multiple(history.mean.data(), q, information_.value(j), &history.root(0, static_cast<Eigen::Index>(j)));
+  }
+
+ private:
+  using prior_root = semidefinite_root<matrix>;
+  static prior_root root_of(const view& covariance) {
+    matrix P(covariance.rows, covariance.cols);
+    std::copy_n(covariance.data, P.size(), P.data());
+    const vector variances = P.diagonal();
+    return root_semidefinite(P, pivot_rounding(P), T(1), variances);
+  }
+
+  diffuse_unknowns(const prior_root& prior, const view& directions, bool exact)
+      : exact_(exact),
+        information_(directions.cols, prior.rank),
+        errors_(directions.rows, directions.cols + prior.rank) {
+    const Eigen::Index n = directions.rows, flat = directions.cols;
+    set_zero(A_, n, flat + prior.rank);
+    set_zero(largest_, A_.cols());
+    std::copy_n(directions.data, n * flat, A_.data());
+    for (Eigen::Index i = 0; i < n; ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < prior.rank; ++j) {
+        A_(i, flat + j) = prior.root(i, j);
+        terms += std::abs(prior.root(i, j));
+      }
+      for (Eigen::Index j = 0; j < prior.rank; ++j) errors_.disturb(i, flat + j, terms);
+    }
+  }
+
+  /// Calls what(j) for the columns of A that are not known to be zero.
+  template <class What>
+  void each_column(What what) const {
+    for (const Eigen::Index j : information_.unseen()) what(j);
+    for (const Eigen::Index j : information_.seen()) what(j);
+  }
+
+  void clear_rounding(const std::vector<Eigen::Index>& columns) {
+    for (const Eigen::Index j : columns) {
+      if (errors_.is_zero(j, a_(j), sizes_(j))) a_(j) = 0;
+    }
+  }
+
+  /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units
+  /// of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
+  Eigen::Index pivot_among(const std::vector<Eigen::Index>& columns) const {
+    const bool scaled = std::none_of(columns.begin(), columns.end(),
+                                     [&](Eigen::Index j) { return !equal(a_(j), 0) && equal(largest_(j), 0); });
+    Eigen::Index best = -1;
+    T most = 0;
+    for (const Eigen::Index j : columns) {
+      const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
+      if (size > most) {
+        most = size;
+        best = j;
+      }
+    }
+    return best;
+  }
+
+  /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
+  /// `change` gets their coefficients in the old d_pivot.
+  void eliminate(Eigen::Index pivot, const std::vector<Eigen::Index>& columns, vector& change) {
+    for (const Eigen::Index j : columns) {
+      if (j == pivot || equal(a_(j), 0)) continue;
+      change(j) = -a_(j) / a_(pivot);
+      errors_.eliminate(j, pivot, a_, A_);
+      information_.eliminate(j, pivot, a_(j) / a_(pivot));
+    }
+  }
+
+  /// a'd = v with an error of variance f, as a row [a v] with an error of variance one.
+  vector scaled_reading(T v, T f) const {
+    const Eigen::Index q = A_.cols();
+    const T root = std::sqrt(f);
+    vector row(q + 1);
+    for (Eigen::Index j = 0; j < q; ++j) row(j) = a_(j) / root;
+    row(q) = v / root;
+    return row;
+  }
+
+  bool exact_;
+  matrix A_{};
+  diffuse_information<T> information_;
+  sampled_rounding<T> errors_;  // of A
+  vector largest_{};            // of the terms of a reading's coefficient, in units of its noise
+  vector a_{}, sizes_{}, deviations_{};  // of the reading at hand
+  matrix moved_{};
+};
+
+}  // namespace kalscan::detail

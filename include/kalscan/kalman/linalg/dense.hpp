@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// The linear algebra of the first steps under a diffuse prior: loops over columns of matrices of dynamic size, which
+// compile once for each scalar. Eigen's own products, blocked for large matrices, take far longer to compile.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace kalscan::detail {
+
+template <class T>
+using dense_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+template <class T>
+using dense_vector = Eigen::Vector<T, Eigen::Dynamic>;
+
+/// A matrix that lies elsewhere, column by column: of Eigen, of fixed size or dynamic.
+template <class T>
+struct dense_view {
+  const T* data;
+  Eigen::Index rows, cols;
+
+  dense_view(const T* data_, Eigen::Index rows_, Eigen::Index cols_) : data(data_), rows(rows_), cols(cols_) {}
+  template <class X>
+  dense_view(const X& x) : data(x.data()), rows(x.rows()), cols(x.cols()) {}
+
+  const T* col(Eigen::Index j) const { return data + j * rows; }
+  T operator()(Eigen::Index i, Eigen::Index j) const { return data[i + j * rows]; }
+  T operator()(Eigen::Index i) const { return data[i]; }
+};
+
+// The scalar of these functions is that of their first argument; the others may be anything that is a view.
+template <class T>
+using view_of = std::type_identity_t<dense_view<T>>;
+
+template <class T, int Cols>
+void set_zero(Eigen::Matrix<T, Eigen::Dynamic, Cols>& x, Eigen::Index rows, Eigen::Index cols = 1) {
+  x.resize(rows, cols);
+  std::fill_n(x.data(), x.size(), T(0));
+}
+
+template <class T>
+void set_identity(dense_matrix<T>& x, Eigen::Index rows, Eigen::Index cols) {
+  set_zero(x, rows, cols);
+  for (Eigen::Index i = 0; i < (std::min)(rows, cols); ++i) x(i, i) = 1;
+}
+
+/// Makes zero of what is next to underflow: arithmetic with subnormal numbers takes many times longer.
+template <class T>
+void clear_subnormal(dense_matrix<T>& x) {
+  constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
+  for (Eigen::Index i = 0; i < x.size(); ++i) {
+    if (std::abs(x.data()[i]) < least) x.data()[i] = 0;
+  }
+}
+
+/// y += factor x, of n entries.
+template <class T>
+void add_multiple(T* y, Eigen::Index n, T factor, const T* x) {
+  if (equal(factor, 0)) return;
+  for (Eigen::Index i = 0; i < n; ++i) y[i] += factor * x[i];
+}
+
+/// x'y, of n entries.
+template <class T>
+T dot(Eigen::Index n, const T* x, const T* y) {
+  T sum = 0;
+  for (Eigen::Index i = 0; i < n; ++i) sum += x[i] * y[i];
+  return sum;
+}
+template <class T>
+T dot(const dense_vector<T>& x, const dense_vector<T>& y) {
+  return dot(x.size(), x.data(), y.data());
+}
+
+/// y += factor a b.
+template <class T, int Cols>
+void add_product(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
+  for (Eigen::Index j = 0; j < b.cols; ++j) {
+    for (Eigen::Index k = 0; k < b.rows; ++k) add_multiple(y.data() + j * a.rows, a.rows, factor * b(k, j), a.col(k));
+  }
+}
+
+/// y = a b.
+template <class T, int Cols>
+void multiply(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, view_of<T> a, view_of<T> b) {
+  set_zero(y, a.rows, b.cols);
+  add_product(y, 1, a, b);
+}
+
+/// y = a'b.
+template <class T, int Cols>
+void multiply_transposed(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, view_of<T> a, view_of<T> b) {
+  y.resize(a.cols, b.cols);
+  for (Eigen::Index j = 0; j < b.cols; ++j) {
+    for (Eigen::Index i = 0; i < a.cols; ++i) y(i + j * a.cols) = dot(a.rows, a.col(i), b.col(j));
+  }
+}
+
+template <class T>
+void transpose(dense_matrix<T>& y, view_of<T> x) {
+  y.resize(x.cols, x.rows);
+  for (Eigen::Index j = 0; j < x.cols; ++j) {
+    for (Eigen::Index i = 0; i < x.rows; ++i) y(j, i) = x(i, j);
+  }
+}
+
+/// y += factor a b'.
+template <class T>
+void add_outer(dense_matrix<T>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
+  for (Eigen::Index k = 0; k < a.cols; ++k) {
+    for (Eigen::Index j = 0; j < b.rows; ++j) add_multiple(y.data() + j * a.rows, a.rows, factor * b(j, k), a.col(k));
+  }
+}
+
+/// s := x s x'.
+template <class T>
+void transform(dense_matrix<T>& s, view_of<T> x) {
+  dense_matrix<T> half, whole;
+  multiply(half, x, s);
+  set_zero(whole, x.rows, x.rows);
+  add_outer(whole, 1, half, x);
+  std::swap(s, whole);
+}
+
+/// A bound on what is summed into each diagonal entry of x s x', for a semi-definite s.
+template <class T>
+void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
+  set_zero(bound, x.rows);
+  for (Eigen::Index j = 0; j < x.cols; ++j) {
+    const T deviation = std::sqrt(std::abs(s(j, j)));
+    for (Eigen::Index i = 0; i < x.rows; ++i) bound(i) += std::abs(x(i, j)) * deviation;
+  }
+  for (Eigen::Index i = 0; i < x.rows; ++i) bound(i) *= bound(i);
+}
+
+/// Reflections Q' for which Q'x is an upper triangle in the order of pivots that is returned, and nothing below: columns
+/// by what is left of their lengths, until no more than `least` of the first of them is. Columns of x are exchanged
+/// accordingly, and y becomes Q'y.
+template <class T>
+std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y, std::type_identity_t<T> least) {
+  const Eigen::Index rows = x.rows(), cols = x.cols();
+  std::vector<Eigen::Index> order;
+  for (Eigen::Index j = 0; j < cols; ++j) order.push_back(j);
+  T first = 0;
+  for (Eigen::Index k = 0; k < cols; ++k) {
+    const auto left = [&](Eigen::Index j) { return dot(rows - k, &x(0, j) + k, &x(0, j) + k); };
+    Eigen::Index best = k;
+    T most = k < rows ? left(k) : T(0);
+    for (Eigen::Index j = k + 1; j < cols && k < rows; ++j) {
+      if (const T length = left(j); length > most) {
+        most = length;
+        best = j;
+      }
+    }
+    const T norm = std::sqrt(most);
+    if (k == 0) first = norm;
+    if (!(norm > least * first)) {
+      order.resize(static_cast<std::size_t>(k));
+      break;
+    }
+    std::swap(order[static_cast<std::size_t>(k)], order[static_cast<std::size_t>(best)]);
+    if (best != k) std::swap_ranges(&x(0, k), &x(0, k) + rows, &x(0, best));
+    const T diagonal = x(k, k) > 0 ? -norm : norm, along = x(k, k) - diagonal;
+    x(k, k) = 1;
+    for (Eigen::Index i = k + 1; i < rows; ++i) x(i, k) /= along;
+    const auto reflect = [&](T* column) {
+      add_multiple(column + k, rows - k, along / diagonal * dot(rows - k, &x(0, k) + k, column + k), &x(0, k) + k);
+    };
+    for (Eigen::Index j = k + 1; j < cols; ++j) reflect(&x(0, j));
+    for (Eigen::Index j = 0; j < y.cols(); ++j) reflect(&y(0, j));
+    x(k, k) = diagonal;
+    for (Eigen::Index i = k + 1; i < rows; ++i) x(i, k) = 0;
+  }
+  return order;
+}
+
+/// y becomes x with (triangle) x = first rows of y and all other rows zero, where row k of x stands at order(k) of the
+/// given number of rows. The triangle is an upper one, of the order's size.
+template <class T>
+void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order, Eigen::Index rows) {
+  dense_matrix<T> x;
+  set_zero(x, rows, y.cols());
+  for (Eigen::Index j = 0; j < y.cols(); ++j) {
+    for (auto k = static_cast<Eigen::Index>(order.size()); k-- > 0;) {
+      const T value = y(k, j) / triangle(k, k);
+      add_multiple(&y(0, j), k, -value, triangle.col(k));
+      x(order[static_cast<std::size_t>(k)], j) = value;
+    }
+  }
+  std::swap(x, y);
+}
+
+}  // namespace kalscan::detail

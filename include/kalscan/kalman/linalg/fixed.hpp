@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// The little linear algebra that the matrix elements need, on Eigen types; with fixed sizes it runs on the device too.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cmath>
+#include <kalscan/support/config.hpp>
+#include <limits>
+
+namespace kalscan::detail {
+
+template <class X, class Y>
+using product_t = Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime>;
+
+/// x y. Eigen's own choice for fixed sizes from 8 on is a blocked product made for large matrices, and host only.
+template <class X, class Y>
+KALSCAN_HD product_t<X, Y> times(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
+  if constexpr (product_t<X, Y>::SizeAtCompileTime != Eigen::Dynamic && X::ColsAtCompileTime != Eigen::Dynamic) {
+    return x.lazyProduct(y);
+  } else {
+    return x * y;
+  }
+}
+
+/// x y x'.
+template <class X, class Y>
+KALSCAN_HD auto congruence(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
+  return times(times(x, y), x.transpose());
+}
+
+/// A bound on what is summed into each diagonal entry of x y x', for a semi-definite y.
+template <class X, class Y>
+KALSCAN_HD Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1> congruence_scale(const Eigen::MatrixBase<X>& x,
+                                                                                       const Eigen::MatrixBase<Y>& y) {
+  return times(x.cwiseAbs(), y.diagonal().cwiseAbs().cwiseSqrt()).cwiseAbs2();
+}
+
+template <class X>
+KALSCAN_HD void symmetrize(X& x) {
+  for (Eigen::Index j = 0; j < x.cols(); ++j) {
+    for (Eigen::Index i = 0; i < j; ++i) x(i, j) = x(j, i) = (x(i, j) + x(j, i)) / 2;
+  }
+}
+
+/// The lower Cholesky factor of a symmetric positive semi-definite matrix, in place. `scale` bounds what was summed
+/// into each diagonal entry: a pivot within `tolerance` of it counts as zero, and its column becomes zero, unless the
+/// pivot is known to be at least `least` > 0. False when a pivot is negative or the column of a zero pivot is not zero,
+/// far beyond rounding, or when an entry is not finite.
+template <class X, class Scale, class Least>
+KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance, const Scale& scale, const Least& least) {
+  using T = typename X::Scalar;
+  const Eigen::Index n = x.rows();
+  const T wide = std::sqrt(std::numeric_limits<T>::epsilon());
+  bool ok = true;
+  for (Eigen::Index j = 0; j < n; ++j) {
+    T pivot = x(j, j);
+    for (Eigen::Index k = 0; k < j; ++k) pivot -= x(j, k) * x(j, k);
+    const T slack = wide * scale(j);
+    ok = ok && pivot >= -slack && scale(j) >= 0 && scale(j) <= (std::numeric_limits<T>::max)();
+    if (pivot < least(j)) pivot = least(j);
+    const bool positive = pivot > tolerance * scale(j) || (pivot > 0 && least(j) > 0);
+    const T root = positive ? std::sqrt(pivot) : T(0);
+    for (Eigen::Index i = j + 1; i < n; ++i) {
+      T entry = x(i, j);
+      for (Eigen::Index k = 0; k < j; ++k) entry -= x(i, k) * x(j, k);
+      ok = ok && (positive || entry * entry <= 4 * slack * scale(i));
+      x(i, j) = positive ? entry / root : T(0);
+    }
+    x(j, j) = root;
+    for (Eigen::Index i = 0; i < j; ++i) x(i, j) = T(0);
+  }
+  return ok;
+}
+
+/// Rounding may leave this much of a pivot that is zero.
+template <class X>
+KALSCAN_HD typename X::Scalar pivot_rounding(const X& x) {
+  return 8 * static_cast<typename X::Scalar>(x.rows()) * std::numeric_limits<typename X::Scalar>::epsilon();
+}
+
+template <class X>
+KALSCAN_HD bool factor_semidefinite(X& x) {
+  using vector = Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1>;
+  const vector scale = x.diagonal();
+  return factor_semidefinite(x, pivot_rounding(x), scale, vector::Zero(x.rows()));
+}
+
+/// R with x = R R', for a symmetric positive semi-definite x of any rank. The columns of R belong to pivots, chosen by
+/// what is left of each diagonal entry: R is a lower triangle in the order of `pivot`, and zero from column `rank` on.
+template <class X>
+struct semidefinite_root {
+  X root{};
+  Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot{};
+  Eigen::Index rank{};
+  bool ok{};  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack
+              ///< sqrt(s_i s_j)
+};
+
+/// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into
+/// each diagonal entry.
+template <class X, class Scale>
+KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack,
+                                                  const Scale& s) {
+  using T = typename X::Scalar;
+  const Eigen::Index n = x.rows();
+  semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
+  r.pivot.resize(n);
+  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
+  for (; r.rank != n; ++r.rank) {
+    const Eigen::Index k = r.rank;
+    Eigen::Index pivot = 0;
+    T most = 0;
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const T left = scale(i) > 0 ? x(i, i) / scale(i) : T(0);
+      if (left > most) {
+        most = left;
+        pivot = i;
+      }
+    }
+    if (!(most > tolerance)) break;
+    r.pivot(k) = pivot;
+    const T root = std::sqrt(x(pivot, pivot));
+    for (Eigen::Index i = 0; i < n; ++i) r.root(i, k) = scale(i) > 0 ? x(i, pivot) / root : T(0);
+    scale(pivot) = 0;
+    for (Eigen::Index j = 0; j < n; ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) x(i, j) -= r.root(i, k) * r.root(j, k);
+    }
+  }
+  for (Eigen::Index j = 0; j < n; ++j) {
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const bool positive = s(i) >= 0 && s(j) >= 0;
+      const T left = x(i, j) < 0 ? -x(i, j) : x(i, j);
+      r.ok = r.ok && positive && left <= slack * std::sqrt(s(i)) * std::sqrt(s(j));
+    }
+  }
+  return r;
+}
+
+/// Removes from a covariance what cannot be: a variance that is negative, or not above `least`, is zero but for
+/// rounding, and so are the covariances of its component.
+template <class X, class Least>
+KALSCAN_HD void clear_null_variances(X& x, Least least) {
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    if (!(x(i, i) <= 0 || x(i, i) <= least(i))) continue;
+    for (Eigen::Index j = 0; j < x.rows(); ++j) x(i, j) = x(j, i) = 0;
+  }
+}
+
+/// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
+template <class T>
+KALSCAN_HD bool cancels(T d, T s) {
+  return d < s / 16;
+}
+
+/// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h /
+/// s. P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left
+/// of it along h is seen in its product with h, which should be d K, and taken back on both sides.
+template <class Matrix, class Vector>
+KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
+                               const Vector& q, const Vector& K) {
+  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= q(j) * q;
+  if (!cancels(d, s)) return;
+  Vector w = times(P, h) - d * K;
+  w -= (h.dot(w) / 2) * K;
+  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= K(j) * w + w(j) * K;
+}
+
+/// A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+template <class Matrix, class Vector>
+KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
+                               const Vector& K, const Vector& g) {
+  for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) -= g(j) * K;
+  if (!cancels(d, s)) return;
+  const Vector w = (d / s) * g - times(A.transpose(), h);
+  for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
+}
+
+}  // namespace kalscan::detail

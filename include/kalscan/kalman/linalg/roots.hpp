@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// The linear algebra of square-root filters: covariances are handled as roots U with P = U U', likelihoods as equations
+// Z'x = w with errors of variance one. Nothing here forms a square.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+
+namespace kalscan::detail {
+
+/// The lower triangular root of X X' + Y Y', by Householder reflections. A row of the root has an error relative to
+/// that row of X and Y, so that the units of the states do not matter.
+template <class Matrix>
+Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
+  using T = typename Matrix::Scalar;
+  constexpr int N = Matrix::RowsAtCompileTime, twice = N == Eigen::Dynamic ? N : 2 * N;
+  const Eigen::Index n = X.rows();
+  Eigen::Matrix<T, twice, N> W(2 * n, n);
+  W.topRows(n) = X.transpose();
+  W.bottomRows(n) = Y.transpose();
+  Matrix root = Matrix::Zero(n, n);
+  for (Eigen::Index k = 0; k < n; ++k) {
+    auto v = W.col(k).segment(k, 2 * n - k);
+    const T largest = v.cwiseAbs().maxCoeff();
+    if (equal(largest, 0)) {  // no reflection: row k of W is final as it is
+      for (Eigen::Index j = k + 1; j < n; ++j) root(j, k) = W(k, j);
+      continue;
+    }
+    v /= largest;  // numbers next to underflow would make a reflection that is not orthogonal
+    const T norm = v.norm();
+    const T diagonal = v(0) > 0 ? -norm : norm;
+    const T first = v(0) - diagonal;
+    root(k, k) = diagonal * largest;
+    v /= first;
+    v(0) = 1;
+    for (Eigen::Index j = k + 1; j < n; ++j) {
+      auto x = W.col(j).segment(k, 2 * n - k);
+      const T along = v.dot(x) * (std::abs(first) / norm);
+      x -= along * v;
+      root(j, k) = x(0);
+    }
+  }
+  return root;
+}
+
+/// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. Z stays lower triangular. What is
+/// left of `value`, the residual, is dropped: a likelihood counts up to a constant.
+template <class Matrix, class Vector>
+void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar value) {
+  using T = typename Matrix::Scalar;
+  const Eigen::Index n = row.size();
+  for (Eigen::Index i = 0; i < n; ++i) {
+    if (equal(row(i), 0)) continue;
+    const T r = std::hypot(Z(i, i), row(i)), cosine = Z(i, i) / r, sine = row(i) / r;
+    for (Eigen::Index j = i; j < n; ++j) {
+      const T z = Z(j, i);
+      Z(j, i) = cosine * z + sine * row(j);
+      row(j) = cosine * row(j) - sine * z;
+    }
+    const T z = w(i);
+    w(i) = cosine * z + sine * value;
+    value = cosine * value - sine * z;
+  }
+}
+
+/// The update of a root by an observation h'x + N(0, d), after Carlson (AIAA Journal 11, 1973): gain K, innovation
+/// variance s, and the new root U L, where L is triangular and L L' = I - f f' / s, f = U'h. No entry of L is a
+/// difference, so that noise far below the variance it meets is not lost. s = 0 where the observation says nothing: no
+/// noise, and nothing left to learn.
+template <class T, int N>
+struct root_update {
+  Eigen::Vector<T, N> f{}, Uf{};
+  T s{}, d;
+
+  root_update(const Eigen::Matrix<T, N, N>& U, const Eigen::Vector<T, N>& h, T d_) : d(d_) {
+    f = times(U.transpose(), h);
+    if (equal(d, 0)) {
+      // What is left of a direction that an exact observation has fixed is rounding.
+      for (Eigen::Index j = 0; j < f.size(); ++j) {
+        if (std::abs(f(j)) <= rounding(h.size()) * U.col(j).cwiseAbs().dot(h.cwiseAbs())) f(j) = 0;
+      }
+    }
+    s = f.squaredNorm() + d;
+    Uf = times(U, f);
+  }
+
+  bool tells() const { return s > 0; }
+  Eigen::Vector<T, N> gain() const { return Uf / s; }
+
+  void apply(Eigen::Matrix<T, N, N>& U) const {
+    Eigen::Vector<T, N> sum = Eigen::Vector<T, N>::Zero(f.size());  // of f(k) times column k, over all before j
+    T before = std::sqrt(d);
+    for (Eigen::Index j = 0; j < f.size(); ++j) {
+      if (equal(f(j), 0)) continue;
+      const T after = std::hypot(before, f(j)), kept = before / after, scaled = f(j) / after;
+      for (Eigen::Index i = 0; i < f.size(); ++i) {
+        const T own = kept * U(i, j), others = before > 0 ? scaled * (sum(i) / before) : T(0);
+        sum(i) += f(j) * U(i, j);
+        U(i, j) = own - others;
+        if (equal(d, 0) && std::abs(U(i, j)) <= rounding(f.size()) * (std::abs(own) + std::abs(others))) U(i, j) = 0;
+      }
+      before = after;
+    }
+  }
+
+ private:
+  static T rounding(Eigen::Index n) { return 8 * static_cast<T>(n) * std::numeric_limits<T>::epsilon(); }
+};
+
+/// A bound on the rounding of a root, in the form of a covariance, for models that are read without noise: what such a
+/// reading finds below it is nothing. Empty for other models.
+template <class T, int N>
+struct root_rounding {
+  Eigen::Matrix<T, N, N> E{};
+
+  static T unit(Eigen::Index n) {
+    const T x = 2 * static_cast<T>(n) * std::numeric_limits<T>::epsilon();
+    return x * x;
+  }
+  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before,
+               const Eigen::Matrix<T, N, N>& after) {
+    const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm());
+    E = congruence(F, E);
+    E.diagonal() += unit(F.rows()) * (terms.cwiseAbs2() + after.rowwise().squaredNorm());
+  }
+  void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {
+    Eigen::Matrix<T, N, N> keep = -times(K, h.transpose());
+    keep.diagonal().array() += T(1);
+    E = congruence(keep, E);
+    E.diagonal() += unit(h.size()) * before.rowwise().squaredNorm();
+  }
+  T along(const Eigen::Vector<T, N>& h) const { return (std::max)(h.dot(times(E, h)), T(0)); }
+  /// A component whose row of the root is rounding is known.
+  void clear(Eigen::Matrix<T, N, N>& U) const {
+    for (Eigen::Index i = 0; i < U.rows(); ++i) {
+      if (U.row(i).squaredNorm() <= E(i, i)) U.row(i).setZero();
+    }
+  }
+};
+
+}  // namespace kalscan::detail

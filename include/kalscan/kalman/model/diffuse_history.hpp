@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The first steps under a prior that is diffuse in part, as the smoother needs them.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cstdint>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d,
+/// of variance f. Coordinates of d change now and then. n states, q unknowns.
+template <class T>
+struct diffuse_history {
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+  using view = dense_view<T>;
+
+  struct state {
+    view A, C, b;
+  };
+  struct reading {
+    view h, gain, a;
+    T f, v;
+  };
+  /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
+  struct change {
+    std::int64_t step, reading;
+    Eigen::Index pivot;
+    vector row;
+    T known;
+  };
+
+  // Given all of these steps, d is N(mean, root root') + kappa free free', kappa without bound, and x after the last
+  // step is as above with A.
+  matrix A{}, root{}, free{};
+  vector mean{};
+  std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on
+  std::vector<change> changes{};
+  bool kept = true;  ///< if not, nothing can be smoothed, and the steps are only counted
+
+  std::int64_t size() const { return std::ssize(readings_until_); }
+
+  void add_step(const matrix& A_, const vector& b, const matrix& C) {
+    n_ = b.size();
+    q_ = A_.cols();
+    readings_until_.push_back(readings_);
+    if (!kept) return;
+    append(states_, A_);
+    append(states_, C);
+    append(states_, b);
+  }
+  void add_reading(const vector& h, const vector& gain, const vector& a, T f, T v) {
+    if (!kept) return;
+    append(numbers_, h);
+    append(numbers_, gain);
+    append(numbers_, a);
+    numbers_.push_back(f);
+    numbers_.push_back(v);
+    ++readings_;
+  }
+  void add_change(Eigen::Index pivot, const vector& row, T known) {
+    changes.push_back({size(), readings_, pivot, row, known});
+  }
+
+  state after(std::int64_t t) const {
+    const T* x = states_.data() + t * n_ * (q_ + n_ + 1);
+    return {{x, n_, q_}, {x + n_ * q_, n_, n_}, {x + n_ * (q_ + n_), n_, 1}};
+  }
+  std::int64_t first_reading(std::int64_t t) const {
+    return t > 0 ? readings_until_[static_cast<std::size_t>(t - 1)] : 0;
+  }
+  reading at(std::int64_t i) const {
+    const T* x = numbers_.data() + i * (2 * n_ + q_ + 2);
+    return {{x, n_, 1}, {x + n_, n_, 1}, {x + 2 * n_, q_, 1}, x[2 * n_ + q_], x[2 * n_ + q_ + 1]};
+  }
+
+ private:
+  static void append(std::vector<T>& to, const view& x) { to.insert(to.end(), x.data, x.data + x.rows * x.cols); }
+
+  Eigen::Index n_ = 0, q_ = 0;
+  std::int64_t readings_ = 0;
+  std::vector<std::int64_t> readings_until_{};
+  std::vector<T> states_{}, numbers_{};
+};
+
+}  // namespace kalscan::detail

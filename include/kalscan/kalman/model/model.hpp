@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// A linear-Gaussian state-space model, and the checks on its matrices.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/kalman/model/check.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
+#include <kalscan/kalman/model/misuse.hpp>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kalscan {
+
+/// A matrix of the model: one for all steps, or one a step.
+template <class Matrix>
+class per_step {
+ public:
+  per_step() = default;
+  /// One of another size than a fixed one of the model is refused by the filter, which knows its name.
+  template <class Derived>
+  per_step(const Eigen::MatrixBase<Derived>& constant)
+      : constant_(true), rows_(constant.rows()), cols_(constant.cols()) {
+    if (fits()) {
+      values_.push_back(Matrix(constant));
+    } else {
+      values_.emplace_back();
+    }
+  }
+  per_step(std::vector<Matrix> values) : values_(std::move(values)), constant_(false) {}
+
+  [[nodiscard]] bool constant() const { return constant_; }
+  [[nodiscard]] bool empty() const { return values_.empty(); }
+  [[nodiscard]] std::int64_t size() const { return std::ssize(values_); }
+  const Matrix& operator[](std::int64_t t) const { return values_[constant_ ? 0 : static_cast<std::size_t>(t)]; }
+  /// The size of matrix t as it was given.
+  [[nodiscard]] Eigen::Index rows(std::int64_t t) const { return fits() ? (*this)[t].rows() : rows_; }
+  [[nodiscard]] Eigen::Index cols(std::int64_t t) const { return fits() ? (*this)[t].cols() : cols_; }
+  /// The matrices of the steps from `first` to before `last`.
+  [[nodiscard]] per_step steps(std::int64_t first, std::int64_t last) const {
+    if (constant_) return *this;
+    return std::vector<Matrix>(values_.begin() + first, values_.begin() + last);
+  }
+
+ private:
+  bool fits() const {
+    return rows_ < 0 || ((Matrix::RowsAtCompileTime == Eigen::Dynamic || Matrix::RowsAtCompileTime == rows_) &&
+                         (Matrix::ColsAtCompileTime == Eigen::Dynamic || Matrix::ColsAtCompileTime == cols_));
+  }
+
+  std::vector<Matrix> values_{};
+  bool constant_ = true;
+  Eigen::Index rows_ = -1, cols_ = -1;
+};
+
+/// x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t).
+///
+/// n states, m observed components, k inputs; N and M may be Eigen::Dynamic. F, Q: n x n; H: m x n; R: m x m, of any
+/// correlation; B: n x k; D: m x k; u: k x length. B, D and u are optional. Each of the matrices is constant or given
+/// per step, for exactly as many steps as the longest series has (as u is); F_t, Q_t and B_t lead to step t, so that
+/// those of step 0 matter only for a prior before the first step. Q and R may be singular.
+template <class T, int N, int M>
+struct kalman_model {
+  per_step<Eigen::Matrix<T, N, N>> F{}, Q{};
+  per_step<Eigen::Matrix<T, M, N>> H{};
+  per_step<Eigen::Matrix<T, M, M>> R{};
+  gaussian_prior<T, N> prior{};  ///< to be given
+  per_step<Eigen::Matrix<T, N, Eigen::Dynamic>> B = {};
+  per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
+  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};
+
+  [[nodiscard]] Eigen::Index states() const { return F[0].rows(); }
+  [[nodiscard]] Eigen::Index observed() const { return H[0].rows(); }
+
+  /// The model of the steps from `first` to before `last` alone, with the same prior: where all matrices are constant,
+  /// the same model. Throws std::invalid_argument where it does not have these steps.
+  [[nodiscard]] kalman_model steps(std::int64_t first, std::int64_t last) const {
+    const auto require = [&](const char* name, std::int64_t given) {
+      if (0 <= first && first <= last && last <= given) return;
+      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are not in " + name +
+                        ", which is given for " + std::to_string(given));
+    };
+    if (first < 0 || last < first)
+      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are no steps");
+    const auto part = [&](const char* name, const auto& matrices) {
+      if (!matrices.constant()) require(name, matrices.size());
+      return matrices.steps(first, last);
+    };
+    kalman_model x{part("F", F), part("Q", Q), part("H", H), part("R", R), prior, part("B", B), part("D", D), u};
+    if (u.cols() == 0) return x;
+    require("u", u.cols());
+    x.u = u.middleCols(first, last - first);
+    return x;
+  }
+};
+
+namespace detail {
+
+/// How many steps a model must be given for: those of the longest series. A part of the series that it was made for may
+/// be shorter.
+struct model_steps {
+  std::int64_t least, most;
+  const char* whose = "the data have";
+  bool contain(std::int64_t steps) const { return least <= steps && steps <= most; }
+};
+inline model_steps steps_of_data(std::int64_t longest) { return {longest, longest}; }
+inline model_steps steps_at_least(std::int64_t longest) {
+  return {longest, (std::numeric_limits<std::int64_t>::max)()};
+}
+
+template <class Matrix>
+void require_shapes(const char* name, const per_step<Matrix>& matrices, Eigen::Index rows, Eigen::Index cols,
+                    const model_steps& steps) {
+  if (matrices.empty()) bad_model(std::string(name) + " is not given");
+  if (!matrices.constant() && !steps.contain(matrices.size())) {
+    bad_model(std::string(name) + " is given for " + std::to_string(matrices.size()) + " steps, " + steps.whose + " " +
+              std::to_string(steps.least) + ": give one a step (F_t, Q_t and B_t lead to step t), or one for all");
+  }
+  for (std::int64_t t = 0; t < matrices.size(); ++t) {
+    const auto& x = matrices[t];
+    const std::string step = matrices.constant() ? "" : " of step " + std::to_string(t);
+    if (matrices.rows(t) != rows || matrices.cols(t) != cols) {
+      const bool transposed = matrices.rows(t) == cols && matrices.cols(t) == rows;
+      bad_model(std::string(name) + step + " is " + shape(matrices.rows(t), matrices.cols(t)) + ", not " +
+                shape(rows, cols) + (transposed ? ": give its transpose" : ""));
+    }
+    require_finite(name + step, x);
+  }
+}
+
+template <class Matrix>
+void require_covariances(const char* name, const per_step<Matrix>& matrices) {
+  for (std::int64_t t = 0; t < matrices.size(); ++t) {
+    require_covariance(matrices.constant() ? name : name + (" of step " + std::to_string(t)), matrices[t]);
+  }
+}
+
+/// The number of observed components that the model means, also where H is given transposed.
+template <class T, int N, int M>
+Eigen::Index meant_observed(const kalman_model<T, N, M>& model, Eigen::Index n) {
+  if (M != Eigen::Dynamic) return M;
+  const bool transposed = model.H.cols(0) != n && model.H.rows(0) == n;
+  return transposed ? model.H.cols(0) : model.H.rows(0);
+}
+
+template <class T, int N, int M>
+void check_inputs_given(const kalman_model<T, N, M>& model) {
+  if (model.u.size() > 0 && model.B.empty() && model.D.empty())
+    bad_model("u is given, B and D are not: give B (n x k) or D (m x k), or leave u out");
+  const auto alone = [&](const char* name, const auto& matrices) {
+    if (model.u.rows() > 0 || matrices.empty() || matrices.cols(0) == 0) return;
+    bad_model(std::string(name) + " is given, u is not: give u, the " + std::to_string(matrices.cols(0)) +
+              " inputs of each step as a column, or leave " + name + " out");
+  };
+  alone("B", model.B);
+  alone("D", model.D);
+}
+
+/// Throws std::invalid_argument unless the model fits itself and the steps of the data.
+template <class T, int N, int M>
+void check_model(const kalman_model<T, N, M>& model, const model_steps& steps) {
+  if (model.F.empty()) bad_model("F is not given");
+  if (model.H.empty()) bad_model("H is not given");
+  const Eigen::Index n = N == Eigen::Dynamic ? model.F.rows(0) : N, m = meant_observed(model, n), k = model.u.rows();
+  if (n == 0 || m == 0)
+    bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
+  check_inputs_given(model);
+  require_shapes("F", model.F, n, n, steps);
+  require_shapes("Q", model.Q, n, n, steps);
+  require_shapes("H", model.H, m, n, steps);
+  require_shapes("R", model.R, m, m, steps);
+  if (!model.B.empty()) require_shapes("B", model.B, n, k, steps);
+  if (!model.D.empty()) require_shapes("D", model.D, m, k, steps);
+  if ((!model.B.empty() || !model.D.empty()) && !steps.contain(model.u.cols())) {
+    bad_model("u has " + std::to_string(model.u.cols()) + " columns, " + steps.whose + " " +
+              std::to_string(steps.least) + " steps: give one column a step");
+  }
+  require_finite("u", model.u);
+  require_covariances("Q", model.Q);
+  require_covariances("R", model.R);
+  check_prior(model.prior, n);
+}
+
+/// The same of the model of one series among others.
+template <class T, int N, int M>
+void check_model_of(const kalman_model<T, N, M>& model, const model_steps& steps, std::size_t series) {
+  try {
+    check_model(model, steps);
+  } catch (const std::invalid_argument& error) {
+    const std::string what = error.what(), name = "kalscan: ";
+    bad_model("the model of series " + std::to_string(series) + ": " + what.substr(name.size()));
+  }
+}
+
+}  // namespace detail
+}  // namespace kalscan

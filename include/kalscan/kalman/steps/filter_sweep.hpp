@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// The Kalman filter as work along time, for a back end.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cstdint>
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/stretch_sums.hpp>
+#include <span>
+
+namespace kalscan::detail {
+
+/// Filters a number of series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
+/// Where beliefs are not kept, the log-likelihood is summed stretch by stretch.
+template <class T, int N, int M>
+struct filter_sweep {
+  using step_type = filter_step<T, N, M>;
+  using matrix = Eigen::Matrix<T, N, N>;
+  using element = matrix_filtering_element<T, N>;
+
+  struct state_type {
+    matrix_belief<T, N> belief;
+    matrix rounding;   // of the belief's covariance, where something may be observed without noise
+    T* sum = nullptr;  // of the log-likelihood, of the stretch of time at hand
+  };
+
+  std::span<const step_type> steppers;  // one for all series, or one each
+  std::span<const observations<T, M>> data;
+  std::span<filter_result<T, N, M>> results;
+  filter_outputs outputs;
+  stretch_sums<T>* sums;
+  std::int64_t longest;
+
+  static constexpr bool has_outputs = true;
+  static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
+
+  std::int64_t lanes() const { return std::ssize(data); }
+  std::int64_t length() const { return longest; }
+  /// Without noise the likelihood of a stretch has no finite J.
+  bool splits() const {
+    return std::none_of(steppers.begin(), steppers.end(), [](const step_type& x) { return x.exact; });
+  }
+
+  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief), s.rounding}; }
+
+  struct lane_type {
+    const filter_sweep* sweep;
+    const step_type* stepper;
+    const observations<T, M>* y;
+    filter_recorder<T, N, M> record;
+
+    /// Where the series has a beginning of its own, its steps are done before the sweep.
+    std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
+    bool predicts(std::int64_t t) const { return t > 0 || stepper->model.prior.before_first_transition; }
+
+    state_type start() const {
+      const auto& prior = stepper->model.prior;
+      const std::int64_t done = time(0), last = record.column(done - 1);
+      state_type x{{prior.mean, prior.covariance}, {}};
+      if (done > 0) {
+        const auto column = static_cast<std::size_t>(last);
+        x.belief = {record.result->mean.col(last), record.result->covariance[column]};
+        if (stepper->exact) x.rounding = record.result->rounding[column];
+      } else if (stepper->exact) {
+        x.rounding = stepper->rounding_of(prior);
+      }
+      if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
+      return x;
+    }
+    void finish(const state_type&) const {}
+
+    void replay(std::int64_t s, state_type& x) const {
+      const std::int64_t t = time(s);
+      if (t >= y->cols()) return;
+      const step_type& step = *stepper;
+      auto& [mean, P] = x.belief;
+      if (predicts(t)) step.predict(t, mean, P, x.rounding);
+      record.predicted(t, mean, P);
+      if (record.outputs.innovations) {
+        record.innovation(t, y->col(t), step.observation_mean(t, mean), step.innovation_covariance(t, P));
+      }
+      const T log_density = step.take(t, y->col(t), mean, P, x.rounding, record.series);
+      if (!record.keeps()) {
+        sweep->sums->add(x.sum, record.series, s, log_density);
+        return;
+      }
+      record.write(t, mean, P, log_density);
+      if (step.exact) record.result->rounding[static_cast<std::size_t>(t)] = x.rounding;
+    }
+
+    element lift(std::int64_t s) const {
+      element x = matrix_filtering_monoid<T, N>{stepper->model.states()}.identity();
+      absorb(s, x);
+      return x;
+    }
+
+    void absorb(std::int64_t s, element& x) const {
+      const std::int64_t t = time(s);
+      if (t >= y->cols()) return;
+      const step_type& step = *stepper;
+      matrix rounding;  // time is split only where it is not used
+      if (predicts(t)) {
+        x.A = times(step.model.F[t], x.A);
+        step.predict(t, x.b, x.C, rounding);
+      }
+      if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, rounding)) record.fail(t, wrong);
+    }
+  };
+  lane_type lane(std::int64_t i) const {
+    const auto index = static_cast<std::size_t>(i);
+    return {this, &of_series(steppers, i), &data[index], {&results[index], outputs, i}};
+  }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// The observation of one step as scalar components with independent noise, to be taken one after the other.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+
+namespace kalscan::detail {
+
+/// Independent scalar observations y_i = h_i x + N(0, d_i) for i < count, with h_i in row i of H; together they say
+/// what the present components of a step say, at the same density. d_i = 0: exact, and then entries of h_i that are no
+/// more than rounding are zero. |y_i| may be less than `terms`_i, the magnitude of the terms that it is a sum of.
+template <class T, int N, int M>
+struct scalar_observations {
+  Eigen::Matrix<T, M, N> H;
+  Eigen::Vector<T, M> d, y, terms;
+  Eigen::Index count;
+};
+
+/// The components of an observation that are present, in their order, each less what the noise of those before it tells
+/// of its own: W y with noise of covariance diag(d), W unit lower triangular. R may be singular: what is left of a
+/// variance counts as zero when it may be the rounding of its terms. Units do not matter.
+template <class T, int M>
+struct noise_factor {
+  Eigen::Matrix<T, M, M> W;
+  Eigen::Vector<T, M> d;
+  Eigen::Vector<Eigen::Index, M> present;
+  Eigen::Index count = 0;
+  bool diagonal = true;  // W = I
+
+  /// Those components of which y is not NaN.
+  noise_factor(const Eigen::Matrix<T, M, M>& R, const Eigen::Vector<T, M>& y)
+      : W(Eigen::Matrix<T, M, M>::Identity(R.rows(), R.rows())), d(R.diagonal()), present(R.rows()) {
+    for (Eigen::Index i = 0; i < R.rows(); ++i) {
+      if (std::isnan(y(i))) continue;
+      d(count) = R(i, i);
+      present(count++) = i;
+    }
+    for (Eigen::Index i = 0; i < count; ++i) {
+      for (Eigen::Index j = 0; j < i; ++j) diagonal = diagonal && equal(R(present(i), present(j)), T(0));
+    }
+    if (!diagonal) factor(R);
+  }
+
+ private:
+  void factor(const Eigen::Matrix<T, M, M>& R) {
+    const T rounding = 8 * static_cast<T>(R.rows()) * std::numeric_limits<T>::epsilon();
+    Eigen::Matrix<T, M, M> L(R.rows(), R.rows());  // R = L diag(d) L'
+    for (Eigen::Index k = 0; k < count; ++k) {
+      for (Eigen::Index j = 0; j < k; ++j) {
+        T left = R(present(k), present(j));
+        for (Eigen::Index i = 0; i < j; ++i) left -= L(k, i) * d(i) * L(j, i);
+        L(k, j) = d(j) > 0 ? left / d(j) : T(0);
+        d(k) -= L(k, j) * L(k, j) * d(j);
+        for (Eigen::Index i = 0; i <= j; ++i) W(k, i) -= L(k, j) * W(j, i);
+      }
+      T terms = 0;
+      for (Eigen::Index i = 0; i <= k; ++i) terms += std::abs(W(k, i)) * std::sqrt(R(present(i), present(i)));
+      if (!(d(k) > rounding * terms * terms)) d(k) = 0;
+    }
+  }
+};
+
+/// The rows of H in these components.
+template <class T, int M, class Matrix>
+Matrix independent_rows(const noise_factor<T, M>& noise, const Matrix& H) {
+  Matrix rows(H.rows(), H.cols());
+  const T rounding = 8 * static_cast<T>(H.rows()) * std::numeric_limits<T>::epsilon();
+  for (Eigen::Index k = 0; k < noise.count; ++k) {
+    for (Eigen::Index j = 0; j < H.cols(); ++j) {
+      rows(k, j) = H(noise.present(k), j);
+      if (noise.diagonal) continue;
+      T terms = std::abs(rows(k, j));
+      for (Eigen::Index i = 0; i < k; ++i) {
+        const T term = noise.W(k, i) * H(noise.present(i), j);
+        rows(k, j) += term;
+        terms += std::abs(term);
+      }
+      if (!(noise.d(k) > 0) && std::abs(rows(k, j)) <= rounding * terms) rows(k, j) = 0;
+    }
+  }
+  return rows;
+}
+
+/// Observes the steps of a model. Where R is constant, it is factored once for all steps without missing components.
+template <class T, int N, int M>
+class observer {
+ public:
+  explicit observer(const kalman_model<T, N, M>& model)
+      : model_(model),
+        all_(model.R[0], Eigen::Vector<T, M>::Zero(model.observed())),
+        H_(independent_rows(all_, model.H[0])) {}
+
+  scalar_observations<T, N, M> observe(std::int64_t t, const Eigen::Vector<T, M>& y) const {
+    if (!model_.R.constant() || y.hasNaN()) {
+      const noise_factor<T, M> noise(model_.R[t], y);
+      return with(noise, independent_rows(noise, model_.H[t]), t, y);
+    }
+    return with(all_, model_.H.constant() ? H_ : independent_rows(all_, model_.H[t]), t, y);
+  }
+
+ private:
+  scalar_observations<T, N, M> with(const noise_factor<T, M>& noise, const Eigen::Matrix<T, M, N>& H, std::int64_t t,
+                                    const Eigen::Vector<T, M>& y) const {
+    Eigen::Vector<T, M> value = y, size = y.cwiseAbs();
+    if (!model_.D.empty()) {
+      value -= model_.D[t] * model_.u.col(t);
+      size += model_.D[t].cwiseAbs() * model_.u.col(t).cwiseAbs();
+    }
+    scalar_observations<T, N, M> o{H, noise.d, value, size, noise.count};
+    for (Eigen::Index k = 0; k < o.count; ++k) {
+      o.y(k) = value(noise.present(k));
+      o.terms(k) = size(noise.present(k));
+      for (Eigen::Index i = 0; i < k && !noise.diagonal; ++i) {
+        o.y(k) += noise.W(k, i) * value(noise.present(i));
+        o.terms(k) += std::abs(noise.W(k, i)) * size(noise.present(i));
+      }
+    }
+    return o;
+  }
+
+  const kalman_model<T, N, M>& model_;
+  noise_factor<T, M> all_;
+  Eigen::Matrix<T, M, N> H_;
+};
+
+/// Whether no component, nor a combination of some, is observed without noise at any step.
+template <class T, int N, int M>
+bool noise_is_definite(const kalman_model<T, N, M>& model) {
+  for (std::int64_t t = 0; t < model.R.size(); ++t) {
+    const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()));
+    if (!(noise.d.minCoeff() > 0)) return false;
+  }
+  return true;
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Sums over time of what a sweep finds, without a number for each step.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/support/config.hpp>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// A back end takes time in stretches, each in order, on any thread. Each has a sum of its own, and the sums of a lane
+/// are added in order of time: the result depends on the stretches, not on the threads, and with one stretch it is the
+/// sum of all terms in order.
+template <class T>
+class stretch_sums {
+ public:
+  stretch_sums() = default;
+  stretch_sums(const stretch_sums&) = delete;
+  stretch_sums& operator=(const stretch_sums&) = delete;
+  ~stretch_sums() {
+    for (stretch* x = last_; x != nullptr;) {
+      const stretch* done = x;
+      x = x->before;
+      delete done;
+    }
+  }
+
+  /// Adds to the sum of a stretch of a lane. Where there is none yet, this step is its first. May be called by many
+  /// threads, each for its own stretches.
+  void add(T*& sum, std::int64_t lane, std::int64_t step, T value) {
+    if (!sum) sum = begin(lane, step);
+    *sum += value;
+  }
+
+  /// Of each lane.
+  std::vector<T> totals(std::size_t lanes) const {
+    std::vector<const stretch*> all;
+    for (const stretch* x = last_; x != nullptr; x = x->before) all.push_back(x);
+    std::sort(all.begin(), all.end(), [](const stretch* x, const stretch* y) { return x->step < y->step; });
+    std::vector<T> sums(lanes);
+    for (const stretch* x : all) sums[static_cast<std::size_t>(x->lane)] += x->sum;
+    return sums;
+  }
+
+ private:
+  T* begin(std::int64_t lane, std::int64_t step) {
+    auto* x = new stretch{lane, step, T(0), last_};
+    while (!last_.compare_exchange_weak(x->before, x)) {
+    }
+    return &x->sum;
+  }
+
+  struct stretch {
+    std::int64_t lane, step;
+    T sum;
+    stretch* before;
+  };
+  std::atomic<stretch*> last_{nullptr};
+};
+
+}  // namespace kalscan::detail

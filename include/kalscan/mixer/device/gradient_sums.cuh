@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// Gradients that blocks share: their parts are summed in an order that depends on the shape and the chunks alone.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+
+namespace kalscan::detail {
+
+/// Values [i0, i1, i2, i3] of a tensor, in order: number i of a grid's thread is turned into an index.
+struct tensor_index {
+  std::int64_t b, t, m, s;
+  template <class E>
+  __device__ tensor_index(const tensor<E>& x, std::int64_t i) {
+    s = i % x.extent[3], i /= x.extent[3];
+    m = i % x.extent[2], i /= x.extent[2];
+    t = i % x.extent[1], b = i / x.extent[1];
+  }
+};
+
+template <class T, class E>
+__device__ void put_gradient(const tensor<E>& to, const tensor_index& i, T value, bool add) {
+  E& place = to(i.b, i.t, i.m, i.s);
+  place = static_cast<E>(add ? static_cast<T>(place) + value : value);
+}
+
+inline constexpr int sum_threads = 128;
+
+/// How the gradient of an input comes about.
+enum class gathered : unsigned char {
+  nowhere,     // nobody asks for it
+  lane,        // each lane has a place of its own
+  channel,     // summed over states
+  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
+  over_time    // summed over the steps of a chunk; chunks are summed afterwards
+};
+
+/// What the blocks of a backward call left to be summed.
+template <class T, std::size_t Inputs, class Tensors>
+struct unsummed_gradients {
+  Tensors to;
+  gathered how[Inputs] = {};
+  // over_lanes: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
+  const T* parts[Inputs] = {};
+  std::int64_t channel_blocks, slots, batches, channels, states;
+  bool add;
+  // Of the grid's blocks, input i has first_block[i] ... first_block[i + 1] - 1; with one_each they sum one value each.
+  unsigned first_block[Inputs + 1] = {};
+  bool one_each[Inputs] = {};
+};
+
+/// Over the blocks of channels; where the gradient has one state, over the states, too.
+template <class T, class Parts, class E>
+__device__ void sum_over_blocks(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
+  const std::int64_t rows = to.extent[0] * to.extent[1], width = to.extent[3];
+  for (std::int64_t i = block * std::int64_t(sum_threads) + threadIdx.x; i < rows * width;
+       i += blocks * std::int64_t(sum_threads)) {
+    const std::int64_t row = i / width, first = i - row * width, last = width == x.states ? first + 1 : x.states;
+    T sum(0);
+    for (std::int64_t s = first; s < last; ++s) {
+      const T* from = parts + row * x.states + s;
+#pragma unroll 16
+      for (std::int64_t k = 0; k < x.channel_blocks; ++k) sum += from[k * rows * x.states];
+    }
+    put_gradient(to, tensor_index(to, i), sum, x.add);
+  }
+}
+
+/// Over the chunks and over the axes on which the gradient has extent 1: by a whole block, each thread every 128th
+/// term, or by one thread.
+template <bool OneEach, class T, class Parts, class E>
+__device__ void sum_over_slots(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
+  __shared__ T partial[sum_threads];
+  const std::int64_t count = to.extent[0] * to.extent[2] * to.extent[3];
+  const int thread = static_cast<int>(threadIdx.x), first = OneEach ? thread : 0, step = OneEach ? sum_threads : 1;
+  const std::int64_t ms = to.extent[2] == 1 ? x.channels : 1, ss = to.extent[3] == 1 ? x.states : 1;
+  for (std::int64_t i = OneEach ? block : block * std::int64_t(sum_threads) + thread; i < count;
+       i += OneEach ? blocks : blocks * std::int64_t(sum_threads)) {
+    const tensor_index at(to, i);
+    const std::int64_t slots = to.extent[0] == 1 ? x.batches * x.slots : x.slots;
+    const T* from = parts + ((to.extent[0] == 1 ? 0 : at.b * x.slots) * x.channels + at.m) * x.states + at.s;
+    T sum(0);
+    if (ms * ss == 1) {
+#pragma unroll 16
+      for (std::int64_t n = first; n < slots; n += step) sum += from[n * (x.channels * x.states)];
+    } else {
+      for (std::int64_t n = first; n < slots * ms * ss; n += step)
+        sum += from[(n / (ss * ms) * x.channels + n / ss % ms) * x.states + n % ss];
+    }
+    if constexpr (OneEach) {
+      partial[thread] = sum;
+      for (int half = sum_threads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (thread < half) partial[thread] += partial[thread + half];
+      }
+      if (thread == 0) put_gradient(to, at, partial[0], x.add);
+      __syncthreads();
+    } else {
+      put_gradient(to, at, sum, x.add);
+    }
+  }
+}
+
+template <class T, std::size_t Inputs, class Tensors>
+__global__ void sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
+  for_each_index<Inputs>([&](auto k) {
+    const unsigned first = x.first_block[k()], blocks = x.first_block[k() + 1] - first, block = blockIdx.x - first;
+    if (blockIdx.x < first || block >= blocks) return;
+    const auto& to = member<k()>(x.to);
+    if (x.how[k()] == gathered::over_lanes) {
+      sum_over_blocks(x, to, x.parts[k()], block, blocks);
+    } else if (x.one_each[k()]) {
+      sum_over_slots<true>(x, to, x.parts[k()], block, blocks);
+    } else {
+      sum_over_slots<false>(x, to, x.parts[k()], block, blocks);
+    }
+  });
+}
+
+template <class E>
+__global__ void fill_zero_kernel(const __grid_constant__ tensor<E> to, std::int64_t count) {
+  for (std::int64_t i = blockIdx.x * std::int64_t(sum_threads) + threadIdx.x; i < count;
+       i += std::int64_t(gridDim.x) * sum_threads) {
+    const tensor_index at(to, i);
+    to(at.b, at.t, at.m, at.s) = static_cast<E>(0.0F);
+  }
+}
+
+template <class E>
+std::int64_t size_of(const tensor<E>& x) {
+  return x.extent[0] * x.extent[1] * x.extent[2] * x.extent[3];
+}
+inline unsigned sum_grid(std::int64_t count, int a_block) {
+  return static_cast<unsigned>(std::min<std::int64_t>((count + a_block - 1) / a_block, 1 << 20));
+}
+
+template <class E>
+void fill_zero(const cuda& policy, const tensor<E>& to) {
+  const std::int64_t count = size_of(to);
+  if (!to.present() || count == 0) return;
+  fill_zero_kernel<<<sum_grid(count, sum_threads), sum_threads, 0, policy.stream>>>(to, count);
+  check_launch("fill_zero_kernel");
+}
+
+/// All sums in one launch. `x` says what there is to be summed; which blocks do it is decided here.
+template <class T, std::size_t Inputs, class Tensors>
+void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x) {
+  unsigned blocks = 0;
+  std::size_t i = 0;
+  for_each_member(x.to, [&](const auto& to) {
+    const std::int64_t count = size_of(to);
+    x.first_block[i] = blocks;
+    x.one_each[i] = false;
+    if (x.how[i] == gathered::over_lanes) {
+      blocks += sum_grid(count, sum_threads);
+    } else if (x.how[i] == gathered::over_time && count > 0) {
+      x.one_each[i] = x.batches * x.slots * x.channels * x.states / count > 1024;
+      blocks += sum_grid(count, x.one_each[i] ? 1 : sum_threads);
+    }
+    ++i;
+  });
+  x.first_block[i] = blocks;
+  if (blocks == 0) return;
+  sum_gradients_kernel<<<blocks, sum_threads, 0, policy.stream>>>(x);
+  check_launch("sum_gradients_kernel");
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// What a thread has of a mixer: its lanes, their parameters, and the way of their states from and to memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/vector.cuh>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do. A
+/// thread is left with the sums of kept_steps(...) steps from kept_step(...) on, in groups of more than four threads
+/// several with the same ones.
+template <class T>
+__device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
+  constexpr unsigned all = 0xffffffffU;
+  if (group == 1) return;
+  const bool odd = (g & 1) != 0;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const T mine = odd ? v[2 + i] : v[i], other = odd ? v[i] : v[2 + i];
+    v[i] = mine + __shfl_xor_sync(all, other, 1);
+  }
+  if (group == 2) return;
+  const bool upper = (g & 2) != 0;
+  const T mine = upper ? v[1] : v[0], other = upper ? v[0] : v[1];
+  v[0] = mine + __shfl_xor_sync(all, other, 2);
+#pragma unroll
+  for (int far = 4; far < 32; far *= 2) {
+    if (far < group) v[0] += __shfl_xor_sync(all, v[0], far);
+  }
+}
+__device__ __forceinline__ int kept_step(int g, int group) {
+  return group == 1 ? 0 : 2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0);
+}
+__device__ __forceinline__ int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
+
+/// The same for one value, which all threads of the group are left with.
+template <class T>
+__device__ __forceinline__ T sum_over_group(T v, int group) {
+#pragma unroll
+  for (int far = 1; far < 32; far *= 2) {
+    if (far < group) v += __shfl_xor_sync(0xffffffffU, v, far);
+  }
+  return v;
+}
+
+/// What a kernel's compiler knows of its lanes: the states of a thread and the threads of a group (0: not known),
+/// whether parameters vary with time, and whether no thread has states beyond the edge.
+template <int States, int Group, bool Varying, bool Full, int Tile = 0, int Threads = 128>
+struct lanes_kind {
+  static constexpr int states = States;
+  static constexpr bool varying = Varying, full = Full;
+  using layout = lane_layout<States, Group, Tile, Threads>;
+};
+
+/// A thread's lanes: channel m, states s0 ... s0 + States - 1 of `states`. Beyond the edges the last ones are computed
+/// once more, and kept to themselves.
+template <class M, class T, int States>
+struct thread_lanes {
+  using state = typename M::template state<T>;
+  static constexpr std::size_t words_of_state = word_count<state, T>;
+
+  std::int64_t m;
+  int c, g, s0, states;
+  bool owns_channel;
+
+  template <class Layout>
+  __device__ thread_lanes(const Layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
+      : c(static_cast<int>(threadIdx.x) / layout.group()),
+        g(static_cast<int>(threadIdx.x) & (layout.group() - 1)),
+        s0(g * States),
+        states(states_) {
+    m = first_channel + c;
+    owns_channel = m < channels;
+    if (!owns_channel) m = channels - 1;
+  }
+  __device__ bool owns(int j) const { return owns_channel && s0 + j < states; }
+  __device__ int state_of(int j) const { return min(s0 + j, states - 1); }
+
+  template <class Tensor>
+  __device__ bool whole_rows(const Tensor& x, const T* at) const {
+    return x.stride[3] == 1 && s0 + States <= states &&
+           reinterpret_cast<std::uintptr_t>(at) % alignof(pack<T, States>) == 0;
+  }
+  using state_rows = std::array<tensor<const T>, words_of_state>;
+  /// With MayLack, what is not there is 0.
+  template <bool MayLack = false>
+  __device__ void load(const state_rows& from, std::int64_t n, std::int64_t t, state (&x)[States]) const {
+    T value[words_of_state][States];
+    for_each_index<words_of_state>([&](auto i) {
+      if (MayLack && !from[i()].present()) {
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = T(0);
+        return;
+      }
+      const T* row = from[i()].at(n, t, m, 0);
+      if (whole_rows(from[i()], row + s0)) {
+        const auto all = *reinterpret_cast<const pack<T, States>*>(row + s0);
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = all.x[j];
+      } else {
+#pragma unroll
+        for (int j = 0; j < States; ++j) value[i()][j] = row[state_of(j) * from[i()].stride[3]];
+      }
+    });
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto i) { return value[i()][j]; });
+  }
+  template <class Tensors>
+  __device__ void store(const Tensors& tensors, std::int64_t n, std::int64_t t, const state (&x)[States],
+                        bool add = false) const {
+    if (!owns_channel) return;
+    const auto to = tensors_of<T>(tensors);
+    for_each_index<words_of_state>([&](auto i) {
+      if (!to[i()].present()) return;
+      T* row = to[i()].at(n, t, m, 0);
+      if (!add && whole_rows(to[i()], row + s0)) {
+        pack<T, States> all;
+#pragma unroll
+        for (int j = 0; j < States; ++j) all.x[j] = words<T>(x[j])[i()];
+        *reinterpret_cast<pack<T, States>*>(row + s0) = all;
+      } else {
+#pragma unroll
+        for (int j = 0; j < States; ++j) {
+          if (!owns(j)) continue;
+          T& place = row[(s0 + j) * to[i()].stride[3]];
+          place = (add ? place : T(0)) + words<T>(x[j])[i()];
+        }
+      }
+    });
+  }
+  /// From and to the workspace's arrays [slot][number][lane], whose pieces begin at vectors: a number of all lanes of a
+  /// thread at once, unless the last thread of a group has fewer.
+  template <class X>
+  __device__ void load(const lane_array<X, T>& from, std::int64_t slot, X (&x)[States]) const {
+    if (states % States != 0) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = from.get(slot, m * states + state_of(j));
+      return;
+    }
+    pack<T, States> numbers[word_count<X, T>];
+    const T* first = from.at(slot, m * states + min(s0, states - States));
+    for_each_index<word_count<X, T>>([&](auto i) {
+      numbers[i()] = *reinterpret_cast<const pack<T, States>*>(first + static_cast<std::int64_t>(i()) * from.lanes);
+    });
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
+  }
+  template <class X>
+  __device__ void store(const lane_array<X, T>& to, std::int64_t slot, const X (&x)[States]) const {
+    if (states % States != 0) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) {
+        if (owns(j)) to.set(slot, m * states + s0 + j, x[j]);
+      }
+      return;
+    }
+    if (!owns(0)) return;
+    T* first = to.at(slot, m * states + s0);
+    for_each_index<word_count<X, T>>([&](auto i) {
+      pack<T, States> number;
+#pragma unroll
+      for (int j = 0; j < States; ++j) number.x[j] = words<T>(x[j])[i()];
+      *reinterpret_cast<pack<T, States>*>(first + static_cast<std::int64_t>(i()) * to.lanes) = number;
+    });
+  }
+};
+
+/// The terms of parameters of a thread's lanes; with Varying they are read at every step.
+template <class M, class In, int States, bool Varying>
+struct parameter_lanes {
+  using T = number_t<In>;
+  static constexpr int rows = static_cast<int>(parameter_terms<M, T>);
+  T terms[rows > 0 ? rows : 1][States];
+
+  template <class Lanes>
+  __device__ __forceinline__ void load(const In& in, const Lanes& lanes, std::int64_t batch, std::int64_t t) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+        if constexpr (M::inputs_info[i()].varies == role::parameter) {
+          return static_cast<T>(member<i()>(in)(batch, t, lanes.m, lanes.state_of(j)));
+        } else {
+          return T(0);
+        }
+      });
+      const auto x = words<T>(prepare<M, T>(u));
+      for_each_index<terms_of<M, T>::count>([&](auto i) {
+        if constexpr (terms_of<M, T>::varies(i()) == role::parameter)
+          terms[terms_before<M, T>(i(), role::parameter)][j] = x[i()];
+      });
+    }
+  }
+};
+
+template <class M, class T, class In>
+__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
+}
+
+template <int States, class Job, class Lanes, class State>
+__device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  const auto from = job.states.initial.all_tensors();
+  if (from[0].present()) lanes.load(from, n, 0, x);
+#pragma unroll
+  for (int j = 0; j < States; ++j)
+    x[j] = from[0].present() ? state_of(job.states.initial, x[j]) : M::template start<T>();
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+// The states of a tile once more from a checkpoint, kept on a tape in shared memory, which is also where the adjoints
+// of its steps leave what is summed over channels.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/forward_traversal.cuh>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/thread_state.cuh>
+#include <kalscan/mixer/device/traversal.cuh>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+#include <kalscan/support/simd_value.hpp>
+
+namespace kalscan::detail {
+
+/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer,
+/// since the tape of a tile lies in shared memory.
+constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
+
+template <class M, class T>
+struct adjoint_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_adjoint_elements M, class T>
+struct adjoint_element<M, T> {
+  using type = element_t<decltype(M::template adjoint_monoid<T>())>;
+};
+
+/// The workspace of a backward call.
+template <class M, class T>
+struct backward_arrays {
+  static constexpr std::size_t inputs = M::inputs_info.size();
+  lane_array<typename M::template state<T>, T> carry;           // adjoints after each chunk but the last
+  lane_array<typename adjoint_element<M, T>::type, T> element;  // of each chunk
+  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
+  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
+  gathered how[inputs];
+};
+
+/// One block's states once more, tile after tile, and the sums over channels of what is left in their place.
+template <class Job, class Lanes>
+struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
+  using base = lane_walk<Job, Lanes, decltype(Job::out_bar)>;
+  using base::job, base::layout, base::at, base::stage, base::lanes;
+  using base::States, base::Full, base::Varying, base::outputs, base::all;
+  using typename base::layout_type;
+  using typename base::M;
+  using typename base::stage_type;
+  using typename base::state;
+  using typename base::T;
+  using arrays_type = backward_arrays<M, T>;
+  using row = pack<T, States>;
+  static constexpr int steps_of_tile = backward_tile(States);
+  static constexpr std::size_t inputs = M::inputs_info.size(), state_words = word_count<state, T>;
+
+  /// Inputs whose gradients may be summed over channels, over states, over time.
+  static constexpr bool is_parameter(std::size_t i) { return M::inputs_info[i].varies == role::parameter; }
+  static constexpr bool over_lanes(std::size_t i) {
+    return M::inputs_info[i].varies == role::state || (Varying && is_parameter(i));
+  }
+  static constexpr bool over_states(std::size_t i) {
+    return M::inputs_info[i].varies == role::channel || (Varying && is_parameter(i));
+  }
+  static constexpr int lane_sums = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < inputs; ++i) n += over_lanes(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int lane_sum_of(std::size_t i) {
+    int n = 0;
+    for (std::size_t k = 0; k < i; ++k) n += over_lanes(k) ? 1 : 0;
+    return n;
+  }
+
+  /// Rows of the tape at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
+  /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
+  /// fit the tape has rows of its own.
+  static constexpr int state_rows = static_cast<int>(state_words);
+  static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
+  static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
+  static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
+
+  const arrays_type& arrays;
+  std::int64_t channel_block;
+  row* tape;  // [step][row][thread]: the states before each step of the tile
+
+  __device__ tape_walk(const Job& job_, const layout_type& layout_, const chunk_place& at_, const arrays_type& arrays_,
+                       std::int64_t channel_block_, unsigned char* memory)
+      : base(job_, job_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
+        arrays(arrays_),
+        channel_block(channel_block_),
+        tape(reinterpret_cast<row*>(memory)) {}
+  KALSCAN_HD static std::size_t stage_offset(const layout_type& x) {
+    return static_cast<std::size_t>((steps_of_tile * rows_of_step + summed_steps * more_rows) * x.threads()) *
+           sizeof(row);
+  }
+  KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
+    return stage_offset(x) + stage_type::buffer_size(x);
+  }
+  __device__ __forceinline__ row& on_tape(int step, int i) const {
+    return tape[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
+  }
+
+  /// Where the threads leave what is summed over channels, sum l of a step.
+  __device__ __forceinline__ row* sums_of(int step, int l) const {
+    const int i = l < rows_of_step ? step * rows_of_step + l
+                                   : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;
+    return tape + i * layout.threads();
+  }
+
+  __device__ __forceinline__ void put_on_tape(int step, const state (&x)[States]) {
+    for_each_index<state_words>([&](auto w) {
+      row r;
+#pragma unroll
+      for (int j = 0; j < States; ++j) r.x[j] = words<T>(x[j])[w()];
+      on_tape(step, static_cast<int>(w())) = r;
+    });
+  }
+  __device__ __forceinline__ void from_tape(int step, state (&x)[States]) const {
+    row r[state_words];
+#pragma unroll
+    for (int w = 0; w < state_rows; ++w) r[w] = on_tape(step, w);
+#pragma unroll
+    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto w) { return r[w()].x[j]; });
+  }
+
+  __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
+    lanes.load(words<tensor<const T>>(job.states.checkpoints), at.batch,
+               at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
+  }
+
+  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
+  /// shared memory, the states before its steps on the tape, and those after the last one in x.
+  template <class Tile>
+  __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
+    using fast = typename ordinary_of<M>::type;
+    if (at.from >= at.to) return;
+    const std::int64_t tiles = (at.to - at.from + steps_of_tile - 1) / steps_of_tile;
+    typename stage_type::kept next;
+    state before[States];
+    stage.seek(at.from + (tiles - 1) * steps_of_tile);
+    stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
+    load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
+    for (std::int64_t i = tiles - 1; i >= 0; --i) {
+      const std::int64_t t = at.from + i * steps_of_tile;
+      const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
+      stage.write(next, 0);
+      __syncthreads();
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = before[j];
+      bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
+      if (i > 0) {  // early: the steps below hide the way from memory
+        stage.template read<true>(next, steps_of_tile);
+        load_checkpoint(t - steps_of_tile, before);
+      }
+      if (ordinary) {
+#pragma unroll 1
+        for (int step = 0; step < steps_of_tile; step += 4) {
+          if constexpr (ordinary_of<M>::exists) {
+            using numbers = several<T, States>;
+            this->four_wide_steps(0, step, t + step, [&](int k, const terms_t<M, numbers>& u) {
+              put_on_tape(step + k, x);
+              apart<T>(fast::step(together<typename M::template state<numbers>, T>(x), u), x);
+            });
+          } else {
+            this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
+              if (j == 0) put_on_tape(step + k, x);
+              x[j] = fast::step(x[j], u);
+            });
+          }
+        }
+        ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
+        if (!ordinary) from_tape(0, x);
+      }
+      if (!ordinary) {
+#pragma unroll 1
+        for (int step = 0; step < steps; ++step) {
+          put_on_tape(step, x);
+          this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
+        }
+        // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
+        // by their rounding: those from which the next tile started count.
+        if (ordinary_of<M>::exists && t + steps < at.length) load_checkpoint(t + steps, x);
+      }
+      tile(t, steps, ordinary);
+      __syncthreads();
+    }
+  }
+
+  /// The sums over the block's channels of what the adjoints of steps [step, step + summed_steps) of the tile at t
+  /// left, into the workspace. Where there are more threads than rows of sums, neighbours share one: each takes every
+  /// parts-th channel.
+  __device__ __forceinline__ void sum_over_channels(std::int64_t t, int first_step, int steps) const {
+    const int G = layout.group(), rows = summed_steps * G, threads = layout.threads();
+    const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
+    const std::int64_t S = job.shape.states;
+    const std::int64_t place = ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t) * S;
+#pragma unroll 1
+    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, unless groups are large
+      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = first_step + i / G, g = i & (G - 1);
+      const std::int64_t first_place = place + step * S + g * States;
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_lanes(k())) {
+          if (arrays.how[k()] != gathered::over_lanes) return;
+          sum_row(sums_of(step, lane_sum_of(k())) + part * G + g, arrays.lanes[k()] + first_place, part, parts,
+                  step < steps, static_cast<int>(S) - g * States);
+        }
+      });
+    }
+  }
+  __device__ __forceinline__ void sum_row(const row* from, T* to, int part, int parts, bool in_tile, int states) const {
+    row r = from[0];
+    if constexpr (layout_type::known) {
+#pragma unroll
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    } else {
+#pragma unroll 1
+      for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
+    }
+    const int first = kept_step(part, parts), count = kept_steps(parts);
+#pragma unroll
+    for (int j0 = 0; j0 < States; j0 += 4) {
+      T some[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) some[j] = r.x[j0 + j];
+      sum_over_group(some, part, parts);
+      if (!in_tile || part >= 4) continue;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (j < count && (Full || j0 + first + j < states)) to[j0 + first + j] = some[j];
+      }
+    }
+  }
+  __device__ __forceinline__ static void add_row(row& r, const row& more) {
+#pragma unroll
+    for (int j = 0; j < States; ++j) r.x[j] += more.x[j];
+  }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// A mixer's call as chains of pieces, for the engine in <kalscan/backend/time_split.hpp>: forwards and backwards.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/time_split.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/block.hpp>
+#include <kalscan/mixer/host/plan.hpp>
+#include <kalscan/monoid.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+#include <kalscan/support/aligned_vector.hpp>
+#include <optional>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+enum class time_direction { forward, backward };
+
+/// A chain is a group of neighbouring blocks of channels, in one sequence that is split, or in some that are not: the
+/// latter is one piece. Pieces are the chunks of the plan, the last chunk first where Traversal goes backwards. States
+/// and elements are those of all lanes of the group, in memory that is allocated here, once.
+///
+/// make(first block, last block) makes a Traversal, which is used by one task, for one piece. It has
+///
+///     mixer, number, state             M, its number type T, and the type of what is carried from step to step
+///     direction                        in which it goes through time
+///     splits, monoid(), act(x, state)  whether and how elements summarize a stretch of time
+///     load(n, states)                  the states before the first piece of sequence n
+///     take(n, from, to, states)        takes steps [from, to): changes the states, writes the outputs
+///     store(n, states)                 after the last piece, by the traversal that took it
+///     finish(slot)                     the task of the plan's slot is done
+///     absorb(n, from, to, elements)    steps [from, to) as elements
+///     advance(n, from, to, states)     changes the states as `take` does, and writes nothing
+template <class Make>
+class mixer_chains {
+ public:
+  using Traversal = std::invoke_result_t<const Make&, std::int64_t, std::int64_t>;
+  using M = typename Traversal::mixer;
+  using T = typename Traversal::number;
+  using state_words = lane_words<typename Traversal::state, T>;
+
+  static constexpr bool has_outputs = true;
+
+  /// `group` is how many blocks a chain has; the last ones may have fewer.
+  template <class Job>
+  mixer_chains(const Job& job, const mixer_plan& plan, std::int64_t group, const Make& make)
+      : shape_(job.shape),
+        plan_(plan),
+        make_(make),
+        group_(group),
+        groups_((plan.blocks + group - 1) / group),
+        state_length_(state_words::length(job.shape.states)),
+        element_length_(element_length(job.shape.states)),
+        states_(static_cast<std::size_t>(plan.slots * plan.blocks * state_length_)),
+        elements_(static_cast<std::size_t>(plan.slots * plan.blocks * element_length_)) {}
+
+  std::int64_t chains() const { return (std::ssize(plan_.whole) + std::ssize(plan_.split)) * groups_; }
+  std::int64_t pieces(std::int64_t i) const { return is_split(i) ? split(i).chunks() : 1; }
+
+  /// Where the states of a split sequence go; `replay` loads them.
+  T* start(std::int64_t i) { return is_split(i) ? states_.data() + cell(i, 0) * state_length_ : nullptr; }
+
+  void replay(std::int64_t i, std::int64_t k, T* states) {
+    Traversal steps = make_(first_block(i), last_block(i));
+    if (!is_split(i)) {
+      aligned_vector<T> memory(static_cast<std::size_t>((last_block(i) - first_block(i)) * state_length_));
+      const whole_sequences& range = plan_.whole[index(i)];
+      for (std::int64_t n = range.first; n < range.last; ++n) {
+        steps.load(n, memory.data());
+        steps.take(n, 0, sequence_at(shape_, n).length, memory.data());
+        steps.store(n, memory.data());
+      }
+      return steps.finish(i / groups_);
+    }
+    const auto [n, from, to] = stretch_of(i, k);
+    if (k == 0) steps.load(n, states);
+    steps.take(n, from, to, states);
+    if (k + 1 == pieces(i)) steps.store(n, states);
+    steps.finish(std::ssize(plan_.whole) + split(i).slot + chunk_of(i, k));
+  }
+
+  T* absorb(std::int64_t i, std::int64_t k) {
+    T* elements = elements_.data() + cell(i, k) * element_length_;
+    if constexpr (Traversal::splits) {
+      const auto [n, from, to] = stretch_of(i, k);
+      make_(first_block(i), last_block(i)).absorb(n, from, to, elements);
+    }
+    return elements;
+  }
+
+  /// In those lanes where the element, or what it makes of the state, is not finite, takes the steps of the piece
+  /// instead: products of gains above one may leave the range of the numbers. So the decision is each lane's own, and
+  /// depends on the data alone.
+  std::optional<T*> act(std::int64_t i, std::int64_t k, T* const& elements, T* const& before) {
+    T* after = states_.data() + cell(i, k) * state_length_;
+    if constexpr (Traversal::splits) {
+      for (std::int64_t g = first_block(i); g < last_block(i); ++g) {
+        const std::int64_t block = g - first_block(i);
+        act_on_block(i, k, g, elements + block * element_length_, before + block * state_length_,
+                     after + block * state_length_);
+      }
+    }
+    return after;
+  }
+
+  void finish(std::int64_t, T* const&) {}
+
+ private:
+  struct stretch {
+    std::int64_t n, from, to;
+  };
+
+  // Chain i is group i % groups_ of the plan's entry i / groups_, the whole ones before the split ones.
+  bool is_split(std::int64_t i) const { return i / groups_ >= std::ssize(plan_.whole); }
+  std::size_t index(std::int64_t i) const { return static_cast<std::size_t>(i / groups_); }
+  const split_sequence& split(std::int64_t i) const { return plan_.split[index(i) - plan_.whole.size()]; }
+  std::int64_t first_block(std::int64_t i) const { return i % groups_ * group_; }
+  std::int64_t last_block(std::int64_t i) const { return (std::min)(plan_.blocks, first_block(i) + group_); }
+
+  std::int64_t chunk_of(std::int64_t i, std::int64_t k) const {
+    return Traversal::direction == time_direction::forward ? k : pieces(i) - 1 - k;
+  }
+  stretch stretch_of(std::int64_t i, std::int64_t k) const {
+    const auto chunk = static_cast<std::size_t>(chunk_of(i, k));
+    return {split(i).n, split(i).bounds[chunk], split(i).bounds[chunk + 1]};
+  }
+  /// The group's first block in the memory for the states and elements of piece k.
+  std::int64_t cell(std::int64_t i, std::int64_t k) const {
+    return (split(i).slot + chunk_of(i, k)) * plan_.blocks + first_block(i);
+  }
+
+  static std::int64_t element_length(std::int64_t states) {
+    if constexpr (Traversal::splits) {
+      return lane_words<element_t<decltype(Traversal::monoid())>, T>::length(states);
+    } else {
+      return 0;
+    }
+  }
+
+  void act_on_block(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
+    const std::int64_t states = shape_.states;
+    const lane_words<element_t<decltype(Traversal::monoid())>, T> x{elements};
+    const state_words from{before}, to{after};
+    const auto holds = [&](std::int64_t s, std::int64_t w) {
+      return all_finite<T>(x(s, w)) && all_finite<T>(to(s, w));
+    };
+    bool all_hold = true;
+    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
+      to.set(s, w, Traversal::act(x(s, w), from(s, w)));
+      all_hold = all_hold && holds(s, w);
+    });
+    if (all_hold) return;
+    aligned_vector<T> memory(before, before + state_length_);
+    const auto [n, first, last] = stretch_of(i, k);
+    make_(g, g + 1).advance(n, first, last, memory.data());
+    const state_words stepped{memory.data()};
+    for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
+      if (!holds(s, w)) to.set(s, w, stepped(s, w));
+    });
+  }
+
+  mixer_shape shape_;
+  const mixer_plan& plan_;
+  Make make_;
+  std::int64_t group_, groups_, state_length_, element_length_;
+  aligned_vector<T> states_, elements_;
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Gradients of a mixer's inputs that several lanes, batches or times share: partial sums, one for each task, and their
+// sum in an order that depends on the shape alone.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/plan.hpp>
+#include <kalscan/mixer/host/tile.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aligned_vector.hpp>
+
+namespace kalscan::detail {
+
+/// Sums for one gradient, dense and of the gradient's extents; an axis of extent 1 is summed over.
+template <class T>
+class gradient_sum {
+ public:
+  explicit gradient_sum(const std::array<std::int64_t, 4>& extent)
+      : sum_(static_cast<std::size_t>(extent[0] * extent[1] * extent[2] * extent[3])),
+        view_(sum_.data(), extent[0], extent[1], extent[2], extent[3]) {}
+  T& operator()(std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) { return view_(b, t, m, s); }
+
+  /// Into the caller's array, over or on top of what it holds.
+  template <class E>
+  void write(const tensor<E>& to, bool add) const {
+    if (!to.present()) return;
+    const auto& e = view_.extent;
+    for (std::int64_t b = 0; b < e[0]; ++b) {
+      for (std::int64_t t = 0; t < e[1]; ++t) {
+        for (std::int64_t m = 0; m < e[2]; ++m) {
+          for (std::int64_t s = 0; s < e[3]; ++s) put(to(b, t, m, s), view_(b, t, m, s), add);
+        }
+      }
+    }
+  }
+
+  template <class E>
+  static void put(E& to, T x, bool add) {
+    to = static_cast<E>(add ? static_cast<T>(to) + x : x);
+  }
+
+ private:
+  aligned_vector<T> sum_;
+  tensor<T> view_;
+};
+
+/// How the gradient of an input comes about.
+enum class gathering {
+  direct,      // each lane's channel, perhaps summed over states, has a place of its own
+  over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over groups of blocks
+  over_time    // shared by all times
+};
+
+/// The partial sums of all tasks.
+template <class Job>
+class gradient_parts {
+ public:
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  static constexpr std::size_t inputs = M::inputs_info.size();
+  static constexpr std::int64_t W = block_width<T>;
+
+  gradient_parts(const Job& job, const mixer_plan& plan, std::int64_t group)
+      : job_(job), plan_(plan), groups_((plan.blocks + group - 1) / group) {
+    const mixer_shape& s = job.shape;
+    std::size_t i = 0;
+    for_each_member(job.in, [&](const auto& x) {
+      how_[i] = M::inputs_info[i].varies == role::channel ? gathering::direct
+                : M::inputs_info[i].varies == role::state ? gathering::over_lanes
+                : x.extent[1] == 1                        ? gathering::over_time
+                : x.extent[2] == 1                        ? gathering::over_lanes
+                                                          : gathering::direct;
+      const std::int64_t size = how_[i] == gathering::over_lanes  ? groups_ * s.batch * s.time * s.states
+                                : how_[i] == gathering::over_time ? slots() * plan.blocks * s.states * W
+                                                                  : 0;
+      part_[i].resize(static_cast<std::size_t>(size));
+      ++i;
+    });
+  }
+
+  gathering how(std::size_t i) const { return how_[i]; }
+  /// [step][state] of the sums over the lanes of a group, from time t of batch b on.
+  T* over_lanes(std::size_t i, std::int64_t group, std::int64_t b, std::int64_t t) {
+    return part_[i].data() + ((group * job_.shape.batch + b) * job_.shape.time + t) * job_.shape.states;
+  }
+  /// [state][lane] of the sums over the times of a slot.
+  T* over_time(std::size_t i, std::int64_t slot, std::int64_t block) {
+    return part_[i].data() + (slot * plan_.blocks + block) * job_.shape.states * W;
+  }
+
+  /// Sums the parts, in the order of groups and of slots, into the caller's arrays.
+  void write() {
+    std::array<std::array<std::int64_t, 4>, inputs> extent;
+    std::size_t i = 0;
+    for_each_member(job_.in, [&](const auto& x) { extent[i++] = x.extent; });
+    i = 0;
+    for_each_member(job_.in_bar, [&](const auto& to) {
+      if (to.present() && how_[i] == gathering::over_lanes) write_over_lanes(i, extent[i], to);
+      if (to.present() && how_[i] == gathering::over_time) write_over_time(i, extent[i], to);
+      ++i;
+    });
+  }
+
+ private:
+  std::int64_t slots() const { return std::ssize(plan_.whole) + plan_.slots; }
+
+  template <class E>
+  void write_over_lanes(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
+    const mixer_shape& s = job_.shape;
+    aligned_vector<T> sum(static_cast<std::size_t>(s.states));
+    for (std::int64_t b = 0; b < s.batch; ++b) {
+      for (std::int64_t t = 0; t < s.time; ++t) {
+        std::fill(sum.begin(), sum.end(), T(0));
+        for (std::int64_t g = 0; g < groups_; ++g) {
+          const T* part = over_lanes(i, g, b, t);
+          for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += part[k];
+        }
+        if (extent[3] == 1) {
+          for (std::size_t k = 1; k < sum.size(); ++k) sum[0] += sum[k];
+        }
+        for (std::int64_t k = 0; k < extent[3]; ++k) {
+          gradient_sum<T>::put(to(b, t, 0, k), sum[static_cast<std::size_t>(k)], job_.states.accumulate);
+        }
+      }
+    }
+  }
+
+  template <class E>
+  void write_over_time(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
+    gradient_sum<T> sum(extent);
+    const auto add = [&](std::int64_t slot, std::int64_t b) {
+      for (std::int64_t s = 0; s < job_.shape.states; ++s) {
+        for (std::int64_t m = 0; m < job_.shape.channels; ++m)
+          sum(b, 0, m, s) += over_time(i, slot, m / W)[s * W + m % W];
+      }
+    };
+    std::int64_t slot = 0;
+    for (const auto& range : plan_.whole) add(slot++, job_.sequence_at(range.first).batch);
+    for (const auto& split : plan_.split) {
+      for (std::int64_t k = 0; k < split.chunks(); ++k) add(slot++, job_.sequence_at(split.n).batch);
+    }
+    sum.write(to, job_.states.accumulate);
+  }
+
+  const Job& job_;
+  const mixer_plan& plan_;
+  std::int64_t groups_;
+  std::array<gathering, inputs> how_{};
+  std::array<aligned_vector<T>, inputs> part_{};
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// Gradients of a mixer's inputs: each value goes to its place, and what several lanes or times of one task share is
+// summed, for mixer_gradient_parts.hpp to add up over the tasks.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/gradient_parts.hpp>
+#include <kalscan/mixer/host/tile.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aligned_vector.hpp>
+
+namespace kalscan::detail {
+
+/// The sums of one task, tile by tile.
+template <class Job, bool Varying>
+class gradient_sums {
+ public:
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using stage = tile_stage<Job, Varying>;
+  static constexpr std::size_t inputs = M::inputs_info.size();
+  static constexpr std::int64_t W = block_width<T>;
+
+  /// Where a tile's loops put the gradients: of a channel [step][lane], of a state [step][state][lane] and of a
+  /// parameter [state][lane], to be added to; of a parameter in a tile whose parameters vary, [step][state][lane].
+  struct places {
+    std::array<T*, inputs> field;
+  };
+
+  gradient_sums(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block,
+                std::int64_t blocks)
+      : job_(job), parts_(parts), group_(group), first_block_(first_block), blocks_(blocks) {
+    const std::int64_t S = job.shape.states;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      const role r = M::inputs_info[i].varies;
+      const bool kept = r == role::parameter && !Varying;
+      lanes_[i].resize(
+          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (kept ? blocks : tile_steps) * S * W));
+      if (r == role::parameter && Varying) {
+        shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? blocks * S * W
+                                                   : parts.how(i) == gathering::over_lanes ? tile_steps * S
+                                                                                           : 0));
+      }
+    }
+  }
+
+  places tile(std::int64_t g) {
+    places x;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      const bool kept = M::inputs_info[i].varies == role::parameter && !Varying;
+      x.field[i] = lanes_[i].data() + (kept ? g * job_.shape.states * W : 0);
+    }
+    return x;
+  }
+
+  /// What block g of the task has put there for steps [t, t + steps).
+  void add_block(const sequence_place& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
+    std::size_t i = 0;
+    for_each_member(job_.in_bar, [&](const auto& to) {
+      const role r = M::inputs_info[i].varies;
+      if (r == role::channel && to.present()) {
+        for (std::int64_t k = 0; k < steps; ++k) {
+          put_row(to, at, t + k, where.channel(g), 0, where.width(g), lanes_[i].data() + k * W);
+        }
+      } else if (r == role::parameter && Varying) {
+        if (parts_.how(i) == gathering::direct) {
+          if (to.present()) put_parameter(i, to, at, t, steps, where.channel(g), where.width(g));
+        } else {
+          share_parameter(i, steps, g, where.width(g));
+        }
+      }
+      ++i;
+    });
+  }
+
+  /// All blocks are through with steps [t, t + steps).
+  void finish_tile(const sequence_place& at, std::int64_t t, std::int64_t steps) {
+    const std::int64_t S = job_.shape.states;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      if (parts_.how(i) != gathering::over_lanes) continue;
+      T* to = parts_.over_lanes(i, group_, at.batch, at.first + t);
+      if (M::inputs_info[i].varies == role::state) {
+        for (std::int64_t k = 0; k < steps * S; ++k) to[k] = sum_of_lanes(lanes_[i].data() + k * W);
+        std::fill(lanes_[i].begin(), lanes_[i].end(), T(0));
+      } else {
+        std::copy_n(shared_[i].data(), steps * S, to);
+        std::fill(shared_[i].begin(), shared_[i].end(), T(0));
+      }
+    }
+  }
+
+  /// All steps of the slot are done.
+  void finish(std::int64_t slot) {
+    for (std::size_t i = 0; i < inputs; ++i) {
+      if (parts_.how(i) != gathering::over_time) continue;
+      auto& sums = Varying ? shared_[i] : lanes_[i];
+      std::copy_n(sums.data(), blocks_ * job_.shape.states * W, parts_.over_time(i, slot, first_block_));
+      std::fill(sums.begin(), sums.end(), T(0));
+    }
+  }
+
+ private:
+  /// Pairwise, so that the order is fixed and vectors can do it.
+  static T sum_of_lanes(const T* lanes) {
+    T x[std::size_t{W}];
+    std::copy_n(lanes, W, x);
+    for (std::int64_t half = W / 2; half > 0; half /= 2) {
+      for (std::int64_t w = 0; w < half; ++w) x[w] += x[w + half];
+    }
+    return x[0];
+  }
+
+  template <class E>
+  void put_row(const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t m, std::int64_t s,
+               std::int64_t n, const T* from) {
+    E* first = to.at(at.batch, at.first + t, m, s);
+    for (std::int64_t w = 0; w < n; ++w) gradient_sum<T>::put(first[w * to.stride[2]], from[w], job_.states.accumulate);
+  }
+
+  template <class E>
+  void put_parameter(std::size_t i, const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t steps,
+                     std::int64_t m, std::int64_t n) {
+    const std::int64_t S = job_.shape.states;
+    for (std::int64_t k = 0; k < steps; ++k) {
+      T* x = lanes_[i].data() + k * S * W;
+      if (to.extent[3] == S) {
+        for (std::int64_t s = 0; s < S; ++s) put_row(to, at, t + k, m, s, n, x + s * W);
+      } else {
+        for (std::int64_t j = W; j < S * W; ++j) x[j % W] += x[j];
+        put_row(to, at, t + k, m, 0, n, x);
+      }
+    }
+  }
+
+  void share_parameter(std::size_t i, std::int64_t steps, std::int64_t g, std::int64_t n) {
+    const std::int64_t S = job_.shape.states;
+    for (std::int64_t j = 0; j < steps * S; ++j) {
+      const T* x = lanes_[i].data() + j * W;
+      if (parts_.how(i) == gathering::over_time) {
+        for (std::int64_t w = 0; w < W; ++w) shared_[i][static_cast<std::size_t>((g * S + j % S) * W + w)] += x[w];
+      } else {
+        for (std::int64_t w = 0; w < n; ++w) shared_[i][static_cast<std::size_t>(j)] += x[w];
+      }
+    }
+  }
+
+  const Job& job_;
+  gradient_parts<Job>& parts_;
+  std::int64_t group_, first_block_, blocks_;
+  std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
+};
+
+}  // namespace kalscan::detail

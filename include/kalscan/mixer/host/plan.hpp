@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// How a mixer's call is cut: blocks of channels, sequences, and chunks of time.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/run_sweep.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/tile.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// Sequences [first, last) that one task takes whole, one after the other.
+struct whole_sequences {
+  std::int64_t first, last;
+};
+/// A sequence cut at bounds[0] = 0 < ... < bounds[chunks] = its length. `slot` numbers its first chunk among all.
+struct split_sequence {
+  std::int64_t n, slot;
+  std::vector<std::int64_t> bounds;
+  std::int64_t chunks() const { return std::ssize(bounds) - 1; }
+};
+
+/// The cuts, which depend on the shape, on the gains and on the policy's chunk, never on the number of threads.
+struct mixer_plan {
+  std::vector<whole_sequences> whole{};
+  std::vector<split_sequence> split{};
+  std::int64_t blocks = 0, slots = 0;
+};
+
+/// Whether no gain of sequence n exceeds one: over a stretch of time, products of larger ones may leave the range of
+/// the number type where the states themselves stay finite.
+template <class Job>
+bool gains_within_one(const Job& job, std::int64_t n) {
+  using T = typename Job::number;
+  const sequence_place at = job.sequence_at(n);
+  bool within = true;
+  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t i, const auto& x) {
+    if (!Job::mixer::inputs_info[i].gain) return;
+    const std::int64_t first = x.extent[1] == 1 ? 0 : at.first, last = x.extent[1] == 1 ? 1 : at.first + at.length;
+    for (std::int64_t t = first; t < last && within; ++t) {
+      for (std::int64_t m = 0; m < x.extent[2]; ++m) {
+        for (std::int64_t s = 0; s < x.extent[3]; ++s) {
+          within = within && std::abs(static_cast<T>(x(x.extent[0] == 1 ? 0 : at.batch, t, m, s))) <= T(1);
+        }
+      }
+    }
+  });
+  return within;
+}
+
+/// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 blocks of channels and at least 2^15
+/// steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple` divides all bounds
+/// but the last.
+template <class Job>
+mixer_plan plan_of(const Job& job, std::int64_t wanted, bool may_split, std::int64_t multiple) {
+  constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
+  const std::int64_t width = block_width<typename Job::number>;
+  mixer_plan plan;
+  plan.blocks = (job.shape.channels + width - 1) / width;
+  const std::int64_t beside = plan.blocks * (job.shape.offsets.empty() ? job.shape.batch : 1);
+  const std::int64_t total = job.shape.offsets.empty() ? job.shape.batch * job.shape.time : job.shape.time;
+  const bool merge = parameters_are_shared(job);
+  std::int64_t collected = 0;
+  for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
+    const std::int64_t length = job.sequence_at(n).length;
+    std::int64_t chunk = wanted;
+    if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(job, n)) {
+      chunk = (length + default_chunks - 1) / default_chunks;
+    }
+    chunk = chunk >= length || multiple >= length ? length : (chunk + multiple - 1) / multiple * multiple;
+    if (may_split && chunk > 0 && chunk < length) {
+      plan.split.push_back({n, plan.slots, equal_chunks(length, chunk)});
+      plan.slots += plan.split.back().chunks();
+      collected = 0;
+      continue;
+    }
+    const bool joins = merge && !plan.whole.empty() && plan.whole.back().last == n && collected < total / most_ranges;
+    if (joins) {
+      ++plan.whole.back().last;
+    } else {
+      plan.whole.push_back({n, n + 1});
+      collected = 0;
+    }
+    collected += length;
+  }
+  return plan;
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// The states of a mixer again, from checkpoints, for a backward pass: tile by tile, the last tile first.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/block.hpp>
+#include <kalscan/mixer/host/tile.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+#include <kalscan/support/aligned_vector.hpp>
+
+namespace kalscan::detail {
+
+/// For some blocks of channels. Keeps the states before each tile of the stretch between two checkpoints, and of one
+/// block the states before each step of one tile.
+template <class Job, bool Varying>
+class recomputed_states {
+ public:
+  using M = typename Job::mixer;
+  using T = typename Job::number;
+  using state_words = lane_words<typename M::template state<T>, T>;
+
+  recomputed_states(const Job& job, std::int64_t first_block, std::int64_t blocks)
+      : job_(job),
+        stage_(job, first_block, blocks),
+        blocks_(blocks),
+        length_(state_words::length(job.shape.states)) {
+    const std::int64_t stretch = (std::min)(job.states.every, (std::max)(job.shape.time, std::int64_t{1}));
+    const std::int64_t tiles = (stretch + tile_steps - 1) / tile_steps;
+    starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
+    steps_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
+    saved_.resize(static_cast<std::size_t>(length_));
+  }
+
+  std::int64_t blocks() const { return blocks_; }
+  std::int64_t block_length() const { return length_; }
+  const tile_stage<Job, Varying>& stage() const { return stage_; }
+
+  /// The block's states before step t of the tile; where t is the number of its steps, those after all of them.
+  state_words before(std::int64_t t) { return {steps_.data() + t * length_}; }
+  /// Whether the formulas of ordinary states hold for all of these and their adjoints.
+  bool ordinary() const { return ordinary_; }
+
+  /// For each tile of steps [t, t + steps) within [from, to) of sequence n, from the end to the beginning: calls call(t,
+  /// steps, g) for each block g, with its inputs staged and its states there, then done(t, steps). `from` is a multiple
+  /// of the distance between checkpoints.
+  template <class Call, class Done>
+  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Call call, Done done) {
+    const std::int64_t every = job_.states.every;
+    const sequence_place at = job_.sequence_at(n);
+    stage_.start_batch(at.batch);
+    for (std::int64_t end = to; end > from;) {
+      const std::int64_t begin = (std::max)(from, (end - 1) / every * every);
+      start_tiles(n, begin, end);
+      for (std::int64_t tile = (end - begin - 1) / tile_steps; tile >= 0; --tile) {
+        const std::int64_t t = begin + tile * tile_steps, steps = (std::min)(tile_steps, end - t);
+        stage_.stage_states(at.batch, at.first + t, steps);
+        for (std::int64_t g = 0; g < blocks_; ++g) {
+          stage_.stage_block(at.batch, at.first + t, steps, g);
+          std::copy_n(start_of(tile, g), length_, steps_.data());
+          ordinary_ = is_ordinary<M, true>(steps_.data(), job_.shape.states);
+          advance_block<false, M>(stage_.terms(g), steps, steps_.data(), length_, static_cast<T*>(nullptr),
+                                  saved_.data(), ordinary_);
+          if constexpr (requires { typename M::ordinary; }) {
+            if (!ordinary_ && t + steps < at.length) take_stored_end(n, t + steps, tile + 1, end, g, steps);
+          }
+          call(t, steps, g);
+        }
+        done(t, steps);
+      }
+      end = begin;
+    }
+  }
+
+  /// Where sequence n has no steps: `before(0)` of block g is the initial state.
+  void load_initial(std::int64_t n, std::int64_t g) {
+    load_block<M>(steps_.data(), job_.shape.states, stage_.channel(g), stage_.width(g),
+                  [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+    ordinary_ = false;
+  }
+
+ private:
+  /// In place of the states after the tile's last step those from which the tile after it started: the form in which an
+  /// adjoint is carried between the two depends on them, and states that are computed twice may differ by their rounding.
+  void take_stored_end(std::int64_t n, std::int64_t t, std::int64_t next_tile, std::int64_t stretch_end, std::int64_t g,
+                       std::int64_t steps) {
+    T* to = steps_.data() + steps * length_;
+    if (t < stretch_end) {
+      std::copy_n(start_of(next_tile, g), length_, to);
+    } else {
+      load_checkpoint(n, t, g, to);
+    }
+  }
+  void load_checkpoint(std::int64_t n, std::int64_t t, std::int64_t g, T* to) {
+    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
+    const std::int64_t batch = job_.sequence_at(n).batch;
+    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
+    load_block<M>(to, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+      return from_words<typename M::template state<T>, T>([&](auto i) { return kept[i](batch, slot, m, s); });
+    });
+  }
+
+  T* start_of(std::int64_t tile, std::int64_t g) { return starts_.data() + (tile * blocks_ + g) * length_; }
+
+  /// The states before each tile of a stretch that starts at a checkpoint.
+  void start_tiles(std::int64_t n, std::int64_t begin, std::int64_t end) {
+    const sequence_place at = job_.sequence_at(n);
+    for (std::int64_t g = 0; g < blocks_; ++g) load_checkpoint(n, begin, g, start_of(0, g));
+    for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
+      const std::int64_t t = at.first + begin + tile * tile_steps;
+      stage_.stage_states(at.batch, t, tile_steps);
+      for (std::int64_t g = 0; g < blocks_; ++g) {
+        stage_.stage_block(at.batch, t, tile_steps, g);
+        std::copy_n(start_of(tile, g), length_, start_of(tile + 1, g));
+        char ordinary = is_ordinary<M>(start_of(tile, g), job_.shape.states);
+        advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr),
+                                saved_.data(), ordinary);
+      }
+    }
+  }
+
+  const Job& job_;
+  tile_stage<Job, Varying> stage_;
+  std::int64_t blocks_, length_;
+  aligned_vector<T> starts_{}, steps_{}, saved_{};
+  char ordinary_ = false;
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// Numbers as host and device code both may use them: infinity, comparing for equality on purpose, reciprocals.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <kalscan/support/config.hpp>
+#include <limits>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+template <class T>
+inline constexpr T infinity = std::numeric_limits<T>::infinity();
+
+/// x == y, on purpose: y is a special value (zero, infinity), or both came about in the same way. Written so that it
+/// passes where a compiler warns of comparing floating-point numbers. By value: device code may not refer to constants.
+template <class T>
+KALSCAN_HD constexpr bool equal(T x, std::type_identity_t<T> y) {
+#if defined(__CUDA_ARCH__)
+  return x == y;
+#else
+  return std::equal_to<T>{}(x, y);
+#endif
+}
+
+/// All elements, of arrays of arrays too.
+template <class T, std::size_t N>
+KALSCAN_HD constexpr bool equal_arrays(const T (&x)[N], const T (&y)[N]) {
+  for (std::size_t i = 0; i < N; ++i) {
+    if constexpr (std::is_array_v<T>) {
+      if (!equal_arrays(x[i], y[i])) return false;
+    } else {
+      if (!equal(x[i], y[i])) return false;
+    }
+  }
+  return true;
+}
+
+/// How a device takes a reciprocal in float: rounded as the host does it; by one instruction, within one unit in the last
+/// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.
+enum class inverse { exact, approximate, bounded };
+
+/// 1 / x for x >= 2^-124, below which a device may say infinity; of each number where x is several.
+template <inverse How, class T>
+KALSCAN_HD constexpr T reciprocal(const T& x) {
+  if constexpr (requires { typename T::number; }) {
+    return T::of([&](int i) { return reciprocal<How>(x.x[i]); });
+  } else {
+#if defined(__CUDA_ARCH__)
+    if constexpr (std::is_same_v<T, float> && How != inverse::exact) {
+      if (!std::is_constant_evaluated()) {
+        // The instruction gives 0 where the result would be subnormal, so a quarter of x is inverted.
+        constexpr float scale = How == inverse::bounded ? 1.0F : 0.25F;
+        float y = 0;
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(scale * x));
+        return scale * y;
+      }
+    }
+#endif
+    return T(1) / x;
+  }
+}
+
+}  // namespace kalscan::detail
