@@ -13,9 +13,9 @@
 
 namespace {
 
-using job = kalscan::detail::device_job<kalscan::detail::emit::after, kalscan::running<monoid>>;
-constexpr std::int64_t warp_tile = kalscan::detail::along_tile<job, 32>::size;
-constexpr std::int64_t tile = kalscan::detail::along_tile<job, kalscan::detail::long_tile_threads<job>>::size;
+using call = kalscan::detail::scan_arguments<kalscan::detail::emit::after, kalscan::running<monoid>>;
+constexpr std::int64_t warp_tile = kalscan::detail::contiguous_tile<call, 32>::size;
+constexpr std::int64_t tile = kalscan::detail::contiguous_tile<call, kalscan::detail::long_tile_threads<call>>::size;
 constexpr std::int64_t more_lengths[] = {31,          32,          33,       255,           256,           257,
                                          warp_tile - 1, warp_tile,   warp_tile + 1, tile - 1,  tile,          tile + 1,
                                          2 * tile + 1, 32 * tile - 1, 32 * tile, 32 * tile + 1, 1024 * tile + 1};

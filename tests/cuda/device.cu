@@ -70,7 +70,7 @@ struct maximum {
 };
 
 __global__ void set_byte(std::uint8_t* x, std::int64_t i, std::uint8_t value) { x[i] = value; }
-/// Counts places where x does not hold the number of marks at or before it.
+/// Counts filled where x does not hold the number of marks at or before it.
 __global__ void count_wrong(const std::uint8_t* x, std::int64_t n, const std::int64_t* marks, int count, unsigned long long* wrong) {
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += std::int64_t{gridDim.x} * blockDim.x) {
     int expected = 0;
@@ -81,15 +81,15 @@ __global__ void count_wrong(const std::uint8_t* x, std::int64_t n, const std::in
 
 TEST_CASE("3 * 10^9 one-byte elements") {
   constexpr std::int64_t n = 3'000'000'000;
-  const std::vector<std::int64_t> places{0, 1, 4095, (1ll << 31) - 1, 1ll << 31, (1ll << 31) + 12345, n - 1};
+  const std::vector<std::int64_t> filled{0, 1, 4095, (1ll << 31) - 1, 1ll << 31, (1ll << 31) + 12345, n - 1};
   const device_array<std::uint8_t> x(n);
   require_cuda(cudaMemset(x.data(), 0, n));
-  for (std::size_t k = 0; k < places.size(); ++k) set_byte<<<1, 1>>>(x.data(), places[k], static_cast<std::uint8_t>(k + 1));
+  for (std::size_t k = 0; k < filled.size(); ++k) set_byte<<<1, 1>>>(x.data(), filled[k], static_cast<std::uint8_t>(k + 1));
   const cuda_workspace memory(scan_workspace(cuda{}, maximum{}, n));
   kalscan::inclusive_scan(cuda{.workspace = memory}, maximum{}, x.span(), x.span());
-  const device_array<std::int64_t> marks(places);
+  const device_array<std::int64_t> marks(filled);
   const device_array<unsigned long long> wrong(std::vector<unsigned long long>{0});
-  count_wrong<<<1024, 256>>>(x.data(), n, marks.data(), static_cast<int>(places.size()), wrong.data());
+  count_wrong<<<1024, 256>>>(x.data(), n, marks.data(), static_cast<int>(filled.size()), wrong.data());
   require_cuda(cudaDeviceSynchronize());
   CHECK(wrong.host()[0] == 0);
 }

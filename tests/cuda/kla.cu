@@ -101,7 +101,7 @@ TEST_CASE("the same bits 20 times, and from a graph") {
   }
 }
 
-TEST_CASE("a token at a time, states in place, is the whole") {
+TEST_CASE("a token at a time, states in pointer, is the whole") {
   struct {
     std::int64_t batch, time, channels, states;
     given g;

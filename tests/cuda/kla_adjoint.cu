@@ -299,7 +299,7 @@ TEST_CASE("in information form derivatives are those of the paper's recurrence, 
   }
 }
 
-TEST_CASE("final beliefs in information form are those of the host, at precision 0 too, and so is a step in place") {
+TEST_CASE("final beliefs in information form are those of the host, at precision 0 too, and so is a step in pointer") {
   std::uint64_t seed = 0;
   for (const family& f : families) {
     CAPTURE(f.precision);

@@ -53,7 +53,7 @@ std::vector<array<T>> to_host(const std::vector<device_array<T>>& x) {
 }
 template <class Aggregate, class Tensor, class T>
 Aggregate device_views(const std::vector<device_array<T>>& x) {
-  return kalscan::detail::from_words<Aggregate, Tensor>([&](auto i) { return Tensor(x[i].view()); });
+  return kalscan::detail::from_fields<Aggregate, Tensor>([&](auto i) { return Tensor(x[i].view()); });
 }
 
 /// A problem's arrays on the device, and its outputs.

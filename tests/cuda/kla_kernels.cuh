@@ -16,24 +16,24 @@ namespace kalscan::detail {
 using predicted = kla_mixer<readout::predicted>;
 
 template <class M, class T>
-using forward_job =
-    mixer_job<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<T>>>;
+using forward_call_t =
+    forward_call<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<T>>>;
 template <class M, class T>
-using backward_job =
-    mixer_adjoint_job<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<const T>>,
+using backward_call_t =
+    backward_call<M, typename M::template inputs<tensor<const T>>, typename M::template outputs<tensor<const T>>,
                       typename M::template inputs<tensor<T>>>;
 /// Tokens stored as E, parameters in float.
 template <class E, class Out>
-using stored_forward_job = mixer_job<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<Out>>>;
+using stored_forward_call = forward_call<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<Out>>>;
 template <class E>
-using stored_backward_job =
-    mixer_adjoint_job<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<const E>>,
+using stored_backward_call =
+    backward_call<kla, kla_inputs<tensor<const E>, tensor<const float>>, kla_outputs<tensor<const E>>,
                       kla_inputs<tensor<E>, tensor<float>>>;
 
-template <class Job>
-using arrays_forward = forward_arrays<typename Job::mixer, typename Job::number>;
-template <class Job>
-using arrays_backward = backward_arrays<typename Job::mixer, typename Job::number>;
+template <class Call>
+using arrays_forward = forward_arrays<typename Call::mixer, typename Call::number>;
+template <class Call>
+using arrays_backward = backward_arrays<typename Call::mixer, typename Call::number>;
 
 #define KLA_TEST_LAUNCH(verb, ...) \
   template void launch_##verb(const cuda&, const __VA_ARGS__&, const time_cuts&, const arrays_##verb<__VA_ARGS__>&);

@@ -48,7 +48,7 @@ struct many_monoid {
   }
 
  private:
-  /// Large elements by a call: the kernels under test combine at many places, which would take minutes to compile.
+  /// Large elements by a call: the kernels under test combine at many filled, which would take minutes to compile.
   KALSCAN_HD MANY_NOINLINE many<K> call(const many<K>& earlier, const many<K>& later) const {
     return combine(earlier, later);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Warp and block: every verb against the left fold on the host, bit for bit, for element sizes from 4 to 256 bytes, all
-// sizes of logical warps, and partial tiles whose other places hold poison.
+// sizes of logical warps, and partial tiles whose other filled hold poison.
 #include <doctest/doctest.h>
 
 #include <kalscan/cuda/scope/block.cuh>

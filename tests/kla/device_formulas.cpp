@@ -12,13 +12,13 @@ namespace {
 using kalscan::gla;
 using kalscan::kla;
 using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
-using kalscan::detail::from_words;
-using kalscan::detail::word_count;
-using kalscan::detail::words;
+using kalscan::detail::from_fields;
+using kalscan::detail::array_size;
+using kalscan::detail::as_array;
 
 template <class X>
 X uniform(std::mt19937_64& e, float low, float high) {
-  return from_words<X, float>([&](auto) { return std::uniform_real_distribution<float>(low, high)(e); });
+  return from_fields<X, float>([&](auto) { return std::uniform_real_distribution<float>(low, high)(e); });
 }
 
 TEST_CASE_TEMPLATE("a chunk taken as a run acts as its steps, rescaled only where it is large", M, kla, predicted_kla) {
@@ -44,15 +44,15 @@ TEST_CASE_TEMPLATE("a chunk taken as a run acts as its steps, rescaled only wher
 }
 
 /// Four of an aggregate of floats as one of several.
-using four = kalscan::detail::several<float, 4>;
+using four = kalscan::detail::simd_value<float, 4>;
 template <template <class...> class X>
 X<four> together(const X<float> (&x)[4]) {
-  return from_words<X<four>, four>([&](auto i) { return four::of([&](int j) { return words<float>(x[j])[i()]; }); });
+  return from_fields<X<four>, four>([&](auto i) { return four::of([&](int j) { return as_array<float>(x[j])[i()]; }); });
 }
 template <class X, class Four>
 void check_apart(const Four& all, int j, const X& one) {
-  const auto a = words<four>(all);
-  const auto b = words<float>(one);
+  const auto a = as_array<four>(all);
+  const auto b = as_array<float>(one);
   CHECK(a.size() == b.size());
   for (std::size_t i = 0; i < b.size(); ++i) CHECK(a[i].x[j] == doctest::Approx(b[i]).epsilon(1e-5));
 }

@@ -85,13 +85,13 @@ void check_adjoint_recurrence(Inputs input, State state) {
     const auto u1 = kalscan::prepare<M, double>(input(e)), u2 = kalscan::prepare<M, double>(input(e));
     const auto x0 = state(e), x1 = M::step(x0, u1), x2 = M::step(x1, u2), later = state(e);
     const auto bar = [&] {
-      return kalscan::detail::from_words<typename M::template outputs<double>, double>(
+      return kalscan::detail::from_fields<typename M::template outputs<double>, double>(
           [&](auto) { return uniform(e, -1, 1); });
     };
     const auto y1 = bar(), y2 = bar();
     const auto stepped = M::adjoint(x0, u1, x1, M::adjoint(x1, u2, x2, later, y2).earlier, y1).earlier;
     const auto mapped = M::adjoint_act(m(M::adjoint_lift(x0, u1, x1, y1), M::adjoint_lift(x1, u2, x2, y2)), later);
-    const auto a = kalscan::detail::words<double>(stepped), b = kalscan::detail::words<double>(mapped);
+    const auto a = kalscan::detail::as_array<double>(stepped), b = kalscan::detail::as_array<double>(mapped);
     for (std::size_t i = 0; i < a.size(); ++i) CHECK(a[i] == doctest::Approx(b[i]).epsilon(1e-11));
   }
 }

@@ -91,11 +91,11 @@ struct problem {
 
   template <std::size_t N, class U, class Aggregate>
   static Aggregate views(const std::vector<array<U>>& x) {
-    return kalscan::detail::from_words<Aggregate, tensor<const U>>([&](auto i) { return x[i].view(); });
+    return kalscan::detail::from_fields<Aggregate, tensor<const U>>([&](auto i) { return x[i].view(); });
   }
   template <class Aggregate, class U>
   static Aggregate writable(std::vector<array<U>>& x) {
-    return kalscan::detail::from_words<Aggregate, tensor<U>>([&](auto i) { return x[i].view(); });
+    return kalscan::detail::from_fields<Aggregate, tensor<U>>([&](auto i) { return x[i].view(); });
   }
   auto in_views() const { return views<inputs, T, typename M::template inputs<tensor<const T>>>(in); }
   auto out_bar_views() const { return views<outputs, T, typename M::template outputs<tensor<const T>>>(out_bar); }

@@ -112,12 +112,12 @@ __global__ void __launch_bounds__(Scope::threads)
   constexpr int tile = Scope::threads * Items;
   element_t<M> carry = m.identity(), items[Items];
   for (std::int64_t begin = 0; begin < count; begin += tile) {
-    const int places = count - begin < tile ? static_cast<int>(count - begin) : tile;
+    const int filled = count - begin < tile ? static_cast<int>(count - begin) : tile;
     const std::int64_t at = begin + scope.rank() * Items;
 #pragma unroll
     for (int i = 0; i < Items; ++i)
       if (at + i < count) items[i] = in[at + i];
-    scope.inclusive_scan(items, carry, valid(places));
+    scope.inclusive_scan(items, carry, valid(filled));
 #pragma unroll
     for (int i = 0; i < Items; ++i)
       if (at + i < count) out[at + i] = items[i];

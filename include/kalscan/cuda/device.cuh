@@ -106,9 +106,9 @@ void scan_on_device(const char* verb, const cuda& policy, const R& r,
   auto* ends = final.empty() ? nullptr : final.data();
   if constexpr (has_outputs) {
     run_on_device(verb, policy,
-                  device_job<Emit, R>{r, rows_of(in, Suffix), rows_of(out, Suffix), count, in.time, list, start, ends});
+                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), rows_of(out, Suffix), count, in.time, list, start, ends});
   } else {
-    run_on_device(verb, policy, device_job<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends});
+    run_on_device(verb, policy, scan_arguments<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends});
   }
 }
 
@@ -133,16 +133,16 @@ template <class MonoidOrRecurrence>
   if (length < 0) detail::bad_argument("scan_workspace", "length is " + std::to_string(length));
   if (count < 0) detail::bad_argument("scan_workspace", "count is " + std::to_string(count));
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;
-  const auto bytes = [&]<class Job>(std::type_identity<Job>) {
+  const auto bytes = [&]<class Call>(std::type_identity<Call>) {
     std::size_t most = 0;
     for (const bool contiguous : {true, false}) {
-      const auto by = detail::choose_route<Job>(policy, count, length, contiguous);
-      most = (std::max)(most, detail::route_workspace<Job>(by, count, length));
+      const auto by = detail::choose_algorithm<Call>(policy, count, length, contiguous);
+      most = (std::max)(most, detail::algorithm_workspace<Call>(by, count, length));
     }
     return most;
   };
-  return (std::max)(bytes(std::type_identity<detail::device_job<detail::emit::after, R>>{}),
-                  bytes(std::type_identity<detail::device_job<detail::emit::nothing, R>>{}));
+  return (std::max)(bytes(std::type_identity<detail::scan_arguments<detail::emit::after, R>>{}),
+                  bytes(std::type_identity<detail::scan_arguments<detail::emit::nothing, R>>{}));
 }
 
 /// final[b * lanes + l] = initial, then sequence (b, l), combined.

@@ -57,7 +57,7 @@ struct backward_pieces {
     arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
     if (!has_checkpoints) {
       const std::int64_t times = checkpoint_count(shape, backward_every(shape));
-      checkpoints = from_words<state_tensors<M, T>, tensor<T>>([&](auto) {
+      checkpoints = from_fields<state_tensors<M, T>, tensor<T>>([&](auto) {
         return tensor<T>(memory.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
       });
     }
@@ -93,29 +93,29 @@ struct backward_kind<lanes_kind<States, Group, Varying, Full, Tile, Threads>>
   using layout = lane_layout<States, Group, backward_tile(States), Threads>;
 };
 
-template <class Job>
-void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
-                     const backward_arrays<typename Job::mixer, typename Job::number>& arrays) {
-  using M = typename Job::mixer;
-  with_lanes<4>(job, [&](auto kind) {  // eight states would take twice the tape
+template <class Call>
+void launch_backward(const cuda& policy, const Call& call, const time_cuts& cuts,
+                     const backward_arrays<typename Call::mixer, typename Call::number>& arrays) {
+  using M = typename Call::mixer;
+  with_lanes<4>(call, [&](auto kind) {  // eight states would take twice the kept
     using lanes = backward_kind<decltype(kind)>;
-    using walk = backward_walk_on_device<Job, lanes>;
-    const typename lanes::layout layout{group_of(job.shape.states)};
-    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
-    const std::size_t shared = walk::shared_size(layout);
+    using traversal = device_backward_traversal<Call, lanes>;
+    const typename lanes::layout layout{group_of(call.shape.states)};
+    const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
+    const std::size_t shared = traversal::shared_size(layout);
     const auto launch = [&](auto kernel, forward_pass pass) {
       allow_shared_memory("backward", kernel, shared);
       in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
+        kernel<<<count, layout.threads(), shared, policy.stream>>>(call, layout, cuts, arrays, first, pass);
         check_launch("mixer_backward_kernel");
       });
     };
-    const auto sweep = mixer_backward_kernel<Job, lanes, false>;
+    const auto sweep = mixer_backward_kernel<Call, lanes, false>;
     if (cuts.slots == cuts.sequences) return launch(sweep, forward_pass::whole);
     if constexpr (mixer_with_adjoint_elements<M>) {
-      launch(mixer_backward_kernel<Job, lanes, true>, forward_pass::first);
-      const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
-      mixer_carry_back_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(job, cuts, arrays);
+      launch(mixer_backward_kernel<Call, lanes, true>, forward_pass::first);
+      const std::int64_t count = cuts.sequences * call.shape.channels * call.shape.states;
+      mixer_carry_back_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
       check_launch("mixer_carry_back_kernel");
       launch(sweep, forward_pass::last);
     }
@@ -123,26 +123,26 @@ void launch_backward(const cuda& policy, const Job& job, const time_cuts& cuts,
 }
 
 /// Without outputs, the forward call that leaves the checkpoints.
-template <class Job, class T = typename Job::number, class M = typename Job::mixer>
-auto checkpoint_job(const Job& job, const state_tensors<M, T>& checkpoints) {
+template <class Call, class T = typename Call::number, class M = typename Call::mixer>
+auto checkpoint_call(const Call& call, const state_tensors<M, T>& checkpoints) {
   using none = typename M::template outputs<tensor<T>>;
-  return mixer_job<M, decltype(job.in), none>{
-      job.shape,
-      job.in,
+  return forward_call<M, decltype(call.in), none>{
+      call.shape,
+      call.in,
       none{},
-      {.initial = job.states.initial, .checkpoints = checkpoints, .every = backward_every(job.shape)}};
+      {.initial = call.states.initial, .checkpoints = checkpoints, .every = backward_every(call.shape)}};
 }
 
 template <class M, class T, class States>
 bool has_checkpoints(const mixer_shape& shape, const States& states) {
-  return states.every == backward_every(shape) && words<tensor<const T>>(states.checkpoints)[0].present();
+  return states.every == backward_every(shape) && as_array<tensor<const T>>(states.checkpoints)[0].present();
 }
 
-template <class Job>
-void require_device_adjoints(const Job& job) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  require_device_inputs<M>("backward", job.in, job.states);
+template <class Call>
+void require_device_adjoints(const Call& call) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  require_device_inputs<M>("backward", call.in, call.states);
   const auto each = [](const std::string& of, const auto& tensors, const auto& name) {
     std::size_t i = 0;
     for_each_member(tensors, [&](const auto& t) { require_device_tensor("backward", of + name(i++), t); });
@@ -152,50 +152,50 @@ void require_device_adjoints(const Job& job) {
     std::size_t i = 0;
     for (const auto& t : tensors) require_device_tensor("backward", of + describe_state<M>(given, i++).name, t);
   };
-  each("the adjoint of ", job.out_bar, [](std::size_t i) { return M::output_names[i]; });
-  each("the adjoint of ", job.in_bar, input);
-  states("the adjoint of final ", tensors_of<const T>(job.states.final_bar), job.states.final_bar);
-  states("the adjoint of initial ", tensors_of<T>(job.states.initial_bar), job.states.initial_bar);
+  each("the adjoint of ", call.out_bar, [](std::size_t i) { return M::output_names[i]; });
+  each("the adjoint of ", call.in_bar, input);
+  states("the adjoint of final ", tensors_of<const T>(call.states.final_bar), call.states.final_bar);
+  states("the adjoint of initial ", tensors_of<T>(call.states.initial_bar), call.states.initial_bar);
 }
 
-template <class Job>
-void run_backward(const cuda& policy, const Job& job) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  require_shape("backward", policy, job.shape);
-  require_device_adjoints(job);
-  time_cuts cuts = backward_cuts<M>(policy, job.shape);
-  const bool given = has_checkpoints<M, T>(job.shape, job.states);
-  require_workspace("backward", policy, backward_pieces<M, T>::size(job.shape, cuts, job.in, given));
+template <class Call>
+void run_backward(const cuda& policy, const Call& call) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  require_shape("backward", policy, call.shape);
+  require_device_adjoints(call);
+  time_cuts cuts = backward_cuts<M>(policy, call.shape);
+  const bool given = has_checkpoints<M, T>(call.shape, call.states);
+  require_workspace("backward", policy, backward_pieces<M, T>::size(call.shape, cuts, call.in, given));
   workspace_pieces memory(policy.workspace);
-  backward_pieces<M, T> pieces(memory, job.shape, cuts, job.in, given);
+  backward_pieces<M, T> pieces(memory, call.shape, cuts, call.in, given);
   auto& arrays = pieces.arrays;
   std::size_t i = 0;
-  for_each_member(job.in_bar, [&](const auto& to) {
+  for_each_member(call.in_bar, [&](const auto& to) {
     if (!to.present()) arrays.how[i] = gathered::nowhere;
     ++i;
   });
-  if (job.shape.sequences() == 0 || job.shape.channels == 0 || job.shape.states == 0) {
-    if (!job.states.accumulate) for_each_member(job.in_bar, [&](const auto& to) { fill_zero(policy, to); });
+  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) {
+    if (!call.states.accumulate) for_each_member(call.in_bar, [&](const auto& to) { fill_zero(policy, to); });
     return;
   }
-  send_cuts(policy, job.shape, cuts, pieces.forward.numbers);
-  Job with = job;
+  send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
+  Call with = call;
   if (!given) {
-    launch_forward(policy, checkpoint_job(job, pieces.checkpoints), cuts, pieces.forward.arrays);
+    launch_forward(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays);
     with.states.checkpoints = read_only<M>(pieces.checkpoints);
-    with.states.every = backward_every(job.shape);
+    with.states.every = backward_every(call.shape);
   }
   launch_backward(policy, with, cuts, arrays);
-  const std::int64_t side = channels_of_block(job.shape.states), blocks = (job.shape.channels + side - 1) / side;
-  unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(job.in_bar)>> parts{
-      .to = job.in_bar,
+  const std::int64_t side = channels_of_block(call.shape.states), blocks = (call.shape.channels + side - 1) / side;
+  unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(call.in_bar)>> parts{
+      .to = call.in_bar,
       .channel_blocks = blocks,
-      .slots = cuts.slots / job.shape.batch,
-      .batches = job.shape.batch,
-      .channels = job.shape.channels,
-      .states = job.shape.states,
-      .add = job.states.accumulate};
+      .slots = cuts.slots / call.shape.batch,
+      .batches = call.shape.batch,
+      .channels = call.shape.channels,
+      .states = call.shape.states,
+      .add = call.states.accumulate};
   for (std::size_t k = 0; k < M::inputs_info.size(); ++k) {
     parts.how[k] = arrays.how[k];
     parts.parts[k] = arrays.how[k] == gathered::over_lanes ? arrays.lanes[k] : arrays.time[k];

@@ -77,15 +77,15 @@ struct forward_pieces {
 
 /// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, with up to
 /// Most of them a thread, all else together.
-template <int Most, class Job, class F>
-void with_lanes(const Job& job, F f) {
-  if (states_of_thread(job.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
-  if (parameters_vary(job)) return f(lanes_kind<4, 0, true, false>{});
+template <int Most, class Call, class F>
+void with_lanes(const Call& call, F f) {
+  if (states_of_thread(call.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
+  if (parameters_vary(call)) return f(lanes_kind<4, 0, true, false>{});
   const auto known = [&](auto states) {
     constexpr int of_thread = (std::min)(Most, states()), group = states() / of_thread;
     f(lanes_kind<of_thread, group, false, true, (group == 1 || group >= 8 ? 8 : 16)>{});
   };
-  switch (job.shape.states) {
+  switch (call.shape.states) {
     case 4:
       return known(std::integral_constant<int, 4>{});
     case 8:
@@ -102,33 +102,33 @@ void with_lanes(const Job& job, F f) {
 }
 
 /// One token of each sequence.
-template <class Job>
-void launch_step(const cuda& policy, const Job& job) {
-  with_lanes<4>(job, [&](auto kind) {
+template <class Call>
+void launch_step(const cuda& policy, const Call& call) {
+  with_lanes<4>(call, [&](auto kind) {
     using lanes = decltype(kind);
-    const typename lanes::layout layout{group_of(job.shape.states)};
-    const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+    const typename lanes::layout layout{group_of(call.shape.states)};
+    const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
     // Several sequences a block where blocks abound: they share the parameters and the addresses.
-    const std::int64_t several = std::clamp<std::int64_t>(job.shape.batch * blocks / 4096, 1, 8);
-    in_grids((job.shape.batch + several - 1) / several * blocks, [&](std::int64_t first, unsigned count) {
-      mixer_step_kernel<Job, lanes>
-          <<<count, layout.threads(), 0, policy.stream>>>(job, layout, blocks, first, static_cast<int>(several));
+    const std::int64_t several = std::clamp<std::int64_t>(call.shape.batch * blocks / 4096, 1, 8);
+    in_grids((call.shape.batch + several - 1) / several * blocks, [&](std::int64_t first, unsigned count) {
+      mixer_step_kernel<Call, lanes>
+          <<<count, layout.threads(), 0, policy.stream>>>(call, layout, blocks, first, static_cast<int>(several));
       check_launch("mixer_step_kernel");
     });
   });
 }
 
 /// One launch of all chunks; Absorbs: where some of them are to be absorbed.
-template <class Lanes, bool Absorbs, class Job>
-void launch_forward_pass(const cuda& policy, const Job& job, const time_cuts& cuts,
-                         const forward_arrays<typename Job::mixer, typename Job::number>& arrays, forward_pass pass) {
-  const typename Lanes::layout layout{group_of(job.shape.states)};
-  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
-  const std::size_t shared = forward_walk_on_device<Job, Lanes>::shared_size(layout);
-  const auto kernel = mixer_forward_kernel<Job, Lanes, Absorbs>;
+template <class Lanes, bool Absorbs, class Call>
+void launch_forward_pass(const cuda& policy, const Call& call, const time_cuts& cuts,
+                         const forward_arrays<typename Call::mixer, typename Call::number>& arrays, forward_pass pass) {
+  const typename Lanes::layout layout{group_of(call.shape.states)};
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
+  const std::size_t shared = device_forward_traversal<Call, Lanes>::shared_size(layout);
+  const auto kernel = mixer_forward_kernel<Call, Lanes, Absorbs>;
   allow_shared_memory("forward", kernel, shared);
   in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-    kernel<<<count, layout.threads(), shared, policy.stream>>>(job, layout, cuts, arrays, first, pass);
+    kernel<<<count, layout.threads(), shared, policy.stream>>>(call, layout, cuts, arrays, first, pass);
     check_launch("mixer_forward_kernel");
   });
 }
@@ -136,61 +136,61 @@ void launch_forward_pass(const cuda& policy, const Job& job, const time_cuts& cu
 /// Whether there are so many channels that threads with all 16 states of one, in whole blocks, fill an H200 with two
 /// warps a scheduler, and a block of them has its shared memory on all devices. Sums over states then cross no
 /// threads: 32 x 1024 x 2048 in 0.64 ms, with eight states a thread in 0.73.
-template <class Job, class Lanes>
-bool channels_abound(const Job& job) {
+template <class Call, class Lanes>
+bool channels_abound(const Call& call) {
   constexpr std::int64_t enough = 2 * 528 * 32, side = typename Lanes::layout{}.channels();
   constexpr std::size_t room = 80 * 1024;
-  return job.shape.sequences() * (job.shape.channels / side * side) >= enough &&
-         forward_walk_on_device<Job, Lanes>::shared_size(typename Lanes::layout{}) <= room;
+  return call.shape.sequences() * (call.shape.channels / side * side) >= enough &&
+         device_forward_traversal<Call, Lanes>::shared_size(typename Lanes::layout{}) <= room;
 }
 
 /// The launches of a forward call, its cuts made.
-template <class Job>
-void launch_forward(const cuda& policy, const Job& job, const time_cuts& cuts,
-                    const forward_arrays<typename Job::mixer, typename Job::number>& arrays) {
-  using M = typename Job::mixer;
-  const bool checkpoints = words<tensor<typename Job::number>>(job.states.checkpoints)[0].present();
-  if (job.shape.time == 1 && job.shape.offsets.empty() && !checkpoints) return launch_step(policy, job);
+template <class Call>
+void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
+                    const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
+  using M = typename Call::mixer;
+  const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
+  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints) return launch_step(policy, call);
   const bool whole = cuts.slots == cuts.sequences;
-  if constexpr (sizeof(typename Job::number) == 4) {
+  if constexpr (sizeof(typename Call::number) == 4) {
     using one_each = lanes_kind<16, 1, false, true, 16>;
-    if (whole && job.shape.states == 16 && !parameters_vary(job) && channels_abound<Job, one_each>(job))
-      return launch_forward_pass<one_each, false>(policy, job, cuts, arrays, forward_pass::whole);
+    if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound<Call, one_each>(call))
+      return launch_forward_pass<one_each, false>(policy, call, cuts, arrays, forward_pass::whole);
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden.
-  with_lanes<8>(job, [&](auto kind) {
+  with_lanes<8>(call, [&](auto kind) {
     using lanes = decltype(kind);
-    if (whole) return launch_forward_pass<lanes, false>(policy, job, cuts, arrays, forward_pass::whole);
+    if (whole) return launch_forward_pass<lanes, false>(policy, call, cuts, arrays, forward_pass::whole);
     if constexpr (mixer_with_elements<M>) {
-      launch_forward_pass<lanes, true>(policy, job, cuts, arrays, forward_pass::first);
-      const std::int64_t count = cuts.sequences * job.shape.channels * job.shape.states;
-      mixer_carry_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(job, cuts, arrays);
+      launch_forward_pass<lanes, true>(policy, call, cuts, arrays, forward_pass::first);
+      const std::int64_t count = cuts.sequences * call.shape.channels * call.shape.states;
+      mixer_carry_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
       check_launch("mixer_carry_kernel");
-      launch_forward_pass<lanes, false>(policy, job, cuts, arrays, forward_pass::last);
+      launch_forward_pass<lanes, false>(policy, call, cuts, arrays, forward_pass::last);
     }
   });
 }
 
-template <class Job>
-void run_forward(const cuda& policy, const Job& job) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  require_shape("forward", policy, job.shape);
-  require_device_inputs<M>("forward", job.in, job.states);
+template <class Call>
+void run_forward(const cuda& policy, const Call& call) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  require_shape("forward", policy, call.shape);
+  require_device_inputs<M>("forward", call.in, call.states);
   std::size_t i = 0;
-  for_each_member(job.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
+  for_each_member(call.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
   i = 0;
-  for (const auto& t : tensors_of<T>(job.states.final))
-    require_device_tensor("forward", std::string("final ") + describe_state<M>(job.states.final, i++).name, t);
-  const std::int64_t size = job.shape.sequences() * job.shape.channels;
+  for (const auto& t : tensors_of<T>(call.states.final))
+    require_device_tensor("forward", std::string("final ") + describe_state<M>(call.states.final, i++).name, t);
+  const std::int64_t size = call.shape.sequences() * call.shape.channels;
   if (size == 0) return;
-  if (job.shape.states == 0) return for_each_member(job.out, [&](const auto& y) { fill_zero(policy, y); });
-  time_cuts cuts = cuts_of(job.shape, chunk_of(policy, job.shape, may_split<M>(), 1));
-  require_workspace("forward", policy, forward_pieces<M, T>::size(job.shape, cuts));
+  if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
+  time_cuts cuts = cuts_of(call.shape, chunk_of(policy, call.shape, may_split<M>(), 1));
+  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts));
   workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, job.shape, cuts);
-  send_cuts(policy, job.shape, cuts, pieces.numbers);
-  launch_forward(policy, job, cuts, pieces.arrays);
+  const forward_pieces<M, T> pieces(memory, call.shape, cuts);
+  send_cuts(policy, call.shape, cuts, pieces.numbers);
+  launch_forward(policy, call, cuts, pieces.arrays);
 }
 
 }  // namespace detail

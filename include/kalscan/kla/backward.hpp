@@ -35,10 +35,10 @@ template <policy P, mixer M, class In, class OutBar, class InBar>
 void backward(const P& p, const M&, const mixer_shape& shape, const In& in, const OutBar& out_bar, const InBar& in_bar,
               const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {},
               nan_check nan = nan_check::off) {
-  const detail::mixer_adjoint_job<M, In, OutBar, InBar> job{shape, in, out_bar, in_bar, states};
-  detail::check_adjoint_job<M>(job, nan == nan_check::on, detail::reads_values<P>);
-  if constexpr (requires { run_backward(p, job); }) {
-    run_backward(p, job);
+  const detail::backward_call<M, In, OutBar, InBar> call{shape, in, out_bar, in_bar, states};
+  detail::check_backward_call<M>(call, nan == nan_check::on, detail::reads_values<P>);
+  if constexpr (requires { run_backward(p, call); }) {
+    run_backward(p, call);
   } else {
     static_assert(!policy<P>, "kalscan: no kernels of backward for this policy are included: for kalscan::cuda "
                               "include <kalscan/cuda/kla_backward.cuh>");

@@ -29,10 +29,10 @@ enum class nan_check { off, on };
 template <policy P, mixer M, class In, class Out>
 void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const Out& out,
              const std::type_identity_t<mixer_states<M, number_t<In>>>& states = {}, nan_check nan = nan_check::off) {
-  const detail::mixer_job<M, In, Out> job{shape, in, out, states};
-  detail::check_job(job, nan == nan_check::on, detail::reads_values<P>);
-  if constexpr (requires { run_forward(p, job); }) {
-    run_forward(p, job);  // by argument-dependent lookup: a back end is a file of its own
+  const detail::forward_call<M, In, Out> call{shape, in, out, states};
+  detail::check_forward_call(call, nan == nan_check::on, detail::reads_values<P>);
+  if constexpr (requires { run_forward(p, call); }) {
+    run_forward(p, call);  // by argument-dependent lookup: a back end is a file of its own
   } else {
     static_assert(!policy<P>, "kalscan: no kernels of forward and step for this policy are included: for "
                               "kalscan::cuda include <kalscan/cuda/kla_forward.cuh>");

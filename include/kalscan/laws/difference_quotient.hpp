@@ -17,16 +17,16 @@ template <class X, class F>
 double derivative(const X& x, std::size_t i, F f) {
   const auto central = [&](double h) {
     const auto moved = [&](double by) {
-      auto all = words<double>(x);
+      auto all = as_array<double>(x);
       all[i] += by;
-      return f(from_words<X, double>([&](auto k) { return all[k()]; }));
+      return f(from_fields<X, double>([&](auto k) { return all[k()]; }));
     };
     return (moved(h) - moved(-h)) / (2 * h);
   };
   constexpr int most = 10;
   double table[most][most];
   double best = std::numeric_limits<double>::quiet_NaN(), error = std::numeric_limits<double>::infinity();
-  const double size = std::abs(words<double>(x)[i]);
+  const double size = std::abs(as_array<double>(x)[i]);
   double h = size > 0 ? size / 8 : 1.0 / 64;
   for (int n = 0; n < most; ++n, h /= 2) {
     table[0][n] = central(h);

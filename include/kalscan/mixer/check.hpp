@@ -20,10 +20,10 @@
 namespace kalscan::detail {
 
 /// Where a sequence lies on the axes of batch and time.
-struct sequence_place {
+struct sequence_range {
   std::int64_t batch, first, length;
 };
-inline sequence_place sequence_at(const mixer_shape& shape, std::int64_t n) {
+inline sequence_range sequence_at(const mixer_shape& shape, std::int64_t n) {
   if (shape.offsets.empty()) return {n, 0, shape.time};
   const auto i = static_cast<std::size_t>(n);
   return {0, shape.offsets[i], shape.offsets[i + 1] - shape.offsets[i]};
@@ -31,7 +31,7 @@ inline sequence_place sequence_at(const mixer_shape& shape, std::int64_t n) {
 
 /// Everything that a back end needs of a forward call.
 template <class M, class In, class Out>
-struct mixer_job {
+struct forward_call {
   using mixer = M;
   using number = number_t<In>;
 
@@ -40,12 +40,12 @@ struct mixer_job {
   Out out;
   mixer_states<M, number> states;
 
-  sequence_place sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
+  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
 };
 
 /// Everything that a back end needs of a backward call.
 template <class M, class In, class OutBar, class InBar>
-struct mixer_adjoint_job {
+struct backward_call {
   using mixer = M;
   using number = number_t<In>;
 
@@ -55,7 +55,7 @@ struct mixer_adjoint_job {
   InBar in_bar;
   mixer_adjoints<M, number> states;
 
-  sequence_place sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
+  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n); }
 };
 
 /// Whether a policy's arrays can be looked at before it runs. A back end whose arrays lie elsewhere sets it to false.
@@ -240,28 +240,28 @@ void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
 /// Throws std::invalid_argument unless the call fits itself. With `check_values`, inputs with a sign are always checked
 /// for it and for NaN; all are checked for NaN and infinities when `check_nan`.
 template <class M, class In, class Out>
-void check_job(const mixer_job<M, In, Out>& job, bool check_nan, bool check_values) {
-  check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);
-  check_outputs<M>(job.shape, job.out, "");
-  require_state(tensors_of<number_t<In>>(job.states.final), state_name<M>("final", job.states.final),
-                state_extent(job.shape));
+void check_forward_call(const forward_call<M, In, Out>& call, bool check_nan, bool check_values) {
+  check_inputs<M>(call.shape, call.in, call.states, check_nan, check_values);
+  check_outputs<M>(call.shape, call.out, "");
+  require_state(tensors_of<number_t<In>>(call.states.final), state_name<M>("final", call.states.final),
+                state_extent(call.shape));
 }
 
-template <class M, class Job>
-void check_adjoint_job(const Job& job, bool check_nan, bool check_values) {
-  using T = typename Job::number;
-  check_inputs<M>(job.shape, job.in, job.states, check_nan, check_values);
-  check_outputs<M>(job.shape, job.out_bar, "the adjoint of ");
+template <class M, class Call>
+void check_backward_call(const Call& call, bool check_nan, bool check_values) {
+  using T = typename Call::number;
+  check_inputs<M>(call.shape, call.in, call.states, check_nan, check_values);
+  check_outputs<M>(call.shape, call.out_bar, "the adjoint of ");
   std::array<std::array<std::int64_t, 4>, M::inputs_info.size()> extent;
   std::size_t i = 0;
-  for_each_member(job.in, [&](const auto& x) { extent[i++] = x.extent; });
+  for_each_member(call.in, [&](const auto& x) { extent[i++] = x.extent; });
   i = 0;
-  for_each_member(job.in_bar, [&](const auto& x) {
+  for_each_member(call.in_bar, [&](const auto& x) {
     if (x.present()) require_extent(std::string("the adjoint of ") + M::inputs_info[i].name, x, extent[i]);
     ++i;
   });
-  require_state_adjoint<M, const T>("the adjoint of final", job.states.final_bar, state_extent(job.shape));
-  require_state_adjoint<M, T>("the adjoint of initial", job.states.initial_bar, state_extent(job.shape));
+  require_state_adjoint<M, const T>("the adjoint of final", call.states.final_bar, state_extent(call.shape));
+  require_state_adjoint<M, T>("the adjoint of initial", call.states.initial_bar, state_extent(call.shape));
 }
 
 }  // namespace kalscan::detail

@@ -71,12 +71,12 @@ class mixer_laws {
   static terms prepared(const inputs& u) { return prepare<M, double>(u); }
   template <class X>
   static numbers numbers_of(const X& x) {
-    const auto all = words<double>(x);
+    const auto all = as_array<double>(x);
     return {{all.begin(), all.end()}};
   }
   template <class X>
   static void append(numbers& to, const X& x) {
-    for (const double n : words<double>(x)) to.values.push_back(n);
+    for (const double n : as_array<double>(x)) to.values.push_back(n);
   }
   static state after(const state& s, const std::vector<inputs>& all) {
     state x = s;
@@ -88,8 +88,8 @@ class mixer_laws {
   template <class Add>
   static void each_term(const state& s, const inputs& u, const state& s_bar, const outputs& y_bar, Add add) {
     const state x = M::step(s, prepared(u));
-    const auto x_words = words<double>(x), s_words = words<double>(s_bar);
-    const auto y_words = words<double>(M::readout(x, prepared(u))), y_bar_words = words<double>(y_bar);
+    const auto x_words = as_array<double>(x), s_words = as_array<double>(s_bar);
+    const auto y_words = as_array<double>(M::readout(x, prepared(u))), y_bar_words = as_array<double>(y_bar);
     for (std::size_t i = 0; i < x_words.size(); ++i) add(s_words[i] * x_words[i]);
     for (std::size_t i = 0; i < y_words.size(); ++i) add(y_bar_words[i] * y_words[i]);
   }
@@ -107,8 +107,8 @@ class mixer_laws {
   /// The number i of x, once as adjoint() has it, once as a derivative.
   template <class X, class F>
   static both compared(const X& adjoint, const X& x, std::size_t i, double terms_size, F f) {
-    const double number = std::abs(words<double>(x)[i]), scale = number > 0 ? terms_size / number : terms_size;
-    return {{{words<double>(adjoint)[i]}, scale}, {{derivative(x, i, f)}, scale}};
+    const double number = std::abs(as_array<double>(x)[i]), scale = number > 0 ? terms_size / number : terms_size;
+    return {{{as_array<double>(adjoint)[i]}, scale}, {{derivative(x, i, f)}, scale}};
   }
   template <class S, class U, class SBar, class YBar>
   void adjoint_laws(const S& s, const U& u, const SBar& s_bar, const YBar& y_bar) {
@@ -199,9 +199,9 @@ class mixer_laws {
   void adjoint_element_law(const S& s, const Sequence& A, const SBar& s_bar, const YBar& y_bar) {
     // The adjoints of the outputs differ from step to step, by a factor.
     const auto read = [](const outputs& y, std::size_t t) {
-      const auto all = words<double>(y);
+      const auto all = as_array<double>(y);
       const double factor = 1 - 0.3 * static_cast<double>(t % 5);
-      return from_words<outputs, double>([&](auto i) { return factor * all[i()]; });
+      return from_fields<outputs, double>([&](auto i) { return factor * all[i()]; });
     };
     book_.check(
         "adjoint elements", "adjoint_act(adjoint elements of A combined, s_bar) == adjoint steps(A, s_bar)",
@@ -253,7 +253,7 @@ class mixer_laws {
 
   template <class X>
   static X draw_numbers(std::mt19937_64& engine) {
-    return from_words<X, double>([&](auto) { return std::uniform_real_distribution<double>(-1, 1)(engine); });
+    return from_fields<X, double>([&](auto) { return std::uniform_real_distribution<double>(-1, 1)(engine); });
   }
   struct state_bar {
     state operator()(std::mt19937_64& e) const { return draw_numbers<state>(e); }

@@ -22,8 +22,8 @@ namespace detail {
 
 template <class M, class T>
 state_tensors<M, const T> read_only(const state_tensors<M, T>& x) {
-  return from_words<state_tensors<M, const T>, tensor<const T>>(
-      [&](auto i) { return tensor<const T>(words<tensor<T>>(x)[i]); });
+  return from_fields<state_tensors<M, const T>, tensor<const T>>(
+      [&](auto i) { return tensor<const T>(as_array<tensor<T>>(x)[i]); });
 }
 
 }  // namespace detail
@@ -70,9 +70,9 @@ mixer_state describe_state(const Tensors& x, std::size_t i) {
 template <class T, class Tensors>
 KALSCAN_HD auto tensors_of(const Tensors& x) {
   if constexpr (has_own_form<Tensors>) {
-    return words<tensor<T>>(x.tensors());
+    return as_array<tensor<T>>(x.tensors());
   } else {
-    return words<tensor<T>>(x);
+    return as_array<tensor<T>>(x);
   }
 }
 
@@ -131,7 +131,7 @@ struct initial_states : given_states<M, const T> {
     if (!present()) return M::template start<T>();
     const auto all = all_tensors();
     return detail::state_of(static_cast<const base&>(*this),
-                            detail::from_words<state, T>([&](auto i) { return all[i](n, 0, m, s); }));
+                            detail::from_fields<state, T>([&](auto i) { return all[i](n, 0, m, s); }));
   }
 };
 

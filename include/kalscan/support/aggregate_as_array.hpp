@@ -12,20 +12,20 @@
 namespace kalscan::detail {
 
 template <class Aggregate, class T>
-inline constexpr std::size_t word_count = sizeof(Aggregate) / sizeof(T);
+inline constexpr std::size_t array_size = sizeof(Aggregate) / sizeof(T);
 
 template <class T, class Aggregate>
-KALSCAN_HD constexpr std::array<T, word_count<Aggregate, T>> words(const Aggregate& x) {
-  return std::bit_cast<std::array<T, word_count<Aggregate, T>>>(x);
+KALSCAN_HD constexpr std::array<T, array_size<Aggregate, T>> as_array(const Aggregate& x) {
+  return std::bit_cast<std::array<T, array_size<Aggregate, T>>>(x);
 }
 
 /// The aggregate whose field number I is read(std::integral_constant<std::size_t, I>{}).
 template <class Aggregate, class T, class Read>
-KALSCAN_HD constexpr Aggregate from_words(Read read) {
+KALSCAN_HD constexpr Aggregate from_fields(Read read) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
     return Aggregate{read(std::integral_constant<std::size_t, I>{})...};
   }
-  (std::make_index_sequence<word_count<Aggregate, T>>{});
+  (std::make_index_sequence<array_size<Aggregate, T>>{});
 }
 
 /// Calls f(std::integral_constant<std::size_t, I>{}) for I = 0 ... N - 1.
@@ -39,8 +39,8 @@ KALSCAN_HD constexpr void for_each_index(F f) {
 template <class T, class Aggregate>
 KALSCAN_HD constexpr bool all_finite(const Aggregate& x) {
   T zero(0);
-  const auto numbers = words<T>(x);
-  for_each_index<word_count<Aggregate, T>>([&](auto i) { zero += numbers[i()] * T(0); });
+  const auto numbers = as_array<T>(x);
+  for_each_index<array_size<Aggregate, T>>([&](auto i) { zero += numbers[i()] * T(0); });
   return equal(zero, T(0));
 }
 

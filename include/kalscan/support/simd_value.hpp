@@ -8,43 +8,43 @@
 namespace kalscan::detail {
 
 template <class T, int N>
-struct several {
+struct simd_value {
   using number = T;
   T x[N];
 
-  several() = default;
-  KALSCAN_HD constexpr explicit several(T value) {
+  simd_value() = default;
+  KALSCAN_HD constexpr explicit simd_value(T value) {
     for (int i = 0; i < N; ++i) x[i] = value;
   }
 
   /// f(i) for each i.
   template <class F>
-  KALSCAN_HD static constexpr several of(F f) {
-    several r;
+  KALSCAN_HD static constexpr simd_value of(F f) {
+    simd_value r;
 #if defined(__CUDA_ARCH__)
 #pragma unroll
 #endif
     for (int i = 0; i < N; ++i) r.x[i] = f(i);
     return r;
   }
-  KALSCAN_HD friend constexpr several operator+(const several& a, const several& b) {
+  KALSCAN_HD friend constexpr simd_value operator+(const simd_value& a, const simd_value& b) {
     return of([&](int i) { return a.x[i] + b.x[i]; });
   }
-  KALSCAN_HD friend constexpr several operator-(const several& a, const several& b) {
+  KALSCAN_HD friend constexpr simd_value operator-(const simd_value& a, const simd_value& b) {
     return of([&](int i) { return a.x[i] - b.x[i]; });
   }
-  KALSCAN_HD friend constexpr several operator*(const several& a, const several& b) {
+  KALSCAN_HD friend constexpr simd_value operator*(const simd_value& a, const simd_value& b) {
     return of([&](int i) { return a.x[i] * b.x[i]; });
   }
-  KALSCAN_HD friend constexpr several operator/(const several& a, const several& b) {
+  KALSCAN_HD friend constexpr simd_value operator/(const simd_value& a, const simd_value& b) {
     return of([&](int i) { return a.x[i] / b.x[i]; });
   }
-  KALSCAN_HD friend constexpr several operator-(const several& a) {
+  KALSCAN_HD friend constexpr simd_value operator-(const simd_value& a) {
     return of([&](int i) { return -a.x[i]; });
   }
-  KALSCAN_HD constexpr several& operator+=(const several& a) { return *this = *this + a; }
-  KALSCAN_HD constexpr several& operator-=(const several& a) { return *this = *this - a; }
-  KALSCAN_HD constexpr several& operator*=(const several& a) { return *this = *this * a; }
+  KALSCAN_HD constexpr simd_value& operator+=(const simd_value& a) { return *this = *this + a; }
+  KALSCAN_HD constexpr simd_value& operator-=(const simd_value& a) { return *this = *this - a; }
+  KALSCAN_HD constexpr simd_value& operator*=(const simd_value& a) { return *this = *this * a; }
 };
 
 }  // namespace kalscan::detail

@@ -23,7 +23,7 @@ struct device_rows {
 /// i starts from initial[i], or from `start` where `initial` is null, and leaves its last state in final[i], where
 /// `final` is not null.
 template <emit Emit, device_recurrence R>
-struct device_job {
+struct scan_arguments {
   using recurrence_type = R;
   using state_type = typename R::state_type;
   using input_type = typename R::input_type;

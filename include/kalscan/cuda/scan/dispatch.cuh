@@ -12,9 +12,9 @@
 
 namespace kalscan::detail {
 
-enum class route { along, along_short, across, chunks };
-struct routing {
-  route kind;
+enum class scan_algorithm { contiguous, contiguous_short, strided, chunks };
+struct chosen_algorithm {
+  scan_algorithm kind;
   std::int64_t chunk = 0;
 };
 
@@ -31,36 +31,36 @@ inline std::int64_t default_chunk(std::int64_t rows, std::int64_t length) {
 }
 
 /// `contiguous` says that time strides are 1 (or all -1).
-template <class Job>
-routing choose_route(const cuda& policy, std::int64_t rows, std::int64_t length, bool contiguous) {
-  if (policy.chunk > 0) return {route::chunks, policy.chunk};
-  if (length == 0 || (length < short_row && !(contiguous && rows == 1))) return {route::chunks, short_row};  // whole rows, a thread each
-  if (contiguous) return {length <= along_tile<Job, 32>::size ? route::along_short : route::along};
-  if (rows >= many_rows) return {route::across};
-  return {route::chunks, default_chunk(rows, length)};
+template <class Call>
+chosen_algorithm choose_algorithm(const cuda& policy, std::int64_t rows, std::int64_t length, bool contiguous) {
+  if (policy.chunk > 0) return {scan_algorithm::chunks, policy.chunk};
+  if (length == 0 || (length < short_row && !(contiguous && rows == 1))) return {scan_algorithm::chunks, short_row};  // whole rows, a thread each
+  if (contiguous) return {length <= contiguous_tile<Call, 32>::size ? scan_algorithm::contiguous_short : scan_algorithm::contiguous};
+  if (rows >= many_rows) return {scan_algorithm::strided};
+  return {scan_algorithm::chunks, default_chunk(rows, length)};
 }
 
-template <class Job>
-std::size_t route_workspace(const routing& by, std::int64_t rows, std::int64_t length) {
+template <class Call>
+std::size_t algorithm_workspace(const chosen_algorithm& by, std::int64_t rows, std::int64_t length) {
   switch (by.kind) {
-    case route::along: return along_workspace<Job, long_tile_threads<Job>>(rows, length);
-    case route::chunks: return chunks_workspace<Job>(rows, length, by.chunk);
+    case scan_algorithm::contiguous: return contiguous_workspace<Call, long_tile_threads<Call>>(rows, length);
+    case scan_algorithm::chunks: return chunks_workspace<Call>(rows, length, by.chunk);
     default: return 0;
   }
 }
 
-template <class Job>
-void run_on_device(const char* verb, const cuda& policy, const Job& job) {
-  if (job.count == 0) return;
-  const auto unit = [&](std::int64_t stride) { return stride == job.in.time_stride; };
-  const bool contiguous = std::abs(job.in.time_stride) == 1 && (!Job::has_outputs || unit(job.out.time_stride));
-  const routing by = choose_route<Job>(policy, job.count, job.length, contiguous);
-  require_workspace(verb, policy, route_workspace<Job>(by, job.count, job.length));
+template <class Call>
+void run_on_device(const char* verb, const cuda& policy, const Call& call) {
+  if (call.count == 0) return;
+  const auto unit = [&](std::int64_t stride) { return stride == call.in.time_stride; };
+  const bool contiguous = std::abs(call.in.time_stride) == 1 && (!Call::has_outputs || unit(call.out.time_stride));
+  const chosen_algorithm by = choose_algorithm<Call>(policy, call.count, call.length, contiguous);
+  require_workspace(verb, policy, algorithm_workspace<Call>(by, call.count, call.length));
   switch (by.kind) {
-    case route::along: return launch_along<Job, long_tile_threads<Job>>(verb, policy, job);
-    case route::along_short: return launch_along<Job, 32>(verb, policy, job);
-    case route::across: return launch_across(verb, policy, job);
-    case route::chunks: return launch_chunks(verb, policy, job, by.chunk);
+    case scan_algorithm::contiguous: return launch_contiguous<Call, long_tile_threads<Call>>(verb, policy, call);
+    case scan_algorithm::contiguous_short: return launch_contiguous<Call, 32>(verb, policy, call);
+    case scan_algorithm::strided: return launch_strided(verb, policy, call);
+    case scan_algorithm::chunks: return launch_chunks(verb, policy, call, by.chunk);
   }
 }
 

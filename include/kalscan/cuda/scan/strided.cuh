@@ -8,55 +8,55 @@
 
 namespace kalscan::detail {
 
-template <class Job>
-struct across_tile {
-  static constexpr int element_size = 4 * device_words<typename Job::element>,
-                       state_size = 4 * device_words<typename Job::state_type>;
+template <class Call>
+struct strided_tile {
+  static constexpr int element_size = 4 * device_words<typename Call::element>,
+                       state_size = 4 * device_words<typename Call::state_type>;
   // As many as fit into 48 KiB of shared memory.
   static constexpr int fitting = (768 - state_size) / element_size;
   static constexpr int warps = fitting < 8 ? fitting : 8;
-  static constexpr int input_size = sizeof(typename Job::input_type);
+  static constexpr int input_size = sizeof(typename Call::input_type);
   static constexpr int items = input_size <= 8 ? 8 : input_size <= 20 ? 4 : input_size <= 40 ? 2 : 1;
   static constexpr int steps = warps * items;
 };
 
-template <class Job>
-__global__ void __launch_bounds__(32 * across_tile<Job>::warps) across_kernel(const __grid_constant__ Job job) {
-  using tile = across_tile<Job>;
-  using U = typename Job::input_type;
-  using S = typename Job::state_type;
-  using E = typename Job::element;
+template <class Call>
+__global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel(const __grid_constant__ Call call) {
+  using tile = strided_tile<Call>;
+  using U = typename Call::input_type;
+  using S = typename Call::state_type;
+  using E = typename Call::element;
   constexpr int warps = tile::warps, items = tile::items;
   // Two of each: what a turn writes is read while the next turn writes the other.
   __shared__ word_slots<E, 32> elements[2][warps];
   __shared__ word_slots<S, 32> carries[2];
-  const auto& r = job.recurrence;
+  const auto& r = call.recurrence;
   const auto m = r.monoid();
   const int lane = static_cast<int>(threadIdx.x) % 32, turn = static_cast<int>(threadIdx.x) / 32;
 
   // Blocks do not cross batches, so that the rows of a block are neighbours.
-  const std::int64_t groups = (job.in.lanes + 31) / 32;
+  const std::int64_t groups = (call.in.lanes + 31) / 32;
   const std::int64_t batch = blockIdx.x / groups, in_batch = blockIdx.x % groups * 32 + lane;
-  const bool active = in_batch < job.in.lanes;
-  const std::int64_t row = active ? batch * job.in.lanes + in_batch : 0;
-  const U* in = job.in.row(row);
-  S* out = job.has_outputs ? job.out.row(row) : nullptr;
+  const bool active = in_batch < call.in.lanes;
+  const std::int64_t row = active ? batch * call.in.lanes + in_batch : 0;
+  const U* in = call.in.row(row);
+  S* out = call.has_outputs ? call.out.row(row) : nullptr;
 
   const auto steps_from = [&](std::int64_t t) {
-    return active ? static_cast<int>(max(std::int64_t{0}, min(std::int64_t{items}, job.length - t))) : 0;
+    return active ? static_cast<int>(max(std::int64_t{0}, min(std::int64_t{items}, call.length - t))) : 0;
   };
   U next[items];
   const auto fetch = [&](std::int64_t t) {
     const int n = steps_from(t);
 #pragma unroll
     for (int i = 0; i < items; ++i) {
-      if (i < n) next[i] = in[(t + i) * job.in.time_stride];
+      if (i < n) next[i] = in[(t + i) * call.in.time_stride];
     }
   };
-  if (turn == 0 && active) carries[0].put(lane, job.before(row));
+  if (turn == 0 && active) carries[0].put(lane, call.before(row));
   fetch(turn * items);
   int parity = 0;
-  for (std::int64_t t = 0; t < job.length; t += tile::steps, parity ^= 1) {
+  for (std::int64_t t = 0; t < call.length; t += tile::steps, parity ^= 1) {
     const std::int64_t mine = t + turn * items;
     const int n = steps_from(mine);
     U u[items];
@@ -86,24 +86,24 @@ __global__ void __launch_bounds__(32 * across_tile<Job>::warps) across_kernel(co
 #pragma unroll
       for (int i = 0; i < items; ++i) {
         if (i < n) {
-          if constexpr (Job::emits == emit::before) out[(mine + i) * job.out.time_stride] = state;
+          if constexpr (Call::emits == emit::before) out[(mine + i) * call.out.time_stride] = state;
           state = r.step(state, u[i]);
-          if constexpr (Job::emits == emit::after) out[(mine + i) * job.out.time_stride] = state;
+          if constexpr (Call::emits == emit::after) out[(mine + i) * call.out.time_stride] = state;
         }
       }
-      if (mine + n == job.length) job.finish(row, state);
+      if (mine + n == call.length) call.finish(row, state);
       if (turn == warps - 1) carries[parity ^ 1].put(lane, state);
     }
   }
-  if (job.length == 0 && turn == 0 && active) job.finish(row, job.before(row));
+  if (call.length == 0 && turn == 0 && active) call.finish(row, call.before(row));
 }
 
-template <class Job>
-void launch_across(const char* verb, const cuda& policy, const Job& job) {
-  const std::int64_t blocks = job.count / job.in.lanes * ((job.in.lanes + 31) / 32);
-  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(job.count) + " sequences are more than a launch can take");
-  across_kernel<Job><<<static_cast<unsigned>(blocks), 32 * across_tile<Job>::warps, 0, policy.stream>>>(job);
-  require_success("launch of across_kernel", cudaGetLastError());
+template <class Call>
+void launch_strided(const char* verb, const cuda& policy, const Call& call) {
+  const std::int64_t blocks = call.count / call.in.lanes * ((call.in.lanes + 31) / 32);
+  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(call.count) + " sequences are more than a launch can take");
+  strided_kernel<Call><<<static_cast<unsigned>(blocks), 32 * strided_tile<Call>::warps, 0, policy.stream>>>(call);
+  require_success("launch of strided_kernel", cudaGetLastError());
 }
 
 }  // namespace kalscan::detail

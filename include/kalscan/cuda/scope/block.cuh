@@ -86,7 +86,7 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
 
   static constexpr int total_slot = 32 * run_stride;
   __device__ static constexpr int slot(int rank) { return rank / run * run_stride + rank % run; }
-  /// How many elements are left for the run of this lane of the first warp (none where this is not positive, all places
+  /// How many elements are left for the run of this lane of the first warp (none where this is not positive, all filled
   /// of it where this is larger), and how many lanes have any. Not clamped: ptxas 13.0 gets `min(x, n) == n` wrong.
   template <class Count>
   __device__ int run_length(Count valid) const {

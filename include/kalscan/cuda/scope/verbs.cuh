@@ -11,7 +11,7 @@
 
 namespace kalscan {
 
-/// How many places of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
+/// How many filled of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
 struct valid {
   int count;
   KALSCAN_HD constexpr explicit valid(int count_) : count(count_) {}
@@ -19,10 +19,10 @@ struct valid {
 
 namespace detail {
 
-/// All places hold items: known when compiling, which saves the questions.
-struct all_places {};
+/// All filled hold items: known when compiling, which saves the questions.
+struct full_tile {};
 template <class P>
-concept tile_places = std::same_as<P, all_places> || std::same_as<P, valid>;
+concept tile_fill = std::same_as<P, full_tile> || std::same_as<P, valid>;
 
 /// What a scan over threads leaves in each of them. Meaningless in threads beyond the valid ones.
 template <class E>
@@ -79,10 +79,10 @@ struct device_calls<Wrapper<M>> {
 ///     total(m, x, valid)               all of them combined, in every thread
 ///
 /// Every thread of the scope calls a verb, with its own N items: item i of the thread of rank r has place r N + i in
-/// the tile. Of a partial tile the first `places` hold items (kalscan::valid(n), the same in all threads); the operator never sees
+/// the tile. Of a partial tile the first `filled` hold items (kalscan::valid(n), the same in all threads); the operator never sees
 /// what lies in the others, and these are left unchanged. `carry` (the same in all threads) acts before
 /// everything (for a suffix scan: after everything), and becomes the tile's total with itself included, ready for the
-/// next tile. Verbs may follow one another without a barrier. The order of operations is fixed by N, `places` and the
+/// next tile. Verbs may follow one another without a barrier. The order of operations is fixed by N, `filled` and the
 /// scope's size.
 template <class Scope, device_monoid M, int Threads>
 class scope_verbs {
@@ -90,120 +90,120 @@ class scope_verbs {
   using value_type = element_t<M>;
   using all_threads = std::integral_constant<int, Threads>;
 
-  template <int N, tile_places Places = all_places>
-  __device__ void inclusive_scan(value_type (&items)[N], Places places = {}) {
-    run<false, true>(items, nullptr, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void inclusive_scan(value_type (&items)[N], Filled filled = {}) {
+    run<false, true>(items, nullptr, filled);
   }
-  template <int N, tile_places Places = all_places>
-  __device__ void inclusive_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
-    run<false, true>(items, &carry, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void inclusive_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
+    run<false, true>(items, &carry, filled);
   }
   /// Without a carry, the first item becomes the identity.
-  template <int N, tile_places Places = all_places>
-  __device__ void exclusive_scan(value_type (&items)[N], Places places = {}) {
-    run<false, false>(items, nullptr, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void exclusive_scan(value_type (&items)[N], Filled filled = {}) {
+    run<false, false>(items, nullptr, filled);
   }
-  template <int N, tile_places Places = all_places>
-  __device__ void exclusive_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
-    run<false, false>(items, &carry, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void exclusive_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
+    run<false, false>(items, &carry, filled);
   }
-  template <int N, tile_places Places = all_places>
-  __device__ void inclusive_suffix_scan(value_type (&items)[N], Places places = {}) {
-    run<true, true>(items, nullptr, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void inclusive_suffix_scan(value_type (&items)[N], Filled filled = {}) {
+    run<true, true>(items, nullptr, filled);
   }
-  template <int N, tile_places Places = all_places>
-  __device__ void inclusive_suffix_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
-    run<true, true>(items, &carry, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void inclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
+    run<true, true>(items, &carry, filled);
   }
   /// Without a carry, the last item becomes the identity.
-  template <int N, tile_places Places = all_places>
-  __device__ void exclusive_suffix_scan(value_type (&items)[N], Places places = {}) {
-    run<true, false>(items, nullptr, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void exclusive_suffix_scan(value_type (&items)[N], Filled filled = {}) {
+    run<true, false>(items, nullptr, filled);
   }
-  template <int N, tile_places Places = all_places>
-  __device__ void exclusive_suffix_scan(value_type (&items)[N], value_type& carry, Places places = {}) {
-    run<true, false>(items, &carry, places);
+  template <int N, tile_fill Filled = full_tile>
+  __device__ void exclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
+    run<true, false>(items, &carry, filled);
   }
   /// All items of the tile combined, in every thread; the identity where `valid` is 0.
-  template <int N, tile_places Places = all_places>
-  __device__ value_type reduce(const value_type (&items)[N], Places places = {}) {
-    if (threads_with<N>(places) == 0) return monoid_.identity();
-    const value_type sum = fold<N, false>(monoid_, [&](int i) { return items[i]; }, items_with<N>(places));
-    return scope().total(monoid_, sum, threads_with<N>(places));
+  template <int N, tile_fill Filled = full_tile>
+  __device__ value_type reduce(const value_type (&items)[N], Filled filled = {}) {
+    if (threads_with<N>(filled) == 0) return monoid_.identity();
+    const value_type sum = fold<N, false>(monoid_, [&](int i) { return items[i]; }, items_with<N>(filled));
+    return scope().total(monoid_, sum, threads_with<N>(filled));
   }
 
   /// One item a thread.
-  template <tile_places Places = all_places>
-  __device__ value_type inclusive_scan(const value_type& item, Places places = {}) {
+  template <tile_fill Filled = full_tile>
+  __device__ value_type inclusive_scan(const value_type& item, Filled filled = {}) {
     value_type items[1] = {item};
-    inclusive_scan(items, places);
+    inclusive_scan(items, filled);
     return items[0];
   }
-  template <tile_places Places = all_places>
-  __device__ value_type exclusive_scan(const value_type& item, Places places = {}) {
+  template <tile_fill Filled = full_tile>
+  __device__ value_type exclusive_scan(const value_type& item, Filled filled = {}) {
     value_type items[1] = {item};
-    exclusive_scan(items, places);
+    exclusive_scan(items, filled);
     return items[0];
   }
-  template <tile_places Places = all_places>
-  __device__ value_type inclusive_suffix_scan(const value_type& item, Places places = {}) {
+  template <tile_fill Filled = full_tile>
+  __device__ value_type inclusive_suffix_scan(const value_type& item, Filled filled = {}) {
     value_type items[1] = {item};
-    inclusive_suffix_scan(items, places);
+    inclusive_suffix_scan(items, filled);
     return items[0];
   }
-  template <tile_places Places = all_places>
-  __device__ value_type exclusive_suffix_scan(const value_type& item, Places places = {}) {
+  template <tile_fill Filled = full_tile>
+  __device__ value_type exclusive_suffix_scan(const value_type& item, Filled filled = {}) {
     value_type items[1] = {item};
-    exclusive_suffix_scan(items, places);
+    exclusive_suffix_scan(items, filled);
     return items[0];
   }
-  template <tile_places Places = all_places>
-  __device__ value_type reduce(const value_type& item, Places places = {}) {
+  template <tile_fill Filled = full_tile>
+  __device__ value_type reduce(const value_type& item, Filled filled = {}) {
     const value_type items[1] = {item};
-    return reduce(items, places);
+    return reduce(items, filled);
   }
 
   /// A recurrence with this monoid over the tile: absorb, carry, replay. Thread r's inputs are read(0), ..., read(N - 1),
   /// each asked for twice; visit(i, before, after) is called once for each valid input, with the states around its step.
   /// `carry` is the state before the tile and becomes the state after it.
-  template <int N, device_recurrence R, class Read, class Visit, tile_places Places = all_places>
+  template <int N, device_recurrence R, class Read, class Visit, tile_fill Filled = full_tile>
   __device__ void scan_states(const R& r, Read read, typename R::state_type& carry, Visit visit,
-                              Places places = {}) {
+                              Filled filled = {}) {
     static_assert(std::same_as<monoid_t<R>, M>, "the scope's monoid is not the recurrence's");
-    const int n = items_with<N>(places);
-    const auto start = start_run(r, absorb_run<N>(r, read, n), carry, threads_with<N>(places));
+    const int n = items_with<N>(filled);
+    const auto start = start_run(r, absorb_run<N>(r, read, n), carry, threads_with<N>(filled));
     replay_run<N>(r, read, start, visit, n);
   }
   /// The same with arrays: states[i] is the state after inputs[i], which may be the same array.
-  template <int N, device_recurrence R, tile_places Places = all_places>
+  template <int N, device_recurrence R, tile_fill Filled = full_tile>
   __device__ void scan_states(const R& r, const typename R::input_type (&inputs)[N], typename R::state_type (&states)[N],
-                              typename R::state_type& carry, Places places = {}) {
+                              typename R::state_type& carry, Filled filled = {}) {
     scan_states<N>(
         r, [&](int i) { return inputs[i]; }, carry, [&](int i, const auto&, const auto& after) { states[i] = after; },
-        places);
+        filled);
   }
 
   // The three words of scan_states, for kernels that do something between them.
 
-  /// How many items are left for this thread's N places: not positive where they hold none, perhaps more than N.
-  template <int N, tile_places Places>
-  __device__ int items_with(Places places) const {
-    if constexpr (std::same_as<Places, all_places>) {
+  /// How many items are left for this thread's N filled: not positive where they hold none, perhaps more than N.
+  template <int N, tile_fill Filled>
+  __device__ int items_with(Filled filled) const {
+    if constexpr (std::same_as<Filled, full_tile>) {
       return N;
     } else {
-      return places.count - scope().rank() * N;
+      return filled.count - scope().rank() * N;
     }
   }
   /// How many threads hold items: a constant where all do.
-  template <int N, tile_places Places>
-  __device__ static auto threads_with(Places places) {
-    if constexpr (std::same_as<Places, all_places>) {
+  template <int N, tile_fill Filled>
+  __device__ static auto threads_with(Filled filled) {
+    if constexpr (std::same_as<Filled, full_tile>) {
       return all_threads{};
     } else {
-      return (places.count + N - 1) / N;
+      return (filled.count + N - 1) / N;
     }
   }
-  /// The element of this thread's inputs, the first n of its N places (all where n is larger); meaningless where n is
+  /// The element of this thread's inputs, the first n of its N filled (all where n is larger); meaningless where n is
   /// not positive.
   template <int N, device_recurrence R, class Read>
   __device__ static element_t<monoid_t<R>> absorb_run(const R& r, Read read, int n) {
@@ -227,7 +227,7 @@ class scope_verbs {
     carry = r.act(threads.total, carry);
     return start;
   }
-  /// Takes the steps of the first n places (all where n is larger); returns the state after them.
+  /// Takes the steps of the first n filled (all where n is larger); returns the state after them.
   template <int N, device_recurrence R, class Read, class Visit>
   __device__ static typename R::state_type replay_run(const R& r, Read read, typename R::state_type state, Visit visit,
                                                       int n) {
@@ -271,19 +271,19 @@ class scope_verbs {
     return sum;
   }
 
-  template <bool Suffix, bool Inclusive, int N, class Places>
-  __device__ void run(value_type (&items)[N], value_type* carry, Places places) {
+  template <bool Suffix, bool Inclusive, int N, class Filled>
+  __device__ void run(value_type (&items)[N], value_type* carry, Filled filled) {
     if constexpr (Suffix) {
-      run_with<Suffix, Inclusive>(reversed<M>{monoid_}, items, carry, places);
+      run_with<Suffix, Inclusive>(reversed<M>{monoid_}, items, carry, filled);
     } else {
-      run_with<Suffix, Inclusive>(monoid_, items, carry, places);
+      run_with<Suffix, Inclusive>(monoid_, items, carry, filled);
     }
   }
 
-  template <bool Suffix, bool Inclusive, class Op, int N, class Places>
-  __device__ void run_with(const Op& op, value_type (&items)[N], value_type* carry, Places places) {
-    const int n = items_with<N>(places);
-    const auto threads = threads_with<N>(places);
+  template <bool Suffix, bool Inclusive, class Op, int N, class Filled>
+  __device__ void run_with(const Op& op, value_type (&items)[N], value_type* carry, Filled filled) {
+    const int n = items_with<N>(filled);
+    const auto threads = threads_with<N>(filled);
     if (threads <= 0) return;
     const bool first = scope().rank() == (Suffix ? threads - 1 : 0);
     if constexpr (N == 1 && Inclusive) {

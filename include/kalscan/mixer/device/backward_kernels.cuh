@@ -16,57 +16,57 @@ namespace kalscan::detail {
 
 /// First pass (or the only one): the last chunk of each sequence is swept and, with Absorbs, those between it and the
 /// first are absorbed. Last pass: all chunks but the last are swept.
-template <class Job, class Lanes, bool Absorbs>
+template <class Call, class Lanes, bool Absorbs>
 __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 2 : 1)
-    mixer_backward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
+    mixer_backward_kernel(const __grid_constant__ Call call, const __grid_constant__ typename Lanes::layout layout,
                           const __grid_constant__ time_cuts cuts,
-                          const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays,
+                          const __grid_constant__ backward_arrays<typename Call::mixer, typename Call::number> arrays,
                           std::int64_t first_block, forward_pass pass) {
-  using walk_type = backward_walk_on_device<Job, Lanes>;
-  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+  using traversal_type = device_backward_traversal<Call, Lanes>;
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
   const std::int64_t block = first_block + blockIdx.x;
-  const chunk_place at = cuts[block / blocks];
+  const chunk_range at = cuts[block / blocks];
   const bool last = at.k + 1 == at.chunks;
   const bool sweeps = pass == forward_pass::last ? !last : last;
   if (!sweeps && (!Absorbs || at.k == 0)) return;
-  walk_type walk(job, layout, at, arrays, block % blocks, mixer_shared_memory);
+  traversal_type traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
   if (sweeps) {
-    typename walk_type::state bar[Lanes::states];
+    typename traversal_type::state bar[Lanes::states];
     if (last) {
-      walk.load_final(bar);
+      traversal.load_final(bar);
     } else {
-      walk.lanes.load(arrays.carry, at.slot, bar);
+      traversal.lanes.load(arrays.carry, at.slot, bar);
     }
-    if (!walk.lanes.owns_channel) {
+    if (!traversal.lanes.owns_channel) {
 #pragma unroll
       for (int j = 0; j < Lanes::states; ++j)
         bar[j] =
-            from_words<typename walk_type::state, typename Job::number>([](auto) { return typename Job::number(0); });
+            from_fields<typename traversal_type::state, typename Call::number>([](auto) { return typename Call::number(0); });
     }
-    walk.sweep(bar);
+    traversal.sweep(bar);
     if (at.k == 0) {
-      walk.lanes.store(job.states.initial_bar, at.n, 0, bar, job.states.accumulate);
+      traversal.lanes.store(call.states.initial_bar, at.n, 0, bar, call.states.accumulate);
     } else if (last) {
-      walk.lanes.store(arrays.carry, at.slot - 1, bar);
+      traversal.lanes.store(arrays.carry, at.slot - 1, bar);
     }
   } else if constexpr (Absorbs) {
-    typename walk_type::element e[Lanes::states];
-    walk.absorb(e);
-    walk.lanes.store(arrays.element, at.slot, e);
+    typename traversal_type::element e[Lanes::states];
+    traversal.absorb(e);
+    traversal.lanes.store(arrays.element, at.slot, e);
   }
 }
 
 /// The adjoint before the chunk of a slot, step by step backwards, the states of a tile at a time from a checkpoint.
-template <class Job, class State>
-__device__ __noinline__ State walk_lane_back(const Job& job, const time_cuts& cuts, std::int64_t slot,
+template <class Call, class State>
+__device__ __noinline__ State walk_lane_back(const Call& call, const time_cuts& cuts, std::int64_t slot,
                                              std::int64_t lane, State bar) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  const chunk_place at = cuts[slot];
-  const std::int64_t m = lane / job.shape.states, s = lane % job.shape.states, tile = job.states.every;
-  const auto kept = words<tensor<const T>>(job.states.checkpoints);
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  const chunk_range at = cuts[slot];
+  const std::int64_t m = lane / call.shape.states, s = lane % call.shape.states, tile = call.states.every;
+  const auto kept = as_array<tensor<const T>>(call.states.checkpoints);
   const auto stored = [&](std::int64_t t) {
-    return from_words<State, T>(
+    return from_fields<State, T>(
         [&](auto w) { return kept[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
   };
   for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
@@ -74,15 +74,15 @@ __device__ __noinline__ State walk_lane_back(const Job& job, const time_cuts& cu
     State x[backward_tile(4) + 1];
     x[0] = stored(t);
     for (int j = 0; j < steps; ++j)
-      x[j + 1] = M::step(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s));
+      x[j + 1] = M::step(x[j], terms_of_lane<M, T>(call.in, at.batch, at.first + t + j, m, s));
     if (t + steps < at.length) x[steps] = stored(t + steps);
     for (int j = steps - 1; j >= 0; --j) {
-      const auto y_bar = with_members(job.out_bar, [&](const auto&... y) {
+      const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
         return typename M::template outputs<T>{
             (y.present() ? static_cast<T>(y(at.batch, at.first + t + j, m, 0)) : T(0))...};
       });
       bar =
-          M::adjoint(x[j], terms_of_lane<M, T>(job.in, at.batch, at.first + t + j, m, s), x[j + 1], bar, y_bar).earlier;
+          M::adjoint(x[j], terms_of_lane<M, T>(call.in, at.batch, at.first + t + j, m, s), x[j + 1], bar, y_bar).earlier;
     }
   }
   return bar;
@@ -90,20 +90,20 @@ __device__ __noinline__ State walk_lane_back(const Job& job, const time_cuts& cu
 
 /// The adjoints after all chunks of a sequence, from the last to the first, one thread a lane. Where an element is out
 /// of range, the lane is walked instead.
-template <class Job>
+template <class Call>
 __global__ void mixer_carry_back_kernel(
-    const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
-    const __grid_constant__ backward_arrays<typename Job::mixer, typename Job::number> arrays) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  const std::int64_t lanes = job.shape.channels * job.shape.states;
+    const __grid_constant__ Call call, const __grid_constant__ time_cuts cuts,
+    const __grid_constant__ backward_arrays<typename Call::mixer, typename Call::number> arrays) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  const std::int64_t lanes = call.shape.channels * call.shape.states;
   for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
     carry_along(
         arrays.element, slot + chunks - 2, arrays.carry, slot + chunks - 3, lane, chunks - 2, -1,
         arrays.carry.get(slot + chunks - 2, lane),
         [](const auto& e, const auto& bar) { return M::adjoint_act(e, bar); },
         [](const auto& e, const auto&) { return all_finite<T>(e); },
-        [&](std::int64_t k, const auto& bar) { return walk_lane_back(job, cuts, k, lane, bar); });
+        [&](std::int64_t k, const auto& bar) { return walk_lane_back(call, cuts, k, lane, bar); });
   });
 }
 

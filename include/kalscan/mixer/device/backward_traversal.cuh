@@ -14,13 +14,13 @@
 
 namespace kalscan::detail {
 
-/// One block's walk backward.
-template <class Job, class Lanes>
-struct backward_walk_on_device : tape_walk<Job, Lanes> {
-  using base = tape_walk<Job, Lanes>;
-  using base::from_tape, base::each_tile, base::sums_of, base::sum_over_channels;
+/// One block's traversal backward.
+template <class Call, class Lanes>
+struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
+  using base = tile_state_traversal<Call, Lanes>;
+  using base::kept_state, base::each_tile, base::sums_of, base::sum_over_channels;
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
-  using base::job, base::layout, base::at, base::stage, base::lanes, base::arrays;
+  using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::inputs, base::lane_sums, base::summed_steps;
   using typename base::arrays_type;
   using typename base::layout_type;
@@ -32,11 +32,11 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   using element = typename adjoint_element<M, T>::type;
 
   T time_sums[inputs][States];
-  char* channel_places[inputs];  // where this thread's sums over states of the next four steps go
+  char* channel_pointers[inputs];  // where this thread's sums over states of the next four steps go
 
-  __device__ backward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
+  __device__ device_backward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
                                      const arrays_type& arrays_, std::int64_t channel_block_, unsigned char* memory)
-      : base(job_, layout_, at_, arrays_, channel_block_, memory) {
+      : base(call_, layout_, at_, arrays_, channel_block_, memory) {
 #pragma unroll
     for (int i = 0; i < static_cast<int>(inputs); ++i) {
 #pragma unroll
@@ -47,7 +47,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   /// Adds to or replaces what a gradient's array holds.
   template <class E>
   __device__ __forceinline__ void put(E* to, const T& value) const {
-    *to = static_cast<E>(job.states.accumulate ? static_cast<T>(*to) + value : value);
+    *to = static_cast<E>(call.states.accumulate ? static_cast<T>(*to) + value : value);
   }
 
   /// The adjoint of steps [step, step + n), n at most 4, of the tile at t, and what they leave for the sums.
@@ -62,9 +62,9 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
         for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = T(0); });
         continue;
       }
-      if constexpr (Varying) this->parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
       state before[States];
-      from_tape(step + i, before);
+      kept_state(step + i, before);
       const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
       row lane_sum[inputs];
       // What lane j's step hands back: g(k) of input k.
@@ -80,18 +80,18 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
             time_sums[k()][j] += g(k());
             if constexpr (Varying) {
               if (arrays.how[k()] == gathered::lane && lanes.owns(j))
-                put(member<k()>(job.in_bar).at(at.batch, at.first + t + step + i, lanes.m, lanes.s0 + j), g(k()));
+                put(member<k()>(call.in_bar).at(at.batch, at.first + t + step + i, lanes.m, lanes.s0 + j), g(k()));
             }
           }
         });
       };
       if constexpr (Whole && ordinary_of<M>::exists) {
-        using numbers = several<T, States>;
+        using numbers = simd_value<T, States>;
         using wide = typename M::template state<numbers>;
         const auto back = Lane::adjoint(together<wide, T>(before), this->wide_terms(staged, i),
                                         together<wide, T>(after), together<wide, T>(bar), for_all_lanes(y_bar));
         apart<T>(back.earlier, bar);
-        const auto g = words<numbers>(back.inputs);
+        const auto g = as_array<numbers>(back.inputs);
 #pragma unroll
         for (int j = 0; j < States; ++j) gather(j, [&](std::size_t k) { return g[k].x[j]; });
       } else {
@@ -99,7 +99,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
         for (int j = 0; j < States; ++j) {
           const auto back = Lane::adjoint(before[j], this->terms(staged, i, j), after[j], bar[j], y_bar);
           bar[j] = back.earlier;
-          const auto g = words<T>(back.inputs);
+          const auto g = as_array<T>(back.inputs);
           gather(j, [&](std::size_t k) { return g[k]; });
         }
       }
@@ -114,25 +114,25 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] != gathered::channel) return;
         sum_over_group(channel_sum[k()], lanes.g, layout.group());
-        const auto& to = member<k()>(job.in_bar);
+        const auto& to = member<k()>(call.in_bar);
         using E = typename std::remove_cvref_t<decltype(to)>::value_type;
-        char* place = channel_places[k()];
-        channel_places[k()] -= 4 * bytes_of_step(to);
+        char* pointer = channel_pointers[k()];
+        channel_pointers[k()] -= 4 * bytes_of_step(to);
         if (!lanes.owns_channel || lanes.g >= 4) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (i < count && (Whole || first + i < n)) put(reinterpret_cast<E*>(place), channel_sum[k()][i]);
-          if (i + 1 < count) place += bytes_of_step(to);
+          if (i < count && (Whole || first + i < n)) put(reinterpret_cast<E*>(pointer), channel_sum[k()][i]);
+          if (i + 1 < count) pointer += bytes_of_step(to);
         }
       }
     });
   }
   /// Before four_adjoints of the steps from t on, from then on backwards.
-  __device__ __forceinline__ void seek_channel_places(std::int64_t t) {
+  __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
-        channel_places[k()] = reinterpret_cast<char*>(
-            member<k()>(job.in_bar).at(at.batch, at.first + t + kept_step(lanes.g, layout.group()), lanes.m, 0));
+        channel_pointers[k()] = reinterpret_cast<char*>(
+            member<k()>(call.in_bar).at(at.batch, at.first + t + kept_step(lanes.g, layout.group()), lanes.m, 0));
       }
     });
   }
@@ -144,7 +144,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (t + steps == at.length) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
-      seek_channel_places(t + last);
+      seek_channel_pointers(t + last);
 #pragma unroll 1
       for (int end = last + 4; end > 0; end -= summed_steps) {
         const int begin = max(end - summed_steps, 0);
@@ -163,7 +163,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
       }
     });
     if (at.length == 0) {
-      load_initial_states<States>(job, lanes, at.n, x);
+      load_initial_states<States>(call, lanes, at.n, x);
       take_final(x, bar);
     }
     if (at.from == 0) give_initial(x, bar);
@@ -175,7 +175,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   template <std::size_t K>
   __device__ __forceinline__ void keep_time_sums() const {
     if (arrays.how[K] != gathered::over_time) return;
-    T* to = arrays.time[K] + (at.slot * job.shape.channels + lanes.m) * job.shape.states + lanes.s0;
+    T* to = arrays.time[K] + (at.slot * call.shape.channels + lanes.m) * call.shape.states + lanes.s0;
 #pragma unroll
     for (int j = 0; j < States; ++j) {
       if (lanes.owns(j)) to[j] = time_sums[K][j];
@@ -197,7 +197,7 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
 #pragma unroll 1
       for (int step = steps - 1; step >= 0; --step) {
         state before[States];
-        from_tape(step, before);
+        kept_state(step, before);
         const T* rows = stage.rows_of(0, lanes.c) + step;
         const auto y_bar = output_adjoints([&](std::size_t row) { return rows[row * layout.tile()]; });
         this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) {
@@ -213,12 +213,12 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
     const auto staged = this->four_staged(0, step);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(job.in, lanes, at.batch, at.first + t + step + i);
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
       state before[States];
-      from_tape(step + i, before);
+      kept_state(step + i, before);
       const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
       if constexpr (ordinary_of<M>::exists) {
-        using numbers = several<T, States>;
+        using numbers = simd_value<T, States>;
         using wide = typename M::template state<numbers>;
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;
@@ -240,28 +240,28 @@ struct backward_walk_on_device : tape_walk<Job, Lanes> {
   /// The adjoints of a step's outputs: `row(r)` is number r of those staged by channel.
   template <class Row>
   __device__ __forceinline__ static auto output_adjoints(Row row) {
-    return from_words<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
+    return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
   }
 
   /// The same adjoints of outputs for all lanes of the thread.
   __device__ __forceinline__ static auto for_all_lanes(const typename M::template outputs<T>& y_bar) {
-    using numbers = several<T, States>;
-    return from_words<typename M::template outputs<numbers>, numbers>(
-        [&](auto o) { return numbers(words<T>(y_bar)[o()]); });
+    using numbers = simd_value<T, States>;
+    return from_fields<typename M::template outputs<numbers>, numbers>(
+        [&](auto o) { return numbers(as_array<T>(y_bar)[o()]); });
   }
 
   __device__ void load_final(state (&bar)[States]) const {
-    lanes.template load<true>(tensors_of<const T>(job.states.final_bar), at.n, 0, bar);
+    lanes.template load<true>(tensors_of<const T>(call.states.final_bar), at.n, 0, bar);
   }
   /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
   /// wanted of the initial ones'.
   __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
 #pragma unroll
-    for (int j = 0; j < States; ++j) bar[j] = adjoint_of(job.states.final_bar, x[j], bar[j]);
+    for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);
   }
   __device__ __forceinline__ void give_initial(const state (&x)[States], state (&bar)[States]) const {
 #pragma unroll
-    for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(job.states.initial_bar, x[j], bar[j]);
+    for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(call.states.initial_bar, x[j], bar[j]);
   }
 };
 

@@ -26,8 +26,8 @@ struct token_rows<M, In, States, std::index_sequence<I...>> {
   template <std::size_t K>
   using element = typename std::remove_cvref_t<decltype(member<K>(std::declval<const In&>()))>::value_type;
 
-  pack<T, States> state[word_count<typename M::template state<T>, T>];
-  std::tuple<pack<element<I>, M::inputs_info[I].varies == role::channel ? 1 : States>...> inputs;
+  vec<T, States> state[array_size<typename M::template state<T>, T>];
+  std::tuple<vec<element<I>, M::inputs_info[I].varies == role::channel ? 1 : States>...> inputs;
 };
 
 /// Whether each thread's states lie as vectors in every row.
@@ -35,7 +35,7 @@ template <int States, class E>
 __device__ bool lies_in_vectors(const tensor<E>& x) {
   const auto bytes = [](std::int64_t stride) { return static_cast<std::uintptr_t>(stride) * sizeof(E); };
   const auto places = reinterpret_cast<std::uintptr_t>(x.data) | bytes(x.stride[0]) | bytes(x.stride[2]);
-  return x.stride[3] == 1 && places % alignof(pack<std::remove_const_t<E>, States>) == 0;
+  return x.stride[3] == 1 && places % alignof(vec<std::remove_const_t<E>, States>) == 0;
 }
 
 /// A step of all lanes of a thread side by side, and what it reads out; false where a state before or after it is not
@@ -47,7 +47,7 @@ __device__ __forceinline__ bool take_step(const typename M::template state<T> (&
                                           typename M::template outputs<T> (&y)[States]) {
   if constexpr (ordinary_of<M>::exists) {
     using fast = typename ordinary_of<M>::type;
-    using numbers = several<T, States>;
+    using numbers = simd_value<T, States>;
     const auto terms = together<terms_t<M, numbers>, T>(u);
     const auto x = fast::step(together<typename M::template state<numbers>, T>(before), terms);
     apart<T>(x, after);
@@ -65,31 +65,31 @@ __device__ __forceinline__ bool take_step(const typename M::template state<T> (&
 
 /// Writes what the threads of a group read out of a token, if anybody wants it.
 template <class E, class Thread, class T>
-__device__ __forceinline__ void put_sum(const tensor<E>& y, E* place, const Thread& lanes, int group, T sum) {
+__device__ __forceinline__ void put_sum(const tensor<E>& y, E* pointer, const Thread& lanes, int group, T sum) {
   sum = sum_over_group(sum, group);
-  if (y.present() && lanes.owns_channel && lanes.g == 0) *place = static_cast<E>(sum);
+  if (y.present() && lanes.owns_channel && lanes.g == 0) *pointer = static_cast<E>(sum);
 }
 
 /// The tokens of sequences n ... end - 1, read one sequence ahead; returns the first one in which a state of the warp
 /// is not ordinary, or n where states do not lie as vectors.
-template <class Lanes, class Job, class Thread>
-__device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Thread& lanes, int group, std::int64_t n,
+template <class Lanes, class Call, class Thread>
+__device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thread& lanes, int group, std::int64_t n,
                                                      std::int64_t end) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   constexpr int States = Lanes::states;
   constexpr std::size_t numbers = Thread::words_of_state, inputs = M::inputs_info.size(),
-                        outputs = word_count<typename M::template outputs<T>, T>;
-  const auto initial = job.states.initial.all_tensors();
-  const auto final = tensors_of<T>(job.states.final);
+                        outputs = array_size<typename M::template outputs<T>, T>;
+  const auto initial = call.states.initial.all_tensors();
+  const auto final = tensors_of<T>(call.states.final);
   const bool keeps = final[0].present(), owns = lanes.owns(0);
   bool vectors = initial[0].present() && lanes.states % States == 0, fixed = true;
-  vectors = vectors && is_plain(job.states.initial) && is_plain(job.states.final);
+  vectors = vectors && is_plain(call.states.initial) && is_plain(call.states.final);
   for_each_index<numbers>([&](auto i) {
     vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
   });
   for_each_index<inputs>([&](auto i) {
-    const auto& x = member<i()>(job.in);
+    const auto& x = member<i()>(call.in);
     if constexpr (M::inputs_info[i()].varies == role::state) vectors = vectors && lies_in_vectors<States>(x);
     if constexpr (M::inputs_info[i()].varies == role::parameter) fixed = fixed && x.stride[0] == 0;
   });
@@ -106,39 +106,39 @@ __device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Threa
     __builtin_assume(__isGlobal(from[i()]));
     to[i()] = final[i()].at(n, 0, lanes.m, s);
   });
-  for_each_index<inputs>([&](auto i) { in[i()] = member<i()>(job.in).at(n, 0, lanes.m, s); });
-  for_each_index<outputs>([&](auto i) { out[i()] = member<i()>(job.out).at(n, 0, lanes.m, 0); });
+  for_each_index<inputs>([&](auto i) { in[i()] = member<i()>(call.in).at(n, 0, lanes.m, s); });
+  for_each_index<outputs>([&](auto i) { out[i()] = member<i()>(call.out).at(n, 0, lanes.m, 0); });
 
   // States, and what varies with the channel, are read before the previous step; the rest, which caches have, after it.
-  token_rows<M, decltype(job.in), States> next, common;
+  token_rows<M, decltype(call.in), States> next, common;
   const auto read_ahead_of_step = [&] {
     for_each_index<numbers>([&](auto i) {
-      next.state[i()] = *reinterpret_cast<const pack<T, States>*>(from[i()]);
+      next.state[i()] = *reinterpret_cast<const vec<T, States>*>(from[i()]);
       from[i()] += initial[i()].stride[0];
     });
-    for_inputs<M, role::channel>(job.in, [&](auto i, const auto& x) {
-      const auto* place = static_cast<decltype(x.data)>(in[i()]);
-      std::get<i()>(next.inputs).x[0] = *place;
-      in[i()] = place + x.stride[0];
+    for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
+      const auto* pointer = static_cast<decltype(x.data)>(in[i()]);
+      std::get<i()>(next.inputs).x[0] = *pointer;
+      in[i()] = pointer + x.stride[0];
     });
   };
   const auto read_common = [&](bool parameters) {
-    for_inputs<M, role::state>(job.in, [&](auto i, const auto& x) {
+    for_inputs<M, role::state>(call.in, [&](auto i, const auto& x) {
       auto& row = std::get<i()>(common.inputs);
       row = *static_cast<const std::remove_reference_t<decltype(row)>*>(in[i()]);
       in[i()] = static_cast<decltype(x.data)>(in[i()]) + x.stride[0];
     });
     if (!parameters) return;
-    for_inputs<M, role::parameter>(job.in, [&](auto i, const auto& x) {
+    for_inputs<M, role::parameter>(call.in, [&](auto i, const auto& x) {
       auto& row = std::get<i()>(common.inputs);
-      const auto* place = static_cast<decltype(x.data)>(in[i()]);
+      const auto* pointer = static_cast<decltype(x.data)>(in[i()]);
       if (lies_in_vectors<States>(x)) {
-        row = *reinterpret_cast<const std::remove_reference_t<decltype(row)>*>(place);
+        row = *reinterpret_cast<const std::remove_reference_t<decltype(row)>*>(pointer);
       } else {
 #pragma unroll
-        for (int j = 0; j < States; ++j) row.x[j] = place[j * x.stride[3]];
+        for (int j = 0; j < States; ++j) row.x[j] = pointer[j * x.stride[3]];
       }
-      in[i()] = place + x.stride[0];
+      in[i()] = pointer + x.stride[0];
     });
   };
   read_ahead_of_step();
@@ -152,8 +152,8 @@ __device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Threa
     typename M::template outputs<T> y[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) {
-      x[j] = from_words<typename Thread::state, T>([&](auto k) { return now.state[k()].x[j]; });
-      u[j] = prepare<M, T>(from_words<typename M::template inputs<T>, T>([&](auto k) {
+      x[j] = from_fields<typename Thread::state, T>([&](auto k) { return now.state[k()].x[j]; });
+      u[j] = prepare<M, T>(from_fields<typename M::template inputs<T>, T>([&](auto k) {
         constexpr role r = M::inputs_info[k()].varies;
         const auto& rows = r == role::channel ? now : common;
         return static_cast<T>(std::get<k()>(rows.inputs).x[r == role::channel ? 0 : j]);
@@ -163,72 +163,72 @@ __device__ __forceinline__ std::int64_t step_vectors(const Job& job, const Threa
     if (!__all_sync(0xffffffffU, ordinary || !owns)) break;
     if (n + 1 < end) read_common(!fixed);
     for_each_index<numbers>([&](auto k) {
-      pack<T, States> row;
+      vec<T, States> row;
 #pragma unroll
-      for (int j = 0; j < States; ++j) row.x[j] = words<T>(after[j])[k()];
-      if (keeps && owns) *reinterpret_cast<pack<T, States>*>(to[k()]) = row;
+      for (int j = 0; j < States; ++j) row.x[j] = as_array<T>(after[j])[k()];
+      if (keeps && owns) *reinterpret_cast<vec<T, States>*>(to[k()]) = row;
       to[k()] += final[k()].stride[0];
     });
     for_each_index<outputs>([&](auto o) {
-      const auto& view = member<o()>(job.out);
-      auto* place = static_cast<decltype(view.data)>(out[o()]);
-      T sum = words<T>(y[0])[o()];
+      const auto& view = member<o()>(call.out);
+      auto* pointer = static_cast<decltype(view.data)>(out[o()]);
+      T sum = as_array<T>(y[0])[o()];
 #pragma unroll
-      for (int j = 1; j < States; ++j) sum += words<T>(y[j])[o()];
-      put_sum(view, place, lanes, group, Lanes::full || owns ? sum : T(0));
-      out[o()] = place + view.stride[0];
+      for (int j = 1; j < States; ++j) sum += as_array<T>(y[j])[o()];
+      put_sum(view, pointer, lanes, group, Lanes::full || owns ? sum : T(0));
+      out[o()] = pointer + view.stride[0];
     });
   }
   return n;
 }
 
 /// The token of sequence n, one lane after the other, wherever it lies and whatever its state.
-template <int States, class Job, class Thread>
-__device__ void step_by_lanes(const Job& job, const Thread& lanes, int group, std::int64_t n) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+template <int States, class Call, class Thread>
+__device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, std::int64_t n) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   T sum[outputs] = {};
 #pragma unroll 1
   for (int j = 0; j < States && lanes.owns(j); ++j) {
     const int s = lanes.s0 + j;
-    const typename Thread::state x[1] = {job.states.initial(n, lanes.m, s)};
-    const terms_t<M, T> u[1] = {terms_of_lane<M, T>(job.in, n, 0, lanes.m, s)};
+    const typename Thread::state x[1] = {call.states.initial(n, lanes.m, s)};
+    const terms_t<M, T> u[1] = {terms_of_lane<M, T>(call.in, n, 0, lanes.m, s)};
     typename Thread::state after[1];
     typename M::template outputs<T> y[1];
     if (!take_step<M, T, 1>(x, u, after, y)) {
       after[0] = M::step(x[0], u[0]);
       y[0] = M::readout(after[0], u[0]);
     }
-    const auto final = tensors_of<T>(job.states.final);
-    const auto numbers = words<T>(numbers_of(job.states.final, after[0]));
+    const auto final = tensors_of<T>(call.states.final);
+    const auto numbers = as_array<T>(numbers_of(call.states.final, after[0]));
     for_each_index<Thread::words_of_state>([&](auto k) {
       if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
     });
-    for_each_index<outputs>([&](auto o) { sum[o()] += words<T>(y[0])[o()]; });
+    for_each_index<outputs>([&](auto o) { sum[o()] += as_array<T>(y[0])[o()]; });
   }
   for_each_index<outputs>([&](auto o) {
-    const auto& y = member<o()>(job.out);
+    const auto& y = member<o()>(call.out);
     put_sum(y, y.at(n, 0, lanes.m, 0), lanes, group, sum[o()]);
   });
 }
 
 /// One token each of up to `most` sequences a thread: in and out without a stage, since each input but the parameters
 /// is used once. 768 threads of float a multiprocessor: so many as have the registers that they want.
-template <class Job, class Lanes>
+template <class Call, class Lanes>
 __global__ void __launch_bounds__(Lanes::layout::threads(),
-                                  Lanes::layout::known ? 3072 / sizeof(typename Job::number) / Lanes::layout::threads()
+                                  Lanes::layout::known ? 3072 / sizeof(typename Call::number) / Lanes::layout::threads()
                                                        : 1)
-    mixer_step_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
+    mixer_step_kernel(const __grid_constant__ Call call, const __grid_constant__ typename Lanes::layout layout,
                       std::int64_t blocks, std::int64_t first_block, int most) {
   const std::int64_t block = first_block + blockIdx.x, some = block / blocks;
-  const thread_lanes<typename Job::mixer, typename Job::number, Lanes::states> lanes(
-      layout, (block - some * blocks) * layout.channels(), job.shape.channels, static_cast<int>(job.shape.states));
-  const std::int64_t end = min(job.shape.batch, (some + 1) * most);
+  const thread_lanes<typename Call::mixer, typename Call::number, Lanes::states> lanes(
+      layout, (block - some * blocks) * layout.channels(), call.shape.channels, static_cast<int>(call.shape.states));
+  const std::int64_t end = min(call.shape.batch, (some + 1) * most);
 #pragma unroll 1
   for (std::int64_t n = some * most; n < end; ++n) {
-    n = step_vectors<Lanes>(job, lanes, layout.group(), n, end);
-    if (n < end) step_by_lanes<Lanes::states>(job, lanes, layout.group(), n);
+    n = step_vectors<Lanes>(call, lanes, layout.group(), n, end);
+    if (n < end) step_by_lanes<Lanes::states>(call, lanes, layout.group(), n);
   }
 }
 

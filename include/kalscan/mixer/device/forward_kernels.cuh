@@ -33,10 +33,10 @@ struct forward_arrays {
   lane_array<typename mixer_element<M, T>::type, T> element;  // what summarizes each chunk
 };
 
-/// One block's walk forward, or its chunk absorbed.
-template <class Job, class Lanes>
-struct absorbing_walk_on_device : forward_walk_on_device<Job, Lanes> {
-  using base = forward_walk_on_device<Job, Lanes>;
+/// One block's traversal forward, or its chunk absorbed.
+template <class Call, class Lanes>
+struct device_absorbing_traversal : device_forward_traversal<Call, Lanes> {
+  using base = device_forward_traversal<Call, Lanes>;
   using base::base, base::each_tile, base::States;
   using typename base::M;
   using typename base::T;
@@ -71,7 +71,7 @@ struct absorbing_walk_on_device : forward_walk_on_device<Job, Lanes> {
     }
   }
   __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
-    using numbers = several<T, States>;
+    using numbers = simd_value<T, States>;
     if constexpr (mixer_with_runs<M>) {
       this->four_wide_steps(buffer, step, t + step, [&](int, const terms_t<M, numbers>& u) {
         apart<T>(M::extend(together<typename M::template run<numbers>, T>(e), u), e);
@@ -93,44 +93,44 @@ extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 enum class forward_pass { whole, first, last };
 
 /// Block `first_block` + blockIdx.x: slots in order, the blocks of channels of each side by side.
-template <class Job, class Lanes, bool Absorbs>
+template <class Call, class Lanes, bool Absorbs>
 __global__ void __launch_bounds__(Lanes::layout::threads(), Lanes::layout::known ? 256 / Lanes::layout::threads() : 1)
-    mixer_forward_kernel(const __grid_constant__ Job job, const __grid_constant__ typename Lanes::layout layout,
+    mixer_forward_kernel(const __grid_constant__ Call call, const __grid_constant__ typename Lanes::layout layout,
                          const __grid_constant__ time_cuts cuts,
-                         const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays,
+                         const __grid_constant__ forward_arrays<typename Call::mixer, typename Call::number> arrays,
                          std::int64_t first_block, forward_pass pass) {
-  using walk_type = absorbing_walk_on_device<Job, Lanes>;
-  const std::int64_t blocks = (job.shape.channels + layout.channels() - 1) / layout.channels();
+  using traversal_type = device_absorbing_traversal<Call, Lanes>;
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
   const std::int64_t block = first_block + blockIdx.x;
-  const chunk_place at = cuts[block / blocks];
+  const chunk_range at = cuts[block / blocks];
   const bool replays = pass == forward_pass::last ? at.k > 0 : at.k == 0;
   if (!replays && (!Absorbs || at.k + 1 == at.chunks)) return;
-  walk_type walk(job, layout, at, block % blocks * layout.channels(), mixer_shared_memory);
+  traversal_type traversal(call, layout, at, block % blocks * layout.channels(), mixer_shared_memory);
   if (replays) {
-    typename walk_type::state x[Lanes::states];
+    typename traversal_type::state x[Lanes::states];
     if (at.k == 0) {
-      walk.load_initial(x);
+      traversal.load_initial(x);
     } else {
-      walk.lanes.load(arrays.carry, at.slot, x);
+      traversal.lanes.load(arrays.carry, at.slot, x);
     }
-    walk.replay_any(x);
-    if (at.k == 0 && at.chunks > 1) walk.lanes.store(arrays.carry, at.slot + 1, x);
+    traversal.replay_any(x);
+    if (at.k == 0 && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + 1, x);
   } else if constexpr (Absorbs) {
-    typename walk_type::element e[Lanes::states];
-    walk.absorb(e);
-    walk.lanes.store(arrays.element, at.slot, e);
+    typename traversal_type::element e[Lanes::states];
+    traversal.absorb(e);
+    traversal.lanes.store(arrays.element, at.slot, e);
   }
 }
 
 /// Sets a lane's carries in `count` slots from carry_slot on, by `stride`, from the elements in those from element_slot
-/// on: act(element, carry before it) or, where holds(element, result) denies that, walk(slot, carry before it). The
+/// on: act(element, carry before it) or, where holds(element, result) denies that, traversal(slot, carry before it). The
 /// first pass has no branches, and reads a batch of elements at once, since either would take longer than all else; if
 /// anything was denied, a second pass from `before` decides one by one.
-template <class X, class T, class Carry, class Act, class Holds, class Walk>
+template <class X, class T, class Carry, class Act, class Holds, class Traversal>
 __device__ __forceinline__ void carry_along(const lane_array<X, T>& elements, std::int64_t element_slot,
                                             const lane_array<Carry, T>& carries, std::int64_t carry_slot,
                                             std::int64_t lane, std::int64_t count, int stride, const Carry& before,
-                                            Act act, Holds holds, Walk walk) {
+                                            Act act, Holds holds, Traversal traversal) {
   constexpr int batch = 16;
   const auto along = [&](auto next) {
     const T* from = elements.at(element_slot, lane);
@@ -162,7 +162,7 @@ __device__ __forceinline__ void carry_along(const lane_array<X, T>& elements, st
   if (all_hold) return;
   along([&](std::int64_t slot, const X& e, const Carry& x) {
     const Carry after = act(e, x);
-    return holds(e, after) ? after : walk(slot, x);
+    return holds(e, after) ? after : traversal(slot, x);
   });
 }
 
@@ -180,26 +180,26 @@ __device__ __forceinline__ void for_each_cut_lane(const time_cuts& cuts, std::in
 }
 
 /// The state after the chunk of a slot, step by step: seldom wanted, and kept out of the way.
-template <class Job, class State>
-__device__ __noinline__ State walk_lane(const Job& job, const time_cuts& cuts, std::int64_t slot, std::int64_t lane,
+template <class Call, class State>
+__device__ __noinline__ State walk_lane(const Call& call, const time_cuts& cuts, std::int64_t slot, std::int64_t lane,
                                         State x) {
-  using M = typename Job::mixer;
-  const chunk_place at = cuts[slot];
-  const std::int64_t S = job.shape.states;
+  using M = typename Call::mixer;
+  const chunk_range at = cuts[slot];
+  const std::int64_t S = call.shape.states;
   for (std::int64_t t = at.from; t < at.to; ++t)
-    x = M::step(x, terms_of_lane<M, typename Job::number>(job.in, at.batch, at.first + t, lane / S, lane % S));
+    x = M::step(x, terms_of_lane<M, typename Call::number>(call.in, at.batch, at.first + t, lane / S, lane % S));
   return x;
 }
 
 /// The states before all chunks of a sequence, one thread a lane. Where gains above one took an element out of range,
 /// or a run does not act on the state before it, the lane is walked instead, step by step.
-template <class Job>
+template <class Call>
 __global__ void mixer_carry_kernel(
-    const __grid_constant__ Job job, const __grid_constant__ time_cuts cuts,
-    const __grid_constant__ forward_arrays<typename Job::mixer, typename Job::number> arrays) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  const std::int64_t lanes = job.shape.channels * job.shape.states;
+    const __grid_constant__ Call call, const __grid_constant__ time_cuts cuts,
+    const __grid_constant__ forward_arrays<typename Call::mixer, typename Call::number> arrays) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  const std::int64_t lanes = call.shape.channels * call.shape.states;
   for_each_cut_lane(cuts, lanes, [&](std::int64_t lane, std::int64_t slot, std::int64_t chunks) {
     carry_along(
         arrays.element, slot + 1, arrays.carry, slot + 2, lane, chunks - 2, 1, arrays.carry.get(slot + 1, lane),
@@ -211,7 +211,7 @@ __global__ void mixer_carry_kernel(
             return all_finite<T>(e);
           }
         },
-        [&](std::int64_t k, const auto& x) { return walk_lane(job, cuts, k, lane, x); });
+        [&](std::int64_t k, const auto& x) { return walk_lane(call, cuts, k, lane, x); });
   });
 }
 

@@ -19,39 +19,39 @@
 
 namespace kalscan::detail {
 
-/// One block's walk forward.
-template <class Job, class Lanes>
-struct forward_walk_on_device : lane_walk<Job, Lanes> {
-  using base = lane_walk<Job, Lanes>;
-  using base::job, base::layout, base::at, base::stage, base::lanes;
+/// One block's traversal forward.
+template <class Call, class Lanes>
+struct device_forward_traversal : lane_traversal<Call, Lanes> {
+  using base = lane_traversal<Call, Lanes>;
+  using base::call, base::layout, base::at, base::stage, base::lanes;
   using base::States, base::Full, base::outputs, base::all;
   using typename base::layout_type;
   using typename base::M;
   using typename base::state;
   using typename base::T;
 
-  static constexpr std::size_t state_words = word_count<state, T>;
+  static constexpr std::size_t state_arrays = array_size<state, T>;
   static constexpr int pieces = States % 4 == 0 ? States / 4 : 1;
-  using piece = pack<T, States / pieces>;
+  using piece = vec<T, States / pieces>;
 
-  /// The bytes of shared memory: the stage's two buffers, and the states put aside.
+  /// The bytes of shared memory: the stage's two buffers, and the states put parked.
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return 2 * base::stage_type::buffer_size(x) +
-           (ordinary_of<M>::exists ? state_words * pieces * static_cast<std::size_t>(x.threads()) * sizeof(piece) : 0);
+           (ordinary_of<M>::exists ? state_arrays * pieces * static_cast<std::size_t>(x.threads()) * sizeof(piece) : 0);
   }
 
-  piece* aside_memory;  // [word][piece][thread]
+  piece* parked_memory;  // [word][piece][thread]
   // Checkpoints: the next one's step, and its index on the time axis.
   std::int64_t keep_step = 0, keep_index = 0;
   bool keeps;
 
-  __device__ forward_walk_on_device(const Job& job_, const layout_type& layout_, const chunk_place& at_,
+  __device__ device_forward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
                                     std::int64_t first_channel, unsigned char* memory)
-      : base(job_, no_bars_on_device(), layout_, at_, first_channel, memory),
-        aside_memory(reinterpret_cast<piece*>(memory + 2 * base::stage_type::buffer_size(layout_))) {
-    keeps = words<tensor<T>>(job.states.checkpoints)[0].present();
+      : base(call_, no_bars_on_device(), layout_, at_, first_channel, memory),
+        parked_memory(reinterpret_cast<piece*>(memory + 2 * base::stage_type::buffer_size(layout_))) {
+    keeps = as_array<tensor<T>>(call.states.checkpoints)[0].present();
     if (keeps) {
-      const std::int64_t every = job.states.every, passed = (at.from + every - 1) / every;
+      const std::int64_t every = call.states.every, passed = (at.from + every - 1) / every;
       keep_step = passed * every;
       keep_index = at.first_checkpoint(every) + passed;
     }
@@ -59,8 +59,8 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
 
   __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
     if (!keeps || t != keep_step) return;
-    lanes.store(job.states.checkpoints, at.batch, keep_index, x);
-    keep_step += job.states.every, ++keep_index;
+    lanes.store(call.states.checkpoints, at.batch, keep_index, x);
+    keep_step += call.states.every, ++keep_index;
   }
 
   /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
@@ -86,9 +86,9 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
   }
 
   /// Where a thread's outputs go at step t.
-  __device__ __forceinline__ void output_places(std::int64_t t, char* (&to)[outputs]) const {
+  __device__ __forceinline__ void output_pointers(std::int64_t t, char* (&to)[outputs]) const {
     for_each_index<outputs>([&](auto o) {
-      const auto& y = member<o()>(job.out);
+      const auto& y = member<o()>(call.out);
       to[o()] = reinterpret_cast<char*>(y.at(at.batch, at.first + t, lanes.m, 0));
     });
   }
@@ -104,7 +104,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     bool writes[outputs];
     if constexpr (Emit) {
       for_each_index<outputs>(
-          [&](auto o) { writes[o()] = member<o()>(job.out).present() && lanes.owns_channel && lanes.g < 4; });
+          [&](auto o) { writes[o()] = member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4; });
     }
     // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
@@ -121,12 +121,12 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       });
     };
     if constexpr (ordinary_of<M>::exists) {
-      using numbers = several<T, States>;
+      using numbers = simd_value<T, States>;
       this->four_wide_steps(buffer, step, t + step, [&](int i, const terms_t<M, numbers>& u) {
         const auto after = Lane::step(together<typename M::template state<numbers>, T>(x), u);
         apart<T>(after, x);
         if constexpr (Emit) {
-          const auto y = words<numbers>(Lane::readout(after, u));
+          const auto y = as_array<numbers>(Lane::readout(after, u));
 #pragma unroll
           for (int j = 0; j < States; ++j) add(i, j, [&](std::size_t o) { return y[o].x[j]; });
         }
@@ -135,7 +135,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       this->four_steps(buffer, step, t + step, [&](int i, int j, const terms_t<M, T>& u) {
         x[j] = Lane::step(x[j], u);
         if constexpr (Emit) {
-          const auto y = words<T>(Lane::readout(x[j], u));
+          const auto y = as_array<T>(Lane::readout(x[j], u));
           add(i, j, [&](std::size_t o) { return y[o]; });
         }
       });
@@ -143,13 +143,13 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
     if constexpr (Emit) {
       for_each_index<outputs>([&](auto o) {
         sum_over_group(sum[o()], lanes.g, layout.group());
-        const auto& y = member<o()>(job.out);
+        const auto& y = member<o()>(call.out);
         const std::int64_t stride = bytes_of_step(y);
-        char* place = to[o()];
+        char* pointer = to[o()];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (writes[o()] && i < kept_steps(layout.group())) write_output(place, y, sum[o()][i]);
-          if (i + 1 < 4) place += stride;
+          if (writes[o()] && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
+          if (i + 1 < 4) pointer += stride;
         }
         to[o()] += 4 * stride;
       });
@@ -166,7 +166,7 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
         x[j] = M::step(x[j], u);
         if constexpr (Emit) {
-          const auto y = words<T>(M::readout(x[j], u));
+          const auto y = as_array<T>(M::readout(x[j], u));
           for_each_index<outputs>([&](auto o) {
             const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
             sum[o()] = j == 0 ? part : sum[o()] + part;
@@ -175,10 +175,10 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       });
       if constexpr (Emit) {
         char* to[outputs];
-        output_places(t + step, to);
+        output_pointers(t + step, to);
         for_each_index<outputs>([&](auto o) {
           const T value = sum_over_group(sum[o()], layout.group());
-          const auto& y = member<o()>(job.out);
+          const auto& y = member<o()>(call.out);
           if (y.present() && lanes.owns_channel && lanes.g == 0) write_output(to[o()], y, value);
         });
       }
@@ -187,38 +187,38 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
 
   /// The states before a tile, in case the formulas for ordinary states turn out not to hold: in shared memory, where
   /// they cost neither registers nor moves between them.
-  __device__ __forceinline__ void put_aside(const state (&x)[States]) {
-    for_each_index<state_words>([&](auto w) {
+  __device__ __forceinline__ void park(const state (&x)[States]) {
+    for_each_index<state_arrays>([&](auto w) {
 #pragma unroll
       for (int i = 0; i < pieces; ++i) {
         piece some;
 #pragma unroll
-        for (int j = 0; j < States / pieces; ++j) some.x[j] = words<T>(x[i * (States / pieces) + j])[w()];
-        aside(w(), i) = some;
+        for (int j = 0; j < States / pieces; ++j) some.x[j] = as_array<T>(x[i * (States / pieces) + j])[w()];
+        parked(w(), i) = some;
       }
     });
   }
   __device__ __forceinline__ void take_back(state (&x)[States]) {
 #pragma unroll
     for (int j = 0; j < States; ++j) {
-      x[j] = from_words<state, T>([&](auto w) { return aside(w(), j / (States / pieces)).x[j % (States / pieces)]; });
+      x[j] = from_fields<state, T>([&](auto w) { return parked(w(), j / (States / pieces)).x[j % (States / pieces)]; });
     }
   }
-  __device__ __forceinline__ piece& aside(std::size_t word, int i) const {
-    return aside_memory[(static_cast<int>(word) * pieces + i) * layout.threads() + threadIdx.x];
+  __device__ __forceinline__ piece& parked(std::size_t word, int i) const {
+    return parked_memory[(static_cast<int>(word) * pieces + i) * layout.threads() + threadIdx.x];
   }
 
   /// The whole chunk from the states before it.
   template <bool Emit>
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
-    const bool aligned = !keeps || (job.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
+    const bool aligned = !keeps || (call.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
-    if constexpr (Emit) output_places(at.from + kept_step(lanes.g, layout.group()), to);
+    if constexpr (Emit) output_pointers(at.from + kept_step(lanes.g, layout.group()), to);
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
-        if constexpr (ordinary_of<M>::exists) put_aside(x);
+        if constexpr (ordinary_of<M>::exists) park(x);
         keep_if_due(t, x);
         whole_tile<fast, Emit>(buffer, t, x, to);
         if constexpr (!ordinary_of<M>::exists) {
@@ -230,25 +230,25 @@ struct forward_walk_on_device : lane_walk<Job, Lanes> {
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
       single_steps<Emit>(buffer, t, steps, x);
-      if constexpr (Emit) output_places(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
+      if constexpr (Emit) output_pointers(t + layout.tile() + kept_step(lanes.g, layout.group()), to);
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     });
     if (at.to == at.length) {
       keep_if_due(at.length, x);
 #pragma unroll
-      for (int j = 0; j < States; ++j) x[j] = numbers_of(job.states.final, x[j]);  // nobody needs the states any more
-      lanes.store(job.states.final, at.n, 0, x);
+      for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
+      lanes.store(call.states.final, at.n, 0, x);
     }
   }
   __device__ __forceinline__ void replay_any(state (&x)[States]) {
-    if (with_members(job.out, [](const auto&... y) { return (y.present() || ...); })) {
+    if (with_members(call.out, [](const auto&... y) { return (y.present() || ...); })) {
       replay<true>(x);
     } else {
       replay<false>(x);
     }
   }
 
-  __device__ void load_initial(state (&x)[States]) { load_initial_states<States>(job, lanes, at.n, x); }
+  __device__ void load_initial(state (&x)[States]) { load_initial_states<States>(call, lanes, at.n, x); }
 };
 
 }  // namespace kalscan::detail

@@ -26,8 +26,8 @@ struct tensor_index {
 
 template <class T, class E>
 __device__ void put_gradient(const tensor<E>& to, const tensor_index& i, T value, bool add) {
-  E& place = to(i.b, i.t, i.m, i.s);
-  place = static_cast<E>(add ? static_cast<T>(place) + value : value);
+  E& pointer = to(i.b, i.t, i.m, i.s);
+  pointer = static_cast<E>(add ? static_cast<T>(pointer) + value : value);
 }
 
 inline constexpr int sum_threads = 128;

@@ -66,7 +66,7 @@ inline int group_of(std::int64_t states) {
 inline std::int64_t channels_of_block(std::int64_t states) { return lane_layout<4, 0>{group_of(states)}.channels(); }
 
 /// Steps [from, to) of sequence n, which starts at `first` on the time axis of `batch`: its chunk k of `chunks`.
-struct chunk_place {
+struct chunk_range {
   std::int64_t n, batch, first, length, k, chunks, from, to, slot;
   bool packed;
 
@@ -80,8 +80,8 @@ struct time_cuts {
   // With packed sequences, arrays of sequences + 1 numbers in device memory.
   const std::int64_t *offsets, *first_slot;
 
-  __device__ chunk_place operator[](std::int64_t slot) const {
-    chunk_place x{};
+  __device__ chunk_range operator[](std::int64_t slot) const {
+    chunk_range x{};
     x.slot = slot, x.packed = offsets != nullptr;
     if (offsets == nullptr) {
       x.chunks = slots / sequences;
@@ -207,7 +207,7 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
 /// Arrays [slot][number][channel][state] of the workspace.
 template <class X, class T>
 struct lane_array {
-  static constexpr std::int64_t count = word_count<X, T>;
+  static constexpr std::int64_t count = array_size<X, T>;
   T* data;
   std::int64_t lanes;  // of a slot
 
@@ -217,12 +217,12 @@ struct lane_array {
   KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
   /// From and to the place of a lane's first number.
   KALSCAN_HD X get(const T* first) const {
-    return from_words<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
+    return from_fields<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
   }
   KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const { return get(at(slot, lane)); }
   KALSCAN_HD void set(T* first, const X& x) const {
-    const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>([&](auto i) { first[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
+    const auto numbers = as_array<T>(x);
+    for_each_index<array_size<X, T>>([&](auto i) { first[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
   }
   KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const { set(at(slot, lane), x); }
 };

@@ -40,8 +40,8 @@ struct mixer_stage {
   static constexpr int state_rows = static_cast<int>(state_terms<M, T>);
   static constexpr int parameter_rows = static_cast<int>(parameter_terms<M, T>);
   static constexpr int channel_units = Layout::channel_units, state_units = Layout::state_units;
-  using state_pack = pack<T, next_power_of_two((std::max)(state_rows, 1))>;
-  using quad = pack<T, 4>;
+  using state_vec = vec<T, next_power_of_two((std::max)(state_rows, 1))>;
+  using quad = vec<T, 4>;
 
   /// Values read but not yet in shared memory.
   struct kept {
@@ -52,7 +52,7 @@ struct mixer_stage {
   static constexpr int channel_stride(int tile) { return tile * rows + 4; }  // four more: no bank conflicts
   KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
     return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
-           static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_pack);
+           static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_vec);
   }
 
   static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>;
@@ -184,14 +184,14 @@ struct mixer_stage {
       quad row[rows > 0 ? rows : 1];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+        const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
           if constexpr (M::inputs_info[i()].varies == role::channel) {
             return number(k.channel[n][inputs_before<M>(i(), role::channel)][j], member<i()>(in));
           } else {
             return T(0);
           }
         });
-        const auto x = words<T>(prepare<M, T>(u));
+        const auto x = as_array<T>(prepare<M, T>(u));
         for_each_index<terms_of<M, T>::count>([&](auto i) {
           if constexpr (terms_of<M, T>::varies(i()) == role::channel)
             row[terms_before<M, T>(i(), role::channel)].x[j] = x[i()];
@@ -215,15 +215,15 @@ struct mixer_stage {
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread + n * layout.threads(), s = unit & (padded - 1), step_of = unit / padded;
       if (!Layout::whole_state_units && step_of >= layout.tile()) break;
-      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+      const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
         if constexpr (M::inputs_info[i()].varies == role::state) {
           return number(k.state[inputs_before<M>(i(), role::state)][n], member<i()>(in));
         } else {
           return T(0);
         }
       });
-      const auto x = words<T>(prepare<M, T>(u));
-      state_pack terms{};
+      const auto x = as_array<T>(prepare<M, T>(u));
+      state_vec terms{};
       for_each_index<terms_of<M, T>::count>([&](auto i) {
         if constexpr (terms_of<M, T>::varies(i()) == role::state)
           terms.x[terms_before<M, T>(i(), role::state)] = x[i()];
@@ -238,7 +238,7 @@ struct mixer_stage {
     return channel_memory(buffer) + c * channel_stride(layout.tile());
   }
   /// The terms of the states of thread g of a group: the j-th one's at step t are at [(t * States + j) * group].
-  __device__ const state_pack* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
+  __device__ const state_vec* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
 
  private:
   template <class E>
@@ -260,8 +260,8 @@ struct mixer_stage {
   __device__ T* channel_memory(int buffer) const {
     return reinterpret_cast<T*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout));
   }
-  __device__ state_pack* state_memory(int buffer) const {
-    return reinterpret_cast<state_pack*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout) +
+  __device__ state_vec* state_memory(int buffer) const {
+    return reinterpret_cast<state_vec*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout) +
                                          static_cast<std::size_t>(layout.channels() * channel_stride(layout.tile())) *
                                              sizeof(T));
   }

@@ -67,7 +67,7 @@ struct lanes_kind {
 template <class M, class T, int States>
 struct thread_lanes {
   using state = typename M::template state<T>;
-  static constexpr std::size_t words_of_state = word_count<state, T>;
+  static constexpr std::size_t words_of_state = array_size<state, T>;
 
   std::int64_t m;
   int c, g, s0, states;
@@ -89,7 +89,7 @@ struct thread_lanes {
   template <class Tensor>
   __device__ bool whole_rows(const Tensor& x, const T* at) const {
     return x.stride[3] == 1 && s0 + States <= states &&
-           reinterpret_cast<std::uintptr_t>(at) % alignof(pack<T, States>) == 0;
+           reinterpret_cast<std::uintptr_t>(at) % alignof(vec<T, States>) == 0;
   }
   using state_rows = std::array<tensor<const T>, words_of_state>;
   /// With MayLack, what is not there is 0.
@@ -104,7 +104,7 @@ struct thread_lanes {
       }
       const T* row = from[i()].at(n, t, m, 0);
       if (whole_rows(from[i()], row + s0)) {
-        const auto all = *reinterpret_cast<const pack<T, States>*>(row + s0);
+        const auto all = *reinterpret_cast<const vec<T, States>*>(row + s0);
 #pragma unroll
         for (int j = 0; j < States; ++j) value[i()][j] = all.x[j];
       } else {
@@ -113,7 +113,7 @@ struct thread_lanes {
       }
     });
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto i) { return value[i()][j]; });
+    for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto i) { return value[i()][j]; });
   }
   template <class Tensors>
   __device__ void store(const Tensors& tensors, std::int64_t n, std::int64_t t, const state (&x)[States],
@@ -124,16 +124,16 @@ struct thread_lanes {
       if (!to[i()].present()) return;
       T* row = to[i()].at(n, t, m, 0);
       if (!add && whole_rows(to[i()], row + s0)) {
-        pack<T, States> all;
+        vec<T, States> all;
 #pragma unroll
-        for (int j = 0; j < States; ++j) all.x[j] = words<T>(x[j])[i()];
-        *reinterpret_cast<pack<T, States>*>(row + s0) = all;
+        for (int j = 0; j < States; ++j) all.x[j] = as_array<T>(x[j])[i()];
+        *reinterpret_cast<vec<T, States>*>(row + s0) = all;
       } else {
 #pragma unroll
         for (int j = 0; j < States; ++j) {
           if (!owns(j)) continue;
-          T& place = row[(s0 + j) * to[i()].stride[3]];
-          place = (add ? place : T(0)) + words<T>(x[j])[i()];
+          T& pointer = row[(s0 + j) * to[i()].stride[3]];
+          pointer = (add ? pointer : T(0)) + as_array<T>(x[j])[i()];
         }
       }
     });
@@ -147,13 +147,13 @@ struct thread_lanes {
       for (int j = 0; j < States; ++j) x[j] = from.get(slot, m * states + state_of(j));
       return;
     }
-    pack<T, States> numbers[word_count<X, T>];
+    vec<T, States> numbers[array_size<X, T>];
     const T* first = from.at(slot, m * states + min(s0, states - States));
-    for_each_index<word_count<X, T>>([&](auto i) {
-      numbers[i()] = *reinterpret_cast<const pack<T, States>*>(first + static_cast<std::int64_t>(i()) * from.lanes);
+    for_each_index<array_size<X, T>>([&](auto i) {
+      numbers[i()] = *reinterpret_cast<const vec<T, States>*>(first + static_cast<std::int64_t>(i()) * from.lanes);
     });
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
+    for (int j = 0; j < States; ++j) x[j] = from_fields<X, T>([&](auto i) { return numbers[i()].x[j]; });
   }
   template <class X>
   __device__ void store(const lane_array<X, T>& to, std::int64_t slot, const X (&x)[States]) const {
@@ -166,11 +166,11 @@ struct thread_lanes {
     }
     if (!owns(0)) return;
     T* first = to.at(slot, m * states + s0);
-    for_each_index<word_count<X, T>>([&](auto i) {
-      pack<T, States> number;
+    for_each_index<array_size<X, T>>([&](auto i) {
+      vec<T, States> number;
 #pragma unroll
-      for (int j = 0; j < States; ++j) number.x[j] = words<T>(x[j])[i()];
-      *reinterpret_cast<pack<T, States>*>(first + static_cast<std::int64_t>(i()) * to.lanes) = number;
+      for (int j = 0; j < States; ++j) number.x[j] = as_array<T>(x[j])[i()];
+      *reinterpret_cast<vec<T, States>*>(first + static_cast<std::int64_t>(i()) * to.lanes) = number;
     });
   }
 };
@@ -186,14 +186,14 @@ struct parameter_lanes {
   __device__ __forceinline__ void load(const In& in, const Lanes& lanes, std::int64_t batch, std::int64_t t) {
 #pragma unroll
     for (int j = 0; j < States; ++j) {
-      const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+      const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
         if constexpr (M::inputs_info[i()].varies == role::parameter) {
           return static_cast<T>(member<i()>(in)(batch, t, lanes.m, lanes.state_of(j)));
         } else {
           return T(0);
         }
       });
-      const auto x = words<T>(prepare<M, T>(u));
+      const auto x = as_array<T>(prepare<M, T>(u));
       for_each_index<terms_of<M, T>::count>([&](auto i) {
         if constexpr (terms_of<M, T>::varies(i()) == role::parameter)
           terms[terms_before<M, T>(i(), role::parameter)][j] = x[i()];
@@ -208,15 +208,15 @@ __device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_
       in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
 }
 
-template <int States, class Job, class Lanes, class State>
-__device__ void load_initial_states(const Job& job, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  const auto from = job.states.initial.all_tensors();
+template <int States, class Call, class Lanes, class State>
+__device__ void load_initial_states(const Call& call, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  const auto from = call.states.initial.all_tensors();
   if (from[0].present()) lanes.load(from, n, 0, x);
 #pragma unroll
   for (int j = 0; j < States; ++j)
-    x[j] = from[0].present() ? state_of(job.states.initial, x[j]) : M::template start<T>();
+    x[j] = from[0].present() ? state_of(call.states.initial, x[j]) : M::template start<T>();
 }
 
 }  // namespace kalscan::detail

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The states of a tile once more from a checkpoint, kept on a tape in shared memory, which is also where the adjoints
+// The states of a tile once more from a checkpoint, kept on a kept in shared memory, which is also where the adjoints
 // of its steps leave what is summed over channels.
 #pragma once
 
@@ -21,7 +21,7 @@
 namespace kalscan::detail {
 
 /// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer,
-/// since the tape of a tile lies in shared memory.
+/// since the kept of a tile lies in shared memory.
 constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
 
 template <class M, class T>
@@ -45,10 +45,10 @@ struct backward_arrays {
 };
 
 /// One block's states once more, tile after tile, and the sums over channels of what is left in their place.
-template <class Job, class Lanes>
-struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
-  using base = lane_walk<Job, Lanes, decltype(Job::out_bar)>;
-  using base::job, base::layout, base::at, base::stage, base::lanes;
+template <class Call, class Lanes>
+struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar)> {
+  using base = lane_traversal<Call, Lanes, decltype(Call::out_bar)>;
+  using base::call, base::layout, base::at, base::stage, base::lanes;
   using base::States, base::Full, base::Varying, base::outputs, base::all;
   using typename base::layout_type;
   using typename base::M;
@@ -56,9 +56,9 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   using typename base::state;
   using typename base::T;
   using arrays_type = backward_arrays<M, T>;
-  using row = pack<T, States>;
+  using row = vec<T, States>;
   static constexpr int steps_of_tile = backward_tile(States);
-  static constexpr std::size_t inputs = M::inputs_info.size(), state_words = word_count<state, T>;
+  static constexpr std::size_t inputs = M::inputs_info.size(), state_arrays = array_size<state, T>;
 
   /// Inputs whose gradients may be summed over channels, over states, over time.
   static constexpr bool is_parameter(std::size_t i) { return M::inputs_info[i].varies == role::parameter; }
@@ -79,24 +79,24 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
     return n;
   }
 
-  /// Rows of the tape at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
+  /// Rows of the kept at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
-  /// fit the tape has rows of its own.
-  static constexpr int state_rows = static_cast<int>(state_words);
+  /// fit the kept has rows of its own.
+  static constexpr int state_rows = static_cast<int>(state_arrays);
   static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
   static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
   const arrays_type& arrays;
   std::int64_t channel_block;
-  row* tape;  // [step][row][thread]: the states before each step of the tile
+  row* kept;  // [step][row][thread]: the states before each step of the tile
 
-  __device__ tape_walk(const Job& job_, const layout_type& layout_, const chunk_place& at_, const arrays_type& arrays_,
+  __device__ tile_state_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_, const arrays_type& arrays_,
                        std::int64_t channel_block_, unsigned char* memory)
-      : base(job_, job_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
+      : base(call_, call_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
         arrays(arrays_),
         channel_block(channel_block_),
-        tape(reinterpret_cast<row*>(memory)) {}
+        kept(reinterpret_cast<row*>(memory)) {}
   KALSCAN_HD static std::size_t stage_offset(const layout_type& x) {
     return static_cast<std::size_t>((steps_of_tile * rows_of_step + summed_steps * more_rows) * x.threads()) *
            sizeof(row);
@@ -104,40 +104,40 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return stage_offset(x) + stage_type::buffer_size(x);
   }
-  __device__ __forceinline__ row& on_tape(int step, int i) const {
-    return tape[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
+  __device__ __forceinline__ row& is_kept(int step, int i) const {
+    return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
   /// Where the threads leave what is summed over channels, sum l of a step.
   __device__ __forceinline__ row* sums_of(int step, int l) const {
     const int i = l < rows_of_step ? step * rows_of_step + l
                                    : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;
-    return tape + i * layout.threads();
+    return kept + i * layout.threads();
   }
 
-  __device__ __forceinline__ void put_on_tape(int step, const state (&x)[States]) {
-    for_each_index<state_words>([&](auto w) {
+  __device__ __forceinline__ void keep_state(int step, const state (&x)[States]) {
+    for_each_index<state_arrays>([&](auto w) {
       row r;
 #pragma unroll
-      for (int j = 0; j < States; ++j) r.x[j] = words<T>(x[j])[w()];
-      on_tape(step, static_cast<int>(w())) = r;
+      for (int j = 0; j < States; ++j) r.x[j] = as_array<T>(x[j])[w()];
+      is_kept(step, static_cast<int>(w())) = r;
     });
   }
-  __device__ __forceinline__ void from_tape(int step, state (&x)[States]) const {
-    row r[state_words];
+  __device__ __forceinline__ void kept_state(int step, state (&x)[States]) const {
+    row r[state_arrays];
 #pragma unroll
-    for (int w = 0; w < state_rows; ++w) r[w] = on_tape(step, w);
+    for (int w = 0; w < state_rows; ++w) r[w] = is_kept(step, w);
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = from_words<state, T>([&](auto w) { return r[w()].x[j]; });
+    for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto w) { return r[w()].x[j]; });
   }
 
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
-    lanes.load(words<tensor<const T>>(job.states.checkpoints), at.batch,
+    lanes.load(as_array<tensor<const T>>(call.states.checkpoints), at.batch,
                at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
   }
 
   /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
-  /// shared memory, the states before its steps on the tape, and those after the last one in x.
+  /// shared memory, the states before its steps on the kept, and those after the last one in x.
   template <class Tile>
   __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
     using fast = typename ordinary_of<M>::type;
@@ -164,25 +164,25 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
           if constexpr (ordinary_of<M>::exists) {
-            using numbers = several<T, States>;
+            using numbers = simd_value<T, States>;
             this->four_wide_steps(0, step, t + step, [&](int k, const terms_t<M, numbers>& u) {
-              put_on_tape(step + k, x);
+              keep_state(step + k, x);
               apart<T>(fast::step(together<typename M::template state<numbers>, T>(x), u), x);
             });
           } else {
             this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
-              if (j == 0) put_on_tape(step + k, x);
+              if (j == 0) keep_state(step + k, x);
               x[j] = fast::step(x[j], u);
             });
           }
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
-        if (!ordinary) from_tape(0, x);
+        if (!ordinary) kept_state(0, x);
       }
       if (!ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps; ++step) {
-          put_on_tape(step, x);
+          keep_state(step, x);
           this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
         }
         // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
@@ -200,12 +200,12 @@ struct tape_walk : lane_walk<Job, Lanes, decltype(Job::out_bar)> {
   __device__ __forceinline__ void sum_over_channels(std::int64_t t, int first_step, int steps) const {
     const int G = layout.group(), rows = summed_steps * G, threads = layout.threads();
     const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
-    const std::int64_t S = job.shape.states;
-    const std::int64_t place = ((channel_block * job.shape.batch + at.batch) * job.shape.time + at.first + t) * S;
+    const std::int64_t S = call.shape.states;
+    const std::int64_t pointer = ((channel_block * call.shape.batch + at.batch) * call.shape.time + at.first + t) * S;
 #pragma unroll 1
     for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, unless groups are large
       const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = first_step + i / G, g = i & (G - 1);
-      const std::int64_t first_place = place + step * S + g * States;
+      const std::int64_t first_place = pointer + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_lanes(k())) {
           if (arrays.how[k()] != gathered::over_lanes) return;

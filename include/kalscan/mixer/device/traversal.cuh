@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Threads that walk their lanes through time: states in registers, terms from the stage, four steps at once.
+// Threads that traversal their lanes through time: states in registers, terms from the stage, four steps at once.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace kalscan::detail {
 template <class M, class T, class Channel, class StateTerms, class Parameter>
 __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, const StateTerms& state,
                                                     const Parameter& parameter, int j) {
-  return from_words<terms_t<M, T>, T>([&](auto i) {
+  return from_fields<terms_t<M, T>, T>([&](auto i) {
     constexpr role r = terms_of<M, T>::varies(i());
     constexpr auto k = terms_before<M, T>(i(), r);
     if constexpr (r == role::channel) {
@@ -35,14 +35,14 @@ __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, cons
 /// The lanes of a thread as one value of several numbers, and back.
 template <class Wide, class T, int States, class X>
 __device__ __forceinline__ Wide together(const X (&x)[States]) {
-  using numbers = several<T, States>;
-  return from_words<Wide, numbers>([&](auto i) { return numbers::of([&](int j) { return words<T>(x[j])[i()]; }); });
+  using numbers = simd_value<T, States>;
+  return from_fields<Wide, numbers>([&](auto i) { return numbers::of([&](int j) { return as_array<T>(x[j])[i()]; }); });
 }
 template <class T, int States, class Wide, class X>
 __device__ __forceinline__ void apart(const Wide& wide, X (&x)[States]) {
-  const auto numbers = words<several<T, States>>(wide);
+  const auto numbers = as_array<simd_value<T, States>>(wide);
 #pragma unroll
-  for (int j = 0; j < States; ++j) x[j] = from_words<X, T>([&](auto i) { return numbers[i()].x[j]; });
+  for (int j = 0; j < States; ++j) x[j] = from_fields<X, T>([&](auto i) { return numbers[i()].x[j]; });
 }
 
 template <class M, class T, int States, bool Adjoint = false>
@@ -69,51 +69,51 @@ struct ordinary_of<M> {
 };
 
 /// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
-template <class Job, class Lanes, class Bars = no_bars>
-struct lane_walk {
-  using M = typename Job::mixer;
-  using T = typename Job::number;
+template <class Call, class Lanes, class Bars = no_bars>
+struct lane_traversal {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   using state = typename M::template state<T>;
-  using In = decltype(Job::in);
+  using In = decltype(Call::in);
   static constexpr int States = Lanes::states;
   static constexpr bool Varying = Lanes::varying, Full = Lanes::full;
   using layout_type = typename Lanes::layout;
   using stage_type = mixer_stage<M, layout_type, States, In, Bars>;
-  static constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+  static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
 
-  const Job& job;
+  const Call& call;
   const layout_type& layout;
-  const chunk_place& at;
+  const chunk_range& at;
   stage_type stage;
   thread_lanes<M, T, States> lanes;
   parameter_lanes<M, In, States, Varying> parameter;
 
-  __device__ lane_walk(const Job& job_, const Bars& bars, const layout_type& layout_, const chunk_place& at_,
+  __device__ lane_traversal(const Call& call_, const Bars& bars, const layout_type& layout_, const chunk_range& at_,
                        std::int64_t first_channel, unsigned char* memory)
-      : job(job_),
+      : call(call_),
         layout(layout_),
         at(at_),
-        stage{job_.in,       bars,
+        stage{call_.in,       bars,
               layout_,       at_.batch,
-              at_.first,     job_.shape.channels,
-              first_channel, static_cast<int>(job_.shape.states),
+              at_.first,     call_.shape.channels,
+              first_channel, static_cast<int>(call_.shape.states),
               memory},
-        lanes(layout_, first_channel, job_.shape.channels, static_cast<int>(job_.shape.states)) {
-    if constexpr (!Varying) parameter.load(job.in, lanes, at.batch, 0);
+        lanes(layout_, first_channel, call_.shape.channels, static_cast<int>(call_.shape.states)) {
+    if constexpr (!Varying) parameter.load(call.in, lanes, at.batch, 0);
   }
 
   /// What is staged for the thread of four steps from `step` on: its channel's rows, and where its states' terms are.
   struct staged_steps {
-    pack<T, 4> rows[stage_type::rows > 0 ? stage_type::rows : 1];
-    const typename stage_type::state_pack* states;
+    vec<T, 4> rows[stage_type::rows > 0 ? stage_type::rows : 1];
+    const typename stage_type::state_vec* states;
   };
   __device__ __forceinline__ staged_steps four_staged(int buffer, int step) const {
     const T* from = stage.rows_of(buffer, lanes.c) + step;
     staged_steps x;
 #pragma unroll
     for (int i = 0; i < stage_type::rows; ++i)
-      x.rows[i] = *reinterpret_cast<const pack<T, 4>*>(from + i * layout.tile());
+      x.rows[i] = *reinterpret_cast<const vec<T, 4>*>(from + i * layout.tile());
     x.states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
     return x;
   }
@@ -123,12 +123,12 @@ struct lane_walk {
                             staged.states[(i * States + j) * layout.group()], parameter, j);
   }
   /// Those of all lanes of the thread.
-  __device__ __forceinline__ terms_t<M, several<T, States>> wide_terms(const staged_steps& staged, int i) const {
-    using numbers = several<T, States>;
-    typename stage_type::state_pack of_states[States];
+  __device__ __forceinline__ terms_t<M, simd_value<T, States>> wide_terms(const staged_steps& staged, int i) const {
+    using numbers = simd_value<T, States>;
+    typename stage_type::state_vec of_states[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) of_states[j] = staged.states[(i * States + j) * layout.group()];
-    return from_words<terms_t<M, numbers>, numbers>([&](auto n) {
+    return from_fields<terms_t<M, numbers>, numbers>([&](auto n) {
       constexpr role r = terms_of<M, T>::varies(n());
       constexpr auto k = terms_before<M, T>(n(), r);
       if constexpr (r == role::channel) {
@@ -146,7 +146,7 @@ struct lane_walk {
     const auto staged = four_staged(buffer, step);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t + i);
+      if constexpr (Varying) parameter.load(call.in, lanes, at.batch, at.first + t + i);
       f(staged, i);
     }
   }
@@ -168,7 +168,7 @@ struct lane_walk {
   __device__ __forceinline__ void one_step(int buffer, int step, std::int64_t t, LaneStep lane) {
     const T* rows = stage.rows_of(buffer, lanes.c) + step;
     const auto* states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
-    if constexpr (Varying) parameter.load(job.in, lanes, at.batch, at.first + t);
+    if constexpr (Varying) parameter.load(call.in, lanes, at.batch, at.first + t);
 #pragma unroll
     for (int j = 0; j < States; ++j) {
       const auto terms = states[j * layout.group()];

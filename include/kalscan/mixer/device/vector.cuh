@@ -15,7 +15,7 @@ namespace kalscan::detail {
 
 /// N numbers that are read and written as vectors of at most 16 bytes.
 template <class T, int N>
-struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) pack {
+struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) vec {
   T x[N];
 };
 

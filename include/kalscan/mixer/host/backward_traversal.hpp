@@ -22,15 +22,15 @@ namespace kalscan::detail {
 
 /// A traversal as `mixer_chains` wants it: the states that it carries are the adjoints of the mixer's. Allocates its tiles
 /// when it is made, and nothing after that.
-template <class Job, bool Varying>
+template <class Call, bool Varying>
 class backward_traversal {
  private:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   using outputs = typename M::template outputs<T>;
-  using state_words = lane_words<typename M::template state<T>, T>;
+  using state_arrays = lane_words<typename M::template state<T>, T>;
   static constexpr std::int64_t W = block_width<T>;
-  static constexpr std::size_t output_count = word_count<outputs, T>;
+  static constexpr std::size_t output_count = array_size<outputs, T>;
 
  public:
   using mixer = M;
@@ -39,11 +39,11 @@ class backward_traversal {
   static constexpr auto direction = time_direction::backward;
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
 
-  backward_traversal(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block,
+  backward_traversal(const Call& call, gradient_parts<Call>& parts, std::int64_t group, std::int64_t first_block,
                      std::int64_t last_block)
-      : job_(job),
-        states_(job, first_block, last_block - first_block),
-        sums_(job, parts, group, first_block, last_block - first_block) {
+      : call_(call),
+        states_(call, first_block, last_block - first_block),
+        sums_(call, parts, group, first_block, last_block - first_block) {
     out_bar_.resize(output_count * static_cast<std::size_t>(tile_steps * W));
   }
 
@@ -55,11 +55,11 @@ class backward_traversal {
 
   /// The numbers of the final states' adjoints as they are given; `take` makes of them what is carried.
   void load(std::int64_t n, T* bars) {
-    const auto final = tensors_of<const T>(job_.states.final_bar);
+    const auto final = tensors_of<const T>(call_.states.final_bar);
     for (std::int64_t g = 0; g < states_.blocks(); ++g) {
-      const state_words x{block_of(bars, g)};
-      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
-        x.set(s, w, from_words<state, T>([&](auto i) {
+      const state_arrays x{block_of(bars, g)};
+      for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, from_fields<state, T>([&](auto i) {
                 return final[i].present() && w < stage().width(g) ? final[i](n, 0, stage().channel(g) + w, s) : T(0);
               }));
       });
@@ -67,7 +67,7 @@ class backward_traversal {
   }
   /// Writes or sums the adjoints of the inputs.
   void take(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
-    const sequence_place at = job_.sequence_at(n);
+    const sequence_range at = call_.sequence_at(n);
     states_.each_tile(
         n, from, to,
         [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
@@ -89,20 +89,20 @@ class backward_traversal {
   void store(std::int64_t n, T* bars) {
     for (std::int64_t g = 0; g < states_.blocks(); ++g) {
       T* bar = block_of(bars, g);
-      if (job_.sequence_at(n).length == 0) {
+      if (call_.sequence_at(n).length == 0) {
         states_.load_initial(n, g);
         take_final(0, bar);
         give_initial(0, bar);
       }
-      store_block(job_.states.initial_bar, n, 0, bar, job_.shape.states, stage().channel(g), stage().width(g),
-                  job_.states.accumulate);
+      store_block(call_.states.initial_bar, n, 0, bar, call_.shape.states, stage().channel(g), stage().width(g),
+                  call_.states.accumulate);
     }
   }
   void finish(std::int64_t slot) { sums_.finish(slot); }
 
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires splits {
     using element_words = lane_words<element_t<decltype(monoid())>, T>;
-    const std::int64_t S = job_.shape.states, length = element_words::length(S);
+    const std::int64_t S = call_.shape.states, length = element_words::length(S);
     for (std::int64_t g = 0; g < states_.blocks(); ++g) {
       const element_words x{elements + g * length};
       for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, monoid().identity()); });
@@ -113,17 +113,17 @@ class backward_traversal {
   }
 
  private:
-  const tile_stage<Job, Varying>& stage() const { return states_.stage(); }
+  const tile_stage<Call, Varying>& stage() const { return states_.stage(); }
   T* block_of(T* bars, std::int64_t g) const { return bars + g * states_.block_length(); }
 
-  template <class Call>
-  void each_tile_inside(std::int64_t n, std::int64_t from, std::int64_t to, Call call) {
-    const sequence_place at = job_.sequence_at(n);
+  template <class Visit>
+  void each_tile_inside(std::int64_t n, std::int64_t from, std::int64_t to, Visit visit) {
+    const sequence_range at = call_.sequence_at(n);
     states_.each_tile(
         n, from, to,
         [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
           stage_out_bar(at.batch, at.first + t, steps, g);
-          call(steps, g);
+          visit(steps, g);
         },
         [](std::int64_t, std::int64_t) {});
   }
@@ -131,27 +131,27 @@ class backward_traversal {
   /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
   /// wanted of the initial ones'. The states are those before step t of the tile.
   void take_final(std::int64_t t, T* bar) {
-    if constexpr (has_own_form<decltype(job_.states.final_bar)>) {
-      if (states_.ordinary() && is_plain(job_.states.final_bar)) return;
-      const state_words x{bar}, states = states_.before(t);
-      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
-        x.set(s, w, adjoint_of(job_.states.final_bar, states(s, w), x(s, w)));
+    if constexpr (has_own_form<decltype(call_.states.final_bar)>) {
+      if (states_.ordinary() && is_plain(call_.states.final_bar)) return;
+      const state_arrays x{bar}, states = states_.before(t);
+      for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, adjoint_of(call_.states.final_bar, states(s, w), x(s, w)));
       });
     }
   }
   void give_initial(std::int64_t t, T* bar) {
-    if constexpr (has_own_form<decltype(job_.states.initial_bar)>) {
-      if (states_.ordinary() && is_plain(job_.states.initial_bar)) return;
-      const state_words x{bar}, states = states_.before(t);
-      for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
-        x.set(s, w, numbers_of_adjoint(job_.states.initial_bar, states(s, w), x(s, w)));
+    if constexpr (has_own_form<decltype(call_.states.initial_bar)>) {
+      if (states_.ordinary() && is_plain(call_.states.initial_bar)) return;
+      const state_arrays x{bar}, states = states_.before(t);
+      for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
+        x.set(s, w, numbers_of_adjoint(call_.states.initial_bar, states(s, w), x(s, w)));
       });
     }
   }
 
   void stage_out_bar(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     T* to = out_bar_.data();
-    for_each_member(job_.out_bar, [&](const auto& y) {
+    for_each_member(call_.out_bar, [&](const auto& y) {
       for (std::int64_t t = 0; t < steps; ++t) {
         if (y.present()) {
           gather_lanes(to + t * W, y.at(b, t0 + t, stage().channel(g), 0), y.stride[2], stage().width(g), true);
@@ -176,11 +176,11 @@ class backward_traversal {
     const auto u = stage().terms(g);
     const T* y_bar = out_bar_.data();
     for (std::int64_t t = steps - 1; t >= 0; --t) {
-      const state_words before = states_.before(t), after = states_.before(t + 1);
+      const state_arrays before = states_.before(t), after = states_.before(t + 1);
       for (std::int64_t s = 0; s < u.states; ++s) {
         KALSCAN_LANES
         for (std::int64_t w = 0; w < W; ++w) {
-          const auto y = from_words<outputs, T>(
+          const auto y = from_fields<outputs, T>(
               [&](auto i) { return y_bar[(static_cast<std::int64_t>(i()) * tile_steps + t) * W + w]; });
           x.set(s, w, combine(Lane::adjoint_lift(before(s, w), u(t, s, w), after(s, w), y), x(s, w)));
         }
@@ -200,12 +200,12 @@ class backward_traversal {
   template <class Lane, bool Gradients>
   KALSCAN_FLATTEN void adjoint_steps_by(std::int64_t steps, std::int64_t g, T* bars) {
     constexpr std::size_t inputs = M::inputs_info.size();
-    const std::int64_t S = job_.shape.states;
+    const std::int64_t S = call_.shape.states;
     const auto u = stage().terms(g);
     [[maybe_unused]] const auto sums = sums_.tile(g);
-    const state_words bar{bars};
+    const state_arrays bar{bars};
     for (std::int64_t t = steps - 1; t >= 0; --t) {
-      const state_words before = states_.before(t), after = states_.before(t + 1);
+      const state_arrays before = states_.before(t), after = states_.before(t + 1);
       [[maybe_unused]] T channel[inputs][std::size_t{W}] = {};
       T y_bar[output_count][std::size_t{W}];
       for (std::size_t i = 0; i < output_count; ++i) {
@@ -214,11 +214,11 @@ class backward_traversal {
       for (std::int64_t s = 0; s < S; ++s) {
         KALSCAN_LANES
         for (std::int64_t w = 0; w < W; ++w) {
-          const auto y = from_words<outputs, T>([&](auto i) { return y_bar[i][w]; });
+          const auto y = from_fields<outputs, T>([&](auto i) { return y_bar[i][w]; });
           const auto back = Lane::adjoint(before(s, w), u(t, s, w), after(s, w), bar(s, w), y);
           bar.set(s, w, back.earlier);
           if constexpr (Gradients) {
-            const auto x = words<T>(back.inputs);
+            const auto x = as_array<T>(back.inputs);
             for_each_index<inputs>([&](auto i) {
               if constexpr (M::inputs_info[i].varies == role::channel) {
                 channel[i][w] += x[i];
@@ -241,9 +241,9 @@ class backward_traversal {
     }
   }
 
-  const Job& job_;
-  recomputed_states<Job, Varying> states_;
-  gradient_sums<Job, Varying> sums_;
+  const Call& call_;
+  recomputed_states<Call, Varying> states_;
+  gradient_sums<Call, Varying> sums_;
   aligned_vector<T> out_bar_{};
 };
 

@@ -19,17 +19,17 @@ namespace kalscan::detail {
 /// The numbers of a state, an element, ... for all lanes of a block: [state][number][lane].
 template <class X, class T>
 struct lane_words {
-  static constexpr auto count = static_cast<std::int64_t>(word_count<X, T>);
+  static constexpr auto count = static_cast<std::int64_t>(array_size<X, T>);
   static constexpr std::int64_t W = block_width<T>;
   T* first;
 
   static std::int64_t length(std::int64_t states) { return count * states * W; }
   X operator()(std::int64_t s, std::int64_t w) const {
-    return from_words<X, T>([&](auto i) { return first[(s * count + static_cast<std::int64_t>(i())) * W + w]; });
+    return from_fields<X, T>([&](auto i) { return first[(s * count + static_cast<std::int64_t>(i())) * W + w]; });
   }
   void set(std::int64_t s, std::int64_t w, const X& x) const {
-    const auto numbers = words<T>(x);
-    for_each_index<word_count<X, T>>(
+    const auto numbers = as_array<T>(x);
+    for_each_index<array_size<X, T>>(
         [&](auto i) { first[(s * count + static_cast<std::int64_t>(i())) * W + w] = numbers[i]; });
   }
 };
@@ -88,7 +88,7 @@ template <class Lane, bool Emit, class M, class T, bool Varying>
 KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance,
                                 T* out) {
   constexpr std::int64_t W = block_width<T>;
-  constexpr std::size_t outputs = word_count<typename M::template outputs<T>, T>;
+  constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   const std::int64_t S = u.states;
   for (std::int64_t t = 0; t < steps; ++t) {
     const lane_words<typename M::template state<T>, T> before{state + t * advance},
@@ -100,7 +100,7 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
         const auto terms = u(t, s, w);
         const auto x = Lane::step(before(s, w), terms);
         if constexpr (Emit) {
-          const auto y = words<T>(Lane::readout(x, terms));
+          const auto y = as_array<T>(Lane::readout(x, terms));
           for_each_index<outputs>([&](auto i) { sum[i][w] = first ? y[i] : sum[i][w] + y[i]; });
         }
         after.set(s, w, x);

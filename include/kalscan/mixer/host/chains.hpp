@@ -40,20 +40,20 @@ class mixer_chains {
   using Traversal = std::invoke_result_t<const Make&, std::int64_t, std::int64_t>;
   using M = typename Traversal::mixer;
   using T = typename Traversal::number;
-  using state_words = lane_words<typename Traversal::state, T>;
+  using state_arrays = lane_words<typename Traversal::state, T>;
 
   static constexpr bool has_outputs = true;
 
   /// `group` is how many blocks a chain has; the last ones may have fewer.
-  template <class Job>
-  mixer_chains(const Job& job, const mixer_plan& plan, std::int64_t group, const Make& make)
-      : shape_(job.shape),
+  template <class Call>
+  mixer_chains(const Call& call, const mixer_plan& plan, std::int64_t group, const Make& make)
+      : shape_(call.shape),
         plan_(plan),
         make_(make),
         group_(group),
         groups_((plan.blocks + group - 1) / group),
-        state_length_(state_words::length(job.shape.states)),
-        element_length_(element_length(job.shape.states)),
+        state_length_(state_arrays::length(call.shape.states)),
+        element_length_(element_length(call.shape.states)),
         states_(static_cast<std::size_t>(plan.slots * plan.blocks * state_length_)),
         elements_(static_cast<std::size_t>(plan.slots * plan.blocks * element_length_)) {}
 
@@ -143,7 +143,7 @@ class mixer_chains {
   void act_on_block(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
     const std::int64_t states = shape_.states;
     const lane_words<element_t<decltype(Traversal::monoid())>, T> x{elements};
-    const state_words from{before}, to{after};
+    const state_arrays from{before}, to{after};
     const auto holds = [&](std::int64_t s, std::int64_t w) {
       return all_finite<T>(x(s, w)) && all_finite<T>(to(s, w));
     };
@@ -156,7 +156,7 @@ class mixer_chains {
     aligned_vector<T> memory(before, before + state_length_);
     const auto [n, first, last] = stretch_of(i, k);
     make_(g, g + 1).advance(n, first, last, memory.data());
-    const state_words stepped{memory.data()};
+    const state_arrays stepped{memory.data()};
     for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
       if (!holds(s, w)) to.set(s, w, stepped(s, w));
     });

@@ -20,26 +20,26 @@
 namespace kalscan::detail {
 
 /// A traversal as `mixer_chains` wants it. Allocates its tiles when it is made, and nothing after that.
-template <class Job, bool Varying>
+template <class Call, bool Varying>
 class forward_traversal {
  private:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  using state_words = lane_words<typename M::template state<T>, T>;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  using state_arrays = lane_words<typename M::template state<T>, T>;
   static constexpr std::int64_t W = block_width<T>;
 
  public:
-  using mixer = typename Job::mixer;
-  using number = typename Job::number;
+  using mixer = typename Call::mixer;
+  using number = typename Call::number;
   using state = typename mixer::template state<number>;
   static constexpr auto direction = time_direction::forward;
   static constexpr bool splits = mixer_with_elements<mixer>;
 
-  forward_traversal(const Job& job, std::int64_t first_block, std::int64_t last_block)
-      : job_(job), stage_(job, first_block, last_block - first_block), blocks_(last_block - first_block) {
-    with_members(job.out, [&](const auto&... y) { emits_ = (y.present() || ...); });
-    checkpoints_ = words<tensor<T>>(job.states.checkpoints)[0].present();
-    const auto outputs = static_cast<std::int64_t>(word_count<typename M::template outputs<T>, T>);
+  forward_traversal(const Call& call, std::int64_t first_block, std::int64_t last_block)
+      : call_(call), stage_(call, first_block, last_block - first_block), blocks_(last_block - first_block) {
+    with_members(call.out, [&](const auto&... y) { emits_ = (y.present() || ...); });
+    checkpoints_ = as_array<tensor<T>>(call.states.checkpoints)[0].present();
+    const auto outputs = static_cast<std::int64_t>(array_size<typename M::template outputs<T>, T>);
     out_.resize(static_cast<std::size_t>(outputs * tile_steps * W));
     saved_.resize(static_cast<std::size_t>(block_length()));
     ordinary_.resize(static_cast<std::size_t>(blocks_));
@@ -53,23 +53,23 @@ class forward_traversal {
 
   void load(std::int64_t n, T* states) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(states + g * block_length(), job_.shape.states, stage_.channel(g), stage_.width(g),
-                    [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+      load_block<M>(states + g * block_length(), call_.shape.states, stage_.channel(g), stage_.width(g),
+                    [&](std::int64_t m, std::int64_t s) { return call_.states.initial(n, m, s); });
     }
   }
   /// Writes outputs and checkpoints.
   void take(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { each_tile<true>(n, from, to, states); }
   void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { each_tile<false>(n, from, to, states); }
   void store(std::int64_t n, const T* states) {
-    keep(n, job_.sequence_at(n).length, states);
+    keep(n, call_.sequence_at(n).length, states);
     store_final(n, states);
   }
   void finish(std::int64_t) {}
 
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires splits {
     using element = element_t<decltype(monoid())>;
-    const std::int64_t S = job_.shape.states;
-    const sequence_place at = job_.sequence_at(n);
+    const std::int64_t S = call_.shape.states;
+    const sequence_range at = call_.sequence_at(n);
     stage_.start_batch(at.batch);
     for (std::int64_t t = from; t < to;) {
       const std::int64_t steps = (std::min)(tile_steps, to - t);
@@ -88,14 +88,14 @@ class forward_traversal {
   }
 
  private:
-  std::int64_t block_length() const { return state_words::length(job_.shape.states); }
+  std::int64_t block_length() const { return state_arrays::length(call_.shape.states); }
 
   template <bool Writes>
   void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
-    const sequence_place at = job_.sequence_at(n);
+    const sequence_range at = call_.sequence_at(n);
     stage_.start_batch(at.batch);
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), job_.shape.states);
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
     }
     for (std::int64_t t = from; t < to;) {
       if constexpr (Writes) keep(n, t, states);
@@ -129,35 +129,35 @@ class forward_traversal {
 
   std::int64_t tile(std::int64_t t, std::int64_t to) const {
     std::int64_t steps = (std::min)(tile_steps, to - t);
-    if (checkpoints_) steps = (std::min)(steps, job_.states.every - t % job_.states.every);
+    if (checkpoints_) steps = (std::min)(steps, call_.states.every - t % call_.states.every);
     return steps;
   }
   void keep(std::int64_t n, std::int64_t t, const T* states) {
-    if (!checkpoints_ || t % job_.states.every != 0) return;
-    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
+    if (!checkpoints_ || t % call_.states.every != 0) return;
+    const std::int64_t slot = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      store_block(job_.states.checkpoints, job_.sequence_at(n).batch, slot, states + g * block_length(),
-                  job_.shape.states, stage_.channel(g), stage_.width(g));
+      store_block(call_.states.checkpoints, call_.sequence_at(n).batch, slot, states + g * block_length(),
+                  call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
   /// In the form that is wanted. Uses `saved_`.
   void store_final(std::int64_t n, const T* states) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
       const T* block = states + g * block_length();
-      if constexpr (has_own_form<decltype(job_.states.final)>) {
-        if (!is_plain(job_.states.final) || !ordinary_[static_cast<std::size_t>(g)]) {
-          const state_words x{const_cast<T*>(block)}, numbers{saved_.data()};
-          for_each_lane<T>(job_.shape.states, [&](std::int64_t s, std::int64_t w) {
-            numbers.set(s, w, numbers_of(job_.states.final, x(s, w)));
+      if constexpr (has_own_form<decltype(call_.states.final)>) {
+        if (!is_plain(call_.states.final) || !ordinary_[static_cast<std::size_t>(g)]) {
+          const state_arrays x{const_cast<T*>(block)}, numbers{saved_.data()};
+          for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
+            numbers.set(s, w, numbers_of(call_.states.final, x(s, w)));
           });
           block = saved_.data();
         }
       }
-      store_block(job_.states.final, n, 0, block, job_.shape.states, stage_.channel(g), stage_.width(g));
+      store_block(call_.states.final, n, 0, block, call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
   void prefetch(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
-    for_each_member(job_.out, [&](const auto& y) {
+    for_each_member(call_.out, [&](const auto& y) {
       for (std::int64_t t = 0; t < steps && y.present(); ++t) {
         prefetch_lanes<true>(y.at(b, t0 + t, stage_.channel(g), 0), y.stride[2], stage_.width(g));
       }
@@ -166,15 +166,15 @@ class forward_traversal {
   void write(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     for (std::int64_t t = 0; t < steps; ++t) {
       const T* from = out_.data() + t * W;
-      for_each_member(job_.out, [&](const auto& y) {
+      for_each_member(call_.out, [&](const auto& y) {
         if (y.present()) scatter_lanes(y.at(b, t0 + t, stage_.channel(g), 0), from, y.stride[2], stage_.width(g));
         from += tile_steps * W;
       });
     }
   }
 
-  const Job& job_;
-  tile_stage<Job, Varying> stage_;
+  const Call& call_;
+  tile_stage<Call, Varying> stage_;
   std::int64_t blocks_;
   bool emits_ = false, checkpoints_ = false;
   aligned_vector<T> out_{}, saved_{};

@@ -58,19 +58,19 @@ enum class gathering {
 };
 
 /// The partial sums of all tasks.
-template <class Job>
+template <class Call>
 class gradient_parts {
  public:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = block_width<T>;
 
-  gradient_parts(const Job& job, const mixer_plan& plan, std::int64_t group)
-      : job_(job), plan_(plan), groups_((plan.blocks + group - 1) / group) {
-    const mixer_shape& s = job.shape;
+  gradient_parts(const Call& call, const mixer_plan& plan, std::int64_t group)
+      : call_(call), plan_(plan), groups_((plan.blocks + group - 1) / group) {
+    const mixer_shape& s = call.shape;
     std::size_t i = 0;
-    for_each_member(job.in, [&](const auto& x) {
+    for_each_member(call.in, [&](const auto& x) {
       how_[i] = M::inputs_info[i].varies == role::channel ? gathering::direct
                 : M::inputs_info[i].varies == role::state ? gathering::over_lanes
                 : x.extent[1] == 1                        ? gathering::over_time
@@ -87,20 +87,20 @@ class gradient_parts {
   gathering how(std::size_t i) const { return how_[i]; }
   /// [step][state] of the sums over the lanes of a group, from time t of batch b on.
   T* over_lanes(std::size_t i, std::int64_t group, std::int64_t b, std::int64_t t) {
-    return part_[i].data() + ((group * job_.shape.batch + b) * job_.shape.time + t) * job_.shape.states;
+    return part_[i].data() + ((group * call_.shape.batch + b) * call_.shape.time + t) * call_.shape.states;
   }
   /// [state][lane] of the sums over the times of a slot.
   T* over_time(std::size_t i, std::int64_t slot, std::int64_t block) {
-    return part_[i].data() + (slot * plan_.blocks + block) * job_.shape.states * W;
+    return part_[i].data() + (slot * plan_.blocks + block) * call_.shape.states * W;
   }
 
   /// Sums the parts, in the order of groups and of slots, into the caller's arrays.
   void write() {
     std::array<std::array<std::int64_t, 4>, inputs> extent;
     std::size_t i = 0;
-    for_each_member(job_.in, [&](const auto& x) { extent[i++] = x.extent; });
+    for_each_member(call_.in, [&](const auto& x) { extent[i++] = x.extent; });
     i = 0;
-    for_each_member(job_.in_bar, [&](const auto& to) {
+    for_each_member(call_.in_bar, [&](const auto& to) {
       if (to.present() && how_[i] == gathering::over_lanes) write_over_lanes(i, extent[i], to);
       if (to.present() && how_[i] == gathering::over_time) write_over_time(i, extent[i], to);
       ++i;
@@ -112,7 +112,7 @@ class gradient_parts {
 
   template <class E>
   void write_over_lanes(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
-    const mixer_shape& s = job_.shape;
+    const mixer_shape& s = call_.shape;
     aligned_vector<T> sum(static_cast<std::size_t>(s.states));
     for (std::int64_t b = 0; b < s.batch; ++b) {
       for (std::int64_t t = 0; t < s.time; ++t) {
@@ -125,7 +125,7 @@ class gradient_parts {
           for (std::size_t k = 1; k < sum.size(); ++k) sum[0] += sum[k];
         }
         for (std::int64_t k = 0; k < extent[3]; ++k) {
-          gradient_sum<T>::put(to(b, t, 0, k), sum[static_cast<std::size_t>(k)], job_.states.accumulate);
+          gradient_sum<T>::put(to(b, t, 0, k), sum[static_cast<std::size_t>(k)], call_.states.accumulate);
         }
       }
     }
@@ -135,20 +135,20 @@ class gradient_parts {
   void write_over_time(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
     gradient_sum<T> sum(extent);
     const auto add = [&](std::int64_t slot, std::int64_t b) {
-      for (std::int64_t s = 0; s < job_.shape.states; ++s) {
-        for (std::int64_t m = 0; m < job_.shape.channels; ++m)
+      for (std::int64_t s = 0; s < call_.shape.states; ++s) {
+        for (std::int64_t m = 0; m < call_.shape.channels; ++m)
           sum(b, 0, m, s) += over_time(i, slot, m / W)[s * W + m % W];
       }
     };
     std::int64_t slot = 0;
-    for (const auto& range : plan_.whole) add(slot++, job_.sequence_at(range.first).batch);
+    for (const auto& range : plan_.whole) add(slot++, call_.sequence_at(range.first).batch);
     for (const auto& split : plan_.split) {
-      for (std::int64_t k = 0; k < split.chunks(); ++k) add(slot++, job_.sequence_at(split.n).batch);
+      for (std::int64_t k = 0; k < split.chunks(); ++k) add(slot++, call_.sequence_at(split.n).batch);
     }
-    sum.write(to, job_.states.accumulate);
+    sum.write(to, call_.states.accumulate);
   }
 
-  const Job& job_;
+  const Call& call_;
   const mixer_plan& plan_;
   std::int64_t groups_;
   std::array<gathering, inputs> how_{};

@@ -18,12 +18,12 @@
 namespace kalscan::detail {
 
 /// The sums of one task, tile by tile.
-template <class Job, bool Varying>
+template <class Call, bool Varying>
 class gradient_sums {
  public:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  using stage = tile_stage<Job, Varying>;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  using stage = tile_stage<Call, Varying>;
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = block_width<T>;
 
@@ -33,10 +33,10 @@ class gradient_sums {
     std::array<T*, inputs> field;
   };
 
-  gradient_sums(const Job& job, gradient_parts<Job>& parts, std::int64_t group, std::int64_t first_block,
+  gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t group, std::int64_t first_block,
                 std::int64_t blocks)
-      : job_(job), parts_(parts), group_(group), first_block_(first_block), blocks_(blocks) {
-    const std::int64_t S = job.shape.states;
+      : call_(call), parts_(parts), group_(group), first_block_(first_block), blocks_(blocks) {
+    const std::int64_t S = call.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       const role r = M::inputs_info[i].varies;
       const bool kept = r == role::parameter && !Varying;
@@ -54,15 +54,15 @@ class gradient_sums {
     places x;
     for (std::size_t i = 0; i < inputs; ++i) {
       const bool kept = M::inputs_info[i].varies == role::parameter && !Varying;
-      x.field[i] = lanes_[i].data() + (kept ? g * job_.shape.states * W : 0);
+      x.field[i] = lanes_[i].data() + (kept ? g * call_.shape.states * W : 0);
     }
     return x;
   }
 
   /// What block g of the task has put there for steps [t, t + steps).
-  void add_block(const sequence_place& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
+  void add_block(const sequence_range& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
     std::size_t i = 0;
-    for_each_member(job_.in_bar, [&](const auto& to) {
+    for_each_member(call_.in_bar, [&](const auto& to) {
       const role r = M::inputs_info[i].varies;
       if (r == role::channel && to.present()) {
         for (std::int64_t k = 0; k < steps; ++k) {
@@ -80,8 +80,8 @@ class gradient_sums {
   }
 
   /// All blocks are through with steps [t, t + steps).
-  void finish_tile(const sequence_place& at, std::int64_t t, std::int64_t steps) {
-    const std::int64_t S = job_.shape.states;
+  void finish_tile(const sequence_range& at, std::int64_t t, std::int64_t steps) {
+    const std::int64_t S = call_.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_lanes) continue;
       T* to = parts_.over_lanes(i, group_, at.batch, at.first + t);
@@ -100,7 +100,7 @@ class gradient_sums {
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_time) continue;
       auto& sums = Varying ? shared_[i] : lanes_[i];
-      std::copy_n(sums.data(), blocks_ * job_.shape.states * W, parts_.over_time(i, slot, first_block_));
+      std::copy_n(sums.data(), blocks_ * call_.shape.states * W, parts_.over_time(i, slot, first_block_));
       std::fill(sums.begin(), sums.end(), T(0));
     }
   }
@@ -117,16 +117,16 @@ class gradient_sums {
   }
 
   template <class E>
-  void put_row(const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t m, std::int64_t s,
+  void put_row(const tensor<E>& to, const sequence_range& at, std::int64_t t, std::int64_t m, std::int64_t s,
                std::int64_t n, const T* from) {
     E* first = to.at(at.batch, at.first + t, m, s);
-    for (std::int64_t w = 0; w < n; ++w) gradient_sum<T>::put(first[w * to.stride[2]], from[w], job_.states.accumulate);
+    for (std::int64_t w = 0; w < n; ++w) gradient_sum<T>::put(first[w * to.stride[2]], from[w], call_.states.accumulate);
   }
 
   template <class E>
-  void put_parameter(std::size_t i, const tensor<E>& to, const sequence_place& at, std::int64_t t, std::int64_t steps,
+  void put_parameter(std::size_t i, const tensor<E>& to, const sequence_range& at, std::int64_t t, std::int64_t steps,
                      std::int64_t m, std::int64_t n) {
-    const std::int64_t S = job_.shape.states;
+    const std::int64_t S = call_.shape.states;
     for (std::int64_t k = 0; k < steps; ++k) {
       T* x = lanes_[i].data() + k * S * W;
       if (to.extent[3] == S) {
@@ -139,7 +139,7 @@ class gradient_sums {
   }
 
   void share_parameter(std::size_t i, std::int64_t steps, std::int64_t g, std::int64_t n) {
-    const std::int64_t S = job_.shape.states;
+    const std::int64_t S = call_.shape.states;
     for (std::int64_t j = 0; j < steps * S; ++j) {
       const T* x = lanes_[i].data() + j * W;
       if (parts_.how(i) == gathering::over_time) {
@@ -150,8 +150,8 @@ class gradient_sums {
     }
   }
 
-  const Job& job_;
-  gradient_parts<Job>& parts_;
+  const Call& call_;
+  gradient_parts<Call>& parts_;
   std::int64_t group_, first_block_, blocks_;
   std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
 };

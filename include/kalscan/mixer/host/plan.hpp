@@ -34,13 +34,13 @@ struct mixer_plan {
 
 /// Whether no gain of sequence n exceeds one: over a stretch of time, products of larger ones may leave the range of
 /// the number type where the states themselves stay finite.
-template <class Job>
-bool gains_within_one(const Job& job, std::int64_t n) {
-  using T = typename Job::number;
-  const sequence_place at = job.sequence_at(n);
+template <class Call>
+bool gains_within_one(const Call& call, std::int64_t n) {
+  using T = typename Call::number;
+  const sequence_range at = call.sequence_at(n);
   bool within = true;
-  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t i, const auto& x) {
-    if (!Job::mixer::inputs_info[i].gain) return;
+  for_each_parameter<typename Call::mixer>(call.in, [&](std::size_t i, const auto& x) {
+    if (!Call::mixer::inputs_info[i].gain) return;
     const std::int64_t first = x.extent[1] == 1 ? 0 : at.first, last = x.extent[1] == 1 ? 1 : at.first + at.length;
     for (std::int64_t t = first; t < last && within; ++t) {
       for (std::int64_t m = 0; m < x.extent[2]; ++m) {
@@ -56,20 +56,20 @@ bool gains_within_one(const Job& job, std::int64_t n) {
 /// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 blocks of channels and at least 2^15
 /// steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple` divides all bounds
 /// but the last.
-template <class Job>
-mixer_plan plan_of(const Job& job, std::int64_t wanted, bool may_split, std::int64_t multiple) {
+template <class Call>
+mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
-  const std::int64_t width = block_width<typename Job::number>;
+  const std::int64_t width = block_width<typename Call::number>;
   mixer_plan plan;
-  plan.blocks = (job.shape.channels + width - 1) / width;
-  const std::int64_t beside = plan.blocks * (job.shape.offsets.empty() ? job.shape.batch : 1);
-  const std::int64_t total = job.shape.offsets.empty() ? job.shape.batch * job.shape.time : job.shape.time;
-  const bool merge = parameters_are_shared(job);
+  plan.blocks = (call.shape.channels + width - 1) / width;
+  const std::int64_t beside = plan.blocks * (call.shape.offsets.empty() ? call.shape.batch : 1);
+  const std::int64_t total = call.shape.offsets.empty() ? call.shape.batch * call.shape.time : call.shape.time;
+  const bool merge = parameters_are_shared(call);
   std::int64_t collected = 0;
-  for (std::int64_t n = 0; n < job.shape.sequences(); ++n) {
-    const std::int64_t length = job.sequence_at(n).length;
+  for (std::int64_t n = 0; n < call.shape.sequences(); ++n) {
+    const std::int64_t length = call.sequence_at(n).length;
     std::int64_t chunk = wanted;
-    if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(job, n)) {
+    if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(call, n)) {
       chunk = (length + default_chunks - 1) / default_chunks;
     }
     chunk = chunk >= length || multiple >= length ? length : (chunk + multiple - 1) / multiple * multiple;

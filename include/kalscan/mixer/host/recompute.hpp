@@ -16,19 +16,19 @@ namespace kalscan::detail {
 
 /// For some blocks of channels. Keeps the states before each tile of the stretch between two checkpoints, and of one
 /// block the states before each step of one tile.
-template <class Job, bool Varying>
+template <class Call, bool Varying>
 class recomputed_states {
  public:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
-  using state_words = lane_words<typename M::template state<T>, T>;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  using state_arrays = lane_words<typename M::template state<T>, T>;
 
-  recomputed_states(const Job& job, std::int64_t first_block, std::int64_t blocks)
-      : job_(job),
-        stage_(job, first_block, blocks),
+  recomputed_states(const Call& call, std::int64_t first_block, std::int64_t blocks)
+      : call_(call),
+        stage_(call, first_block, blocks),
         blocks_(blocks),
-        length_(state_words::length(job.shape.states)) {
-    const std::int64_t stretch = (std::min)(job.states.every, (std::max)(job.shape.time, std::int64_t{1}));
+        length_(state_arrays::length(call.shape.states)) {
+    const std::int64_t stretch = (std::min)(call.states.every, (std::max)(call.shape.time, std::int64_t{1}));
     const std::int64_t tiles = (stretch + tile_steps - 1) / tile_steps;
     starts_.resize(static_cast<std::size_t>(tiles * blocks_ * length_));
     steps_.resize(static_cast<std::size_t>((tile_steps + 1) * length_));
@@ -37,20 +37,20 @@ class recomputed_states {
 
   std::int64_t blocks() const { return blocks_; }
   std::int64_t block_length() const { return length_; }
-  const tile_stage<Job, Varying>& stage() const { return stage_; }
+  const tile_stage<Call, Varying>& stage() const { return stage_; }
 
   /// The block's states before step t of the tile; where t is the number of its steps, those after all of them.
-  state_words before(std::int64_t t) { return {steps_.data() + t * length_}; }
+  state_arrays before(std::int64_t t) { return {steps_.data() + t * length_}; }
   /// Whether the formulas of ordinary states hold for all of these and their adjoints.
   bool ordinary() const { return ordinary_; }
 
-  /// For each tile of steps [t, t + steps) within [from, to) of sequence n, from the end to the beginning: calls call(t,
+  /// For each tile of steps [t, t + steps) within [from, to) of sequence n, from the end to the beginning: calls visit(t,
   /// steps, g) for each block g, with its inputs staged and its states there, then done(t, steps). `from` is a multiple
   /// of the distance between checkpoints.
-  template <class Call, class Done>
-  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Call call, Done done) {
-    const std::int64_t every = job_.states.every;
-    const sequence_place at = job_.sequence_at(n);
+  template <class Visit, class Done>
+  void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Visit visit, Done done) {
+    const std::int64_t every = call_.states.every;
+    const sequence_range at = call_.sequence_at(n);
     stage_.start_batch(at.batch);
     for (std::int64_t end = to; end > from;) {
       const std::int64_t begin = (std::max)(from, (end - 1) / every * every);
@@ -61,13 +61,13 @@ class recomputed_states {
         for (std::int64_t g = 0; g < blocks_; ++g) {
           stage_.stage_block(at.batch, at.first + t, steps, g);
           std::copy_n(start_of(tile, g), length_, steps_.data());
-          ordinary_ = is_ordinary<M, true>(steps_.data(), job_.shape.states);
+          ordinary_ = is_ordinary<M, true>(steps_.data(), call_.shape.states);
           advance_block<false, M>(stage_.terms(g), steps, steps_.data(), length_, static_cast<T*>(nullptr),
                                   saved_.data(), ordinary_);
           if constexpr (requires { typename M::ordinary; }) {
             if (!ordinary_ && t + steps < at.length) take_stored_end(n, t + steps, tile + 1, end, g, steps);
           }
-          call(t, steps, g);
+          visit(t, steps, g);
         }
         done(t, steps);
       }
@@ -77,8 +77,8 @@ class recomputed_states {
 
   /// Where sequence n has no steps: `before(0)` of block g is the initial state.
   void load_initial(std::int64_t n, std::int64_t g) {
-    load_block<M>(steps_.data(), job_.shape.states, stage_.channel(g), stage_.width(g),
-                  [&](std::int64_t m, std::int64_t s) { return job_.states.initial(n, m, s); });
+    load_block<M>(steps_.data(), call_.shape.states, stage_.channel(g), stage_.width(g),
+                  [&](std::int64_t m, std::int64_t s) { return call_.states.initial(n, m, s); });
     ordinary_ = false;
   }
 
@@ -95,11 +95,11 @@ class recomputed_states {
     }
   }
   void load_checkpoint(std::int64_t n, std::int64_t t, std::int64_t g, T* to) {
-    const std::int64_t slot = first_checkpoint(job_.shape, n, job_.states.every) + t / job_.states.every;
-    const std::int64_t batch = job_.sequence_at(n).batch;
-    const auto kept = words<tensor<const T>>(job_.states.checkpoints);
-    load_block<M>(to, job_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
-      return from_words<typename M::template state<T>, T>([&](auto i) { return kept[i](batch, slot, m, s); });
+    const std::int64_t slot = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
+    const std::int64_t batch = call_.sequence_at(n).batch;
+    const auto kept = as_array<tensor<const T>>(call_.states.checkpoints);
+    load_block<M>(to, call_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
+      return from_fields<typename M::template state<T>, T>([&](auto i) { return kept[i](batch, slot, m, s); });
     });
   }
 
@@ -107,7 +107,7 @@ class recomputed_states {
 
   /// The states before each tile of a stretch that starts at a checkpoint.
   void start_tiles(std::int64_t n, std::int64_t begin, std::int64_t end) {
-    const sequence_place at = job_.sequence_at(n);
+    const sequence_range at = call_.sequence_at(n);
     for (std::int64_t g = 0; g < blocks_; ++g) load_checkpoint(n, begin, g, start_of(0, g));
     for (std::int64_t tile = 0; begin + (tile + 1) * tile_steps < end; ++tile) {
       const std::int64_t t = at.first + begin + tile * tile_steps;
@@ -115,15 +115,15 @@ class recomputed_states {
       for (std::int64_t g = 0; g < blocks_; ++g) {
         stage_.stage_block(at.batch, t, tile_steps, g);
         std::copy_n(start_of(tile, g), length_, start_of(tile + 1, g));
-        char ordinary = is_ordinary<M>(start_of(tile, g), job_.shape.states);
+        char ordinary = is_ordinary<M>(start_of(tile, g), call_.shape.states);
         advance_block<false, M>(stage_.terms(g), tile_steps, start_of(tile + 1, g), 0, static_cast<T*>(nullptr),
                                 saved_.data(), ordinary);
       }
     }
   }
 
-  const Job& job_;
-  tile_stage<Job, Varying> stage_;
+  const Call& call_;
+  tile_stage<Call, Varying> stage_;
   std::int64_t blocks_, length_;
   aligned_vector<T> starts_{}, steps_{}, saved_{};
   char ordinary_ = false;

@@ -85,7 +85,7 @@ struct tile_terms {
   std::int64_t states;
 
   terms_t<M, T> operator()(std::int64_t t, std::int64_t s, std::int64_t w) const {
-    return from_words<terms_t<M, T>, T>([&](auto i) {
+    return from_fields<terms_t<M, T>, T>([&](auto i) {
       constexpr role r = info::varies(i);
       constexpr std::int64_t k = terms_before<M, T>(i, r);
       if constexpr (r == role::channel) {
@@ -110,35 +110,35 @@ void for_each_parameter(const In& in, F f) {
 }
 
 /// Whether all batches have the same parameters.
-template <class Job>
-bool parameters_are_shared(const Job& job) {
+template <class Call>
+bool parameters_are_shared(const Call& call) {
   bool shared = true;
-  for_each_parameter<typename Job::mixer>(job.in,
+  for_each_parameter<typename Call::mixer>(call.in,
                                           [&](std::size_t, const auto& x) { shared = shared && x.extent[0] == 1; });
   return shared;
 }
 
 /// Whether a parameter varies with time.
-template <class Job>
-bool parameters_vary(const Job& job) {
+template <class Call>
+bool parameters_vary(const Call& call) {
   bool vary = false;
-  for_each_parameter<typename Job::mixer>(job.in, [&](std::size_t, const auto& x) { vary = vary || x.extent[1] != 1; });
+  for_each_parameter<typename Call::mixer>(call.in, [&](std::size_t, const auto& x) { vary = vary || x.extent[1] != 1; });
   return vary;
 }
 
-/// Brings the inputs of a job into tiles. One object a task: it owns the tiles' memory.
-template <class Job, bool Varying>
+/// Brings the inputs of a call into tiles. One object a task: it owns the tiles' memory.
+template <class Call, bool Varying>
 class tile_stage {
  public:
-  using M = typename Job::mixer;
-  using T = typename Job::number;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   using info = terms_of<M, T>;
   static constexpr std::int64_t W = block_width<T>;
   static constexpr std::size_t input_count = M::inputs_info.size();
 
-  tile_stage(const Job& job, std::int64_t first_block, std::int64_t blocks)
-      : job_(job), first_block_(first_block), blocks_(blocks) {
-    const std::int64_t S = job.shape.states;
+  tile_stage(const Call& call, std::int64_t first_block, std::int64_t blocks)
+      : call_(call), first_block_(first_block), blocks_(blocks) {
+    const std::int64_t S = call.shape.states;
     raw_.resize(static_cast<std::size_t>((std::max)(S, W)) * input_count);
     channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
     state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
@@ -148,7 +148,7 @@ class tile_stage {
   /// Parameters that do not vary with time, for all blocks of the task. To be called first.
   void start_batch(std::int64_t b) {
     if constexpr (!Varying) {
-      if (b == staged_batch_ || (staged_batch_ >= 0 && parameters_are_shared(job_))) return;
+      if (b == staged_batch_ || (staged_batch_ >= 0 && parameters_are_shared(call_))) return;
       for (std::int64_t g = 0; g < blocks_; ++g) stage_parameters(b, 0, 1, g);
       staged_batch_ = b;
     }
@@ -156,7 +156,7 @@ class tile_stage {
 
   /// Terms of states, which all blocks share.
   void stage_states(std::int64_t b, std::int64_t t0, std::int64_t steps) {
-    const std::int64_t S = job_.shape.states;
+    const std::int64_t S = call_.shape.states;
     for (std::int64_t t = 0; t < steps; ++t) {
       for_each_input<role::state>(S,
                                   [&](T* raw, const auto& x) { gather(raw, x.at(b, t0 + t, 0, 0), x.stride[3], S); });
@@ -179,15 +179,15 @@ class tile_stage {
 
   tile_terms<M, T, Varying> terms(std::int64_t g) const {
     return {channel_.data(), state_.data(), parameter_.data() + (Varying ? 0 : g * block_parameters()),
-            job_.shape.states};
+            call_.shape.states};
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
-  std::int64_t width(std::int64_t g) const { return (std::min)(W, job_.shape.channels - channel(g)); }
+  std::int64_t width(std::int64_t g) const { return (std::min)(W, call_.shape.channels - channel(g)); }
 
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
-    const std::int64_t S = job_.shape.states, m = channel(g), n = width(g);
+    const std::int64_t S = call_.shape.states, m = channel(g), n = width(g);
     T* to = parameter_.data() + (Varying ? 0 : g * block_parameters());
     for (std::int64_t t = 0; t < steps; ++t) {
       for (std::int64_t s = 0; s < S; ++s) {
@@ -201,7 +201,7 @@ class tile_stage {
   /// Calls f(where its values go, tensor) for each input that varies as R.
   template <role R, class F>
   void for_each_input(std::int64_t length, F f) {
-    with_members(job_.in, [&](const auto&... x) {
+    with_members(call_.in, [&](const auto&... x) {
       const auto all = std::tie(x...);
       for_each_index<input_count>([&](auto i) {
         if constexpr (M::inputs_info[i].varies == R)
@@ -210,7 +210,7 @@ class tile_stage {
     });
   }
 
-  std::int64_t block_parameters() const { return job_.shape.states * parameter_terms<M, T> * W; }
+  std::int64_t block_parameters() const { return call_.shape.states * parameter_terms<M, T> * W; }
 
   /// From Rows rows of Width values of the inputs that vary as R, the terms that do: [row][term][value].
   template <role R, std::int64_t Width>
@@ -221,14 +221,14 @@ class tile_stage {
     for (std::int64_t row = 0; row < rows; ++row) {
       KALSCAN_LANES
       for (std::int64_t w = 0; w < Width; ++w) {
-        const auto u = from_words<typename M::template inputs<T>, T>([&](auto i) {
+        const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
           if constexpr (M::inputs_info[i].varies == R) {
             return raw[static_cast<std::int64_t>(i()) * length + row * Width + w];
           } else {
             return T(0);
           }
         });
-        const auto x = words<T>(prepare<M, T>(u));
+        const auto x = as_array<T>(prepare<M, T>(u));
         for_each_index<info::count>([&](auto i) {
           if constexpr (info::varies(i) == R) to[(row * terms + terms_before<M, T>(i, R)) * Width + w] = x[i];
         });
@@ -236,7 +236,7 @@ class tile_stage {
     }
   }
 
-  const Job& job_;
+  const Call& call_;
   std::int64_t first_block_, blocks_, staged_batch_ = -1;
   aligned_vector<T> raw_{}, channel_{}, state_{}, parameter_{};
 };
