@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kla/forward.hpp>
+#include <kalscan/kla/kla.hpp>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
 #include <kalscan/mixer/device/forward_kernels.cuh>
