@@ -33,7 +33,8 @@ class cuda_error : public std::runtime_error {
 ///
 /// stream      where everything is enqueued. A verb returns once it is, and never waits for the device.
 /// workspace   device memory that a verb may use until its work in the stream is done; each verb has a query for the
-///             bytes that it needs. Calls in one stream may share a workspace. Its contents do not matter before the call.
+///             bytes that it needs. Calls in one stream may share a workspace. Its contents before the call do not
+///             matter.
 /// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it.
 ///
 /// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or

@@ -126,16 +126,6 @@ struct forward_pieces {
   }
 };
 
-/// The kernel for a number of states, with up to `most` of them a thread: the usual numbers have one each, all others
-/// share one, more than 128 another, as have parameters that vary with time.
-constexpr bool has_own_kernel(int states) { return states >= 4 && states <= 64 && (states & (states - 1)) == 0; }
-constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
-  if (states > 128) return {.states = 8, .varying = true};
-  if (parameters_vary) return {.states = 4, .varying = true};
-  if (!has_own_kernel(states)) return {.states = 4};
-  const int of_thread = states < most ? states : most, group = states / of_thread;
-  return {.states = of_thread, .group = group, .full = true, .tile = group == 1 || group >= 8 ? 8 : 16};
-}
 template <int States, bool Vary, int Most>
 using kernel_for = std::integral_constant<lanes_kind, kind_for(States, Vary, Most)>;
 
@@ -229,11 +219,11 @@ void run_forward(const P& policy, const Call& call) {
 // cheap where `every` is a multiple of 16.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
-// the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the policy's
-// chunk alone (chunk >= length: time is not cut). Where a chunk takes the element that summarizes it out of the number
-// type's range, the steps of that lane are taken one by one instead: the result is right, but slow, and a longer chunk
-// helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as precise as the prediction
-// at step after step, and a diffuse prior that a chunk leaves diffuse.
+// the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the
+// policy's chunk alone (chunk >= length: time is not cut). Where a chunk takes the element that summarizes it out of
+// the number type's range, the steps of that lane are taken one by one instead: the result is right, but slow, and a
+// longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as precise as
+// the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).

@@ -36,6 +36,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   using direction = backward_in_time<Call>;
   using element = typename direction::element;
   static constexpr bool splits = direction::splits && Kind.splits;
+  static constexpr int blocks = layout_type::known ? 2 : 1;
 
   T time_sums[inputs][States];
   char* channel_pointers[inputs];  // where this thread's sums over states of the next four steps go

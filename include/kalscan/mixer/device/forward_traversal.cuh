@@ -31,6 +31,8 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   using direction = forward_in_time<Call>;
   using element = typename direction::element;
   static constexpr bool splits = direction::splits && Kind.splits;
+  /// How many blocks a multiprocessor has registers for.
+  static constexpr int blocks = !layout_type::known ? 1 : States <= 4 && sizeof(T) == 4 ? 3 : 2;
 
   /// The states before a tile, in case the formulas for ordinary states turn out not to hold in it.
   parked_states<state, T, States> parked;

@@ -46,7 +46,7 @@ enum class device_pass { first, last };
 /// of channels. The Traversal of a chunk has load_start(x), replay(x) and absorb(elements), its `lanes` to load and
 /// store carries, and its direction of time.
 template <class Traversal>
-__global__ void __launch_bounds__(block_threads, Traversal::layout_type::known ? 2 : 1)
+__global__ void __launch_bounds__(block_threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
                  const __grid_constant__ typename Traversal::layout_type layout,
                  const __grid_constant__ time_cuts cuts,

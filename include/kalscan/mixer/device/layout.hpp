@@ -20,6 +20,17 @@ struct lanes_kind {
   int tile = 0;          ///< steps of a tile; 0: so many that a thread stages at most one channel for four of them
 };
 
+/// The kernel for a number of states, with up to `most` of them a thread: the usual numbers have one each, all others
+/// share one, more than 128 another, as have parameters that vary with time.
+constexpr bool has_own_kernel(int states) { return states >= 4 && states <= 64 && (states & (states - 1)) == 0; }
+constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
+  if (states > 128) return {.states = 8, .varying = true};
+  if (parameters_vary) return {.states = 4, .varying = true};
+  if (!has_own_kernel(states)) return {.states = 4};
+  const int of_thread = states < most ? states : most, group = states / of_thread;
+  return {.states = of_thread, .group = group, .full = true, .tile = group == 1 || group >= 8 ? 8 : 16};
+}
+
 inline constexpr int block_threads = 128;
 
 /// Steps of a tile of which each thread stages at most one channel for four steps.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared memory.
-// Once a step is done, its adjoints leave in the same rows what is summed over channels.
+// Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared
+// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels.
 #pragma once
 
 #include <algorithm>
@@ -110,8 +110,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
                at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
   }
 
-  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs and the
-  /// states before its steps in shared memory, and the states after its last step in x.
+  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs and
+  /// the states before its steps in shared memory, and the states after its last step in x.
   template <class Tile>
   __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
     using fast = typename ordinary_of<M>::type;
