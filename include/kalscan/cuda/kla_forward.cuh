@@ -24,14 +24,14 @@
 
 namespace kalscan {
 
-/// The shapes for which a program compiles the kernels of mixers.
+/// The calls of mixers for which a program compiles kernels.
 struct mixer_kernels {
   int states = 0;               ///< of a channel; 0: any number
   bool parameters_vary = true;  ///< parameters may be given per token
 };
 
-/// The policy `cuda` for mixers of one number of states. `cuda` compiles the kernels for all shapes, a minute or more
-/// for forward and backward of one mixer; this one those that are named, in less than half of that:
+/// The policy `cuda` for mixers of one number of states. `cuda` compiles the kernels for all shapes, which takes nvcc a
+/// minute or more for forward and backward of KLA; this one those that are named, in a quarter to a half of that:
 ///
 ///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
 ///     kalscan::forward(policy{{.stream = stream, .workspace = memory}}, kalscan::kla{}, shape, in, out);
@@ -126,21 +126,23 @@ struct forward_pieces {
   }
 };
 
+/// The kind of lanes that serves these states, for the argument of a generic lambda.
 template <int States, bool Vary, int Most>
 using kernel_for = std::integral_constant<lanes_kind, kind_for(States, Vary, Most)>;
 
-/// Calls f(kernel_for) with the call's kernel, one of those that the policy's kernels compile.
+/// Calls f(kernel_for) for the call's kernel. What f instantiates is compiled for all of Kernels.
 template <mixer_kernels Kernels, int Most, class Call, class F>
 void with_lanes(const Call& call, F f) {
+  constexpr bool may_vary = Kernels.parameters_vary && inputs_with<typename Call::mixer, role::parameter> > 0;
   const std::int64_t states = call.shape.states;
   if constexpr (Kernels.states > 0) {
-    if constexpr (Kernels.parameters_vary) {
+    if constexpr (may_vary) {
       if (parameters_vary(call)) return f(kernel_for<Kernels.states, true, Most>{});
     }
     f(kernel_for<Kernels.states, false, Most>{});
   } else {
     if (states > 128) return f(kernel_for<256, true, Most>{});
-    if constexpr (Kernels.parameters_vary) {
+    if constexpr (may_vary) {
       if (parameters_vary(call)) return f(kernel_for<1, true, Most>{});
     }
     if (states == 4) return f(kernel_for<4, false, Most>{});
@@ -213,10 +215,11 @@ void run_forward(const P& policy, const Call& call) {
 // All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
 // are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
-// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own. `step` is fast where S is a multiple of 4 (of 8
-// above 128), states are given as moments, and they, k and q lie as vectors of 16 bytes; else lanes go one by one.
-// Storage may be bfloat16 or float16, arithmetic then is float. Channels last are the fast layouts. Checkpoints are
-// cheap where `every` is a multiple of 16.
+// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own, and cuda_for compiles those of one number alone.
+// A program that calls from more than one file compiles the kernels in each: put the call into a function of one .cu.
+// `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
+// vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
+// last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
 // the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the

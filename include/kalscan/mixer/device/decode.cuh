@@ -218,11 +218,12 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
   });
 }
 
-/// One token each of up to `most` sequences a thread: in and out without a stage, since each input but the parameters
-/// is used once. 768 threads of float a multiprocessor: so many as have the registers that they want.
+/// One token each of up to `most` sequences a thread. With four states a thread 768 threads of float a multiprocessor
+/// have the registers that they want.
 template <class Call, class Layout>
-__global__ void __launch_bounds__(block_threads,
-                                  Layout::known ? 3072 / sizeof(typename Call::number) / block_threads : 1)
+__global__ void __launch_bounds__(block_threads, Layout::known && Layout::states == 4
+                                                     ? 3072 / sizeof(typename Call::number) / block_threads
+                                                     : 1)
     mixer_step_kernel(const __grid_constant__ Call call, const __grid_constant__ Layout layout,
                       std::int64_t blocks, std::int64_t first_block, int most) {
   const std::int64_t block = first_block + blockIdx.x, some = block / blocks;

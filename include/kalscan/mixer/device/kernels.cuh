@@ -2,23 +2,25 @@
 // The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward_traversal.cuh,
 // backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in both directions.
 //
-// The way of a call and of its values, function by function, from the user's call to the mixer's formulas:
+// A call's way, function by function, from the user to the mixer's formula:
 //
-//     forward            kla/forward.hpp        checks shapes and arguments
-//     run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//     launch_forward     cuda/kla_forward.cuh   one token: the kernel in decode.cuh; else:
-//     with_lanes         cuda/kla_forward.cuh   picks the kernel compiled for these states
-//     launch_traversal   here                   one launch, or absorb, carry, replay in three:
-//     launch_pass        here                     mixer_kernel; mixer_carry_kernel (carry.cuh); mixer_kernel
-//     mixer_kernel       here                   finds the block's chunk; loads the state or the carry
-//     replay             forward_traversal.cuh  the chunk's tiles in order, then the final state; or absorb
-//     each_tile          forward_traversal.cuh  inputs of the next tile to registers, of this one as terms to shared
-//                                               memory (stage.cuh)
-//     whole_tile         forward_traversal.cuh  four steps at a time: sums of outputs, to device memory
-//     take_step          traversal.cuh          a thread's terms from shared memory; all its lanes side by side
-//     M::step            kla/kla.hpp            the mixer's own formula
+//      1  forward            kla/forward.hpp        checks shapes and arguments
+//      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
+//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh, all else on:
+//      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
+//      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
+//                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
+//      6  mixer_kernel       here                   finds the block's chunk; loads the states before it
+//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states
+//      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
+//                                                   memory (stage.cuh)
+//      9  whole_tile         forward_traversal.cuh  its steps, four at a time; sums over states to device memory
+//     10  each_of_four       traversal.cuh          the channel's terms of four steps, from shared memory
+//     11  take_step          traversal.cuh          the states' terms of a step; all lanes of the thread side by side
+//     12  step               kla/kla.hpp            the mixer's own formula
 //
-// backward goes the same way, through tiles from the last to the first, each of whose states are computed again.
+// Backward goes the same way with backward_traversal.cuh, through tiles from the last to the first, whose states are
+// computed again from checkpoints.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -76,32 +78,30 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   }
 }
 
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
 template <class Traversal, class Call, class Arrays>
-void launch_pass(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, device_pass which) {
+void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   constexpr int states = Traversal::States;
   const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
   const std::size_t shared = Traversal::shared_size(layout);
   const auto kernel = mixer_kernel<Traversal>;
   allow_shared_memory(Traversal::direction::name, kernel, shared);
-  for (std::int64_t first = 0; first < blocks; first += most_blocks) {
-    const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
-    kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, first, which);
-    check_launch("mixer_kernel");
-  }
-}
-
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
-template <class Traversal, class Call, class Arrays>
-void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
-  launch_pass<Traversal>(policy, call, cuts, arrays, device_pass::first);
+  const auto launch = [&](device_pass which) {
+    for (std::int64_t first = 0; first < blocks; first += most_blocks) {
+      const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
+      kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, first, which);
+      check_launch("mixer_kernel");
+    }
+  };
+  launch(device_pass::first);
   if constexpr (Traversal::splits) {
     if (cuts.slots == cuts.sequences) return;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
     mixer_carry_kernel<typename Traversal::direction>
         <<<sum_grid(lanes, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
     check_launch("mixer_carry_kernel");
-    launch_pass<Traversal>(policy, call, cuts, arrays, device_pass::last);
+    launch(device_pass::last);
   }
 }
 

@@ -24,7 +24,7 @@ struct lanes_kind {
 /// share one, more than 128 another, as have parameters that vary with time.
 constexpr bool has_own_kernel(int states) { return states >= 4 && states <= 64 && (states & (states - 1)) == 0; }
 constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
-  if (states > 128) return {.states = 8, .varying = true};
+  if (states > 128) return {.states = 8, .group = 32, .varying = true};
   if (parameters_vary) return {.states = 4, .varying = true};
   if (!has_own_kernel(states)) return {.states = 4};
   const int of_thread = states < most ? states : most, group = states / of_thread;
@@ -52,6 +52,7 @@ struct lane_layout {
   KALSCAN_HD constexpr int channels() const { return threads() / group(); }
   /// A channel's states with those beyond the last one, up to a power of two.
   KALSCAN_HD constexpr int padded_states() const { return states * group(); }
+  static constexpr int most_padded_states = states * (known ? kind.group : 32);
   KALSCAN_HD constexpr int tile() const { return tile_steps > 0 ? tile_steps : small_tile(group()); }
 
   KALSCAN_HD constexpr int channel_of(int thread) const { return thread / group(); }
@@ -65,10 +66,10 @@ struct lane_layout {
                                             : tile_steps / 4 > kind.group ? tile_steps / 4 / kind.group
                                                                           : 1;
   static constexpr int state_units =
-      (most_tile * states * (known ? kind.group : 32) + threads() - 1) / threads();  // larger groups have the most
+      (most_tile * most_padded_states + block_threads - 1) / block_threads;  // larger groups have the most
   /// All threads stage just that many: no thread asks, and no branch makes loads wait for each other.
   static constexpr bool whole_channel_units = known && most_channel_units * 4 * kind.group == most_tile,
-                        whole_state_units = known && state_units * threads() == most_tile * states * kind.group;
+                        whole_state_units = known && state_units * block_threads == most_tile * most_padded_states;
 
   KALSCAN_HD constexpr int channel_units() const {
     return known ? most_channel_units : (std::max)(1, tile() / (4 * group()));

@@ -159,7 +159,7 @@ struct mixer_stage {
         }
       });
     }
-    if (padded <= layout.threads()) {
+    if constexpr (Layout::most_padded_states <= Layout::threads()) {
       const int my_step = layout.step_of_unit(thread()), more = layout.threads() / padded;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
