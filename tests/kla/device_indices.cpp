@@ -37,26 +37,30 @@ class takers {
 
 /// Calls f(layout, states) for the kernels of forward (eight states a thread at most) and backward (four, in tiles from
 /// checkpoint to checkpoint), with numbers of states that they serve.
-template <int States, bool Vary, int Most, class F>
-void with_kinds(F f) {
-  constexpr lanes_kind forward = kind_for(States, Vary, Most);
-  constexpr lanes_kind backward{forward.states, forward.group, forward.varying, forward.full, forward.splits,
-                                backward_tile(forward.states)};
-  f(lane_layout<forward>{group_of(States, forward.states)}, States);
-  f(lane_layout<backward>{group_of(States, forward.states)}, States);
+template <lanes_kind Kind, class F>
+void with_kind(F f, const std::vector<int>& all_states) {
+  constexpr lanes_kind backward{Kind.states, Kind.group,  Kind.varying,
+                                Kind.full,   Kind.splits, backward_tile(Kind.states)};
+  for (const int states : all_states) {
+    f(lane_layout<Kind>{group_of(states, Kind.states)}, states);
+    f(lane_layout<backward>{group_of(states, Kind.states)}, states);
+  }
 }
 template <class F>
 void for_each_kind(F f) {
-  const auto known = [&]<int... S>(std::integer_sequence<int, S...>) {
-    (with_kinds<S, false, 4>(f), ...);
-    (with_kinds<S, false, 8>(f), ...);
+  const auto own = [&]<int... S>(std::integer_sequence<int, S...>) {
+    (with_kind<kind_for(S, false, 4)>(f, {S}), ...);
+    (with_kind<kind_for(S, false, 8)>(f, {S}), ...);
   };
-  known(std::integer_sequence<int, 4, 8, 16, 32, 64>{});
-  const auto others = [&]<int... S>(std::integer_sequence<int, S...>) {
-    (with_kinds<S, false, 8>(f), ...);
-    (with_kinds<S, true, 8>(f), ...);
-  };
-  others(std::integer_sequence<int, 1, 2, 3, 5, 12, 17, 33, 65, 100, 127, 128, 129, 200, 255, 256>{});
+  own(std::integer_sequence<int, 4, 8, 16, 32, 64>{});
+  std::vector<int> few, many;
+  for (int states = 1; states <= 128; ++states)
+    if (!has_own_kernel(states)) few.push_back(states);
+  for (int states = 129; states <= 256; states += states < 131 || states > 250 ? 1 : 30) many.push_back(states);
+  with_kind<kind_for(1, false, 8)>(f, few);
+  with_kind<kind_for(1, true, 8)>(f, {1, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65, 128});
+  with_kind<kind_for(256, true, 8)>(f, many);
+  with_kind<kind_for(256, false, 4)>(f, many);
   f(lane_layout<lanes_kind{.states = 16, .group = 1, .full = true, .splits = false, .tile = 16}>{1}, 16);
 }
 
