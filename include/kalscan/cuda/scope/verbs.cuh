@@ -11,7 +11,7 @@
 
 namespace kalscan {
 
-/// How many places of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
+/// How many items a tile has. A type of its own, since items may be numbers too.
 struct valid {
   int count;
   KALSCAN_HD constexpr explicit valid(int count_) : count(count_) {}
@@ -19,7 +19,7 @@ struct valid {
 
 namespace detail {
 
-/// All places hold items, which is known when compiling.
+/// As many items as the threads can hold, which is known when compiling.
 struct full_tile {};
 template <class P>
 concept tile_fill = std::same_as<P, full_tile> || std::same_as<P, valid>;
@@ -199,18 +199,19 @@ class scope_verbs {
   __device__ Scope& scope() { return static_cast<Scope&>(*this); }
   __device__ const Scope& scope() const { return static_cast<const Scope&>(*this); }
 
-  /// The n first items in the scan's order combined; the item at step k of that order is item place<N, Suffix>(k).
+  /// The item at step k of the scan's order.
   template <int N, bool Suffix>
-  __device__ static constexpr int place(int k) {
+  __device__ static constexpr int item_at(int k) {
     return Suffix ? N - 1 - k : k;
   }
+  /// Items 0 ... n - 1 (all where n is larger) combined, in the scan's order.
   template <int N, bool Suffix, class Op, class Read>
   __device__ static value_type fold(const Op& op, Read read, int n) {
     value_type sum;
     bool any = false;
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const int i = place<N, Suffix>(k);
+      const int i = item_at<N, Suffix>(k);
       if (i < n) {
         sum = any ? op(sum, read(i)) : read(i);
         any = true;
@@ -248,7 +249,7 @@ class scope_verbs {
     bool any = !first || carry != nullptr;  // else `running` is a mere placeholder, which no operator sees
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const int i = place<N, Suffix>(k);
+      const int i = item_at<N, Suffix>(k);
       if (i < n) {
         const value_type item = items[i];
         if constexpr (!Inclusive) items[i] = running;

@@ -2,7 +2,7 @@
 // The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward_traversal.cuh,
 // backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in both directions.
 //
-// A call's way, function by function, from the user to the mixer's formula:
+// What a call goes through, function by function, from the user to the mixer's formula:
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
@@ -19,8 +19,8 @@
 //     11  take_step          traversal.cuh          the states' terms of a step; all lanes of the thread side by side
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
-// Backward goes the same way with backward_traversal.cuh, through tiles from the last to the first, whose states are
-// computed again from checkpoints.
+// Backward goes through the same functions, those of backward_traversal.cuh in place of forward's: tiles from the last
+// to the first, whose states are computed again from checkpoints.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

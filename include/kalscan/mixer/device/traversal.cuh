@@ -35,7 +35,7 @@ __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, cons
   });
 }
 
-/// The lanes of a thread as one value of several numbers, and back.
+/// The lanes of a thread as one value with a number of each lane, and back.
 template <class Wide, class T, int States, class X>
 __device__ __forceinline__ Wide together(const X (&x)[States]) {
   using numbers = simd_value<T, States>;
