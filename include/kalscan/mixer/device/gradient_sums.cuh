@@ -121,8 +121,10 @@ __device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts
   }
 }
 
+/// Registers for five blocks: what counts is how many loads are under way.
 template <class T, std::size_t Inputs, class Tensors>
-__global__ void sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
+__global__ void __launch_bounds__(sum_threads, 5)
+    sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
   std::size_t k = 0;
   while (blockIdx.x >= x.first_block[k + 1]) ++k;
   const unsigned first = x.first_block[k], blocks = x.first_block[k + 1] - first, block = blockIdx.x - first;

@@ -20,8 +20,8 @@ struct lanes_kind {
   int tile = 0;          ///< steps of a tile; 0: so many that a thread stages at most one channel for four of them
 };
 
-/// The kernel for a number of states, with up to `most` of them a thread: the usual numbers have one each, all others
-/// share one, more than 128 another, as have parameters that vary with time.
+/// Which kernel serves a channel's states, with up to `most` of them a thread: the usual numbers have one each; more
+/// than 128 share one, parameters that vary with time another, and all else a third.
 constexpr bool has_own_kernel(int states) { return states >= 4 && states <= 64 && (states & (states - 1)) == 0; }
 constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
   if (states > 128) return {.states = 8, .group = 32, .varying = true};
