@@ -18,8 +18,8 @@ namespace detail {
 /// Whether the adjoint of a belief is carried in information form: where that of one of its components would be.
 template <class T>
 KALSCAN_HD constexpr bool is_vague(const isotropic_belief<T>& x) {
-  return is_vague(belief<T>{x.x, x.variance}) || is_vague(belief<T>{x.y, x.variance}) ||
-         is_vague(belief<T>{x.z, x.variance});
+  return is_vague(belief<T>{x.mean_x, x.variance}) || is_vague(belief<T>{x.mean_y, x.variance}) ||
+         is_vague(belief<T>{x.mean_z, x.variance});
 }
 
 }  // namespace detail
@@ -29,25 +29,25 @@ KALSCAN_HD constexpr bool is_vague(const isotropic_belief<T>& x) {
 /// component.
 template <class T>
 struct rotating_belief_tensors : isotropic_belief<tensor<T>> {
-  /// Then x, y, z are the tensors of the vectors and `variance` that of the precisions.
+  /// Then mean_x, mean_y, mean_z are the tensors of the vectors and `variance` that of the precisions.
   bool information_form = false;
 
   rotating_belief_tensors() : isotropic_belief<tensor<T>>{} {}
   rotating_belief_tensors(const isotropic_belief<tensor<T>>& b) : isotropic_belief<tensor<T>>(b) {}
   rotating_belief_tensors(const isotropic_information<tensor<T>>& b)
-      : isotropic_belief<tensor<T>>{b.x, b.y, b.z, b.precision}, information_form(true) {}
+      : isotropic_belief<tensor<T>>{b.vector_x, b.vector_y, b.vector_z, b.precision}, information_form(true) {}
   template <class U>
     requires std::is_same_v<const U, T>
   rotating_belief_tensors(const isotropic_belief<tensor<U>>& b)
-      : isotropic_belief<tensor<T>>{b.x, b.y, b.z, b.variance} {}
+      : isotropic_belief<tensor<T>>{b.mean_x, b.mean_y, b.mean_z, b.variance} {}
   template <class U>
     requires std::is_same_v<const U, T>
   rotating_belief_tensors(const isotropic_information<tensor<U>>& b)
-      : isotropic_belief<tensor<T>>{b.x, b.y, b.z, b.precision}, information_form(true) {}
+      : isotropic_belief<tensor<T>>{b.vector_x, b.vector_y, b.vector_z, b.precision}, information_form(true) {}
   template <class U>
     requires std::is_same_v<const U, T>
   rotating_belief_tensors(const rotating_belief_tensors<U>& b)
-      : isotropic_belief<tensor<T>>{b.x, b.y, b.z, b.variance}, information_form(b.information_form) {}
+      : isotropic_belief<tensor<T>>{b.mean_x, b.mean_y, b.mean_z, b.variance}, information_form(b.information_form) {}
 
   KALSCAN_HD const isotropic_belief<tensor<T>>& tensors() const { return *this; }
   mixer_state describe(std::size_t i) const {
@@ -107,9 +107,9 @@ struct rotating_belief_tensors : isotropic_belief<tensor<T>> {
   template <class X, class F>
   KALSCAN_HD static constexpr isotropic_belief<X> sum(const isotropic_belief<X>& at, const isotropic_belief<X>& bar,
                                                       F f) {
-    const auto x = f(belief<X>{at.x, at.variance}, belief<X>{bar.x, bar.variance}),
-               y = f(belief<X>{at.y, at.variance}, belief<X>{bar.y, X(0)}),
-               z = f(belief<X>{at.z, at.variance}, belief<X>{bar.z, X(0)});
+    const auto x = f(belief<X>{at.mean_x, at.variance}, belief<X>{bar.mean_x, bar.variance}),
+               y = f(belief<X>{at.mean_y, at.variance}, belief<X>{bar.mean_y, X(0)}),
+               z = f(belief<X>{at.mean_z, at.variance}, belief<X>{bar.mean_z, X(0)});
     return {x.mean, y.mean, z.mean, x.variance + y.variance + z.variance};
   }
 };

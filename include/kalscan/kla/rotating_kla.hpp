@@ -142,9 +142,9 @@ struct rotating_kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    return component::has_ordinary_adjoint(belief<T>{x.x, x.variance}) &
-           component::has_ordinary_adjoint(belief<T>{x.y, x.variance}) &
-           component::has_ordinary_adjoint(belief<T>{x.z, x.variance});
+    return component::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance}) &
+           component::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance}) &
+           component::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
   }
 
   template <class T>
@@ -185,9 +185,9 @@ struct rotating_kla_mixer {
         return component::adjoint(x, terms_of(u, v), x_after, x_later, kla_outputs<T>{y, yvar}, vague);
       }
     };
-    const auto x = one(mean.x, u.vx, after.x, later.x, later.variance, read.x, bar.yvar);
-    const auto y = one(mean.y, u.vy, after.y, later.y, T(0), read.y, T(0));
-    const auto z = one(mean.z, u.vz, after.z, later.z, T(0), read.z, T(0));
+    const auto x = one(mean.x, u.vx, after.mean_x, later.mean_x, later.variance, read.x, bar.yvar);
+    const auto y = one(mean.y, u.vy, after.mean_y, later.mean_y, T(0), read.y, T(0));
+    const auto z = one(mean.z, u.vz, after.mean_z, later.mean_z, T(0), read.z, T(0));
     const vector3<T> mean_bar{x.earlier.mean, y.earlier.mean, z.earlier.mean}, back = u.rotated_back(mean_bar);
 
     vector3<T> torque = turning(mean, mean_bar, before.variance, vague.before);
@@ -245,8 +245,8 @@ struct rotating_kla_mixer {
       return component::adjoint_lift(belief<T>{m, before.variance}, terms_of(u, v), belief<T>{m_after, after.variance},
                                      kla_outputs<T>{y, yvar}, vague);
     };
-    const auto x = one(mean.x, u.vx, after.x, read.x, bar.yvar), y = one(mean.y, u.vy, after.y, read.y, T(0)),
-               z = one(mean.z, u.vz, after.z, read.z, T(0));
+    const auto x = one(mean.x, u.vx, after.mean_x, read.x, bar.yvar), y = one(mean.y, u.vy, after.mean_y, read.y, T(0)),
+               z = one(mean.z, u.vz, after.mean_z, read.z, T(0));
     return {x.x, u.rotation(), {x.y, y.y, z.y}, u.rotated_back({x.c, y.c, z.c}), x.d + y.d + z.d};
   }
   template <class T>

@@ -12,13 +12,13 @@
 
 namespace kalscan {
 
-/// A Gaussian in space, N((x, y, z), variance I). At infinite variance the information vector stands in the mean's
+/// A Gaussian in space with covariance variance * I. At infinite variance the information vector stands in the mean's
 /// place, as in belief.
 template <class T>
 struct isotropic_belief {
-  T x, y, z, variance;
+  T mean_x, mean_y, mean_z, variance;
 
-  KALSCAN_HD constexpr vector3<T> mean() const { return {x, y, z}; }
+  KALSCAN_HD constexpr vector3<T> mean() const { return {mean_x, mean_y, mean_z}; }
   KALSCAN_HD friend constexpr bool operator==(const isotropic_belief& b, const isotropic_belief& c) {
     return b.mean() == c.mean() && detail::equal(b.variance, c.variance);
   }
@@ -26,7 +26,7 @@ struct isotropic_belief {
 /// The same by precision and vector = precision * mean, as information_belief.
 template <class T>
 struct isotropic_information {
-  T precision, x, y, z;
+  T precision, vector_x, vector_y, vector_z;
 };
 
 namespace detail {
