@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/scalar/rotating_element.hpp>
@@ -15,7 +14,6 @@
 #include <kalscan/monoids/rotation.hpp>
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
-#include <limits>
 
 namespace kalscan {
 
@@ -115,20 +113,14 @@ struct rotating_kla_mixer {
 
   template <class T>
   KALSCAN_HD static constexpr rotating_kla_terms<T> prepare(const rotating_kla_inputs<T>& u) {
-    // Scaled by the largest number, so that no square leaves the range of T.
-    const auto larger = [](const T& x, const T& y) { return x > y ? x : y; };
-    const auto size = [](const T& x) { return x < T(0) ? -x : x; };
-    const T largest = larger(larger(size(u.rw), size(u.rx)), larger(size(u.ry), size(u.rz)));
-    const bool none = largest < std::numeric_limits<T>::min();
-    const T scale = none ? T(0) : T(1) / largest;
-    const T w = none ? T(1) : u.rw * scale, x = u.rx * scale, y = u.ry * scale, z = u.rz * scale;
-    const T i = T(1) / (w * w + x * x + y * y + z * z), length = std::sqrt(i);
-    const T i2 = i + i;
+    const auto [unit, inverse_length] = direction_of(quaternion<T>{u.rw, u.rx, u.ry, u.rz});
+    const auto [w, x, y, z] = unit;
+    const T two = T(1) + T(1);
     return {u.vx, u.vy, u.vz, u.Lambda,
-            T(1) - i2 * (y * y + z * z), i2 * (x * y - w * z), i2 * (x * z + w * y),
-            i2 * (x * y + w * z), T(1) - i2 * (x * x + z * z), i2 * (y * z - w * x),
-            i2 * (x * z - w * y), i2 * (y * z + w * x), T(1) - i2 * (x * x + y * y),
-            w * length, x * length, y * length, z * length, scale * length,
+            T(1) - two * (y * y + z * z), two * (x * y - w * z), two * (x * z + w * y),
+            two * (x * y + w * z), T(1) - two * (x * x + z * z), two * (y * z - w * x),
+            two * (x * z - w * y), two * (y * z + w * x), T(1) - two * (x * x + y * y),
+            w, x, y, z, inverse_length,
             u.k, u.k * u.k, u.q, u.q * u.q, u.a, u.a * u.a, u.p};
   }
 
