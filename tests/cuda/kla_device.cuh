@@ -90,7 +90,8 @@ struct device_problem {
     if (every > 0) x.checkpoints = device_views<states_type, tensor<T>>(checkpoints), x.every = every;
     return x;
   }
-  void forward(const kalscan::cuda& policy) const {
+  template <class P>
+  void forward(const P& policy) const {
     kalscan::forward(policy, M{}, p.shape, in_views(), out_views(), states());
   }
   typename M::template outputs<tensor<const T>> out_bar_views() const {
@@ -151,7 +152,8 @@ struct device_adjoint {
     return std::max(kalscan::forward_workspace<T>(policy, M{}, d.p.shape),
                     kalscan::backward_workspace(policy, M{}, d.p.shape, d.in_views(), states()));
   }
-  void backward(const kalscan::cuda& policy) const {
+  template <class P>
+  void backward(const P& policy) const {
     kalscan::backward(policy, M{}, d.p.shape, d.in_views(), d.out_bar_views(), in_bar_views(), states());
   }
   backward_result<T> result() const { return {to_host(in_bar), to_host(initial_bar)}; }

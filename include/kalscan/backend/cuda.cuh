@@ -33,7 +33,8 @@ class cuda_error : public std::runtime_error {
 ///
 /// stream      where everything is enqueued. A verb returns once it is, and never waits for the device.
 /// workspace   device memory that a verb may use until its work in the stream is done; each verb has a query for the
-///             bytes that it needs. Calls in one stream may share a workspace. Its contents do not matter before the call.
+///             bytes that it needs. Calls in one stream may share a workspace. Its contents before the call do not
+///             matter.
 /// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it.
 ///
 /// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or
@@ -54,6 +55,28 @@ namespace detail {
 
 inline void require_success(const char* call, cudaError_t code) {
   if (code != cudaSuccess) throw cuda_error(call, code);
+}
+
+inline void check_launch(const char* kernel) { require_success(kernel, cudaGetLastError()); }
+
+/// The blocks of a grid, at most.
+inline constexpr std::int64_t most_blocks = (std::int64_t(1) << 31) - 1;
+
+/// Kernels with much shared memory must be told so; with more than a block can have, throws.
+template <class Kernel>
+void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  int device = 0, most = 0;
+  require_success("cudaGetDevice", cudaGetDevice(&device));
+  require_success("cudaDeviceGetAttribute",
+                  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  if (bytes > static_cast<std::size_t>(most)) {
+    bad_argument(verb, "these states in this number type take " + std::to_string(bytes) +
+                           " bytes of shared memory, more than the " + std::to_string(most) + " of a block");
+  }
+  require_success("cudaFuncSetAttribute",
+                  cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                       cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
 /// Throws unless the current device can follow the pointer. Null is left to others.

@@ -103,7 +103,7 @@ auto device_verb(const cuda& schedule) {
   };
 }
 
-/// One group of threads walks through all tiles.
+/// One group of threads takes all tiles, one after the other.
 template <class Scope, int Items, class M>
 __global__ void __launch_bounds__(Scope::threads)
     scan_by_one_scope(M m, const element_t<M>* in, element_t<M>* out, std::int64_t count) {

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 // The verbs of <kalscan/scan.hpp> on a whole device: the policy is kalscan::cuda.
 //
-// Ranges are contiguous and in device memory: std::span<T>(pointer, n), or a `sequences` view; so are the lists `initial`
-// and `final`, one value a sequence. Elements, states and inputs are trivially copyable, at most 256 bytes; operators
-// and recurrences are trivially copyable, with calls annotated KALSCAN_HD (__host__ __device__).
+// Ranges are contiguous and in device memory: std::span<T>(pointer, n), or a `sequences` view; so are the lists
+// `initial` and `final`, one value a sequence. Elements, states and inputs are trivially copyable, at most 256 bytes;
+// operators and recurrences are trivially copyable, with calls annotated KALSCAN_HD (__host__ __device__).
 //
 // Every verb enqueues its work in policy.stream and returns. It neither allocates nor waits, so it may be captured into
 // a graph and replayed. Its workspace must have scan_workspace(...) bytes, for the longest call it serves. Unlike the
-// host's, a verb returns nothing: the totals are written to `final`, in device memory, which may be `initial` of a later
-// call, or of this one. `out` may be `in`. Wrong sizes, negative counts, host memory and a small workspace throw
+// host's, a verb returns nothing: the totals are written to `final`, in device memory, which may be `initial` of a
+// later call, or of this one. `out` may be `in`. Wrong sizes, negative counts, host memory and a small workspace throw
 // std::invalid_argument before anything is enqueued; what CUDA refuses throws kalscan::cuda_error.
 //
 // The bits are the same on every run and on every device: the order of all operations follows from shapes, strides and
 // element sizes. Exact monoids give the bits of `seq`. With policy.chunk = c > 0 the order is that of omp{.chunk = c},
 // and with c at least the length that of `seq`: the bits then agree too, in floating point, where both compilers keep
-// products and sums apart (nvcc -fmad=false, g++ and clang++ -ffp-contract=off) and the operator's functions are exactly
-// rounded (+, -, *, /, sqrt). It costs time: see bench/results.
+// products and sums apart (nvcc -fmad=false, g++ and clang++ -ffp-contract=off) and the operator's functions are
+// exactly rounded (+, -, *, /, sqrt). It costs time: see bench/results.
 #pragma once
 
 #include <concepts>
@@ -37,33 +37,6 @@ template <monoid M>
 struct recurrence_of<M> {
   using type = running<M>;
 };
-
-/// Does not compile where values of this type cannot be on a device.
-template <class T>
-constexpr void explain_value() {
-  static_assert(std::is_trivially_copyable_v<T>,
-                "kalscan: elements, states and inputs on a device are trivially copyable: keep numbers and arrays in "
-                "them, nothing that owns memory");
-  static_assert(std::default_initializable<T>,
-                "kalscan: elements, states and inputs on a device are default-initializable: give them a constructor "
-                "without arguments, T() = default");
-  static_assert(sizeof(T) <= 256,
-                "kalscan: elements, states and inputs on a device have at most 256 bytes: use float, or exploit what "
-                "structure they have");
-}
-template <class X>
-constexpr void explain_on_device() {
-  static_assert(std::is_trivially_copyable_v<X>,
-                "kalscan: operators on a device are trivially copyable: keep numbers in them, and pointers to device "
-                "memory");
-  if constexpr (monoid<X>) {
-    explain_value<element_t<X>>();
-  } else {
-    explain_value<typename X::state_type>();
-    explain_value<typename X::input_type>();
-    explain_on_device<monoid_t<X>>();
-  }
-}
 
 template <class T>
 concept device_range = std::ranges::contiguous_range<T> && std::ranges::sized_range<T>;
@@ -105,8 +78,9 @@ void scan_on_device(const char* verb, const cuda& policy, const R& r,
   const auto* list = initial.empty() ? nullptr : initial.data();
   auto* ends = final.empty() ? nullptr : final.data();
   if constexpr (has_outputs) {
+    const auto to = rows_of(out, Suffix);
     run_on_device(verb, policy,
-                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), rows_of(out, Suffix), count, in.time, list, start, ends});
+                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), to, count, in.time, list, start, ends});
   } else {
     run_on_device(verb, policy, scan_arguments<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends});
   }
@@ -125,8 +99,8 @@ void scan_monoid_on_device(const char* verb, const cuda& policy, const M& m, con
 
 }  // namespace detail
 
-/// Bytes of workspace that suffice for every verb with this monoid (or recurrence) and policy, over `count` sequences of
-/// `length` elements each, whatever their strides.
+/// Bytes of workspace that suffice for every verb with this monoid (or recurrence) and policy, over `count` sequences
+/// of `length` elements each, whatever their strides.
 template <class MonoidOrRecurrence>
 [[nodiscard]] std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length,
                                          std::int64_t count = 1) {
@@ -149,13 +123,14 @@ template <class MonoidOrRecurrence>
 template <detail::device_monoid M>
 void reduce(const cuda& policy, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
             detail::values_in<M> initial = {}) {
-  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, in, {}, initial, m.identity(), final);
+  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, in, {}, initial, m.identity(),
+                                                              final);
 }
 /// final[0] = initial, in[0], ..., in[n - 1] combined.
 template <detail::device_monoid M, detail::device_range In>
 void reduce(const cuda& policy, const M& m, In&& in, detail::values_out<M> final, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, detail::as_sequences(in), {}, {}, initial,
-                                                              final);
+  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, detail::as_sequences(in), {}, {},
+                                                              initial, final);
 }
 template <detail::device_monoid M, detail::device_range In>
 void reduce(const cuda& policy, const M& m, In&& in, detail::values_out<M> final) {
@@ -164,9 +139,11 @@ void reduce(const cuda& policy, const M& m, In&& in, detail::values_out<M> final
 
 /// out[t] = initial, in[0], ..., in[t] combined.
 template <detail::device_monoid M>
-void inclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
-    detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, in, out, initial, m.identity(), final);
+void inclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+                    const detail::elements_out<M>& out, detail::values_in<M> initial = {},
+                    detail::values_out<M> final = {}) {
+  detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, in, out, initial,
+                                                              m.identity(), final);
 }
 template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
@@ -180,9 +157,11 @@ void inclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
 
 /// out[t] = initial, in[0], ..., in[t - 1] combined.
 template <detail::device_monoid M>
-void exclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
-    detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, in, out, initial, m.identity(), final);
+void exclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+                    const detail::elements_out<M>& out, detail::values_in<M> initial = {},
+                    detail::values_out<M> final = {}) {
+  detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, in, out, initial,
+                                                              m.identity(), final);
 }
 template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
@@ -196,9 +175,11 @@ void exclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
 
 /// out[t] = in[t], ..., in[n - 1], initial combined.
 template <detail::device_monoid M>
-void inclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
-    detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, in, out, initial, m.identity(), final);
+void inclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+                           const detail::elements_out<M>& out, detail::values_in<M> initial = {},
+                           detail::values_out<M> final = {}) {
+  detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, in, out, initial,
+                                                              m.identity(), final);
 }
 template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
@@ -212,14 +193,17 @@ void inclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
 
 /// out[t] = in[t + 1], ..., in[n - 1], initial combined.
 template <detail::device_monoid M>
-void exclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
-    detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m, in, out, initial, m.identity(), final);
+void exclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+                           const detail::elements_out<M>& out, detail::values_in<M> initial = {},
+                           detail::values_out<M> final = {}) {
+  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m, in, out, initial,
+                                                              m.identity(), final);
 }
 template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m, detail::as_sequences(in),
-                                                        detail::as_sequences(out), {}, initial, {});
+  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m,
+                                                            detail::as_sequences(in), detail::as_sequences(out), {},
+                                                            initial, {});
 }
 template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
@@ -228,7 +212,8 @@ void exclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
 
 /// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`.
 template <detail::device_recurrence R>
-void scan_states(const cuda& policy, const R& r, const std::type_identity_t<sequences<const typename R::input_type>>& in,
+void scan_states(const cuda& policy, const R& r,
+                 const std::type_identity_t<sequences<const typename R::input_type>>& in,
                  const std::type_identity_t<sequences<typename R::state_type>>& out,
                  std::type_identity_t<std::span<const typename R::state_type>> initial,
                  std::type_identity_t<std::span<typename R::state_type>> final = {}) {

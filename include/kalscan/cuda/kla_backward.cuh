@@ -9,14 +9,17 @@
 #include <kalscan/cuda/kla_forward.cuh>
 #include <kalscan/kla/backward.hpp>
 #include <kalscan/mixer/check.hpp>
-#include <kalscan/mixer/device/backward_kernels.cuh>
+#include <kalscan/mixer/device/backward_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
-#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/kernels.cuh>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <string>
+#include <type_traits>
 
 namespace kalscan {
 namespace detail {
@@ -81,51 +84,35 @@ struct backward_pieces {
 
 template <class M>
 time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
-  return cuts_of(shape, chunk_of(policy, shape, mixer_with_adjoint_elements<M>, backward_every(shape)));
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every(shape)));
 }
 
-/// The same lanes, in tiles from checkpoint to checkpoint.
-template <class Kind>
-struct backward_kind;
-template <int States, int Group, bool Varying, bool Full, int Tile, int Threads>
-struct backward_kind<lanes_kind<States, Group, Varying, Full, Tile, Threads>>
-    : lanes_kind<States, Group, Varying, Full, Tile, Threads> {
-  using layout = lane_layout<States, Group, backward_tile(States), Threads>;
-};
+constexpr lanes_kind in_tiles(lanes_kind kind) {
+  kind.tile = backward_tile(kind.states);
+  return kind;
+}
 
-template <class Call>
+/// The launches of a backward call, its cuts made.
+template <mixer_kernels Kernels, class Call>
 void launch_backward(const cuda& policy, const Call& call, const time_cuts& cuts,
                      const backward_arrays<typename Call::mixer, typename Call::number>& arrays) {
-  using M = typename Call::mixer;
-  with_lanes<4>(call, [&](auto kind) {  // eight states would take twice the kept
-    using lanes = backward_kind<decltype(kind)>;
-    using traversal = device_backward_traversal<Call, lanes>;
-    const typename lanes::layout layout{group_of(call.shape.states)};
-    const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-    const std::size_t shared = traversal::shared_size(layout);
-    const auto launch = [&](auto kernel, forward_pass pass) {
-      allow_shared_memory("backward", kernel, shared);
-      in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-        kernel<<<count, layout.threads(), shared, policy.stream>>>(call, layout, cuts, arrays, first, pass);
-        check_launch("mixer_backward_kernel");
-      });
-    };
-    const auto sweep = mixer_backward_kernel<Call, lanes, false>;
-    if (cuts.slots == cuts.sequences) return launch(sweep, forward_pass::whole);
-    if constexpr (mixer_with_adjoint_elements<M>) {
-      launch(mixer_backward_kernel<Call, lanes, true>, forward_pass::first);
-      const std::int64_t count = cuts.sequences * call.shape.channels * call.shape.states;
-      mixer_carry_back_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
-      check_launch("mixer_carry_back_kernel");
-      launch(sweep, forward_pass::last);
-    }
+  with_lanes<Kernels, 4>(call, [&](auto lanes) {  // the states of a tile of eight would take twice the shared memory
+    launch_traversal<device_backward_traversal<Call, in_tiles(lanes())>>(policy, call, cuts, arrays);
   });
 }
 
-/// Without outputs, the forward call that leaves the checkpoints.
+template <class Aggregate>
+struct written;
+template <template <class...> class Aggregate, class... E>
+struct written<Aggregate<tensor<E>...>> {
+  using type = Aggregate<tensor<std::remove_const_t<E>>...>;
+};
+
+/// The forward call that leaves the checkpoints. It writes no outputs, but has those of which out_bar are the adjoints,
+/// so that its kernels are those of the user's forward call.
 template <class Call, class T = typename Call::number, class M = typename Call::mixer>
 auto checkpoint_call(const Call& call, const state_tensors<M, T>& checkpoints) {
-  using none = typename M::template outputs<tensor<T>>;
+  using none = typename written<std::remove_cvref_t<decltype(call.out_bar)>>::type;
   return forward_call<M, decltype(call.in), none>{
       call.shape,
       call.in,
@@ -158,11 +145,12 @@ void require_device_adjoints(const Call& call) {
   states("the adjoint of initial ", tensors_of<T>(call.states.initial_bar), call.states.initial_bar);
 }
 
-template <class Call>
-void run_backward(const cuda& policy, const Call& call) {
+template <device_policy P, class Call>
+void run_backward(const P& policy, const Call& call) {
+  constexpr mixer_kernels kernels = kernels_of<P>::value;
   using M = typename Call::mixer;
   using T = typename Call::number;
-  require_shape("backward", policy, call.shape);
+  require_kernels("backward", policy, call);
   require_device_adjoints(call);
   time_cuts cuts = backward_cuts<M>(policy, call.shape);
   const bool given = has_checkpoints<M, T>(call.shape, call.states);
@@ -182,11 +170,11 @@ void run_backward(const cuda& policy, const Call& call) {
   send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
   Call with = call;
   if (!given) {
-    launch_forward(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays);
+    launch_forward<kernels>(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays);
     with.states.checkpoints = read_only<M>(pieces.checkpoints);
     with.states.every = backward_every(call.shape);
   }
-  launch_backward(policy, with, cuts, arrays);
+  launch_backward<kernels>(policy, with, cuts, arrays);
   const std::int64_t side = channels_of_block(call.shape.states), blocks = (call.shape.channels + side - 1) / side;
   unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(call.in_bar)>> parts{
       .to = call.in_bar,

@@ -11,26 +11,76 @@
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
-#include <kalscan/mixer/device/forward_kernels.cuh>
+#include <kalscan/mixer/device/forward_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
-#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/kernels.cuh>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/support/aggregate.hpp>
-#include <stdexcept>
 #include <string>
 #include <type_traits>
 
 namespace kalscan {
+
+/// The shapes for which a program compiles the kernels of mixers.
+struct mixer_kernels {
+  int states = 0;               ///< of a channel; 0: any number
+  bool parameters_vary = true;  ///< parameters may be given per token
+};
+
+/// The policy `cuda` for mixers of one number of states. `cuda` compiles the kernels for all shapes, a minute or more
+/// for forward and backward of one mixer; this one those that are named, in less than half of that:
+///
+///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
+///     kalscan::forward(policy{{.stream = stream, .workspace = memory}}, kalscan::kla{}, shape, in, out);
+///
+/// Bits, speed and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
+/// std::invalid_argument.
+template <mixer_kernels Kernels>
+struct cuda_for : cuda {};
+
+template <mixer_kernels Kernels>
+inline constexpr bool is_policy<cuda_for<Kernels>> = true;
+template <mixer_kernels Kernels>
+inline constexpr bool runs_sweeps<cuda_for<Kernels>> = false;
+
 namespace detail {
 
-/// Device memory is not looked at: signs and NaN of inputs are left to the caller.
+/// The kernels of a policy on the device.
+template <class P>
+struct kernels_of;
 template <>
-inline constexpr bool reads_values<cuda> = false;
+struct kernels_of<cuda> {
+  static constexpr mixer_kernels value{};
+};
+template <mixer_kernels Kernels>
+struct kernels_of<cuda_for<Kernels>> {
+  static constexpr mixer_kernels value = Kernels;
+};
+template <class P>
+concept device_policy = requires { kernels_of<P>::value; };
 
-inline void require_shape(const char* verb, const cuda& policy, const mixer_shape& shape) {
+/// Device memory is not looked at: signs and NaN of inputs are left to the caller.
+template <device_policy P>
+inline constexpr bool reads_values<P> = false;
+
+/// The call has kernels.
+template <device_policy P, class Call>
+void require_kernels(const char* verb, const P& policy, const Call& call) {
+  constexpr mixer_kernels kernels = kernels_of<P>::value;
+  static_assert(kernels.states >= 0 && kernels.states <= 256, "kalscan: mixers on a device have at most 256 states");
+  const std::int64_t states = call.shape.states;
   if (policy.chunk < 0) bad_argument(verb, "chunk is " + std::to_string(policy.chunk));
-  if (shape.states > 256) bad_argument(verb, "states is " + std::to_string(shape.states) + ", more than 256");
+  if (states > 256) bad_argument(verb, "states is " + std::to_string(states) + ", more than 256");
+  if (kernels.states > 0 && states != kernels.states) {
+    bad_argument(verb, "states is " + std::to_string(states) + ", but the policy cuda_for has kernels of " +
+                           std::to_string(kernels.states) + " alone");
+  }
+  if (!kernels.parameters_vary && parameters_vary(call)) {
+    bad_argument(verb, "parameters are given per token, but the policy cuda_for has parameters_vary = false");
+  }
 }
 
 template <class Tensor>
@@ -53,11 +103,11 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
 }
 
 template <class M>
-bool may_split() {
-  return mixer_with_elements<M>;
+time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1));
 }
 
-/// The workspace of a forward call, by name or by size: `take(type, count)` gives the place of an array.
+/// The arrays of a forward call in its workspace.
 template <class M, class T>
 struct forward_pieces {
   std::int64_t* numbers = nullptr;
@@ -76,122 +126,83 @@ struct forward_pieces {
   }
 };
 
-/// Calls f(lanes_kind) with what a shape's kernels are compiled for: the usual numbers of states one by one, with up to
-/// Most of them a thread, all else together.
-template <int Most, class Call, class F>
+template <int States, bool Vary, int Most>
+using kernel_for = std::integral_constant<lanes_kind, kind_for(States, Vary, Most)>;
+
+/// Calls f(kernel_for) with the call's kernel, one of those that the policy's kernels compile.
+template <mixer_kernels Kernels, int Most, class Call, class F>
 void with_lanes(const Call& call, F f) {
-  if (states_of_thread(call.shape.states) == 8) return f(lanes_kind<8, 0, true, false>{});
-  if (parameters_vary(call)) return f(lanes_kind<4, 0, true, false>{});
-  const auto known = [&](auto states) {
-    constexpr int of_thread = (std::min)(Most, states()), group = states() / of_thread;
-    f(lanes_kind<of_thread, group, false, true, (group == 1 || group >= 8 ? 8 : 16)>{});
-  };
-  switch (call.shape.states) {
-    case 4:
-      return known(std::integral_constant<int, 4>{});
-    case 8:
-      return known(std::integral_constant<int, 8>{});
-    case 16:
-      return known(std::integral_constant<int, 16>{});
-    case 32:
-      return known(std::integral_constant<int, 32>{});
-    case 64:
-      return known(std::integral_constant<int, 64>{});
-    default:
-      return f(lanes_kind<4, 0, false, false>{});
+  const std::int64_t states = call.shape.states;
+  if constexpr (Kernels.states > 0) {
+    if constexpr (Kernels.parameters_vary) {
+      if (parameters_vary(call)) return f(kernel_for<Kernels.states, true, Most>{});
+    }
+    f(kernel_for<Kernels.states, false, Most>{});
+  } else {
+    if (states > 128) return f(kernel_for<256, true, Most>{});
+    if constexpr (Kernels.parameters_vary) {
+      if (parameters_vary(call)) return f(kernel_for<1, true, Most>{});
+    }
+    if (states == 4) return f(kernel_for<4, false, Most>{});
+    if (states == 8) return f(kernel_for<8, false, Most>{});
+    if (states == 16) return f(kernel_for<16, false, Most>{});
+    if (states == 32) return f(kernel_for<32, false, Most>{});
+    if (states == 64) return f(kernel_for<64, false, Most>{});
+    f(kernel_for<1, false, Most>{});
   }
 }
 
-/// One token of each sequence.
+/// All 16 states of a channel in one thread: sums over states then cross no threads. Forward 32 x 1024 x 2048 takes
+/// 0.64 ms on an H200, with eight states a thread 0.73.
+inline constexpr lanes_kind channel_of_thread{.states = 16, .group = 1, .full = true, .splits = false, .tile = 16};
+
+/// Whether there are so many channels that whole blocks of such threads fill an H200 with two warps a scheduler, and
+/// whether a block of them has its shared memory on all devices.
 template <class Call>
-void launch_step(const cuda& policy, const Call& call) {
-  with_lanes<4>(call, [&](auto kind) {
-    using lanes = decltype(kind);
-    const typename lanes::layout layout{group_of(call.shape.states)};
-    const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-    // Several sequences a block where blocks abound: they share the parameters and the addresses.
-    const std::int64_t several = std::clamp<std::int64_t>(call.shape.batch * blocks / 4096, 1, 8);
-    in_grids((call.shape.batch + several - 1) / several * blocks, [&](std::int64_t first, unsigned count) {
-      mixer_step_kernel<Call, lanes>
-          <<<count, layout.threads(), 0, policy.stream>>>(call, layout, blocks, first, static_cast<int>(several));
-      check_launch("mixer_step_kernel");
-    });
-  });
-}
-
-/// One launch of all chunks; Absorbs: where some of them are to be absorbed.
-template <class Lanes, bool Absorbs, class Call>
-void launch_forward_pass(const cuda& policy, const Call& call, const time_cuts& cuts,
-                         const forward_arrays<typename Call::mixer, typename Call::number>& arrays, forward_pass pass) {
-  const typename Lanes::layout layout{group_of(call.shape.states)};
-  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-  const std::size_t shared = device_forward_traversal<Call, Lanes>::shared_size(layout);
-  const auto kernel = mixer_forward_kernel<Call, Lanes, Absorbs>;
-  allow_shared_memory("forward", kernel, shared);
-  in_grids(cuts.slots * blocks, [&](std::int64_t first, unsigned count) {
-    kernel<<<count, layout.threads(), shared, policy.stream>>>(call, layout, cuts, arrays, first, pass);
-    check_launch("mixer_forward_kernel");
-  });
-}
-
-/// Whether there are so many channels that threads with all 16 states of one, in whole blocks, fill an H200 with two
-/// warps a scheduler, and a block of them has its shared memory on all devices. Sums over states then cross no
-/// threads: 32 x 1024 x 2048 in 0.64 ms, with eight states a thread in 0.73.
-template <class Call, class Lanes>
 bool channels_abound(const Call& call) {
-  constexpr std::int64_t enough = 2 * 528 * 32, side = typename Lanes::layout{}.channels();
+  constexpr std::int64_t enough = 2 * 528 * 32;
   constexpr std::size_t room = 80 * 1024;
-  return call.shape.sequences() * (call.shape.channels / side * side) >= enough &&
-         device_forward_traversal<Call, Lanes>::shared_size(typename Lanes::layout{}) <= room;
+  return call.shape.sequences() * (call.shape.channels / block_threads * block_threads) >= enough &&
+         device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
 /// The launches of a forward call, its cuts made.
-template <class Call>
+template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
                     const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
-  using M = typename Call::mixer;
   const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
-  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints) return launch_step(policy, call);
-  const bool whole = cuts.slots == cuts.sequences;
-  if constexpr (sizeof(typename Call::number) == 4) {
-    using one_each = lanes_kind<16, 1, false, true, 16>;
-    if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound<Call, one_each>(call))
-      return launch_forward_pass<one_each, false>(policy, call, cuts, arrays, forward_pass::whole);
+  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
+    return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
+  if constexpr (sizeof(typename Call::number) == 4 && (Kernels.states == 0 || Kernels.states == 16)) {
+    const bool whole = cuts.slots == cuts.sequences;
+    if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
+      return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden.
-  with_lanes<8>(call, [&](auto kind) {
-    using lanes = decltype(kind);
-    if (whole) return launch_forward_pass<lanes, false>(policy, call, cuts, arrays, forward_pass::whole);
-    if constexpr (mixer_with_elements<M>) {
-      launch_forward_pass<lanes, true>(policy, call, cuts, arrays, forward_pass::first);
-      const std::int64_t count = cuts.sequences * call.shape.channels * call.shape.states;
-      mixer_carry_kernel<<<sum_grid(count, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
-      check_launch("mixer_carry_kernel");
-      launch_forward_pass<lanes, false>(policy, call, cuts, arrays, forward_pass::last);
-    }
+  with_lanes<Kernels, 8>(call, [&](auto lanes) {
+    launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
   });
 }
 
-template <class Call>
-void run_forward(const cuda& policy, const Call& call) {
+template <device_policy P, class Call>
+void run_forward(const P& policy, const Call& call) {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  require_shape("forward", policy, call.shape);
+  require_kernels("forward", policy, call);
   require_device_inputs<M>("forward", call.in, call.states);
   std::size_t i = 0;
   for_each_member(call.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
   i = 0;
   for (const auto& t : tensors_of<T>(call.states.final))
     require_device_tensor("forward", std::string("final ") + describe_state<M>(call.states.final, i++).name, t);
-  const std::int64_t size = call.shape.sequences() * call.shape.channels;
-  if (size == 0) return;
+  if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
-  time_cuts cuts = cuts_of(call.shape, chunk_of(policy, call.shape, may_split<M>(), 1));
+  time_cuts cuts = forward_cuts<M>(policy, call.shape);
   require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts));
   workspace_pieces memory(policy.workspace);
   const forward_pieces<M, T> pieces(memory, call.shape, cuts);
   send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward(policy, call, cuts, pieces.arrays);
+  launch_forward<kernels_of<P>::value>(policy, call, cuts, pieces.arrays);
 }
 
 }  // namespace detail
@@ -207,23 +218,23 @@ void run_forward(const cuda& policy, const Call& call) {
 // Storage may be bfloat16 or float16, arithmetic then is float. Channels last are the fast layouts. Checkpoints are
 // cheap where `every` is a multiple of 16.
 //
-// Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run; they
-// depend on the shape, on `every`, and on the policy's chunk, as the way does in which time is cut (chunk >= length:
-// not at all). Where time is cut and a chunk takes what stands for its steps out of the number type's range, that lane
-// is walked step by step, right but slow: name a long chunk then. Of KLA in float: gains above one over long gaps,
-// observations 2^24 times as precise as the prediction at step after step, a diffuse prior that a chunk leaves diffuse.
+// Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
+// the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the
+// policy's chunk alone (chunk >= length: time is not cut). Where a chunk takes the element that summarizes it out of
+// the number type's range, the steps of that lane are taken one by one instead: the result is right, but slow, and a
+// longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as precise as
+// the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).
 
 /// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter),
-/// this mixer and this shape: none where whole sequences are walked, which short ones and all with many lanes are. T is
-/// the number type, number_t of the inputs.
+/// this mixer and this shape: none where time is not cut, that is for short sequences and for many lanes. T is the
+/// number type, number_t of the inputs.
 template <class T = float, mixer M>
 [[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
-  const auto cuts = detail::cuts_of(shape, detail::chunk_of(policy, shape, detail::may_split<M>(), 1));
-  return detail::forward_pieces<M, T>::size(shape, cuts);
+  return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(policy, shape));
 }
 
 }  // namespace kalscan

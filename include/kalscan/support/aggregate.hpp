@@ -127,6 +127,21 @@ KALSCAN_HD constexpr void for_each_member(const T& x, F f) {
   with_members(x, [&f](const auto&... fields) { (f(fields), ...); });
 }
 
+/// Field number I of a list of fields, and of an aggregate.
+template <std::size_t I, class First, class... Rest>
+KALSCAN_HD constexpr const auto& pick(const First& first, const Rest&... rest) {
+  if constexpr (I == 0) {
+    return first;
+  } else {
+    return pick<I - 1>(rest...);
+  }
+}
+template <std::size_t I, class Aggregate>
+KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
+  return with_members(
+      x, [](const auto&... fields) -> const auto& { return pick<I>(fields...); });
+}
+
 /// What for_each_number can take apart.
 template <class T>
 concept has_numbers = number<T> || has_visit_numbers<T> || matrix_like<T> || range_like<T> || record<T>;

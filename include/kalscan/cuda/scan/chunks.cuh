@@ -16,10 +16,10 @@ struct chunk_memory {
   std::int64_t chunk, chunks;
 };
 
-/// Takes steps [first, last) of a row, several loads at a time.
+/// Takes steps [first, last) of a row, loading up to four inputs at once.
 template <class Call>
-__device__ typename Call::state_type replay_chunk(const Call& call, std::int64_t row, std::int64_t first, std::int64_t last,
-                                                 typename Call::state_type state) {
+__device__ typename Call::state_type replay_chunk(const Call& call, std::int64_t row, std::int64_t first,
+                                                  std::int64_t last, typename Call::state_type state) {
   using S = typename Call::state_type;
   constexpr int ahead = sizeof(typename Call::input_type) <= 32 ? 4 : 1;
   const auto* in = call.in.row(row);
@@ -63,7 +63,8 @@ __global__ void __launch_bounds__(128) absorb_kernel(const __grid_constant__ Cal
   const auto* in = call.in.row(row);
   auto sum = call.recurrence.lift(in[first * call.in.time_stride]);
 #pragma unroll 4
-  for (std::int64_t t = first + 1; t < last; ++t) sum = kalscan::absorb(call.recurrence, sum, in[t * call.in.time_stride]);
+  for (std::int64_t t = first + 1; t < last; ++t)
+    sum = kalscan::absorb(call.recurrence, sum, in[t * call.in.time_stride]);
   memory.elements[k * call.count + row] = sum;
 }
 
@@ -112,7 +113,7 @@ void launch_chunks(const char* verb, const cuda& policy, const Call& call, std::
   }
   const auto blocks = [&](std::int64_t tasks) {
     const std::int64_t n = (tasks + 127) / 128;
-    if (n > 0x7fffffff) bad_argument(verb, std::to_string(tasks) + " chunks are more than a launch can take");
+    if (n > most_blocks) bad_argument(verb, std::to_string(tasks) + " chunks are more than a launch can take");
     return static_cast<unsigned>(n);
   };
   absorb_kernel<<<blocks(call.count * chunks), 128, 0, policy.stream>>>(call, memory);

@@ -7,6 +7,7 @@
 #include <kalscan/cuda/scan/arguments.cuh>
 #include <kalscan/cuda/scan/copy.cuh>
 #include <kalscan/cuda/scan/lookback.cuh>
+#include <kalscan/cuda/scan/tiles.hpp>
 #include <kalscan/cuda/scope/block.cuh>
 
 namespace kalscan::detail {
@@ -37,15 +38,16 @@ inline constexpr int long_tile_threads = contiguous_tile<Call, 32>::widest <= 32
 
 /// Blocks that a multiprocessor should hold: what the registers are limited to.
 template <class Call, int Threads>
-inline constexpr int contiguous_blocks = Threads == 32                            ? 16
-                                    : contiguous_tile<Call, Threads>::widest <= 8  ? 6
-                                    : contiguous_tile<Call, Threads>::widest <= 32 ? 4
-                                                                             : 3;
+inline constexpr int contiguous_blocks = Threads == 32                                  ? 16
+                                         : contiguous_tile<Call, Threads>::widest <= 8  ? 6
+                                         : contiguous_tile<Call, Threads>::widest <= 32 ? 4
+                                                                                        : 3;
 
 template <class Call, int Threads, bool Backward>
-__global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>) contiguous_kernel(const __grid_constant__ Call call,
-                                                        const __grid_constant__ lookback<typename Call::recurrence_type> look,
-                                                        unsigned long long* next_ticket) {
+__global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
+    contiguous_kernel(const __grid_constant__ Call call,
+                      const __grid_constant__ lookback<typename Call::recurrence_type> look,
+                      unsigned long long* next_ticket) {
   using tile = contiguous_tile<Call, Threads>;
   using U = typename Call::input_type;
   using S = typename Call::state_type;
@@ -55,7 +57,7 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>) con
   std::byte* outputs = tile::in_place ? shared.inputs : shared.outputs;
   const auto& r = call.recurrence;
   const int rank = static_cast<int>(threadIdx.x);
-  const std::int64_t tiles = look.tiles_in_row;
+  const std::int64_t tiles = look.tree.tiles;
 
   // Earlier tiles first, so that a tile that waits for others waits for tiles that run.
   std::int64_t ticket = blockIdx.x;
@@ -64,12 +66,11 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>) con
     __syncthreads();
     ticket = shared.ticket;
   }
-  const std::int64_t index = call.count == 1 ? ticket : ticket / call.count, row = call.count == 1 ? 0 : ticket % call.count;
-  // Backward in time is the mirror image in memory; the short tile is the one that memory ends with.
-  const std::int64_t place = (Backward ? tiles - 1 - index : index) * tile::size;
-  const int valid = static_cast<int>(min(static_cast<std::int64_t>(tile::size), call.length - place));
+  const row_tile at = row_tile::of_ticket(ticket, call.count, tiles, tile::size, call.length, Backward);
+  const std::int64_t row = at.row, index = at.index;
+  const int valid = at.valid;
   // Time strides are 1 here, or -1 from the row's end.
-  const std::int64_t first = Backward ? place + 1 - call.length : place;
+  const std::int64_t first = Backward ? at.begin + 1 - call.length : at.begin;
 
   load_tile<Threads, tile::size * tile::input_size>(
       shared.inputs, reinterpret_cast<const std::byte*>(call.in.row(row) + first), valid * tile::input_size);
@@ -95,7 +96,8 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>) con
 
   const bool last = index + 1 == tiles, needs_carry = Call::has_outputs || last;
   if (rank < 32) {
-    const S carry = tiles == 1 ? call.before(row) : look.carry(r, row, index, scanned.total, call.before(row), needs_carry);
+    const S carry =
+        tiles == 1 ? call.before(row) : look.carry(r, row, index, scanned.total, call.before(row), needs_carry);
     if (rank == 0) {
       shared.carry = carry;
       if (!Call::has_outputs && last) call.finish(row, r.act(scanned.total, carry));
@@ -136,12 +138,14 @@ std::size_t contiguous_workspace(std::int64_t rows, std::int64_t length) {
 template <class Call, int Threads>
 void launch_contiguous(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t tiles = contiguous_tiles<Call, Threads>(call.length), blocks = tiles * call.count;
-  if (blocks > 0x7fffffff) bad_argument(verb, "the arrays have " + std::to_string(blocks) + " tiles, more than a launch can");
+  if (blocks > most_blocks)
+    bad_argument(verb, "the arrays have " + std::to_string(blocks) + " tiles, more than a launch can");
   const std::size_t bytes = contiguous_workspace<Call, Threads>(call.count, call.length);
   auto* memory = reinterpret_cast<unsigned long long*>(policy.workspace.data());
   if (bytes > 0) require_success("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, policy.stream));
   const lookback<typename Call::recurrence_type> look(reinterpret_cast<std::uint64_t*>(memory + 1), call.count, tiles);
-  const auto kernel = call.in.time_stride < 0 ? contiguous_kernel<Call, Threads, true> : contiguous_kernel<Call, Threads, false>;
+  const auto kernel =
+      call.in.time_stride < 0 ? contiguous_kernel<Call, Threads, true> : contiguous_kernel<Call, Threads, false>;
   constexpr std::size_t shared = sizeof(contiguous_tile<Call, Threads>);
   require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                                static_cast<int>(shared)));

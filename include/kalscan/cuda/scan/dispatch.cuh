@@ -34,8 +34,12 @@ inline std::int64_t default_chunk(std::int64_t rows, std::int64_t length) {
 template <class Call>
 chosen_algorithm choose_algorithm(const cuda& policy, std::int64_t rows, std::int64_t length, bool contiguous) {
   if (policy.chunk > 0) return {scan_algorithm::chunks, policy.chunk};
-  if (length == 0 || (length < short_row && !(contiguous && rows == 1))) return {scan_algorithm::chunks, short_row};  // whole rows, a thread each
-  if (contiguous) return {length <= contiguous_tile<Call, 32>::size ? scan_algorithm::contiguous_short : scan_algorithm::contiguous};
+  if (length == 0 || (length < short_row && !(contiguous && rows == 1)))
+    return {scan_algorithm::chunks, short_row};  // whole rows, a thread each
+  if (contiguous) {
+    const bool one_tile = length <= contiguous_tile<Call, 32>::size;
+    return {one_tile ? scan_algorithm::contiguous_short : scan_algorithm::contiguous};
+  }
   if (rows >= many_rows) return {scan_algorithm::strided};
   return {scan_algorithm::chunks, default_chunk(rows, length)};
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How the tiles of one launch hand their carries on: look-back over a tree that is fixed by the tiles' numbers.
+// Look-back: how the tiles of one launch hand their carries on, over a tree that is fixed by the tiles' numbers.
 #pragma once
 
 #include <cstdint>
+#include <kalscan/cuda/scan/tiles.hpp>
 #include <kalscan/cuda/scope/shuffle_words.cuh>
 #include <kalscan/cuda/scope/warp.cuh>
 
@@ -45,68 +46,62 @@ struct mailbox {
   }
 };
 
-/// The carries of the tiles of many rows. In a row, 32 tiles make a group and 32 groups a span. A tile leaves its
-/// element; the last tile of a group leaves the group's; the last tile of a span leaves the state after it. What a tile
-/// combines to find its carry follows from its number alone, so the bits are the same on every run, however the tiles
-/// are scheduled. Tiles wait for earlier ones only, and those take lower tickets, so they are running or done.
+/// The carries of the tiles of many rows, by the tree of lookback_tree. What a tile combines to find its carry follows
+/// from its number alone, so the bits are the same on every run, however the tiles are scheduled. Tiles wait for
+/// earlier ones only, and those take lower tickets, so they are running or done.
 template <class R>
 struct lookback {
   using state = typename R::state_type;
   using element = element_t<monoid_t<R>>;
 
+  lookback_tree tree;
   mailbox<element> tiles, groups;
   mailbox<state> spans;
-  std::int64_t tiles_in_row, groups_in_row, spans_in_row;
 
-  static constexpr std::int64_t fan = 32;
   static constexpr std::int64_t marks(std::int64_t rows, std::int64_t tiles_in_row) {
-    const std::int64_t groups = (tiles_in_row + fan - 1) / fan, spans = (groups + fan - 1) / fan;
-    return rows * ((tiles_in_row + groups) * device_words<element> + spans * device_words<state>);
+    const lookback_tree tree(tiles_in_row);
+    return rows * ((tree.tiles + tree.groups) * device_words<element> + tree.spans * device_words<state>);
   }
-  lookback(std::uint64_t* memory, std::int64_t rows, std::int64_t tiles_)
-      : tiles_in_row(tiles_), groups_in_row((tiles_ + fan - 1) / fan), spans_in_row((groups_in_row + fan - 1) / fan) {
-    tiles.slots = memory;
-    groups.slots = tiles.slots + rows * tiles_in_row * device_words<element>;
-    spans.slots = groups.slots + rows * groups_in_row * device_words<element>;
-  }
+  lookback(std::uint64_t* memory, std::int64_t rows, std::int64_t tiles_in_row)
+      : tree(tiles_in_row),
+        tiles{memory},
+        groups{tiles.slots + rows * tree.tiles * device_words<element>},
+        spans{groups.slots + rows * tree.groups * device_words<element>} {}
 
-  /// Called by all lanes of one warp, with the tile's number in its row and its element. Returns the state before the
+  /// Called by all threads of one warp, with the tile's number in its row and its element. Returns the state before the
   /// tile, given the one before the row, where `needed` or where later tiles wait for it; else what it returns is
   /// meaningless.
   __device__ state carry(const R& r, std::int64_t row, std::int64_t tile, const element& own, const state& before_row,
                          bool needed) const {
-    const bool last = tile + 1 == tiles_in_row;
-    const std::int64_t group = tile / fan, span = group / fan;
-    const int in_group = static_cast<int>(tile % fan), in_span = static_cast<int>(group % fan);
-    const bool closes_group = in_group == fan - 1 && !last, closes_span = closes_group && in_span == fan - 1;
-    warp<monoid_t<R>> lanes(r.monoid());
-    const int lane = lanes.rank();
+    const lookback_tree::position at = tree.at(tile);
+    warp<monoid_t<R>> threads(r.monoid());
+    const int rank = threads.rank();
 
-    if (lane == 0 && !last && !closes_group) tiles.put(row * tiles_in_row + tile, own);
-    if (!needed && !closes_group) return before_row;
+    if (rank == 0 && !at.last && !at.closes_group) tiles.put(tree.tile_slot(row, tile), own);
+    if (!needed && !at.closes_group) return before_row;
     element in_this_group;
-    if (in_group > 0) {
+    if (at.in_group > 0) {
       element x;
-      if (lane < in_group) x = tiles.wait(row * tiles_in_row + group * fan + lane);
-      in_this_group = lanes.reduce(x, valid(in_group));
+      if (rank < at.in_group) x = tiles.wait(tree.tile_slot(row, at.group * lookback_tree::fan + rank));
+      in_this_group = threads.reduce(x, valid(at.in_group));
     }
     element whole_group;
-    if (closes_group) {
+    if (at.closes_group) {
       whole_group = r.monoid()(in_this_group, own);
-      if (lane == 0 && !closes_span) groups.put(row * groups_in_row + group, whole_group);
+      if (rank == 0 && !at.closes_span) groups.put(tree.group_slot(row, at.group), whole_group);
     }
-    if (!needed && !closes_span) return before_row;
+    if (!needed && !at.closes_span) return before_row;
     state s = before_row;
     element in_this_span;
-    if (in_span > 0) {
+    if (at.in_span > 0) {
       element x;
-      if (lane < in_span) x = groups.wait(row * groups_in_row + span * fan + lane);
-      in_this_span = lanes.reduce(x, valid(in_span));
+      if (rank < at.in_span) x = groups.wait(tree.group_slot(row, at.span * lookback_tree::fan + rank));
+      in_this_span = threads.reduce(x, valid(at.in_span));
     }
-    if (span > 0) s = spans.wait(row * spans_in_row + span);
-    if (in_span > 0) s = r.act(in_this_span, s);
-    if (lane == 0 && closes_span) spans.put(row * spans_in_row + span + 1, r.act(whole_group, s));
-    if (in_group > 0) s = r.act(in_this_group, s);
+    if (at.span > 0) s = spans.wait(tree.span_slot(row, at.span));
+    if (at.in_span > 0) s = r.act(in_this_span, s);
+    if (rank == 0 && at.closes_span) spans.put(tree.span_slot(row, at.span + 1), r.act(whole_group, s));
+    if (at.in_group > 0) s = r.act(in_this_group, s);
     return s;
   }
 };

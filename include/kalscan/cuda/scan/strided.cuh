@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Many rows, any strides: a block walks 32 neighbouring rows along time, its warps taking turns of steps.
+// Many rows, any strides: a block takes 32 neighbouring rows along time, its warps taking turns of steps.
 #pragma once
 
 #include <cstdint>
@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
 template <class Call>
 void launch_strided(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t blocks = call.count / call.in.lanes * ((call.in.lanes + 31) / 32);
-  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(call.count) + " sequences are more than a launch can take");
+  if (blocks > most_blocks)
+    bad_argument(verb, std::to_string(call.count) + " sequences are more than a launch can take");
   strided_kernel<Call><<<static_cast<unsigned>(blocks), 32 * strided_tile<Call>::warps, 0, policy.stream>>>(call);
   require_success("launch of strided_kernel", cudaGetLastError());
 }

@@ -6,26 +6,26 @@
 
 namespace kalscan {
 
-/// All `Threads` threads of a one-dimensional block, 1 to 1024. The verbs and their arguments are those of
-/// detail::scope_verbs (cuda/scope/verbs.cuh); all threads call together. Elements are trivially copyable, 4 to 256
-/// bytes (smaller ones work, and cost as much as 4 bytes). Shared memory is the caller's, and a verb has two barriers
-/// (none in a block of one warp):
+/// All `Threads` threads of a one-dimensional block, 1 to 1024, which call the verbs together: inclusive_scan,
+/// exclusive_scan, inclusive_suffix_scan, exclusive_suffix_scan, reduce and scan_states, as described in warp.cuh.
+/// Elements are trivially copyable, 4 to 256 bytes (smaller ones work, and cost as much as 4 bytes). Shared memory is
+/// the caller's, and a verb has two barriers (none in a block of one warp):
 ///
 ///     using scope = kalscan::block<kalscan::affine_monoid<float>, 256>;
 ///     __shared__ scope::storage shared;
 ///     scope block(shared);
 ///     block.inclusive_scan(items);   // items is an array of the thread's own
 ///
-/// Each thread leaves its element in shared memory, and the first warp scans them, a run of neighbours a lane: fewer
-/// operations than scans within all warps, which pays for operators that are more than an addition.
+/// Each thread leaves its element in shared memory, and the first warp scans them, each of its threads a run of
+/// neighbours: fewer operations than scans within all warps, which pays for operators that cost more than an addition.
 template <detail::device_monoid M, int Threads>
 class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
   static_assert(Threads >= 1 && Threads <= 1024, "a block has at most 1024 threads");
   using element = element_t<M>;
   static constexpr bool one_warp = Threads <= 32;
-  static constexpr int lanes = one_warp ? Threads : 32;
-  static constexpr int run = (Threads + 31) / 32;  // neighbours that one lane of the first warp scans
-  // Runs an odd number of words apart: lanes that walk through their runs together then use different banks.
+  static constexpr int warp_threads = one_warp ? Threads : 32;
+  static constexpr int run = (Threads + 31) / 32;  // neighbours that one thread of the first warp scans
+  // Runs an odd number of words apart: threads that go through their runs together then use different banks.
   static constexpr int run_stride = run % 2 == 0 ? run + 1 : run;
   static constexpr bool in_registers = run * detail::device_words<element> <= 16;  // more would cost occupancy
 
@@ -82,12 +82,13 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
 
  private:
   storage& shared_;
-  warp<M, lanes> warp_;
+  warp<M, warp_threads> warp_;
 
   static constexpr int total_slot = 32 * run_stride;
   __device__ static constexpr int slot(int rank) { return rank / run * run_stride + rank % run; }
-  /// How many elements are left for the run of this lane of the first warp (none where this is not positive, all filled
-  /// of it where this is larger), and how many lanes have any. Not clamped: ptxas 13.0 gets `min(x, n) == n` wrong.
+  /// How many elements there are from this thread's run on, for threads of the first warp (none where this is not
+  /// positive, perhaps more than the run), and how many threads have any. Not clamped: ptxas 13.0 gets
+  /// `min(x, n) == n` wrong.
   template <class Count>
   __device__ int run_length(Count valid) const {
     if constexpr (fills_runs<Count>) {

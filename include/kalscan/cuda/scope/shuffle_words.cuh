@@ -11,14 +11,15 @@
 
 namespace kalscan::detail {
 
-/// What the device can move about: bytes, a few words of them.
+/// What threads of a device can hand to each other: a few words of plain bytes.
 template <class T>
 concept device_value = std::is_trivially_copyable_v<T> && std::default_initializable<T> && sizeof(T) <= 256;
 
 template <class T>
 inline constexpr int device_words = (sizeof(T) + 3) / 4;
 
-/// Elements of up to 32 words are kept in registers; larger ones stay in local memory, and compile in less than a minute.
+/// Elements of up to 32 words are kept in registers. Larger ones stay in local memory: in registers they would take
+/// more than a minute to compile.
 template <class T>
 inline constexpr int unroll_words = device_words<T> <= 32 ? device_words<T> : 1;
 
@@ -42,7 +43,7 @@ __device__ T unpack_words(const packed_words<T>& packed) {
   return x;
 }
 
-/// The x of another lane of the warp, whose rank is `lane`.
+/// The x of thread `lane` of the warp.
 template <class T>
 __device__ T shuffle(unsigned mask, const T& x, int lane) {
   packed_words<T> packed = pack_words(x);
@@ -51,7 +52,7 @@ __device__ T shuffle(unsigned mask, const T& x, int lane) {
   return unpack_words<T>(packed);
 }
 
-/// The x of `distance` lanes before (after) this one, among groups of Width lanes; its own where there is none.
+/// The x of the thread `distance` before (after) this one in its group of Width threads; its own where there is none.
 template <int Width, class T>
 __device__ T shuffle_up(unsigned mask, const T& x, int distance) {
   packed_words<T> packed = pack_words(x);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The verbs of a group of threads, for any scope that can scan one element a thread.
+// How the verbs of warp.cuh and block.cuh are made of scans of one element a thread.
 #pragma once
 
 #include <concepts>
-#include <kalscan/cuda/scope/shuffle_words.cuh>
+#include <kalscan/cuda/scope/operators.cuh>
 #include <kalscan/monoid.hpp>
 #include <kalscan/monoids/reversed.hpp>
 #include <kalscan/recurrence.hpp>
@@ -11,7 +11,7 @@
 
 namespace kalscan {
 
-/// How many filled of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
+/// How many places of a tile hold items, from the first one on. A type of its own, since items may be numbers too.
 struct valid {
   int count;
   KALSCAN_HD constexpr explicit valid(int count_) : count(count_) {}
@@ -19,7 +19,7 @@ struct valid {
 
 namespace detail {
 
-/// All filled hold items: known when compiling, which saves the questions.
+/// All places hold items, which is known when compiling.
 struct full_tile {};
 template <class P>
 concept tile_fill = std::same_as<P, full_tile> || std::same_as<P, valid>;
@@ -31,59 +31,13 @@ struct thread_scan {
   E total;    ///< all valid threads combined, the same in every thread
 };
 
-template <class M>
-concept device_monoid = monoid<M> && device_value<element_t<M>> && std::is_trivially_copyable_v<M>;
-
-template <class R>
-concept device_recurrence = recurrence<R> && device_monoid<monoid_t<R>> && device_value<typename R::state_type> &&
-                            device_value<typename R::input_type> && std::is_trivially_copyable_v<R>;
-
-// Never called. Where a call of an operator is not for the device, nvcc's first error names one of these functions.
-template <class M>
-__device__ void calls_of_a_monoid_need_KALSCAN_HD(const M& m) {
-  m(m.identity(), m.identity());
-}
-template <class R>
-__device__ void calls_of_a_recurrence_need_KALSCAN_HD(const R& r, const typename R::state_type& state,
-                                                      const typename R::input_type& input) {
-  r.act(r.lift(input), r.step(state, input));
-  r.monoid();
-}
-
-/// require(), where device code mentions it, has these looked at; of a wrapper, what it wraps as well.
-template <class X>
-struct device_calls {
-  __device__ static void require() {
-    if constexpr (monoid<X>) {
-      static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<X>);
-    } else {
-      device_calls<monoid_t<X>>::require();
-      static_cast<void>(&calls_of_a_recurrence_need_KALSCAN_HD<X>);
-    }
-  }
-};
-template <template <class> class Wrapper, monoid M>
-  requires monoid<Wrapper<M>>
-struct device_calls<Wrapper<M>> {
-  __device__ static void require() {
-    device_calls<M>::require();
-    static_cast<void>(&calls_of_a_monoid_need_KALSCAN_HD<Wrapper<M>>);
-  }
-};
-
-/// The verbs of warp and block. `Scope` has `threads`, `rank()`, and, for a monoid m, one element x a thread and the
-/// number of threads that hold one (the same in all threads; std::integral_constant<int, threads> where all do),
+/// The verbs of warp and block, which are documented in warp.cuh. `Scope` has `threads`, `rank()` and, for a monoid m,
+/// one element x a thread and the number of threads that hold one (the same in all threads;
+/// std::integral_constant<int, threads> where all do),
 ///
 ///     scan<Suffix>(m, x, valid)        thread_scan, from the last thread to the first where Suffix
 ///     inclusive<Suffix>(m, x, valid)   the elements up to this thread's own combined
 ///     total(m, x, valid)               all of them combined, in every thread
-///
-/// Every thread of the scope calls a verb, with its own N items: item i of the thread of rank r has place r N + i in
-/// the tile. Of a partial tile the first `filled` hold items (kalscan::valid(n), the same in all threads); the operator never sees
-/// what lies in the others, and these are left unchanged. `carry` (the same in all threads) acts before
-/// everything (for a suffix scan: after everything), and becomes the tile's total with itself included, ready for the
-/// next tile. Verbs may follow one another without a barrier. The order of operations is fixed by N, `filled` and the
-/// scope's size.
 template <class Scope, device_monoid M, int Threads>
 class scope_verbs {
  public:
@@ -98,7 +52,6 @@ class scope_verbs {
   __device__ void inclusive_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
     run<false, true>(items, &carry, filled);
   }
-  /// Without a carry, the first item becomes the identity.
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_scan(value_type (&items)[N], Filled filled = {}) {
     run<false, false>(items, nullptr, filled);
@@ -115,7 +68,6 @@ class scope_verbs {
   __device__ void inclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
     run<true, true>(items, &carry, filled);
   }
-  /// Without a carry, the last item becomes the identity.
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_suffix_scan(value_type (&items)[N], Filled filled = {}) {
     run<true, false>(items, nullptr, filled);
@@ -124,7 +76,6 @@ class scope_verbs {
   __device__ void exclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
     run<true, false>(items, &carry, filled);
   }
-  /// All items of the tile combined, in every thread; the identity where `valid` is 0.
   template <int N, tile_fill Filled = full_tile>
   __device__ value_type reduce(const value_type (&items)[N], Filled filled = {}) {
     if (threads_with<N>(filled) == 0) return monoid_.identity();
@@ -132,7 +83,7 @@ class scope_verbs {
     return scope().total(monoid_, sum, threads_with<N>(filled));
   }
 
-  /// One item a thread.
+  // One item a thread.
   template <tile_fill Filled = full_tile>
   __device__ value_type inclusive_scan(const value_type& item, Filled filled = {}) {
     value_type items[1] = {item};
@@ -163,9 +114,6 @@ class scope_verbs {
     return reduce(items, filled);
   }
 
-  /// A recurrence with this monoid over the tile: absorb, carry, replay. Thread r's inputs are read(0), ..., read(N - 1),
-  /// each asked for twice; visit(i, before, after) is called once for each valid input, with the states around its step.
-  /// `carry` is the state before the tile and becomes the state after it.
   template <int N, device_recurrence R, class Read, class Visit, tile_fill Filled = full_tile>
   __device__ void scan_states(const R& r, Read read, typename R::state_type& carry, Visit visit,
                               Filled filled = {}) {
@@ -174,18 +122,18 @@ class scope_verbs {
     const auto start = start_run(r, absorb_run<N>(r, read, n), carry, threads_with<N>(filled));
     replay_run<N>(r, read, start, visit, n);
   }
-  /// The same with arrays: states[i] is the state after inputs[i], which may be the same array.
   template <int N, device_recurrence R, tile_fill Filled = full_tile>
-  __device__ void scan_states(const R& r, const typename R::input_type (&inputs)[N], typename R::state_type (&states)[N],
-                              typename R::state_type& carry, Filled filled = {}) {
+  __device__ void scan_states(const R& r, const typename R::input_type (&inputs)[N],
+                              typename R::state_type (&states)[N], typename R::state_type& carry, Filled filled = {}) {
     scan_states<N>(
         r, [&](int i) { return inputs[i]; }, carry, [&](int i, const auto&, const auto& after) { states[i] = after; },
         filled);
   }
 
-  // The three words of scan_states, for kernels that do something between them.
+  // The three steps of scan_states (absorb, carry, replay), for kernels that do something between them.
 
-  /// How many items are left for this thread's N filled: not positive where they hold none, perhaps more than N.
+  /// How many of the items from this thread's first one on are filled: perhaps more than N, not positive where none
+  /// are.
   template <int N, tile_fill Filled>
   __device__ int items_with(Filled filled) const {
     if constexpr (std::same_as<Filled, full_tile>) {
@@ -203,7 +151,7 @@ class scope_verbs {
       return (filled.count + N - 1) / N;
     }
   }
-  /// The element of this thread's inputs, the first n of its N filled (all where n is larger); meaningless where n is
+  /// The element of this thread's inputs, the first n of its N (all where n is larger); meaningless where n is
   /// not positive.
   template <int N, device_recurrence R, class Read>
   __device__ static element_t<monoid_t<R>> absorb_run(const R& r, Read read, int n) {
@@ -227,7 +175,7 @@ class scope_verbs {
     carry = r.act(threads.total, carry);
     return start;
   }
-  /// Takes the steps of the first n filled (all where n is larger); returns the state after them.
+  /// Takes the steps of the first n inputs (all where n is larger); returns the state after them.
   template <int N, device_recurrence R, class Read, class Visit>
   __device__ static typename R::state_type replay_run(const R& r, Read read, typename R::state_type state, Visit visit,
                                                       int n) {

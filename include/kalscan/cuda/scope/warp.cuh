@@ -1,16 +1,43 @@
 // SPDX-License-Identifier: MIT
-// Scans over the lanes of a warp, for use inside kernels.
+// Scans over the threads of a warp, for use inside kernels, and what the verbs of warp and block do.
 #pragma once
 
 #include <kalscan/cuda/scope/verbs.cuh>
 
 namespace kalscan {
 
-/// `Lanes` neighbouring lanes of a warp, 2 to 32, that scan together: lanes 0 to Lanes - 1 are one group, the next
-/// Lanes the next one (where 32 is no multiple of Lanes, the lanes that are left over must not take part). The verbs
-/// and their arguments are those of detail::scope_verbs (cuda/scope/verbs.cuh). Elements are trivially copyable, 4 to
-/// 256 bytes (smaller ones work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier. All
-/// lanes of a group call together. Lanes are counted along threadIdx.x.
+// The verbs of warp and of block (block.cuh). A *tile* is what the threads of a scope hold together: N items each, in
+// an array of the thread's own; item i of the thread of rank r is number r N + i of the tile. All threads call a verb
+// together. Verbs may follow one another without a barrier.
+//
+//     inclusive_scan(items)             item k becomes items 0, ..., k combined
+//     exclusive_scan(items)             item k becomes items 0, ..., k - 1 combined, the first one the identity
+//     inclusive_suffix_scan(items)      item k becomes items k, ..., last combined
+//     exclusive_suffix_scan(items)      item k becomes items k + 1, ..., last combined, the last one the identity
+//     reduce(items)                     returns all items combined, in every thread; of an empty tile the identity
+//     scan_states<N>(recurrence, read, carry, visit)
+//                                       a recurrence with the scope's monoid over the tile: absorb, carry, replay. The
+//                                       thread's inputs are read(0), ..., read(N - 1), each asked for twice; then
+//                                       visit(i, before, after) gets the states around the step of each. `carry` is the
+//                                       state before the tile and becomes the one after it
+//     scan_states(recurrence, inputs, states, carry)
+//                                       the same with arrays: states[i] becomes the state after inputs[i]; they may be
+//                                       the same array
+//
+// With one item a thread, scans take and return a value: x = warp.inclusive_scan(x).
+//
+// Each scan of items takes a `carry` as second argument, the same value in all threads: it is combined before
+// everything (by a suffix scan after everything), and becomes the total of the tile and itself, ready for the next
+// tile.
+//
+// Of a partial tile only the first n items are there: pass kalscan::valid(n) last, the same in all threads. The
+// operator never sees what lies in the others, and these are left unchanged. The order of operations is fixed by N, n
+// and the scope's size.
+
+/// `Lanes` neighbouring threads of a warp, 2 to 32, that scan together: threads 0 to Lanes - 1 are one group, the next
+/// Lanes the next one (where 32 is no multiple of Lanes, the threads that are left over must not take part). All
+/// threads of a group call together; they are counted along threadIdx.x. Elements are trivially copyable, 4 to 256
+/// bytes (smaller ones work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier.
 ///
 ///     kalscan::warp<kalscan::affine_monoid<float>> warp;
 ///     x = warp.inclusive_scan(x);

@@ -1,41 +1,49 @@
 // SPDX-License-Identifier: MIT
-// One block's way through a chunk of time, backward: by the adjoints of its steps, or by absorbing them.
+// The traversal of a chunk of time backward, by one block: replayed by the adjoints of its steps, or absorbed.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/mixer/device/carry.cuh>
+#include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/tile_states.cuh>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
-#include <kalscan/support/simd_value.hpp>
 #include <type_traits>
 
 namespace kalscan::detail {
 
-/// One block's traversal backward.
-template <class Call, class Lanes>
-struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
-  using base = tile_state_traversal<Call, Lanes>;
-  using base::kept_state, base::each_tile, base::sums_of, base::sum_over_channels;
+template <class Call, lanes_kind Kind>
+struct device_backward_traversal : tile_state_traversal<Call, Kind> {
+  using base = tile_state_traversal<Call, Kind>;
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
+  using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::inputs, base::lane_sums, base::summed_steps;
-  using typename base::arrays_type;
   using typename base::layout_type;
   using typename base::M;
+  using typename base::numbers;
   using typename base::row;
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
-  using element = typename adjoint_element<M, T>::type;
+  using typename base::wide_state;
+  using fast = typename ordinary_of<M>::type;
+  using direction = backward_in_time<Call>;
+  using element = typename direction::element;
+  static constexpr bool splits = direction::splits && Kind.splits;
+  static constexpr int blocks = layout_type::known ? 2 : 1;
 
   T time_sums[inputs][States];
   char* channel_pointers[inputs];  // where this thread's sums over states of the next four steps go
 
   __device__ device_backward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
-                                     const arrays_type& arrays_, std::int64_t channel_block_, unsigned char* memory)
+                                const typename direction::arrays& arrays_, std::int64_t channel_block_,
+                                unsigned char* memory)
       : base(call_, layout_, at_, arrays_, channel_block_, memory) {
 #pragma unroll
     for (int i = 0; i < static_cast<int>(inputs); ++i) {
@@ -49,67 +57,68 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
   __device__ __forceinline__ void put(E* to, const T& value) const {
     *to = static_cast<E>(call.states.accumulate ? static_cast<T>(*to) + value : value);
   }
+  /// The gradient of input K at step t of the sequence, summed over states.
+  template <std::size_t K>
+  __device__ __forceinline__ auto* channel_gradient(std::int64_t t) const {
+    return member<K>(call.in_bar).at(at.batch, at.first + t, lanes.m, 0);
+  }
 
-  /// The adjoint of steps [step, step + n), n at most 4, of the tile at t, and what they leave for the sums.
-  template <class Lane, bool Whole>
-  __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, int n, state (&after)[States],
-                                                state (&bar)[States]) {
-    const auto staged = this->four_staged(0, step);
-    T channel_sum[inputs][4];
-#pragma unroll
-    for (int i = 3; i >= 0; --i) {
-      if (!Whole && i >= n) {
-        for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = T(0); });
-        continue;
+  /// Takes what lane j's adjoint of step `step` of the tile at t hands back: g(k) of input k. channel_sum(k) is a
+  /// reference to the thread's sum over states.
+  template <class Gradients, class ChannelSum>
+  __device__ __forceinline__ void gather(std::int64_t t, int step, int j, const Gradients& g, row (&lane_sum)[inputs],
+                                         const ChannelSum& channel_sum) {
+    const bool mine = Full || lanes.s0 + j < lanes.states;
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) {
+        const T part = mine ? g(k()) : T(0);
+        channel_sum(k()) = j == 0 ? part : channel_sum(k()) + part;
       }
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
-      state before[States];
-      kept_state(step + i, before);
-      const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
+      if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g(k());  // 0 beyond the last channel
+      if constexpr (is_parameter(k())) {
+        time_sums[k()][j] += g(k());
+        if constexpr (Varying) {
+          if (arrays.how[k()] == gathered::lane && lanes.owns(j))
+            put(member<k()>(call.in_bar).at(at.batch, at.first + t + step, lanes.m, lanes.s0 + j), g(k()));
+        }
+      }
+    });
+  }
+  __device__ __forceinline__ void leave_lane_sums(int step, const row (&lane_sum)[inputs]) const {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_lanes(k())) sums_of(step, lane_sum_of(k()))[threadIdx.x] = lane_sum[k()];
+    });
+  }
+
+  /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
+  __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, state (&after)[States],
+                                                state (&bar)[States]) {
+    T channel_sum[inputs][4];
+    each_of_four_back(t, step, after, [&](const auto& staged, int i, const state (&before)[States], const auto& y_bar) {
       row lane_sum[inputs];
-      // What lane j's step hands back: g(k) of input k.
-      const auto gather = [&](int j, const auto& g) {
-        const bool mine = Full || lanes.s0 + j < lanes.states;
-        for_each_index<inputs>([&](auto k) {
-          if constexpr (over_states(k())) {
-            const T part = mine ? g(k()) : T(0);
-            channel_sum[k()][i] = j == 0 ? part : channel_sum[k()][i] + part;
-          }
-          if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g(k());  // 0 beyond the last channel
-          if constexpr (is_parameter(k())) {
-            time_sums[k()][j] += g(k());
-            if constexpr (Varying) {
-              if (arrays.how[k()] == gathered::lane && lanes.owns(j))
-                put(member<k()>(call.in_bar).at(at.batch, at.first + t + step + i, lanes.m, lanes.s0 + j), g(k()));
-            }
-          }
-        });
+      const auto take = [&](int j, const auto& g) {
+        gather(t, step + i, j, g, lane_sum, [&](std::size_t k) -> T& { return channel_sum[k][i]; });
       };
-      if constexpr (Whole && ordinary_of<M>::exists) {
-        using numbers = simd_value<T, States>;
-        using wide = typename M::template state<numbers>;
-        const auto back = Lane::adjoint(together<wide, T>(before), this->wide_terms(staged, i),
-                                        together<wide, T>(after), together<wide, T>(bar), for_all_lanes(y_bar));
+      if constexpr (ordinary_of<M>::exists) {
+        const auto back = fast::adjoint(together<wide_state, T>(before), this->wide_terms(staged, i),
+                                        together<wide_state, T>(after), together<wide_state, T>(bar),
+                                        for_all_lanes(y_bar));
         apart<T>(back.earlier, bar);
         const auto g = as_array<numbers>(back.inputs);
 #pragma unroll
-        for (int j = 0; j < States; ++j) gather(j, [&](std::size_t k) { return g[k].x[j]; });
+        for (int j = 0; j < States; ++j) take(j, [&](std::size_t k) { return g[k].x[j]; });
       } else {
 #pragma unroll
         for (int j = 0; j < States; ++j) {
-          const auto back = Lane::adjoint(before[j], this->terms(staged, i, j), after[j], bar[j], y_bar);
+          const auto back = M::adjoint(before[j], this->terms(staged, i, j), after[j], bar[j], y_bar);
           bar[j] = back.earlier;
           const auto g = as_array<T>(back.inputs);
-          gather(j, [&](std::size_t k) { return g[k]; });
+          take(j, [&](std::size_t k) { return g[k]; });
         }
       }
-#pragma unroll
-      for (int j = 0; j < States; ++j) after[j] = before[j];
-      for_each_index<inputs>([&](auto k) {
-        if constexpr (over_lanes(k())) sums_of(step + i, lane_sum_of(k()))[threadIdx.x] = lane_sum[k()];
-      });
-    }
-    const int first = kept_step(lanes.g, layout.group()), count = kept_steps(layout.group());
+      leave_lane_sums(step + i, lane_sum);
+    });
+    const int count = kept_steps(layout.group());
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] != gathered::channel) return;
@@ -121,7 +130,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
         if (!lanes.owns_channel || lanes.g >= 4) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (i < count && (Whole || first + i < n)) put(reinterpret_cast<E*>(pointer), channel_sum[k()][i]);
+          if (i < count) put(reinterpret_cast<E*>(pointer), channel_sum[k()][i]);
           if (i + 1 < count) pointer += bytes_of_step(to);
         }
       }
@@ -130,16 +139,44 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
   /// Before four_adjoints of the steps from t on, from then on backwards.
   __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k()))
+        channel_pointers[k()] =
+            reinterpret_cast<char*>(channel_gradient<k()>(t + kept_step(lanes.g, layout.group())));
+    });
+  }
+  /// The adjoint of one step of the tile at t, by the formulas that hold everywhere.
+  __device__ __forceinline__ void one_adjoint(std::int64_t t, int step, state (&after)[States],
+                                              state (&bar)[States]) {
+    T channel_sum[inputs];
+    row lane_sum[inputs];
+    each_lane_back(t, step, after, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
+      const auto back = M::adjoint(before, u, after[j], bar[j], y_bar);
+      bar[j] = back.earlier;
+      const auto g = as_array<T>(back.inputs);
+      gather(t, step, j, [&](std::size_t k) { return g[k]; }, lane_sum,
+             [&](std::size_t k) -> T& { return channel_sum[k]; });
+    });
+    leave_lane_sums(step, lane_sum);
+    for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
-        channel_pointers[k()] = reinterpret_cast<char*>(
-            member<k()>(call.in_bar).at(at.batch, at.first + t + kept_step(lanes.g, layout.group()), lanes.m, 0));
+        if (arrays.how[k()] != gathered::channel) return;
+        const T sum = sum_over_group(channel_sum[k()], layout.group());
+        if (lanes.owns_channel && lanes.g == 0) put(channel_gradient<k()>(t + step), sum);
       }
     });
   }
 
+  /// The adjoints of the final states, as they are given.
+  __device__ __forceinline__ void load_start(state (&bar)[States]) const {
+    lanes.template load<true>(tensors_of<const T>(call.states.final_bar), at.n, 0, bar);
+  }
+
   /// The whole chunk, from the adjoints after it to those before it.
-  __device__ __forceinline__ void sweep(state (&bar)[States]) {
-    using fast = typename ordinary_of<M>::type;
+  __device__ __forceinline__ void replay(state (&bar)[States]) {
+    if (!lanes.owns_channel) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) bar[j] = from_fields<state, T>([](auto) { return T(0); });
+    }
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (t + steps == at.length) take_final(x, bar);
@@ -150,10 +187,10 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
         const int begin = max(end - summed_steps, 0);
         if (ordinary) {
 #pragma unroll 1
-          for (int step = end - 4; step >= begin; step -= 4) four_adjoints<fast, true>(t, step, 4, x, bar);
+          for (int step = end - 4; step >= begin; step -= 4) four_adjoints(t, step, x, bar);
         } else {
 #pragma unroll 1
-          for (int step = end - 4; step >= begin; step -= 4) four_adjoints<M, false>(t, step, steps - step, x, bar);
+          for (int step = min(end, steps) - 1; step >= begin; --step) one_adjoint(t, step, x, bar);
         }
         if constexpr (lane_sums > 0) {
           __syncthreads();
@@ -166,10 +203,19 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
       load_initial_states<States>(call, lanes, at.n, x);
       take_final(x, bar);
     }
-    if (at.from == 0) give_initial(x, bar);
+    if (at.k == 0) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(call.states.initial_bar, x[j], bar[j]);
+      lanes.store(call.states.initial_bar, at.n, 0, bar, call.states.accumulate);
+    }
     for_each_index<inputs>([&](auto k) {
       if constexpr (is_parameter(k())) keep_time_sums<k()>();
     });
+  }
+  /// From the numbers that are given of the final states' adjoints to what is carried.
+  __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
+#pragma unroll
+    for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);
   }
   /// The sums over the chunk's steps of input K's gradient, into the workspace.
   template <std::size_t K>
@@ -196,34 +242,20 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
       }
 #pragma unroll 1
       for (int step = steps - 1; step >= 0; --step) {
-        state before[States];
-        kept_state(step, before);
-        const T* rows = stage.rows_of(0, lanes.c) + step;
-        const auto y_bar = output_adjoints([&](std::size_t row) { return rows[row * layout.tile()]; });
-        this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) {
-          e[j] = combine(M::adjoint_lift(before[j], u, x[j], y_bar), e[j]);
-          x[j] = before[j];
+        each_lane_back(t, step, x, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
+          e[j] = combine(M::adjoint_lift(before, u, x[j], y_bar), e[j]);
         });
       }
     });
   }
   __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
                                               element (&e)[States]) requires mixer_with_adjoint_elements<M> {
-    using fast = typename ordinary_of<M>::type;
-    const auto staged = this->four_staged(0, step);
-#pragma unroll
-    for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
-      state before[States];
-      kept_state(step + i, before);
-      const auto y_bar = output_adjoints([&](std::size_t row) { return staged.rows[row].x[i]; });
+    each_of_four_back(t, step, after, [&](const auto& staged, int i, const state (&before)[States], const auto& y_bar) {
       if constexpr (ordinary_of<M>::exists) {
-        using numbers = simd_value<T, States>;
-        using wide = typename M::template state<numbers>;
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;
-        apart<T>(combine(fast::adjoint_lift(together<wide, T>(before), this->wide_terms(staged, i),
-                                            together<wide, T>(after), for_all_lanes(y_bar)),
+        apart<T>(combine(fast::adjoint_lift(together<wide_state, T>(before), this->wide_terms(staged, i),
+                                            together<wide_state, T>(after), for_all_lanes(y_bar)),
                          together<wide_element, T>(e)),
                  e);
       } else {
@@ -233,35 +265,12 @@ struct device_backward_traversal : tile_state_traversal<Call, Lanes> {
           e[j] = combine(M::adjoint_lift(before[j], this->terms(staged, i, j), after[j], y_bar), e[j]);
         }
       }
-#pragma unroll
-      for (int j = 0; j < States; ++j) after[j] = before[j];
-    }
+    });
   }
-  /// The adjoints of a step's outputs: `row(r)` is number r of those staged by channel.
-  template <class Row>
-  __device__ __forceinline__ static auto output_adjoints(Row row) {
-    return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
-  }
-
   /// The same adjoints of outputs for all lanes of the thread.
   __device__ __forceinline__ static auto for_all_lanes(const typename M::template outputs<T>& y_bar) {
-    using numbers = simd_value<T, States>;
     return from_fields<typename M::template outputs<numbers>, numbers>(
         [&](auto o) { return numbers(as_array<T>(y_bar)[o()]); });
-  }
-
-  __device__ void load_final(state (&bar)[States]) const {
-    lanes.template load<true>(tensors_of<const T>(call.states.final_bar), at.n, 0, bar);
-  }
-  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
-  /// wanted of the initial ones'.
-  __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
-#pragma unroll
-    for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);
-  }
-  __device__ __forceinline__ void give_initial(const state (&x)[States], state (&bar)[States]) const {
-#pragma unroll
-    for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(call.states.initial_bar, x[j], bar[j]);
   }
 };
 

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The kernel of a single token.
+// The kernel of a single token. Its inputs are used once: they go to registers, a vector each, and not through shared
+// memory as those of traversals do.
 #pragma once
 
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/traversal.cuh>
-#include <kalscan/mixer/device/vector.cuh>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
@@ -34,8 +39,8 @@ struct token_rows<M, In, States, std::index_sequence<I...>> {
 template <int States, class E>
 __device__ bool lies_in_vectors(const tensor<E>& x) {
   const auto bytes = [](std::int64_t stride) { return static_cast<std::uintptr_t>(stride) * sizeof(E); };
-  const auto places = reinterpret_cast<std::uintptr_t>(x.data) | bytes(x.stride[0]) | bytes(x.stride[2]);
-  return x.stride[3] == 1 && places % alignof(vec<std::remove_const_t<E>, States>) == 0;
+  const auto addresses = reinterpret_cast<std::uintptr_t>(x.data) | bytes(x.stride[0]) | bytes(x.stride[2]);
+  return x.stride[3] == 1 && addresses % alignof(vec<std::remove_const_t<E>, States>) == 0;
 }
 
 /// A step of all lanes of a thread side by side, and what it reads out; false where a state before or after it is not
@@ -72,12 +77,12 @@ __device__ __forceinline__ void put_sum(const tensor<E>& y, E* pointer, const Th
 
 /// The tokens of sequences n ... end - 1, read one sequence ahead; returns the first one in which a state of the warp
 /// is not ordinary, or n where states do not lie as vectors.
-template <class Lanes, class Call, class Thread>
+template <lanes_kind Kind, class Call, class Thread>
 __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thread& lanes, int group, std::int64_t n,
                                                      std::int64_t end) {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  constexpr int States = Lanes::states;
+  constexpr int States = Kind.states;
   constexpr std::size_t numbers = Thread::words_of_state, inputs = M::inputs_info.size(),
                         outputs = array_size<typename M::template outputs<T>, T>;
   const auto initial = call.states.initial.all_tensors();
@@ -95,8 +100,8 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
   });
   if (!vectors) return n;
 
-  // The thread's places in all tensors, which go from sequence to sequence.
-  const int s = Lanes::full ? lanes.s0 : min(lanes.s0, lanes.states - States);
+  // The thread's addresses in all tensors, which go on from sequence to sequence.
+  const int s = Kind.full ? lanes.s0 : min(lanes.s0, lanes.states - States);
   const T* from[numbers];
   T* to[numbers];
   const void* in[inputs];
@@ -175,7 +180,7 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
       T sum = as_array<T>(y[0])[o()];
 #pragma unroll
       for (int j = 1; j < States; ++j) sum += as_array<T>(y[j])[o()];
-      put_sum(view, pointer, lanes, group, Lanes::full || owns ? sum : T(0));
+      put_sum(view, pointer, lanes, group, Kind.full || owns ? sum : T(0));
       out[o()] = pointer + view.stride[0];
     });
   }
@@ -215,20 +220,33 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
 
 /// One token each of up to `most` sequences a thread: in and out without a stage, since each input but the parameters
 /// is used once. 768 threads of float a multiprocessor: so many as have the registers that they want.
-template <class Call, class Lanes>
-__global__ void __launch_bounds__(Lanes::layout::threads(),
-                                  Lanes::layout::known ? 3072 / sizeof(typename Call::number) / Lanes::layout::threads()
-                                                       : 1)
-    mixer_step_kernel(const __grid_constant__ Call call, const __grid_constant__ typename Lanes::layout layout,
+template <class Call, class Layout>
+__global__ void __launch_bounds__(block_threads,
+                                  Layout::known ? 3072 / sizeof(typename Call::number) / block_threads : 1)
+    mixer_step_kernel(const __grid_constant__ Call call, const __grid_constant__ Layout layout,
                       std::int64_t blocks, std::int64_t first_block, int most) {
   const std::int64_t block = first_block + blockIdx.x, some = block / blocks;
-  const thread_lanes<typename Call::mixer, typename Call::number, Lanes::states> lanes(
+  const thread_lanes<typename Call::mixer, typename Call::number, Layout::states> lanes(
       layout, (block - some * blocks) * layout.channels(), call.shape.channels, static_cast<int>(call.shape.states));
   const std::int64_t end = min(call.shape.batch, (some + 1) * most);
 #pragma unroll 1
   for (std::int64_t n = some * most; n < end; ++n) {
-    n = step_vectors<Lanes>(call, lanes, layout.group(), n, end);
-    if (n < end) step_by_lanes<Lanes::states>(call, lanes, layout.group(), n);
+    n = step_vectors<Layout::kind>(call, lanes, layout.group(), n, end);
+    if (n < end) step_by_lanes<Layout::states>(call, lanes, layout.group(), n);
+  }
+}
+
+template <lanes_kind Kind, class Call>
+void launch_step(const cuda& policy, const Call& call) {
+  const lane_layout<Kind> layout{group_of(call.shape.states, Kind.states)};
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
+  // More than one sequence a block where blocks abound: they share the parameters and the addresses.
+  const std::int64_t most = std::clamp<std::int64_t>(call.shape.batch * blocks / 4096, 1, 8);
+  const std::int64_t total = (call.shape.batch + most - 1) / most * blocks;
+  for (std::int64_t first = 0; first < total; first += most_blocks) {
+    const auto count = static_cast<unsigned>((std::min)(most_blocks, total - first));
+    mixer_step_kernel<<<count, block_threads, 0, policy.stream>>>(call, layout, blocks, first, static_cast<int>(most));
+    check_launch("mixer_step_kernel");
   }
 }
 

@@ -2,49 +2,49 @@
 // Gradients that blocks share: their parts are summed in an order that depends on the shape and the chunks alone.
 #pragma once
 
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
-#include <kalscan/mixer/device/layout.cuh>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
+#include <type_traits>
 
 namespace kalscan::detail {
 
-/// Values [i0, i1, i2, i3] of a tensor, in order: number i of a grid's thread is turned into an index.
+using extents = std::array<std::int64_t, 4>;
+
+/// The index [b, t, m, s] of value i of a tensor, its last axis counted fastest.
 struct tensor_index {
   std::int64_t b, t, m, s;
-  template <class E>
-  __device__ tensor_index(const tensor<E>& x, std::int64_t i) {
-    s = i % x.extent[3], i /= x.extent[3];
-    m = i % x.extent[2], i /= x.extent[2];
-    t = i % x.extent[1], b = i / x.extent[1];
+  KALSCAN_HD tensor_index(const extents& extent, std::int64_t i) {
+    s = i % extent[3], i /= extent[3];
+    m = i % extent[2], i /= extent[2];
+    t = i % extent[1], b = i / extent[1];
   }
 };
-
-template <class T, class E>
-__device__ void put_gradient(const tensor<E>& to, const tensor_index& i, T value, bool add) {
-  E& pointer = to(i.b, i.t, i.m, i.s);
-  pointer = static_cast<E>(add ? static_cast<T>(pointer) + value : value);
-}
 
 inline constexpr int sum_threads = 128;
 
 /// How the gradient of an input comes about.
 enum class gathered : unsigned char {
   nowhere,     // nobody asks for it
-  lane,        // each lane has a place of its own
+  lane,        // each lane has its own
   channel,     // summed over states
   over_lanes,  // summed over the channels of a block; blocks are summed afterwards
   over_time    // summed over the steps of a chunk; chunks are summed afterwards
 };
 
-/// What the blocks of a backward call left to be summed.
+/// What the blocks of a backward call left to be summed: for input k its parts, the tensor of its gradient and that
+/// one's extent.
 template <class T, std::size_t Inputs, class Tensors>
 struct unsummed_gradients {
   Tensors to;
+  extents extent[Inputs] = {};
   gathered how[Inputs] = {};
   // over_lanes: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
   const T* parts[Inputs] = {};
@@ -53,12 +53,25 @@ struct unsummed_gradients {
   // Of the grid's blocks, input i has first_block[i] ... first_block[i + 1] - 1; with one_each they sum one value each.
   unsigned first_block[Inputs + 1] = {};
   bool one_each[Inputs] = {};
+
+  /// Value i of the gradient of input k. The inputs share the code of the sums: this alone depends on their types.
+  __device__ void put(std::size_t k, std::int64_t i, T value) const {
+    for_each_index<Inputs>([&](auto input) {
+      if (k != input()) return;
+      const auto& tensor = member<input()>(to);
+      const tensor_index at(extent[k], i);
+      auto& gradient = tensor(at.b, at.t, at.m, at.s);
+      using E = std::remove_reference_t<decltype(gradient)>;
+      gradient = static_cast<E>(add ? static_cast<T>(gradient) + value : value);
+    });
+  }
 };
 
 /// Over the blocks of channels; where the gradient has one state, over the states, too.
-template <class T, class Parts, class E>
-__device__ void sum_over_blocks(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
-  const std::int64_t rows = to.extent[0] * to.extent[1], width = to.extent[3];
+template <class T, class Gradients>
+__device__ void sum_over_blocks(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
+  const extents& extent = x.extent[k];
+  const std::int64_t rows = extent[0] * extent[1], width = extent[3];
   for (std::int64_t i = block * std::int64_t(sum_threads) + threadIdx.x; i < rows * width;
        i += blocks * std::int64_t(sum_threads)) {
     const std::int64_t row = i / width, first = i - row * width, last = width == x.states ? first + 1 : x.states;
@@ -66,25 +79,26 @@ __device__ void sum_over_blocks(const Parts& x, const tensor<E>& to, const T* pa
     for (std::int64_t s = first; s < last; ++s) {
       const T* from = parts + row * x.states + s;
 #pragma unroll 16
-      for (std::int64_t k = 0; k < x.channel_blocks; ++k) sum += from[k * rows * x.states];
+      for (std::int64_t b = 0; b < x.channel_blocks; ++b) sum += from[b * rows * x.states];
     }
-    put_gradient(to, tensor_index(to, i), sum, x.add);
+    x.put(k, i, sum);
   }
 }
 
 /// Over the chunks and over the axes on which the gradient has extent 1: by a whole block, each thread every 128th
 /// term, or by one thread.
-template <bool OneEach, class T, class Parts, class E>
-__device__ void sum_over_slots(const Parts& x, const tensor<E>& to, const T* parts, unsigned block, unsigned blocks) {
+template <bool OneEach, class T, class Gradients>
+__device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
   __shared__ T partial[sum_threads];
-  const std::int64_t count = to.extent[0] * to.extent[2] * to.extent[3];
+  const extents& extent = x.extent[k];
+  const std::int64_t count = extent[0] * extent[2] * extent[3];
   const int thread = static_cast<int>(threadIdx.x), first = OneEach ? thread : 0, step = OneEach ? sum_threads : 1;
-  const std::int64_t ms = to.extent[2] == 1 ? x.channels : 1, ss = to.extent[3] == 1 ? x.states : 1;
+  const std::int64_t ms = extent[2] == 1 ? x.channels : 1, ss = extent[3] == 1 ? x.states : 1;
   for (std::int64_t i = OneEach ? block : block * std::int64_t(sum_threads) + thread; i < count;
        i += OneEach ? blocks : blocks * std::int64_t(sum_threads)) {
-    const tensor_index at(to, i);
-    const std::int64_t slots = to.extent[0] == 1 ? x.batches * x.slots : x.slots;
-    const T* from = parts + ((to.extent[0] == 1 ? 0 : at.b * x.slots) * x.channels + at.m) * x.states + at.s;
+    const tensor_index at(extent, i);
+    const std::int64_t slots = extent[0] == 1 ? x.batches * x.slots : x.slots;
+    const T* from = parts + ((extent[0] == 1 ? 0 : at.b * x.slots) * x.channels + at.m) * x.states + at.s;
     T sum(0);
     if (ms * ss == 1) {
 #pragma unroll 16
@@ -99,35 +113,33 @@ __device__ void sum_over_slots(const Parts& x, const tensor<E>& to, const T* par
         __syncthreads();
         if (thread < half) partial[thread] += partial[thread + half];
       }
-      if (thread == 0) put_gradient(to, at, partial[0], x.add);
+      if (thread == 0) x.put(k, i, partial[0]);
       __syncthreads();
     } else {
-      put_gradient(to, at, sum, x.add);
+      x.put(k, i, sum);
     }
   }
 }
 
 template <class T, std::size_t Inputs, class Tensors>
 __global__ void sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
-  for_each_index<Inputs>([&](auto k) {
-    const unsigned first = x.first_block[k()], blocks = x.first_block[k() + 1] - first, block = blockIdx.x - first;
-    if (blockIdx.x < first || block >= blocks) return;
-    const auto& to = member<k()>(x.to);
-    if (x.how[k()] == gathered::over_lanes) {
-      sum_over_blocks(x, to, x.parts[k()], block, blocks);
-    } else if (x.one_each[k()]) {
-      sum_over_slots<true>(x, to, x.parts[k()], block, blocks);
-    } else {
-      sum_over_slots<false>(x, to, x.parts[k()], block, blocks);
-    }
-  });
+  std::size_t k = 0;
+  while (blockIdx.x >= x.first_block[k + 1]) ++k;
+  const unsigned first = x.first_block[k], blocks = x.first_block[k + 1] - first, block = blockIdx.x - first;
+  if (x.how[k] == gathered::over_lanes) {
+    sum_over_blocks(x, k, x.parts[k], block, blocks);
+  } else if (x.one_each[k]) {
+    sum_over_slots<true>(x, k, x.parts[k], block, blocks);
+  } else {
+    sum_over_slots<false>(x, k, x.parts[k], block, blocks);
+  }
 }
 
 template <class E>
 __global__ void fill_zero_kernel(const __grid_constant__ tensor<E> to, std::int64_t count) {
   for (std::int64_t i = blockIdx.x * std::int64_t(sum_threads) + threadIdx.x; i < count;
        i += std::int64_t(gridDim.x) * sum_threads) {
-    const tensor_index at(to, i);
+    const tensor_index at(to.extent, i);
     to(at.b, at.t, at.m, at.s) = static_cast<E>(0.0F);
   }
 }
@@ -155,6 +167,7 @@ void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x)
   std::size_t i = 0;
   for_each_member(x.to, [&](const auto& to) {
     const std::int64_t count = size_of(to);
+    x.extent[i] = to.extent;
     x.first_block[i] = blocks;
     x.one_each[i] = false;
     if (x.how[i] == gathered::over_lanes) {

@@ -1,24 +1,71 @@
 // SPDX-License-Identifier: MIT
-// What a thread has of a mixer: its lanes, their parameters, and the way of their states from and to memory.
+// What a thread has of a mixer: its lanes, their parameters, and how their states are read and written.
 #pragma once
 
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
-#include <kalscan/mixer/device/layout.cuh>
-#include <kalscan/mixer/device/vector.cuh>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
-#include <type_traits>
 
 namespace kalscan::detail {
 
-/// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do. A
-/// thread is left with the sums of kept_steps(...) steps from kept_step(...) on, in groups of more than four threads
-/// several with the same ones.
+/// N numbers that are read and written as vectors of at most 16 bytes.
+template <class T, int N>
+struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) vec {
+  T x[N];
+};
+
+/// How many of the inputs before input i, or of all, vary as r.
+template <class M>
+constexpr int inputs_before(std::size_t i, role r) {
+  int n = 0;
+  for (std::size_t k = 0; k < i; ++k) n += M::inputs_info[k].varies == r ? 1 : 0;
+  return n;
+}
+template <class M, role R>
+inline constexpr int inputs_with = inputs_before<M>(M::inputs_info.size(), R);
+
+/// Calls f(index, tensor) for each input that varies as R.
+template <class M, role R, class In, class F>
+__device__ void for_inputs(const In& in, F f) {
+  for_each_index<M::inputs_info.size()>([&](auto i) {
+    if constexpr (M::inputs_info[i()].varies == R) f(i, member<i()>(in));
+  });
+}
+
+/// From a step to the next one of a tensor.
+template <class E>
+__device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {
+  return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
+}
+
+/// The terms that come of the inputs that vary as R: read(i) is input i, and put(k, term) gets the k-th of them.
+template <class M, class T, role R, class Read, class Put>
+__device__ __forceinline__ void prepare_terms(Read read, Put put) {
+  const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
+    if constexpr (M::inputs_info[i()].varies == R) {
+      return read(i);
+    } else {
+      return T(0);
+    }
+  });
+  const auto x = as_array<T>(prepare<M, T>(u));
+  for_each_index<terms_of<M, T>::count>([&](auto i) {
+    if constexpr (terms_of<M, T>::varies(i()) == R) put(terms_before<M, T>(i(), R), x[i()]);
+  });
+}
+
+/// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do, and
+/// leaves it with the sums that kept_step and kept_steps name.
 template <class T>
 __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
   constexpr unsigned all = 0xffffffffU;
@@ -38,10 +85,6 @@ __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
     if (far < group) v[0] += __shfl_xor_sync(all, v[0], far);
   }
 }
-__device__ __forceinline__ int kept_step(int g, int group) {
-  return group == 1 ? 0 : 2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0);
-}
-__device__ __forceinline__ int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
 
 /// The same for one value, which all threads of the group are left with.
 template <class T>
@@ -53,17 +96,8 @@ __device__ __forceinline__ T sum_over_group(T v, int group) {
   return v;
 }
 
-/// What a kernel's compiler knows of its lanes: the states of a thread and the threads of a group (0: not known),
-/// whether parameters vary with time, and whether no thread has states beyond the edge.
-template <int States, int Group, bool Varying, bool Full, int Tile = 0, int Threads = 128>
-struct lanes_kind {
-  static constexpr int states = States;
-  static constexpr bool varying = Varying, full = Full;
-  using layout = lane_layout<States, Group, Tile, Threads>;
-};
-
-/// A thread's lanes: channel m, states s0 ... s0 + States - 1 of `states`. Beyond the edges the last ones are computed
-/// once more, and kept to themselves.
+/// A thread's lanes: states s0 ... s0 + States - 1 of the `states` of channel m, which is channel c of the block. Where
+/// there is no such channel or state, the last one is computed once more and not written.
 template <class M, class T, int States>
 struct thread_lanes {
   using state = typename M::template state<T>;
@@ -75,8 +109,8 @@ struct thread_lanes {
 
   template <class Layout>
   __device__ thread_lanes(const Layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
-      : c(static_cast<int>(threadIdx.x) / layout.group()),
-        g(static_cast<int>(threadIdx.x) & (layout.group() - 1)),
+      : c(layout.channel_of(static_cast<int>(threadIdx.x))),
+        g(layout.rank_of(static_cast<int>(threadIdx.x))),
         s0(g * States),
         states(states_) {
     m = first_channel + c;
@@ -138,8 +172,8 @@ struct thread_lanes {
       }
     });
   }
-  /// From and to the workspace's arrays [slot][number][lane], whose pieces begin at vectors: a number of all lanes of a
-  /// thread at once, unless the last thread of a group has fewer.
+  /// From and to arrays of the workspace: a number of all lanes of a thread at once, as a vector, unless the last
+  /// thread of a group has fewer lanes.
   template <class X>
   __device__ void load(const lane_array<X, T>& from, std::int64_t slot, X (&x)[States]) const {
     if (states % States != 0) {
@@ -175,7 +209,7 @@ struct thread_lanes {
   }
 };
 
-/// The terms of parameters of a thread's lanes; with Varying they are read at every step.
+/// The terms of parameters of a thread's lanes; with Varying they are loaded at every step.
 template <class M, class In, int States, bool Varying>
 struct parameter_lanes {
   using T = number_t<In>;
@@ -186,28 +220,21 @@ struct parameter_lanes {
   __device__ __forceinline__ void load(const In& in, const Lanes& lanes, std::int64_t batch, std::int64_t t) {
 #pragma unroll
     for (int j = 0; j < States; ++j) {
-      const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
-        if constexpr (M::inputs_info[i()].varies == role::parameter) {
-          return static_cast<T>(member<i()>(in)(batch, t, lanes.m, lanes.state_of(j)));
-        } else {
-          return T(0);
-        }
-      });
-      const auto x = as_array<T>(prepare<M, T>(u));
-      for_each_index<terms_of<M, T>::count>([&](auto i) {
-        if constexpr (terms_of<M, T>::varies(i()) == role::parameter)
-          terms[terms_before<M, T>(i(), role::parameter)][j] = x[i()];
-      });
+      prepare_terms<M, T, role::parameter>(
+          [&](auto i) { return static_cast<T>(member<i()>(in)(batch, t, lanes.m, lanes.state_of(j))); },
+          [&](std::int64_t k, T term) { terms[k][j] = term; });
     }
   }
 };
 
+/// The terms of one lane at one step, read from the inputs where they lie.
 template <class M, class T, class In>
 __device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
   return prepare<M, T>(with_members(
       in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
 }
 
+/// The states before the first step of sequence n.
 template <int States, class Call, class Lanes, class State>
 __device__ void load_initial_states(const Call& call, const Lanes& lanes, std::int64_t n, State (&x)[States]) {
   using M = typename Call::mixer;

@@ -1,57 +1,31 @@
 // SPDX-License-Identifier: MIT
-// The states of a tile once more from a checkpoint, kept on a kept in shared memory, which is also where the adjoints
-// of its steps leave what is summed over channels.
+// Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared
+// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
-#include <kalscan/mixer/device/forward_traversal.cuh>
+#include <kalscan/mixer/device/carry.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
-#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/device/traversal.cuh>
 #include <kalscan/mixer/mixer.hpp>
-#include <kalscan/mixer/states.hpp>
-#include <kalscan/support/aggregate.hpp>
+#include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
-#include <kalscan/support/simd_value.hpp>
 
 namespace kalscan::detail {
 
-/// Steps between the checkpoints from which states are computed again, and of a tile: with 8 states a thread fewer,
-/// since the kept of a tile lies in shared memory.
-constexpr int backward_tile(int states_of_a_thread) { return states_of_a_thread == 8 ? 4 : 16; }
-
-template <class M, class T>
-struct adjoint_element {
-  using type = typename M::template state<T>;
-};
-template <mixer_with_adjoint_elements M, class T>
-struct adjoint_element<M, T> {
-  using type = element_t<decltype(M::template adjoint_monoid<T>())>;
-};
-
-/// The workspace of a backward call.
-template <class M, class T>
-struct backward_arrays {
-  static constexpr std::size_t inputs = M::inputs_info.size();
-  lane_array<typename M::template state<T>, T> carry;           // adjoints after each chunk but the last
-  lane_array<typename adjoint_element<M, T>::type, T> element;  // of each chunk
-  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
-  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
-  gathered how[inputs];
-};
-
-/// One block's states once more, tile after tile, and the sums over channels of what is left in their place.
-template <class Call, class Lanes>
-struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar)> {
-  using base = lane_traversal<Call, Lanes, decltype(Call::out_bar)>;
+template <class Call, lanes_kind Kind>
+struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)> {
+  using base = lane_traversal<Call, Kind, decltype(Call::out_bar)>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
   using base::States, base::Full, base::Varying, base::outputs, base::all;
   using typename base::layout_type;
   using typename base::M;
+  using typename base::staged_steps;
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
@@ -79,9 +53,9 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
     return n;
   }
 
-  /// Rows of the kept at a step: what the step needs and, once it is done, what it leaves for the sums over channels.
+  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for the sums over channels.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
-  /// fit the kept has rows of its own.
+  /// fit the kept rows has rows of its own.
   static constexpr int state_rows = static_cast<int>(state_arrays);
   static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
   static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
@@ -91,8 +65,8 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
   std::int64_t channel_block;
   row* kept;  // [step][row][thread]: the states before each step of the tile
 
-  __device__ tile_state_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_, const arrays_type& arrays_,
-                       std::int64_t channel_block_, unsigned char* memory)
+  __device__ tile_state_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
+                                  const arrays_type& arrays_, std::int64_t channel_block_, unsigned char* memory)
       : base(call_, call_.out_bar, layout_, at_, channel_block_ * layout_.channels(), memory + stage_offset(layout_)),
         arrays(arrays_),
         channel_block(channel_block_),
@@ -104,7 +78,7 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return stage_offset(x) + stage_type::buffer_size(x);
   }
-  __device__ __forceinline__ row& is_kept(int step, int i) const {
+  __device__ __forceinline__ row& kept_row(int step, int i) const {
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
@@ -120,13 +94,13 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
       row r;
 #pragma unroll
       for (int j = 0; j < States; ++j) r.x[j] = as_array<T>(x[j])[w()];
-      is_kept(step, static_cast<int>(w())) = r;
+      kept_row(step, static_cast<int>(w())) = r;
     });
   }
   __device__ __forceinline__ void kept_state(int step, state (&x)[States]) const {
     row r[state_arrays];
 #pragma unroll
-    for (int w = 0; w < state_rows; ++w) r[w] = is_kept(step, w);
+    for (int w = 0; w < state_rows; ++w) r[w] = kept_row(step, w);
 #pragma unroll
     for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto w) { return r[w()].x[j]; });
   }
@@ -136,8 +110,8 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
                at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
   }
 
-  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs in
-  /// shared memory, the states before its steps on the kept, and those after the last one in x.
+  /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs and
+  /// the states before its steps in shared memory, and the states after its last step in x.
   template <class Tile>
   __device__ __forceinline__ void each_tile(state (&x)[States], Tile tile) {
     using fast = typename ordinary_of<M>::type;
@@ -156,25 +130,17 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = before[j];
       bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
-      if (i > 0) {  // early: the steps below hide the way from memory
+      if (i > 0) {  // early: the steps below hide how long memory takes
         stage.template read<true>(next, steps_of_tile);
         load_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          if constexpr (ordinary_of<M>::exists) {
-            using numbers = simd_value<T, States>;
-            this->four_wide_steps(0, step, t + step, [&](int k, const terms_t<M, numbers>& u) {
-              keep_state(step + k, x);
-              apart<T>(fast::step(together<typename M::template state<numbers>, T>(x), u), x);
-            });
-          } else {
-            this->four_steps(0, step, t + step, [&](int k, int j, const terms_t<M, T>& u) {
-              if (j == 0) keep_state(step + k, x);
-              x[j] = fast::step(x[j], u);
-            });
-          }
+          this->each_of_four(0, step, t + step, [&](const staged_steps& staged, int i) {
+            keep_state(step + i, x);
+            this->template take_step<fast>(staged, i, x, no_readout{});
+          });
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
         if (!ordinary) kept_state(0, x);
@@ -194,22 +160,56 @@ struct tile_state_traversal : lane_traversal<Call, Lanes, decltype(Call::out_bar
     }
   }
 
-  /// The sums over the block's channels of what the adjoints of steps [step, step + summed_steps) of the tile at t
-  /// left, into the workspace. Where there are more threads than rows of sums, neighbours share one: each takes every
-  /// parts-th channel.
+  /// The adjoints of a step's outputs: row(r) is number r of those staged by channel.
+  template <class Row>
+  __device__ __forceinline__ static auto output_adjoints(Row row) {
+    return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
+  }
+
+  /// Calls f(staged, i, states before, adjoints of outputs) for steps i = 3, ..., 0 of four, with the parameters of
+  /// each; `after`, the states after the step, are then those before it.
+  template <class F>
+  __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
+    const auto staged = this->four_staged(0, step);
+#pragma unroll
+    for (int i = 3; i >= 0; --i) {
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
+      state before[States];
+      kept_state(step + i, before);
+      f(staged, i, before, output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
+#pragma unroll
+      for (int j = 0; j < States; ++j) after[j] = before[j];
+    }
+  }
+  /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step; the same of `after`.
+  template <class F>
+  __device__ __forceinline__ void each_lane_back(std::int64_t t, int step, state (&after)[States], F f) {
+    state before[States];
+    kept_state(step, before);
+    const T* rows = stage.rows_of(0, lanes.c) + step;
+    const auto y_bar = output_adjoints([&](std::size_t r) { return rows[r * layout.tile()]; });
+    this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) {
+      f(j, before[j], u, y_bar);
+      after[j] = before[j];
+    });
+  }
+
+  /// The sums over the block's channels of what the adjoints of steps [first_step, first_step + summed_steps) of the
+  /// tile at t left, into the workspace.
   __device__ __forceinline__ void sum_over_channels(std::int64_t t, int first_step, int steps) const {
-    const int G = layout.group(), rows = summed_steps * G, threads = layout.threads();
-    const int parts = rows < threads ? threads / rows : 1, part = static_cast<int>(threadIdx.x) & (parts - 1);
+    const channel_sum_rows sums(summed_steps, layout.group());
+    const int part = sums.part(static_cast<int>(threadIdx.x));
     const std::int64_t S = call.shape.states;
-    const std::int64_t pointer = ((channel_block * call.shape.batch + at.batch) * call.shape.time + at.first + t) * S;
+    const std::int64_t tile = ((channel_block * call.shape.batch + at.batch) * call.shape.time + at.first + t) * S;
 #pragma unroll 1
-    for (int first_row = 0; first_row < rows; first_row += threads / parts) {  // once, unless groups are large
-      const int i = first_row + static_cast<int>(threadIdx.x) / parts, step = first_step + i / G, g = i & (G - 1);
-      const std::int64_t first_place = pointer + step * S + g * States;
+    for (int first = 0; first < sums.rows; first += sums.rows_at_once()) {  // once, unless groups are large
+      const int i = first + sums.first_row(static_cast<int>(threadIdx.x)), g = sums.rank(i);
+      const int step = first_step + sums.step(i);
+      const std::int64_t to = tile + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_lanes(k())) {
           if (arrays.how[k()] != gathered::over_lanes) return;
-          sum_row(sums_of(step, lane_sum_of(k())) + part * G + g, arrays.lanes[k()] + first_place, part, parts,
+          sum_row(sums_of(step, lane_sum_of(k())) + part * layout.group() + g, arrays.lanes[k()] + to, part, sums.parts,
                   step < steps, static_cast<int>(S) - g * States);
         }
       });

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
-// Threads that traversal their lanes through time: states in registers, terms from the stage, four steps at once.
+// What every traversal of a chunk of time has: a block's stage, each thread's lanes, and the terms of their steps, of
+// four at once or of one. Forward and backward traversals are derived from it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/device/layout.cuh>
+#include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/stage.cuh>
 #include <kalscan/mixer/device/thread_state.cuh>
+#include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/simd_value.hpp>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -45,6 +48,7 @@ __device__ __forceinline__ void apart(const Wide& wide, X (&x)[States]) {
   for (int j = 0; j < States; ++j) x[j] = from_fields<X, T>([&](auto i) { return numbers[i()].x[j]; });
 }
 
+/// Whether all states of a thread are ordinary: with Adjoint, for their adjoints too.
 template <class M, class T, int States, bool Adjoint = false>
 __device__ __forceinline__ bool are_ordinary(const typename M::template state<T> (&x)[States]) {
   bool all = true;
@@ -55,7 +59,7 @@ __device__ __forceinline__ bool are_ordinary(const typename M::template state<T>
   return all;
 }
 
-/// M or, where it has them, its formulas for ordinary states.
+/// M::ordinary, the formulas for ordinary states, where M has them; else M.
 template <class M>
 struct ordinary_of {
   using type = M;
@@ -68,17 +72,51 @@ struct ordinary_of<M> {
   static constexpr bool exists = true;
 };
 
+/// A thread's states put by in shared memory, where they cost neither registers nor moves between them.
+template <class X, class T, int States>
+struct parked_states {
+  static constexpr int pieces = States % 4 == 0 ? States / 4 : 1, in_piece = States / pieces;
+  using piece = vec<T, in_piece>;
+  unsigned char* memory;  // pieces [number][piece][thread]
+
+  KALSCAN_HD static constexpr std::size_t size() { return array_size<X, T> * pieces * block_threads * sizeof(piece); }
+  __device__ __forceinline__ piece& at(std::size_t number, int i) const {
+    return reinterpret_cast<piece*>(memory)[(static_cast<int>(number) * pieces + i) * block_threads + threadIdx.x];
+  }
+  __device__ __forceinline__ void put(const X (&x)[States]) const {
+    for_each_index<array_size<X, T>>([&](auto w) {
+#pragma unroll
+      for (int i = 0; i < pieces; ++i) {
+        piece some;
+#pragma unroll
+        for (int j = 0; j < in_piece; ++j) some.x[j] = as_array<T>(x[i * in_piece + j])[w()];
+        at(w(), i) = some;
+      }
+    });
+  }
+  __device__ __forceinline__ void take(X (&x)[States]) const {
+#pragma unroll
+    for (int j = 0; j < States; ++j)
+      x[j] = from_fields<X, T>([&](auto w) { return at(w(), j / in_piece).x[j % in_piece]; });
+  }
+};
+
+/// For steps whose outputs nobody wants.
+struct no_readout {};
+
 /// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
-template <class Call, class Lanes, class Bars = no_bars>
+template <class Call, lanes_kind Kind, class Bars = no_bars>
 struct lane_traversal {
   using M = typename Call::mixer;
   using T = typename Call::number;
   using state = typename M::template state<T>;
   using In = decltype(Call::in);
-  static constexpr int States = Lanes::states;
-  static constexpr bool Varying = Lanes::varying, Full = Lanes::full;
-  using layout_type = typename Lanes::layout;
-  using stage_type = mixer_stage<M, layout_type, States, In, Bars>;
+  using layout_type = lane_layout<Kind>;
+  static constexpr int States = Kind.states;
+  static constexpr bool Varying = Kind.varying, Full = Kind.full;
+  using stage_type = mixer_stage<M, layout_type, In, Bars>;
+  using numbers = simd_value<T, States>;  // one of each lane of the thread
+  using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
 
@@ -90,7 +128,7 @@ struct lane_traversal {
   parameter_lanes<M, In, States, Varying> parameter;
 
   __device__ lane_traversal(const Call& call_, const Bars& bars, const layout_type& layout_, const chunk_range& at_,
-                       std::int64_t first_channel, unsigned char* memory)
+                            std::int64_t first_channel, unsigned char* memory)
       : call(call_),
         layout(layout_),
         at(at_),
@@ -123,8 +161,7 @@ struct lane_traversal {
                             staged.states[(i * States + j) * layout.group()], parameter, j);
   }
   /// Those of all lanes of the thread.
-  __device__ __forceinline__ terms_t<M, simd_value<T, States>> wide_terms(const staged_steps& staged, int i) const {
-    using numbers = simd_value<T, States>;
+  __device__ __forceinline__ terms_t<M, numbers> wide_terms(const staged_steps& staged, int i) const {
     typename stage_type::state_vec of_states[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) of_states[j] = staged.states[(i * States + j) * layout.group()];
@@ -150,18 +187,30 @@ struct lane_traversal {
       f(staged, i);
     }
   }
-  /// Calls lane(0 ... 3, j, terms) for four steps of all lanes.
-  template <class LaneStep>
-  __device__ __forceinline__ void four_steps(int buffer, int step, std::int64_t t, LaneStep lane) {
-    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
+  /// Step i of the four, of all lanes of the thread, by the formulas of Lane: side by side where these have no
+  /// branches. Then calls read(j, y) for lane j: y(o) is what it reads out to output o, computed where it is asked for.
+  template <class Lane, class Read>
+  __device__ __forceinline__ void take_step(const staged_steps& staged, int i, state (&x)[States], Read read) const {
+    if constexpr (ordinary_of<M>::exists) {
+      const auto u = wide_terms(staged, i);
+      const auto after = Lane::step(together<wide_state, T>(x), u);
+      apart<T>(after, x);
+      if constexpr (!std::is_same_v<Read, no_readout>) {
+        const auto y = as_array<numbers>(Lane::readout(after, u));
 #pragma unroll
-      for (int j = 0; j < States; ++j) lane(i, j, terms(staged, i, j));
-    });
-  }
-  /// Calls lanes(0 ... 3, terms) for four steps, with the terms of all lanes of the thread at once.
-  template <class LanesStep>
-  __device__ __forceinline__ void four_wide_steps(int buffer, int step, std::int64_t t, LanesStep all_lanes) {
-    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) { all_lanes(i, wide_terms(staged, i)); });
+        for (int j = 0; j < States; ++j) read(j, [&](std::size_t o) { return y[o].x[j]; });
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < States; ++j) {
+        const auto u = terms(staged, i, j);
+        x[j] = Lane::step(x[j], u);
+        if constexpr (!std::is_same_v<Read, no_readout>) {
+          const auto y = as_array<T>(Lane::readout(x[j], u));
+          read(j, [&](std::size_t o) { return y[o]; });
+        }
+      }
+    }
   }
   /// Calls lane(j, terms) for one step of all lanes.
   template <class LaneStep>

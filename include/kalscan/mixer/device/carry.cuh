@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// The two directions in which chunks of time hand on what they carry, and the kernel that takes the carries through the
+// chunks: forward the states before them, backward the adjoints after them.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/thread_state.cuh>
+#include <kalscan/mixer/device/time_cuts.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+
+namespace kalscan::detail {
+
+/// What summarizes a chunk: the mixer's run of steps or its element, or nothing that is ever used.
+template <class M, class T>
+struct mixer_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_elements M, class T>
+struct mixer_element<M, T> {
+  using type = element_t<decltype(M::template monoid<T>())>;
+};
+template <mixer_with_runs M, class T>
+struct mixer_element<M, T> {
+  using type = typename M::template run<T>;
+};
+template <class M, class T>
+struct adjoint_element {
+  using type = typename M::template state<T>;
+};
+template <mixer_with_adjoint_elements M, class T>
+struct adjoint_element<M, T> {
+  using type = element_t<decltype(M::template adjoint_monoid<T>())>;
+};
+
+/// The workspace of a forward call: the states before all chunks but the first, and what summarizes each chunk.
+template <class M, class T>
+struct forward_arrays {
+  lane_array<typename M::template state<T>, T> carry;
+  lane_array<typename mixer_element<M, T>::type, T> element;
+};
+/// The workspace of a backward call: the adjoints after all chunks but the last, and what summarizes each chunk.
+template <class M, class T>
+struct backward_arrays {
+  static constexpr std::size_t inputs = M::inputs_info.size();
+  lane_array<typename M::template state<T>, T> carry;
+  lane_array<typename adjoint_element<M, T>::type, T> element;
+  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
+  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
+  gathered how[inputs];
+};
+
+/// From the first step to the last one. What is carried is the state.
+template <class Call>
+struct forward_in_time {
+  using call_type = Call;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  using state = typename M::template state<T>;
+  using element = typename mixer_element<M, T>::type;
+  using arrays = forward_arrays<M, T>;
+  static constexpr int next = 1;  // from a chunk's slot to that of the one that takes its carry
+  static constexpr bool splits = mixer_with_elements<M>;
+  static constexpr const char* name = "forward";
+
+  __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
+  /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
+  /// that does not act on the state before it gives a state that is not finite.
+  __device__ static bool holds(const element& e, const state& after) {
+    if constexpr (mixer_with_runs<M>) {
+      return all_finite<T>(after);
+    } else {
+      return all_finite<T>(e);
+    }
+  }
+  /// The state after a chunk, step by step: seldom wanted, and no part of the code around it.
+  __device__ __noinline__ static state replay_lane(const Call& call, const time_cuts& cuts, std::int64_t slot,
+                                                   std::int64_t lane, state x) {
+    const chunk_range at = cuts[slot];
+    const std::int64_t S = call.shape.states;
+    for (std::int64_t t = at.from; t < at.to; ++t)
+      x = M::step(x, terms_of_lane<M, T>(call.in, at.batch, at.first + t, lane / S, lane % S));
+    return x;
+  }
+};
+
+/// From the last step to the first one. What is carried is the adjoint of the state.
+template <class Call>
+struct backward_in_time {
+  using call_type = Call;
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  using state = typename M::template state<T>;
+  using element = typename adjoint_element<M, T>::type;
+  using arrays = backward_arrays<M, T>;
+  static constexpr int next = -1;
+  static constexpr bool splits = mixer_with_adjoint_elements<M>;
+  static constexpr const char* name = "backward";
+
+  __device__ static state act(const element& e, const state& bar) { return M::adjoint_act(e, bar); }
+  __device__ static bool holds(const element& e, const state&) { return all_finite<T>(e); }
+  /// The adjoint before a chunk, step by step backwards, the states of a tile at a time from a checkpoint.
+  __device__ __noinline__ static state replay_lane(const Call& call, const time_cuts& cuts, std::int64_t slot,
+                                                   std::int64_t lane, state bar) {
+    const chunk_range at = cuts[slot];
+    const std::int64_t m = lane / call.shape.states, s = lane % call.shape.states, tile = call.states.every;
+    const auto checkpoints = as_array<tensor<const T>>(call.states.checkpoints);
+    const auto stored = [&](std::int64_t t) {
+      return from_fields<state, T>(
+          [&](auto w) { return checkpoints[w()](at.batch, at.first_checkpoint(tile) + t / tile, m, s); });
+    };
+    const auto terms = [&](std::int64_t t) { return terms_of_lane<M, T>(call.in, at.batch, at.first + t, m, s); };
+    for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
+      const int steps = static_cast<int>(min(tile, at.to - t));
+      state x[backward_tile(4) + 1];
+      x[0] = stored(t);
+      for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
+      if (t + steps < at.length) x[steps] = stored(t + steps);
+      for (int j = steps - 1; j >= 0; --j) {
+        const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
+          return typename M::template outputs<T>{
+              (y.present() ? static_cast<T>(y(at.batch, at.first + t + j, m, 0)) : T(0))...};
+        });
+        bar = M::adjoint(x[j], terms(t + j), x[j + 1], bar, y_bar).earlier;
+      }
+    }
+    return bar;
+  }
+};
+
+/// The carries of one lane of a sequence with the given slots, a thread's work. The first pass has no branches and
+/// reads a batch of elements at once, since either would take longer than all else; where the action of an element does
+/// not hold, a second pass decides one by one.
+template <class Direction>
+__device__ void carry_lane(const typename Direction::call_type& call, const time_cuts& cuts,
+                           const typename Direction::arrays& arrays, const sequence_slots& of, std::int64_t lane) {
+  using element = typename Direction::element;
+  constexpr int batch = 16, next = Direction::next;
+  const std::int64_t count = of.chunks - 2;  // the first chunk was replayed, and nobody takes the last one's carry
+  const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + next;
+  const auto* from = arrays.element.at(slot, lane);
+  auto* to = arrays.carry.at(slot + next, lane);
+  auto x = arrays.carry.get(slot, lane);
+  bool all_hold = true;
+  const auto take_batch = [&](auto exists) {
+    element e[batch];
+#pragma unroll
+    for (int j = 0; j < batch; ++j) {
+      if (exists(j)) e[j] = arrays.element.get(from);
+      from += next * arrays.element.slot_size();
+    }
+#pragma unroll
+    for (int j = 0; j < batch; ++j) {
+      if (exists(j)) {
+        x = Direction::act(e[j], x);
+        all_hold = all_hold & Direction::holds(e[j], x);
+        arrays.carry.set(to, x);
+      }
+      to += next * arrays.carry.slot_size();
+    }
+  };
+  std::int64_t i = 0;
+  for (; i + batch <= count; i += batch) take_batch([](int) { return true; });
+  take_batch([&](int j) { return i + j < count; });
+  if (all_hold) return;
+  x = arrays.carry.get(slot, lane);
+  for (std::int64_t k = slot; k != slot + next * count; k += next) {
+    const element e = arrays.element.get(k, lane);
+    const auto after = Direction::act(e, x);
+    x = Direction::holds(e, after) ? after : Direction::replay_lane(call, cuts, k, lane, x);
+    arrays.carry.set(k + next, lane, x);
+  }
+}
+
+/// The carries of all lanes of all sequences that have chunks between the first and the last one, a thread each.
+template <class Direction>
+__global__ void mixer_carry_kernel(const __grid_constant__ typename Direction::call_type call,
+                                   const __grid_constant__ time_cuts cuts,
+                                   const __grid_constant__ typename Direction::arrays arrays) {
+  const std::int64_t lanes = call.shape.channels * call.shape.states;
+  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
+       i += std::int64_t(gridDim.x) * blockDim.x) {
+    const sequence_slots of = cuts.slots_of(i / lanes);
+    if (of.chunks > 2) carry_lane<Direction>(call, cuts, arrays, of, i % lanes);
+  }
+}
+
+}  // namespace kalscan::detail

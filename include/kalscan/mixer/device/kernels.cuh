@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward_traversal.cuh,
+// backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in both directions.
+//
+// The way of a call and of its values, function by function, from the user's call to the mixer's formulas:
+//
+//     forward            kla/forward.hpp        checks shapes and arguments
+//     run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
+//     launch_forward     cuda/kla_forward.cuh   one token: the kernel in decode.cuh; else:
+//     with_lanes         cuda/kla_forward.cuh   picks the kernel compiled for these states
+//     launch_traversal   here                   one launch, or absorb, carry, replay in three:
+//     launch_pass        here                     mixer_kernel; mixer_carry_kernel (carry.cuh); mixer_kernel
+//     mixer_kernel       here                   finds the block's chunk; loads the state or the carry
+//     replay             forward_traversal.cuh  the chunk's tiles in order, then the final state; or absorb
+//     each_tile          forward_traversal.cuh  inputs of the next tile to registers, of this one as terms to shared
+//                                               memory (stage.cuh)
+//     whole_tile         forward_traversal.cuh  four steps at a time: sums of outputs, to device memory
+//     take_step          traversal.cuh          a thread's terms from shared memory; all its lanes side by side
+//     M::step            kla/kla.hpp            the mixer's own formula
+//
+// backward goes the same way, through tiles from the last to the first, each of whose states are computed again.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/carry.cuh>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/time_cuts.hpp>
+#include <kalscan/mixer/mixer.hpp>
+
+namespace kalscan::detail {
+
+extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
+
+/// Which chunks a launch takes. first: replays the one of each sequence whose start is known, and absorbs the others
+/// but the last. last: replays all but that one, from their carries. A sequence of one chunk is done in the first.
+enum class device_pass { first, last };
+
+/// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
+/// of channels. The Traversal of a chunk has load_start(x), replay(x) and absorb(elements), its `lanes` to load and
+/// store carries, and its direction of time.
+template <class Traversal>
+__global__ void __launch_bounds__(block_threads, Traversal::blocks)
+    mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
+                 const __grid_constant__ typename Traversal::layout_type layout,
+                 const __grid_constant__ time_cuts cuts,
+                 const __grid_constant__ typename Traversal::direction::arrays arrays, std::int64_t first_block,
+                 device_pass which) {
+  using direction = typename Traversal::direction;
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
+  const std::int64_t block = first_block + blockIdx.x;
+  const chunk_range at = cuts[block / blocks];
+  const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
+  const bool replays = (earlier == 0) == (which == device_pass::first);
+  if (!replays && (which == device_pass::last || !Traversal::splits || earlier + 1 == at.chunks)) return;
+  Traversal traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
+  if (replays) {
+    typename Traversal::state x[Traversal::States];
+    if (earlier == 0) {
+      traversal.load_start(x);
+    } else {
+      traversal.lanes.load(arrays.carry, at.slot, x);
+    }
+    traversal.replay(x);
+    if (earlier == 0 && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+  } else if constexpr (Traversal::splits) {
+    typename Traversal::element e[Traversal::States];
+    traversal.absorb(e);
+    traversal.lanes.store(arrays.element, at.slot, e);
+  }
+}
+
+template <class Traversal, class Call, class Arrays>
+void launch_pass(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, device_pass which) {
+  constexpr int states = Traversal::States;
+  const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
+  const std::size_t shared = Traversal::shared_size(layout);
+  const auto kernel = mixer_kernel<Traversal>;
+  allow_shared_memory(Traversal::direction::name, kernel, shared);
+  for (std::int64_t first = 0; first < blocks; first += most_blocks) {
+    const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
+    kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, first, which);
+    check_launch("mixer_kernel");
+  }
+}
+
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
+template <class Traversal, class Call, class Arrays>
+void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
+  launch_pass<Traversal>(policy, call, cuts, arrays, device_pass::first);
+  if constexpr (Traversal::splits) {
+    if (cuts.slots == cuts.sequences) return;
+    const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
+    mixer_carry_kernel<typename Traversal::direction>
+        <<<sum_grid(lanes, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
+    check_launch("mixer_carry_kernel");
+    launch_pass<Traversal>(policy, call, cuts, arrays, device_pass::last);
+  }
+}
+
+/// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.
+struct number_batch {
+  static constexpr int capacity = 448;
+  std::int64_t values[capacity];
+};
+template <class Batch>
+__global__ void write_numbers(std::int64_t* to, const __grid_constant__ Batch from, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) to[i] = from.values[i];
+}
+
+/// How many numbers send_cuts brings to the device: those of packed sequences.
+inline std::int64_t cut_numbers(const mixer_shape& shape) {
+  return shape.offsets.empty() ? 0 : 2 * (shape.sequences() + 1);
+}
+inline void send_cuts(const cuda& policy, const mixer_shape& shape, time_cuts& cuts, std::int64_t* memory) {
+  if (shape.offsets.empty()) return;
+  const std::int64_t count = shape.sequences() + 1;
+  number_batch batch;
+  const auto send = [&](std::int64_t* to, auto value) {
+    for (std::int64_t i = 0; i < count; i += number_batch::capacity) {
+      const auto n = static_cast<int>(std::min<std::int64_t>(number_batch::capacity, count - i));
+      for (int j = 0; j < n; ++j) batch.values[j] = value(i + j);
+      write_numbers<<<1, 128, 0, policy.stream>>>(to + i, batch, n);
+      check_launch("write_numbers");
+    }
+  };
+  send(memory, [&](std::int64_t i) { return shape.offsets[static_cast<std::size_t>(i)]; });
+  std::int64_t slot = 0;
+  send(memory + count, [&](std::int64_t i) {
+    const std::int64_t mine = slot;
+    if (i + 1 < count) slot += chunks_of(sequence_at(shape, i).length, cuts.chunk);
+    return mine;
+  });
+  cuts.offsets = memory, cuts.first_slot = memory + count;
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// How a mixer's time is cut on the device: chunks of all sequences, numbered by slots, and the arrays that have one
+// value a lane and slot. Plain index arithmetic, for host and device; tests/kla/device_indices.cpp tests it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/support/aggregate_as_array.hpp>
+#include <kalscan/support/config.hpp>
+
+namespace kalscan::detail {
+
+/// Chunk k of the `chunks` of sequence n: its steps [from, to), counted in the sequence, which has `length` steps and
+/// starts at `first` on the time axis of `batch`.
+struct chunk_range {
+  std::int64_t n, batch, first, length, k, chunks, from, to, slot;
+  bool packed;
+
+  /// The index on the time axis of the checkpoints at which those of the sequence start.
+  KALSCAN_HD std::int64_t first_checkpoint(std::int64_t every) const { return packed ? first / every + n : 0; }
+};
+
+/// The slots of a sequence's chunks: `chunks` of them from `slot` on.
+struct sequence_slots {
+  std::int64_t slot, chunks;
+};
+
+/// Time is cut into chunks of `chunk` steps, the last one of a sequence shorter.
+struct time_cuts {
+  std::int64_t chunk, slots, sequences, length;
+  // With packed sequences, arrays of sequences + 1 numbers in device memory.
+  const std::int64_t *offsets, *first_slot;
+
+  KALSCAN_HD sequence_slots slots_of(std::int64_t n) const {
+    if (offsets == nullptr) return {n * (slots / sequences), slots / sequences};
+    return {first_slot[n], first_slot[n + 1] - first_slot[n]};
+  }
+  KALSCAN_HD chunk_range operator[](std::int64_t slot) const {
+    chunk_range x{};
+    x.slot = slot, x.packed = offsets != nullptr;
+    if (offsets == nullptr) {
+      x.chunks = slots / sequences;
+      x.n = x.batch = slot / x.chunks;
+      x.k = slot % x.chunks;
+      x.length = length;
+    } else {
+      std::int64_t low = 0, high = sequences;  // first_slot[low] <= slot < first_slot[high]
+      while (high - low > 1) {
+        const std::int64_t middle = (low + high) / 2;
+        (first_slot[middle] <= slot ? low : high) = middle;
+      }
+      x.n = low;
+      x.first = offsets[low];
+      x.length = offsets[low + 1] - x.first;
+      x.k = slot - first_slot[low];
+      x.chunks = first_slot[low + 1] - first_slot[low];
+    }
+    x.from = x.k * chunk;
+    x.to = x.k + 1 == x.chunks ? x.length : x.from + chunk;
+    return x;
+  }
+};
+
+inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
+  return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
+}
+
+/// The steps of a chunk, from those that the policy asks for (0: none); `multiple` divides it, unless there is one
+/// chunk only.
+///
+/// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
+/// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
+/// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which
+/// reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
+inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
+  constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
+  std::int64_t longest = 1;
+  for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = (std::max)(longest, sequence_at(shape, n).length);
+  if (!may_split) return longest;
+  std::int64_t chunk = wanted;
+  if (chunk == 0) {
+    const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
+    const std::int64_t warps = shape.sequences() * blocks * (block_threads / 32);
+    if (warps >= enough_warps) return longest;
+    const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
+    chunk = (std::max)(least_steps, (longest + chunks - 1) / chunks);
+    chunk = (chunk + 15) / 16 * 16;
+  }
+  if (chunk >= longest || multiple >= longest) return longest;
+  return (chunk + multiple - 1) / multiple * multiple;
+}
+
+/// The cuts of a call, their arrays still missing.
+inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
+  time_cuts x{chunk, 0, shape.sequences(), shape.time, nullptr, nullptr};
+  for (std::int64_t n = 0; n < x.sequences; ++n) x.slots += chunks_of(sequence_at(shape, n).length, chunk);
+  return x;
+}
+
+/// Arrays [slot][number][lane] of the workspace, for values X of `count` numbers T.
+template <class X, class T>
+struct lane_array {
+  static constexpr std::int64_t count = array_size<X, T>;
+  T* data;
+  std::int64_t lanes;  // of a slot
+
+  /// From a number of a lane to the same one of the next slot.
+  KALSCAN_HD std::int64_t slot_size() const { return count * lanes; }
+  /// The first number of a lane; the others follow at distances of `lanes`.
+  KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
+  /// From and to where a lane's first number is.
+  KALSCAN_HD X get(const T* first) const {
+    return from_fields<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
+  }
+  KALSCAN_HD X get(std::int64_t slot, std::int64_t lane) const { return get(at(slot, lane)); }
+  KALSCAN_HD void set(T* first, const X& x) const {
+    const auto numbers = as_array<T>(x);
+    for_each_index<array_size<X, T>>([&](auto i) { first[static_cast<std::int64_t>(i()) * lanes] = numbers[i()]; });
+  }
+  KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const { set(at(slot, lane), x); }
+};
+
+}  // namespace kalscan::detail

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+// The index arithmetic of the device, held against its definitions: whatever there is, exactly one thread takes it.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <kalscan/cuda/scan/tiles.hpp>
+#include <kalscan/mixer/device/layout.hpp>
+#include <kalscan/mixer/device/time_cuts.hpp>
+#include <map>
+#include <random>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace kalscan::detail;
+using kalscan::mixer_shape;
+using index = std::int64_t;
+
+/// How often each thing was taken.
+template <class... Index>
+class takers {
+ public:
+  void take(Index... i) { ++counts_[{i...}]; }
+  bool once(index things) const {
+    return std::ssize(counts_) == things &&
+           std::all_of(counts_.begin(), counts_.end(), [](const auto& x) { return x.second == 1; });
+  }
+
+ private:
+  std::map<std::tuple<Index...>, int> counts_;
+};
+
+/// Calls f(layout, states) for the kernels of forward (eight states a thread at most) and backward (four, in tiles from
+/// checkpoint to checkpoint), with numbers of states that they serve.
+template <int States, bool Vary, int Most, class F>
+void with_kinds(F f) {
+  constexpr lanes_kind forward = kind_for(States, Vary, Most);
+  constexpr lanes_kind backward{forward.states, forward.group, forward.varying, forward.full, forward.splits,
+                                backward_tile(forward.states)};
+  f(lane_layout<forward>{group_of(States, forward.states)}, States);
+  f(lane_layout<backward>{group_of(States, forward.states)}, States);
+}
+template <class F>
+void for_each_kind(F f) {
+  const auto known = [&]<int... S>(std::integer_sequence<int, S...>) {
+    (with_kinds<S, false, 4>(f), ...);
+    (with_kinds<S, false, 8>(f), ...);
+  };
+  known(std::integer_sequence<int, 4, 8, 16, 32, 64>{});
+  const auto others = [&]<int... S>(std::integer_sequence<int, S...>) {
+    (with_kinds<S, false, 8>(f), ...);
+    (with_kinds<S, true, 8>(f), ...);
+  };
+  others(std::integer_sequence<int, 1, 2, 3, 5, 12, 17, 33, 65, 100, 127, 128, 129, 200, 255, 256>{});
+  f(lane_layout<lanes_kind{.states = 16, .group = 1, .full = true, .splits = false, .tile = 16}>{1}, 16);
+}
+
+TEST_CASE("every lane of a block has one thread, and a kernel knows its lanes where it says so") {
+  for_each_kind([](const auto& layout, int states) {
+    CAPTURE(states);
+    CAPTURE(layout.group());
+    takers<int, int> lanes;
+    for (int thread = 0; thread < layout.threads(); ++thread) {
+      for (int j = 0; j < layout.states; ++j) {
+        const int s = layout.rank_of(thread) * layout.states + j;
+        if (s < states) lanes.take(layout.channel_of(thread), s);
+      }
+    }
+    CHECK(lanes.once(static_cast<index>(layout.channels()) * states));
+    CHECK(layout.group() <= 32);
+    CHECK(layout.padded_states() >= states);
+    CHECK((!layout.kind.full || layout.padded_states() == states));
+    CHECK(layout.tile() % 4 == 0);
+  });
+  for (index states = 1; states <= 256; ++states)
+    CHECK(channels_of_block(states) * group_of(states, states_of_thread(states)) == block_threads);
+}
+
+TEST_CASE("every value of a tile is staged by one thread, at a place of its own") {
+  for_each_kind([](const auto& layout, int states) {
+    using L = std::remove_cvref_t<decltype(layout)>;
+    CAPTURE(states);
+    CAPTURE(layout.group());
+    takers<int, int> channels, values;
+    takers<int> places;
+    bool whole_channels = true, whole_states = true;
+    CHECK(layout.channel_units() <= L::most_channel_units);
+    for (int thread = 0; thread < layout.threads(); ++thread) {
+      for (int n = 0; n < layout.channel_units(); ++n) {
+        const int first = layout.staged_step(thread) + 4 * n;
+        if (first >= layout.tile()) whole_channels = false;
+        for (int step = first; step < first + 4 && first < layout.tile(); ++step)
+          channels.take(layout.staged_channel(thread), step);
+      }
+      for (int n = 0; n < L::state_units; ++n) {
+        const int unit = thread + n * layout.threads(), step = layout.step_of_unit(unit);
+        if (step >= layout.tile()) {
+          whole_states = false;
+          continue;
+        }
+        values.take(step, layout.state_of_unit(unit));
+        places.take(layout.term_index(step, layout.state_of_unit(unit)));
+        CHECK(layout.term_index(step, layout.state_of_unit(unit)) < layout.tile() * layout.padded_states());
+      }
+    }
+    CHECK(channels.once(index(layout.channels()) * layout.tile()));
+    CHECK(values.once(index(layout.tile()) * layout.padded_states()));
+    CHECK(places.once(index(layout.tile()) * layout.padded_states()));
+    CHECK((!L::whole_channel_units || whole_channels));
+    CHECK((!L::whole_state_units || whole_states));
+    // Thread g of a group finds the terms of its j-th state at step t where [(t * states + j) * group + g] is.
+    for (int s = 0; s < layout.padded_states(); ++s)
+      CHECK(layout.term_index(3, s) == (3 * layout.states + s % layout.states) * layout.group() + s / layout.states);
+  });
+}
+
+TEST_CASE("of four sums over a group, its first four threads keep each one once") {
+  for (int group = 1; group <= 32; group *= 2) {
+    CAPTURE(group);
+    takers<int> steps;
+    for (int g = 0; g < group; ++g) {
+      for (int i = 0; i < kept_steps(group); ++i) {
+        if (g < 4) steps.take(kept_step(g, group) + i);
+        CHECK(kept_step(g, group) == kept_step(g % 4, group));
+      }
+    }
+    CHECK(steps.once(4));
+  }
+}
+
+TEST_CASE("sums over channels take every channel of every row once") {
+  for (int group = 1; group <= 32; group *= 2) {
+    for (const int steps : {4, 16}) {
+      CAPTURE(group);
+      CAPTURE(steps);
+      const channel_sum_rows sums(steps, group);
+      takers<int, int, int> taken;
+      for (int first = 0; first < sums.rows; first += sums.rows_at_once()) {
+        for (int thread = 0; thread < block_threads; ++thread) {
+          const int row = first + sums.first_row(thread);
+          for (int c = sums.part(thread); c < block_threads / group; c += sums.parts)
+            taken.take(sums.step(row), sums.rank(row), c);
+        }
+      }
+      CHECK(taken.once(steps * block_threads));
+    }
+  }
+}
+
+/// Every step of every sequence is in one chunk, and chunks follow one another in the order of their slots.
+void check_cuts(const mixer_shape& shape, index chunk) {
+  time_cuts cuts = cuts_of(shape, chunk);
+  std::vector<index> first_slot{0};
+  for (index n = 0; n < cuts.sequences; ++n)
+    first_slot.push_back(first_slot.back() + chunks_of(sequence_at(shape, n).length, chunk));
+  CHECK(first_slot.back() == cuts.slots);
+  if (!shape.offsets.empty()) cuts.offsets = shape.offsets.data(), cuts.first_slot = first_slot.data();
+  std::vector<index> next(static_cast<std::size_t>(cuts.sequences)), chunks(next);
+  for (index slot = 0; slot < cuts.slots; ++slot) {
+    const chunk_range x = cuts[slot];
+    const auto n = static_cast<std::size_t>(x.n);
+    const sequence_range in = sequence_at(shape, x.n);
+    CHECK(x.slot == slot);
+    CHECK((x.batch == in.batch && x.first == in.first && x.length == in.length));
+    CHECK(x.k == chunks[n]++);
+    CHECK(x.from == next[n]);
+    CHECK((x.to - x.from == chunk || x.k + 1 == x.chunks));
+    CHECK(x.to - x.from <= chunk);
+    next[n] = x.to;
+    CHECK(cuts.slots_of(x.n).slot == first_slot[n]);
+    CHECK(cuts.slots_of(x.n).chunks == x.chunks);
+    CHECK(slot == first_slot[n] + x.k);
+    for (const index every : {1, 16}) CHECK(x.first_checkpoint(every) == kalscan::first_checkpoint(shape, x.n, every));
+  }
+  for (index n = 0; n < cuts.sequences; ++n) {
+    CHECK(next[static_cast<std::size_t>(n)] == sequence_at(shape, n).length);
+    CHECK(chunks[static_cast<std::size_t>(n)] == cuts.slots_of(n).chunks);
+  }
+}
+
+TEST_CASE("every step of every sequence is in one chunk") {
+  std::mt19937_64 engine(11);
+  for (const index chunk : {1, 2, 7, 32, 100, 1000}) {
+    CAPTURE(chunk);
+    for (const index length : {0, 1, 6, 7, 8, 31, 32, 33, 211}) {
+      check_cuts({3, length, 1, 1}, chunk);
+      std::vector<index> offsets{0};
+      for (int n = 0; n < 9; ++n)
+        offsets.push_back(offsets.back() + std::uniform_int_distribution<index>(0, n % 3 * length)(engine));
+      check_cuts({1, offsets.back(), 1, 1, offsets}, chunk);
+    }
+  }
+}
+
+TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences where lanes abound") {
+  for (const index length : {1, 15, 16, 17, 2048, 65536}) {
+    for (const index multiple : {1, 4, 16}) {
+      for (const index wanted : {0, 1, 7, 64, 5000}) {
+        const mixer_shape few{1, length, 64, 16}, many{512, length, 1024, 16};
+        const index chunk = chunk_of(wanted, few, true, multiple);
+        CHECK((chunk == length || chunk % multiple == 0));
+        CHECK(chunk <= std::max(length, multiple));
+        if (wanted > 0) CHECK(chunk >= std::min(wanted, length));
+        if (wanted > 0 && wanted + multiple < length) CHECK(chunk < wanted + multiple);
+        CHECK(chunk_of(wanted, few, false, multiple) == length);
+        CHECK(chunk_of(0, many, true, multiple) == length);
+      }
+    }
+  }
+  CHECK(chunk_of(0, {1, 65536, 64, 16}, true, 1) < 65536);
+}
+
+TEST_CASE("every number of the workspace's arrays has one place") {
+  using numbers = std::array<float, 3>;
+  const lane_array<numbers, float> x{nullptr, 5};
+  takers<index> places;
+  for (index slot = 0; slot < 4; ++slot)
+    for (index lane = 0; lane < 5; ++lane)
+      for (index i = 0; i < 3; ++i) places.take(slot * x.slot_size() + lane + i * x.lanes);
+  CHECK(places.once(4 * 5 * 3));
+}
+
+TEST_CASE("every element of a row is in one tile of a scan, in order") {
+  for (const bool backward : {false, true}) {
+    for (const index length : {1, 6, 7, 8, 50}) {
+      const int size = 7;
+      const index rows = 3, tiles = (length + size - 1) / size;
+      takers<index, index> elements;
+      std::vector<index> end(3, backward ? length : 0);
+      for (index ticket = 0; ticket < rows * tiles; ++ticket) {
+        const row_tile x = row_tile::of_ticket(ticket, rows, tiles, size, length, backward);
+        index& edge = end[static_cast<std::size_t>(x.row)];
+        CHECK((backward ? x.begin + x.valid : x.begin) == edge);
+        edge = backward ? x.begin : x.begin + x.valid;
+        for (index i = 0; i < x.valid; ++i) elements.take(x.row, x.begin + i);
+      }
+      CHECK(elements.once(rows * length));
+    }
+  }
+}
+
+TEST_CASE("look-back combines exactly the earlier tiles, in order, and waits for nothing that is not left") {
+  struct stretch {
+    index from, to;
+  };
+  for (const index count : {1, 2, 31, 32, 33, 64, 65, 1023, 1024, 1025, 2086, 33000}) {
+    CAPTURE(count);
+    const lookback_tree tree(count);
+    std::map<index, stretch> tiles, groups, spans;  // what was left, by slot
+    const index row = 2;
+    bool right = true;
+    for (index tile = 0; tile < count; ++tile) {
+      const auto at = tree.at(tile);
+      stretch carry{0, 0};
+      const auto append = [&](const std::map<index, stretch>& left, index slot) {
+        const auto x = left.find(slot);
+        right = right && x != left.end() && x->second.from == carry.to;
+        if (x != left.end()) carry.to = x->second.to;
+      };
+      if (at.span > 0) append(spans, tree.span_slot(row, at.span));
+      for (index g = at.group - at.in_span; g < at.group; ++g) append(groups, tree.group_slot(row, g));
+      const index before_group = carry.to;
+      for (index t = tile - at.in_group; t < tile; ++t) append(tiles, tree.tile_slot(row, t));
+      right = right && carry.to == tile;
+      right = right && !(at.last && (at.closes_group || at.closes_span));
+      if (at.last) continue;
+      if (at.closes_span) {
+        spans[tree.span_slot(row, at.span + 1)] = {0, tile + 1};
+      } else if (at.closes_group) {
+        groups[tree.group_slot(row, at.group)] = {before_group, tile + 1};
+      } else {
+        tiles[tree.tile_slot(row, tile)] = {tile, tile + 1};
+      }
+    }
+    CHECK(right);
+    const auto within = [&](const std::map<index, stretch>& left, index size) {
+      return std::all_of(left.begin(), left.end(),
+                         [&](const auto& x) { return x.first >= row * size && x.first < (row + 1) * size; });
+    };
+    CHECK((within(tiles, tree.tiles) && within(groups, tree.groups) && within(spans, tree.spans)));
+  }
+}
+
+}  // namespace
