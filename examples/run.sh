@@ -20,6 +20,7 @@ examples=(
   "05_text $data/pride_and_prejudice.txt $build/text.csv"
   "07_compare"
   "09_tracking"
+  "10_word_problem"
 )
 pictures=(nile co2 text)
 

@@ -13,6 +13,7 @@
 #include <kalscan/kla/forward.hpp>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
+#include <kalscan/kla/rotating_kla.hpp>
 #include <kalscan/laws.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>

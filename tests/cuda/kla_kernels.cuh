@@ -7,6 +7,7 @@
 #include <kalscan/cuda/kla_forward.cuh>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
+#include <kalscan/kla/rotating_kla.hpp>
 #include <kalscan/mixer/storage.hpp>
 
 #include "../../examples/rotation.hpp"

@@ -22,7 +22,7 @@ problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int
 #ifdef KALSCAN_QUICK_CUDA  // compiled only, and the others are in a benchmark and an example
 #define KALSCAN_TEST_MIXER kalscan::kla_mixer<kalscan::readout::predicted>
 #else
-#define KALSCAN_TEST_MIXER kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, rotation
+#define KALSCAN_TEST_MIXER kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, kalscan::rotating_kla, rotation
 #endif
 TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_MIXER) {
   std::uint64_t seed = 0;

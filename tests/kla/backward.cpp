@@ -2,7 +2,7 @@
 // The adjoints of the mixers: against differences in long double, omp against seq, and whatever must not change them.
 #include <doctest/doctest.h>
 
-#include "problem.hpp"
+#include "passes.hpp"
 
 using namespace kla_test;
 using kalscan::gla;
@@ -13,72 +13,8 @@ using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
 
 namespace {
 
-/// The sum of all outputs and final states, weighted by their adjoints.
-template <class M>
-long double objective(const problem<M, long double>& p) {
-  const auto r = run_forward<M>(seq{}, p);
-  long double sum = 0;
-  const auto add = [&](const auto& x, const auto& bar) {
-    const auto a = x.list(), b = bar.list();
-    for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  };
-  for (std::size_t i = 0; i < r.out.size(); ++i) add(r.out[i], p.out_bar[i]);
-  for (std::size_t i = 0; i < r.final.size(); ++i) add(r.final[i], p.final_bar[i]);
-  return sum;
-}
-
-/// Central differences of the objective, extrapolated once.
-template <class M>
-long double difference_quotient(problem<M, long double>& p, long double& x) {
-  const long double at = x;
-  const auto central = [&](long double h) {
-    x = at + h;
-    const long double up = objective<M>(p);
-    x = at - h;
-    const long double down = objective<M>(p);
-    x = at;
-    return (up - down) / (2 * h);
-  };
-  const long double h = 1e-4L;
-  return (4 * central(h / 2) - central(h)) / 3;
-}
-
 TEST_CASE_TEMPLATE("every adjoint is the derivative, for every kind of parameter", M, kla, predicted_kla, gla) {
-  std::uint64_t seed = 50;
-  for (const given g :
-       {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const std::vector<std::int64_t>& offsets :
-         {std::vector<std::int64_t>{}, std::vector<std::int64_t>{0, 2, 2, 3, 7}}) {
-      const std::int64_t B = offsets.empty() ? 2 : 1, L = offsets.empty() ? 4 : 7;
-      auto p = random_problem<M, long double>(B, L, 3, 2, ++seed, g, false, offsets);
-      const auto bars = run_backward<M>(seq{}, p);
-      const auto check = [&](std::vector<array<long double>>& values, const std::vector<array<long double>>& bar) {
-        for (std::size_t i = 0; i < values.size(); ++i) {
-          for (std::size_t j = 0; j < values[i].values.size(); ++j) {
-            const long double d = difference_quotient<M>(p, values[i].values[j]);
-            CHECK(std::abs(static_cast<double>(bar[i].values[j] - d)) < 1e-9 * (1 + std::abs(static_cast<double>(d))));
-          }
-        }
-      };
-      check(p.in, bars.in_bar);
-      check(p.initial, bars.initial_bar);
-    }
-  }
-}
-
-
-template <class M, class T>
-void check_backward(const problem<M, T>& p, double bound) {
-  const auto exact = run_backward<M>(seq{}, p.template as<long double>());
-  CHECK(difference(run_backward<M>(seq{}, p).in_bar, exact.in_bar) < bound);
-  for (const omp& policy : policies) {
-    CAPTURE(policy.chunk);
-    const auto r = run_backward<M>(policy, p, nullptr, 0, true);
-    CHECK(difference(r.in_bar, exact.in_bar) < bound);
-    CHECK(difference(r.initial_bar, exact.initial_bar) < bound);
-    for (const auto& x : r.in_bar) CHECK(x.untouched_between());
-    for (const auto& x : r.initial_bar) CHECK(x.untouched_between());
-  }
+  check_derivatives<M>();
 }
 
 TEST_CASE_TEMPLATE(

@@ -2,7 +2,7 @@
 // The forward pass of the mixers: omp against seq, every layout and split, and the ways in which calls chain.
 #include <doctest/doctest.h>
 
-#include "problem.hpp"
+#include "passes.hpp"
 
 using namespace kla_test;
 using kalscan::gla;
@@ -12,22 +12,6 @@ using kalscan::seq;
 using predicted_kla = kalscan::kla_mixer<kalscan::readout::predicted>;
 
 namespace {
-
-
-template <class M, class T>
-void check_forward(const problem<M, T>& p, double bound) {
-  const auto exact = run_forward<M>(seq{}, p.template as<long double>(), 5);
-  CHECK(difference(run_forward<M>(seq{}, p, 5).out, exact.out) < bound);
-  for (const omp& policy : policies) {
-    CAPTURE(policy.chunk);
-    const auto r = run_forward<M>(policy, p, 5, true);
-    CHECK(difference(r.out, exact.out) < bound);
-    CHECK(difference(r.final, exact.final) < bound);
-    CHECK(difference(r.checkpoints, exact.checkpoints) < bound);
-    for (const auto& x : r.out) CHECK(x.untouched_between());
-    for (const auto& x : r.checkpoints) CHECK(x.untouched_between());
-  }
-}
 
 TEST_CASE_TEMPLATE(
     "omp gives what seq gives in long double, for ragged sizes, all kinds of parameters and strided arrays", M, kla,
@@ -76,46 +60,8 @@ TEST_CASE("long narrow shapes are split by default, and say so by their bits") {
   CHECK(difference(automatic.out, whole.out) < 1e-10);
 }
 
-template <class M, class T>
-problem<M, T> part_of(const problem<M, T>& p, std::int64_t from, std::int64_t to,
-                      const std::vector<array<T>>& initial) {
-  problem<M, T> q;
-  q.shape = {p.shape.batch, to - from, p.shape.channels, p.shape.states, {}};
-  const auto cut = [&](const array<T>& x) {
-    if (x.extent[1] == 1 && p.shape.time != 1) return x;
-    array<T> part(x.extent[0], to - from, x.extent[2], x.extent[3]);
-    for (std::int64_t b = 0; b < x.extent[0]; ++b)
-      for (std::int64_t t = from; t < to; ++t)
-        for (std::int64_t m = 0; m < x.extent[2]; ++m)
-          for (std::int64_t s = 0; s < x.extent[3]; ++s) part.view()(b, t - from, m, s) = x.view()(b, t, m, s);
-    return part;
-  };
-  for (const auto& x : p.in) q.in.push_back(cut(x));
-  for (const auto& x : p.out_bar) q.out_bar.push_back(cut(x));
-  q.initial = initial;
-  q.final_bar = p.final_bar;
-  return q;
-}
-
 TEST_CASE_TEMPLATE("the final states of a part, fed into the next one, give the whole", M, kla, gla) {
-  for (const given g : {given::fixed, given::per_token}) {
-    const auto p = random_problem<M, float>(2, 60, 20, 3, 3, g);
-    for (const auto& run : {+[](const problem<M, float>& x) { return run_forward<M>(seq{}, x); },
-                            +[](const problem<M, float>& x) { return run_forward<M>(omp{2}, x); }}) {
-      const auto whole = run(p);
-      std::vector<array<float>> states = p.initial, y;
-      std::int64_t t = 0;
-      for (const std::int64_t next : {1, 17, 17, 40, 60}) {
-        const auto part = run(part_of(p, t, next, states));
-        states = part.final;
-        for (std::int64_t i = t; i < next; ++i) {
-          CHECK(part.out[0].view()(1, i - t, 19, 0) == whole.out[0].view()(1, i, 19, 0));
-        }
-        t = next;
-      }
-      CHECK(same_bits(states, whole.final));
-    }
-  }
+  for (const given g : {given::fixed, given::per_token}) check_streamed<M>(g);
 }
 
 TEST_CASE("a checkpoint is the state before its step") {
@@ -145,33 +91,6 @@ TEST_CASE("step, token by token and in place, is the forward pass") {
     CHECK(yvar.view()(2, 0, 20, 0) == whole.out[1].view()(2, t, 20, 0));
   }
   CHECK(same_bits(state, whole.final));
-}
-
-/// Packed sequences and one call for each of them.
-template <class M, class Policy>
-void check_packed(const Policy& policy, const std::vector<std::int64_t>& offsets, given g) {
-  const auto p = random_problem<M, float>(1, offsets.back(), 21, 3, 6, g, false, offsets);
-  const auto packed = run_forward<M>(policy, p, 4);
-  for (std::int64_t n = 0; n + 1 < std::ssize(offsets); ++n) {
-    CAPTURE(n);
-    const auto first = offsets[static_cast<std::size_t>(n)], last = offsets[static_cast<std::size_t>(n) + 1];
-    std::vector<array<float>> initial;
-    for (const auto& x : p.initial) {
-      initial.emplace_back(1, 1, 21, 3);
-      std::copy_n(x.values.begin() + n * 63, 63, initial.back().values.begin());
-    }
-    const auto alone = run_forward<M>(policy, part_of(p, first, last, initial), 4);
-    for (std::size_t i = 0; i < p.outputs; ++i) {
-      CHECK(std::equal(alone.out[i].values.begin(), alone.out[i].values.end(),
-                       packed.out[i].values.begin() + first * 21));
-    }
-    for (std::size_t i = 0; i < p.states; ++i) {
-      CHECK(std::equal(alone.final[i].values.begin(), alone.final[i].values.end(),
-                       packed.final[i].values.begin() + n * 63));
-      CHECK(std::equal(alone.checkpoints[i].values.begin(), alone.checkpoints[i].values.end(),
-                       packed.checkpoints[i].values.begin() + kalscan::first_checkpoint(p.shape, n, 4) * 63));
-    }
-  }
 }
 
 TEST_CASE_TEMPLATE("packed sequences, empty and short ones among them, have the bits of separate calls", M, kla, gla) {

@@ -64,13 +64,14 @@ struct belief_tensors : belief<tensor<T>> {
   }
   template <class X>
   KALSCAN_HD constexpr belief<X> adjoint(const belief<X>& x, const belief<X>& numbers) const {
-    if (!information_form) return detail::carried_from_moments(x, numbers);
-    return detail::carried_from_information(x, information_belief<X>{numbers.variance, numbers.mean});
+    if (!information_form) return detail::carried_from_moments(x, numbers, detail::is_vague(x));
+    return detail::carried_from_information(x, information_belief<X>{numbers.variance, numbers.mean},
+                                            detail::is_vague(x));
   }
   template <class X>
   KALSCAN_HD constexpr belief<X> adjoint_numbers(const belief<X>& x, const belief<X>& carried) const {
-    if (!information_form) return detail::moments_from_carried(x, carried);
-    const auto y = detail::information_from_carried(x, carried);
+    if (!information_form) return detail::moments_from_carried(x, carried, detail::is_vague(x));
+    const auto y = detail::information_from_carried(x, carried, detail::is_vague(x));
     return {y.vector, y.precision};
   }
 };

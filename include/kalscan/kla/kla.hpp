@@ -118,19 +118,35 @@ struct kla_mixer {
     }
   }
 
-  /// `later` and `earlier` are the adjoints of moments between ordinary states; see <kalscan/kalman/scalar/belief_adjoint.hpp>
-  /// for those of vague ones.
+  /// Which beliefs of a step are vague. Of a belief with several components all share what is said here.
+  struct vague_states {
+    bool before, after;
+  };
+  template <class T>
+  KALSCAN_HD static constexpr vague_states which_are_vague(const belief<T>& before, const kla_terms<T>& u,
+                                                           const belief<T>& after) {
+    return {!detail::equal(u.a, 0) && detail::is_vague(before), detail::is_vague(after)};
+  }
+
+  /// `later` and `earlier` are the adjoints of moments between ordinary states; those of vague ones are in
+  /// <kalscan/kalman/scalar/belief_adjoint.hpp>.
   template <class T>
   KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const belief<T>& later,
                                                                  const kla_outputs<T>& bar) {
-    if constexpr (!Ordinary) {
-      const belief<T> known = remembered(before, u);
-      if (detail::is_vague(known) || detail::is_vague(after)) return vague_adjoint(known, u, after, later, bar);
-      return adjoint_through(known, gain(known.variance, u), u, after, later, bar);
-    } else {
+    if constexpr (Ordinary) {
       return adjoint_through(before, gain(before.variance, u), u, after, later, bar);
+    } else {
+      return adjoint(before, u, after, later, bar, which_are_vague(before, u, after));
     }
+  }
+  template <class T>
+  KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> adjoint(const belief<T>& before, const kla_terms<T>& u,
+                                                                 const belief<T>& after, const belief<T>& later,
+                                                                 const kla_outputs<T>& bar, const vague_states& vague) {
+    const belief<T> known = remembered(before, u);
+    if (vague.before || vague.after) return vague_adjoint(known, u, after, later, bar, vague);
+    return adjoint_through(known, gain(known.variance, u), u, after, later, bar);
   }
 
   template <class T>
@@ -184,16 +200,24 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
                                                                  const belief<T>& after, const kla_outputs<T>& bar) {
-    const belief<T> read = readout_adjoint(u, bar);
+    if constexpr (Ordinary) {
+      return adjoint_lift(before, u, after, bar, {false, false});
+    } else {
+      return adjoint_lift(before, u, after, bar, which_are_vague(before, u, after));
+    }
+  }
+  template <class T>
+  KALSCAN_HD static constexpr belief_adjoint_map<T> adjoint_lift(const belief<T>& before, const kla_terms<T>& u,
+                                                                 const belief<T>& after, const kla_outputs<T>& bar,
+                                                                 const vague_states& vague) {
+    const belief<T> read = readout_adjoint(u, bar), known = remembered(before, u);
     if constexpr (!Ordinary) {
-      const belief<T> known = remembered(before, u);
-      if (detail::is_vague(known) || detail::is_vague(after)) {
-        const auto slope = vague_slope(known, detail::predict_information(known, u.a, u.p), u, after);
-        const belief<T> c = slope(detail::carried_from_moments(after, read));
+      if (vague.before || vague.after) {
+        const auto slope = vague_slope(known, detail::predict_information(known, u.a, u.p), u, after, vague);
+        const belief<T> c = slope(detail::carried_from_moments(after, read, vague.after));
         return {slope.x, slope.y, c.mean, c.variance};
       }
     }
-    const belief<T> known = remembered(before, u);
     const T x = u.a * gain(known.variance, u);
     const T y = x * x * (u.Lambda * u.k) * (u.v - u.k * (u.a * known.mean));
     return {x, y, x * read.mean, y * read.mean + x * x * read.variance};
@@ -294,21 +318,24 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr detail::adjoint_slope<T> vague_slope(const belief<T>& before,
                                                                    const detail::information_prediction<T>& prediction,
-                                                                   const kla_terms<T>& u, const belief<T>& after) {
-    return detail::composed(detail::carried_slope(before, prediction, u.a, u.p), detail::to_information_slope(after));
+                                                                   const kla_terms<T>& u, const belief<T>& after,
+                                                                   const vague_states& vague) {
+    return detail::composed(detail::carried_slope(before, prediction, u.a, u.p, vague.before),
+                            detail::to_information_slope(after, vague.after));
   }
   template <class T>
   KALSCAN_HD static constexpr step_adjoint<kla_mixer, T> vague_adjoint(const belief<T>& before, const kla_terms<T>& u,
                                                                        const belief<T>& after, const belief<T>& later,
-                                                                       const kla_outputs<T>& bar) {
+                                                                       const kla_outputs<T>& bar,
+                                                                       const vague_states& is_vague) {
     const auto prediction = detail::predict_information(before, u.a, u.p);
     const auto& [g, h, predicted] = prediction;
-    const belief<T> read = detail::carried_from_moments(after, readout_adjoint(u, bar));
+    const belief<T> read = detail::carried_from_moments(after, readout_adjoint(u, bar), is_vague.after);
     const belief<T> sum = {later.mean + read.mean, later.variance + read.variance};
     step_adjoint<kla_mixer, T> result{};
-    result.earlier = vague_slope(before, prediction, u, after)(sum);
+    result.earlier = vague_slope(before, prediction, u, after, is_vague)(sum);
     // z e and -z^2 l are the adjoints of r and of phi, and w = v (z e) - k (z^2 l).
-    const bool vague = detail::is_vague(after);
+    const bool vague = is_vague.after;
     const T z = vague ? T(1) / detail::vague_scale(after) : T(1), P = after.variance;
     const T e = vague ? sum.mean : P * sum.mean;
     const T l = vague ? sum.variance : P * (after.mean * sum.mean + P * sum.variance);

@@ -123,7 +123,7 @@ struct initial_states : given_states<M, const T> {
   KALSCAN_HD auto all_tensors() const { return detail::tensors_of<const T>(static_cast<const base&>(*this)); }
   KALSCAN_HD bool present() const {
     bool any = false;
-    for (const auto& x : all_tensors()) any = any || x.present();
+    for (const auto& one : all_tensors()) any = any || one.present();
     return any;
   }
   KALSCAN_HD typename M::template state<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {

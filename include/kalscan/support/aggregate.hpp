@@ -45,7 +45,7 @@ concept range_like = requires(const T& x) {
 template <class T>
 concept tuple_like = requires { std::tuple_size<T>::value; };
 
-inline constexpr std::size_t max_fields = 8;
+inline constexpr std::size_t max_fields = 12;
 
 template <class Aggregate>
 struct any_field {
@@ -80,7 +80,7 @@ KALSCAN_HD constexpr decltype(auto) with_members(const T& x, F f) {
   } else {
     constexpr std::size_t count = field_count<T>();
     static_assert(count <= max_fields,
-                  "more than 8 fields: offer `void visit_numbers(const T&, F)` in the namespace of the type");
+                  "more than 12 fields: offer `void visit_numbers(const T&, F)` in the namespace of the type");
     if constexpr (count == 1) {
       const auto& [a] = x;
       return f(a);
@@ -105,6 +105,18 @@ KALSCAN_HD constexpr decltype(auto) with_members(const T& x, F f) {
     } else if constexpr (count == 8) {
       const auto& [a, b, c, d, e, g, h, i] = x;
       return f(a, b, c, d, e, g, h, i);
+    } else if constexpr (count == 9) {
+      const auto& [a, b, c, d, e, g, h, i, j] = x;
+      return f(a, b, c, d, e, g, h, i, j);
+    } else if constexpr (count == 10) {
+      const auto& [a, b, c, d, e, g, h, i, j, k] = x;
+      return f(a, b, c, d, e, g, h, i, j, k);
+    } else if constexpr (count == 11) {
+      const auto& [a, b, c, d, e, g, h, i, j, k, l] = x;
+      return f(a, b, c, d, e, g, h, i, j, k, l);
+    } else if constexpr (count == 12) {
+      const auto& [a, b, c, d, e, g, h, i, j, k, l, m] = x;
+      return f(a, b, c, d, e, g, h, i, j, k, l, m);
     }
   }
 }

@@ -79,36 +79,38 @@ KALSCAN_HD constexpr T vague_scale(const belief<T>& x) {
   return equal(x.variance, infinity<T>) ? T(1) : scale;
 }
 
-/// From the carried adjoint of a belief to (adjoint of the vector, -adjoint of the precision).
+/// From the carried adjoint of a belief to (adjoint of the vector, -adjoint of the precision). Here and below `vague` is
+/// is_vague of the belief; the components of one belief, of which one may be far and another not, share theirs.
 template <class T>
-KALSCAN_HD constexpr adjoint_slope<T> to_information_slope(const belief<T>& x) {
-  if (is_vague(x)) return {T(1) / vague_scale(x), T(0)};
+KALSCAN_HD constexpr adjoint_slope<T> to_information_slope(const belief<T>& x, bool vague) {
+  if (vague) return {T(1) / vague_scale(x), T(0)};
   return {x.variance, x.variance * x.mean};
 }
 
 template <class T>
-KALSCAN_HD constexpr information_belief<T> information_from_carried(const belief<T>& x, const belief<T>& carried) {
-  const belief<T> bar = to_information_slope(x)(carried);
+KALSCAN_HD constexpr information_belief<T> information_from_carried(const belief<T>& x, const belief<T>& carried, bool vague) {
+  const belief<T> bar = to_information_slope(x, vague)(carried);
   return {-bar.variance, bar.mean};
 }
 /// A belief without variance has no adjoint in information form but zero.
 template <class T>
-KALSCAN_HD constexpr belief<T> carried_from_information(const belief<T>& x, const information_belief<T>& bar) {
-  if (is_vague(x)) return adjoint_slope<T>{vague_scale(x), T(0)}({bar.vector, -bar.precision});
+KALSCAN_HD constexpr belief<T> carried_from_information(const belief<T>& x, const information_belief<T>& bar,
+                                                       bool vague) {
+  if (vague) return adjoint_slope<T>{vague_scale(x), T(0)}({bar.vector, -bar.precision});
   if (equal(bar.vector, 0) && equal(bar.precision, 0)) return {T(0), T(0)};
   return {bar.vector / x.variance, (-bar.precision - x.mean * bar.vector) / x.variance / x.variance};
 }
 /// A belief of infinite variance has no adjoint in moment form.
 template <class T>
-KALSCAN_HD constexpr belief<T> carried_from_moments(const belief<T>& x, const belief<T>& bar) {
-  if (!is_vague(x)) return bar;
+KALSCAN_HD constexpr belief<T> carried_from_moments(const belief<T>& x, const belief<T>& bar, bool vague) {
+  if (!vague) return bar;
   if (equal(x.variance, infinity<T>)) return {T(0), T(0)};
   const T s = vague_scale(x), sP = s * x.variance;
   return {sP * bar.mean, sP * (s * (x.mean * bar.mean) + sP * bar.variance)};
 }
 template <class T>
-KALSCAN_HD constexpr belief<T> moments_from_carried(const belief<T>& x, const belief<T>& carried) {
-  if (!is_vague(x)) return carried;
+KALSCAN_HD constexpr belief<T> moments_from_carried(const belief<T>& x, const belief<T>& carried, bool vague) {
+  if (!vague) return carried;
   if (equal(x.variance, infinity<T>)) return {T(0), T(0)};
   const T sP = vague_scale(x) * x.variance;
   return {carried.mean / sP, (carried.variance / sP - x.mean / x.variance * carried.mean) / sP};
@@ -122,8 +124,8 @@ KALSCAN_HD constexpr adjoint_slope<T> information_slope(const information_predic
 /// The same to the carried adjoint.
 template <class T>
 KALSCAN_HD constexpr adjoint_slope<T> carried_slope(const belief<T>& before, const information_prediction<T>& x,
-                                                    const T& a, const T& p) {
-  if (is_vague(before)) return composed(adjoint_slope<T>{vague_scale(before), T(0)}, information_slope(x, p));
+                                                    const T& a, const T& p, bool vague) {
+  if (vague) return composed(adjoint_slope<T>{vague_scale(before), T(0)}, information_slope(x, p));
   const T mean = a * x.predicted.precision;
   return {mean, -(mean * mean) * a * before.mean};
 }

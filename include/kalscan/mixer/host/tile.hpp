@@ -214,7 +214,7 @@ class tile_stage {
 
   /// From Rows rows of Width values of the inputs that vary as R, the terms that do: [row][term][value].
   template <role R, std::int64_t Width>
-  void prepare_terms(std::int64_t rows, T* to) {
+  KALSCAN_FLATTEN void prepare_terms(std::int64_t rows, T* to) {
     constexpr std::int64_t terms = terms_before<M, T>(info::count, R);
     const T* raw = raw_.data();
     const std::int64_t length = rows * Width;
@@ -230,7 +230,8 @@ class tile_stage {
         });
         const auto x = as_array<T>(prepare<M, T>(u));
         for_each_index<info::count>([&](auto i) {
-          if constexpr (info::varies(i) == R) to[(row * terms + terms_before<M, T>(i, R)) * Width + w] = x[i];
+          if constexpr (info::varies(i) == R)
+            to[(row * terms + terms_before<M, T>(i, R)) * Width + w] = x[i];
         });
       }
     }
