@@ -144,7 +144,6 @@ void run_sweep(const P& p, const S& s) {
   const std::int64_t lanes = s.lanes(), length = s.length(), chunk = chunk_length(p);
   constexpr std::int64_t shortest_split = 256;  // steps a worker: below, starting them costs more than it saves
 
-  // A sweep that never splits may say so when it is compiled (`whole_lanes`): the engine is not instantiated for it.
   if constexpr (!requires { requires S::whole_lanes; }) {
     if (s.splits() && chunk > 0 && chunk < length) {
       return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
