@@ -1,9 +1,10 @@
 # Enables CUDA where nvcc is found: sets KALSCAN_HAS_CUDA. A macro, because a language belongs to the directory that asks.
 include(CheckLanguage)
-option(KALSCAN_QUICK_CUDA "Compile CUDA tests in a tenth of the time, and benchmarks only to see that they compile" OFF)
+option(KALSCAN_QUICK_CUDA "Compile CUDA code to check that it compiles: little optimized, and most of it to PTX alone" OFF)
 
-# kalscan_compile_quickly(TARGET [NO_MACHINE_CODE]): for targets whose code need not be fast, or (the second) not run at
-# all. The flag is nvcc 13's.
+# kalscan_compile_quickly(TARGET [MACHINE_CODE]): for targets whose code need not be fast. With KALSCAN_QUICK_CUDA those
+# with MACHINE_CODE alone go through ptxas, which checks what kernels take of a multiprocessor; a driver can still run the
+# others. The flag is nvcc 13's.
 function(kalscan_compile_quickly target)
   if(NOT KALSCAN_QUICK_CUDA)
     return()
@@ -12,9 +13,9 @@ function(kalscan_compile_quickly target)
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13)
     target_compile_options(${target} PRIVATE --Ofast-compile=max)
   endif()
-  if("NO_MACHINE_CODE" IN_LIST ARGN)
-    list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^([0-9]+[a-z]?).*$" "\\1-virtual" OUTPUT_VARIABLE virtual)
-    set_target_properties(${target} PROPERTIES CUDA_ARCHITECTURES "${virtual}")
+  if("MACHINE_CODE" IN_LIST ARGN)
+    list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "-virtual$" "" OUTPUT_VARIABLE real)
+    set_target_properties(${target} PROPERTIES CUDA_ARCHITECTURES "${real}")
   endif()
 endfunction()
 
@@ -24,6 +25,9 @@ macro(kalscan_enable_cuda)
   if(CMAKE_CUDA_COMPILER)
     if(NOT CMAKE_CUDA_ARCHITECTURES)
       set(CMAKE_CUDA_ARCHITECTURES 90)
+    endif()
+    if(KALSCAN_QUICK_CUDA)
+      list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^([0-9]+[a-z]?).*$" "\\1-virtual")
     endif()
     enable_language(CUDA)
     # CMake 3.25 does not know that nvcc 13 speaks C++20.

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds and runs all tests: g++, clang++, address and undefined-behaviour sanitizers, and a
 # data-race check; compiles examples and benchmarks for AVX-512, too. With arguments, only the presets named (see
-# CMakePresets.json). Ends with the units that took longest to compile, and `N passed, N failed`.
+# CMakePresets.json, which says what each is for). Ends with what headers and small programs take to compile, the units
+# that took longest, and `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
 cmake/install_packages.sh g++ clang libomp-dev cmake ninja-build pkg-config libeigen3-dev doctest-dev libbenchmark-dev \
   libtbb-dev || exit 1
 
 presets=("$@")
-[ $# -gt 0 ] || presets=(release clang asan-ubsan tsan avx512-gcc avx512-clang)
+[ $# -gt 0 ] || presets=(release clang asan-ubsan tsan avx512)
 passed=0 failed=0
 count() { sed -n "s/^.*[^a-z]$1=\"\([0-9]*\)\".*$/\1/p" "$report" | head -n 1; }
 for preset in "${presets[@]}"; do
@@ -18,17 +19,25 @@ for preset in "${presets[@]}"; do
   rm -f "$report"
   cmake --preset "$preset" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; failed=$((failed + 1)); continue; }
   cmake --build --preset "$preset" || { failed=$((failed + 1)); continue; }
-  case $preset in avx512-*) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
+  case $preset in avx512) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
   ctest --preset "$preset" --output-junit "$report"
   tests=$(count tests) bad=$(count failures) skipped=$(count skipped)
   if [ -z "$tests" ] || [ "$tests" -eq 0 ]; then failed=$((failed + 1)); continue; fi
   failed=$((failed + bad)) passed=$((passed + tests - bad - skipped))
 done
-echo "== slowest to compile, in seconds of a last build; all took $SECONDS s"
-for preset in "${presets[@]}"; do
-  # Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
-  awk -F'\t' -v preset="$preset" '/\.o\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' ".build/$preset/.ninja_log" \
-    2>/dev/null
-done | sed 's#CMakeFiles/##; s#\.dir/#/#' | sort -rn | head -n 10
+# Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
+compiled() {
+  for preset in "${presets[@]}"; do
+    awk -F'\t' -v preset="$preset" '/\.(o|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
+      ".build/$preset/.ninja_log" 2>/dev/null
+  done | sed 's#CMakeFiles/##; s#\.dir/#/#'
+}
+echo "== what including each public header takes to compile, seconds of a last build"
+compiled | awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.o$/, "", $3); print $1, $3 }' |
+  sort -rn | awk '{ printf "%5.1f %-34s%s", $1, $2, NR % 3 ? "" : "\n" } END { if (NR % 3) print "" }'
+echo "== what the smallest programs take, processor seconds"
+tests/compile_seconds.sh && passed=$((passed + 1)) || failed=$((failed + 1))
+echo "== slowest to compile, seconds of a last build; all took $SECONDS s"
+compiled | sort -rn | head -n 10
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -52,7 +52,7 @@ TEST_CASE("with no steps, the adjoint of the final states is that of the initial
 
 TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether time is split or not", M, kla, gla) {
   for (const given g : {given::fixed, given::per_token_state}) {
-    const auto p = random_problem<M, float>(2, 300, 270, 4, 1, g);
+    const auto p = random_problem<M, float>(2, 130, 270, 4, 1, g);
     for (const std::int64_t chunk : {0, 50}) {
       const auto one = run_backward<M>(omp{1, chunk}, p);
       for (const int threads : {2, 3, 16}) {

@@ -52,6 +52,7 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     lane(i)                    a light view of one lane, below
 ///     act(element, state)        the state after the stretch that the element summarizes
 ///     splits()                   whether lift, absorb and act may be used; if not, each lane is replayed in order
+///     whole_lanes                optional: true where splits() never is, so that nothing is compiled for it
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
 ///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop

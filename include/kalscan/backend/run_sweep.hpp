@@ -144,13 +144,15 @@ void run_sweep(const P& p, const S& s) {
   const std::int64_t lanes = s.lanes(), length = s.length(), chunk = chunk_length(p);
   constexpr std::int64_t shortest_split = 256;  // steps a worker: below, starting them costs more than it saves
 
-  if (s.splits() && chunk > 0 && chunk < length) {
-    return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
-  }
-  const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));  // workers for each lane
-  if (s.splits() && chunk == 0 && beside > 1 && lanes > 0 && length >= shortest_split * beside) {
-    return detail::run_chains(
-        p, detail::cut_lanes<S>{s, detail::uneven_chunks(length, beside, s.absorb_cost, S::has_outputs)});
+  if constexpr (!requires { requires S::whole_lanes; }) {
+    if (s.splits() && chunk > 0 && chunk < length) {
+      return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
+    }
+    const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));  // workers for each lane
+    if (s.splits() && chunk == 0 && beside > 1 && lanes > 0 && length >= shortest_split * beside) {
+      return detail::run_chains(
+          p, detail::cut_lanes<S>{s, detail::uneven_chunks(length, beside, s.absorb_cost, S::has_outputs)});
+    }
   }
   constexpr std::int64_t widest_block = 64;
   const std::int64_t block = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, widest_block);

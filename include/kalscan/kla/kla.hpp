@@ -50,9 +50,9 @@ struct kla_terms {
 /// allowed, with any information vector; until it is observed the mean is read as 0 and the variance as infinite.
 /// `Ordinary` leaves out what only infinite variances need.
 ///
-/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float the error is about epsilon times
-/// the filter's memory, as that of the sequential moment form. The adjoint divides once, for the gain of the forward
-/// step, and has no cancellation between large terms.
+/// Range: phi times the predicted variance must be finite, or the variance itself infinite. Nothing is clamped. In float
+/// the error is about epsilon times the filter's memory, as that of the sequential moment form. The adjoint divides
+/// once, for the gain of the forward step, and has no cancellation between large terms.
 template <readout Readout = readout::filtered, bool Ordinary = false>
 struct kla_mixer {
   template <class X, class P = X>

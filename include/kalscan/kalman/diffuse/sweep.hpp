@@ -83,7 +83,7 @@ struct diffuse_sweep {
   beginning which;
 
   struct nothing {};
-  static constexpr bool has_outputs = true;
+  static constexpr bool has_outputs = true, whole_lanes = true;
   static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(data); }

@@ -22,7 +22,7 @@ namespace kalscan::detail {
 
 /// A traversal as `mixer_chains` wants it: the states that it carries are the adjoints of the mixer's. Allocates its tiles
 /// when it is made, and nothing after that.
-template <class Call, bool Varying>
+template <class Call>
 class backward_traversal {
  private:
   using M = typename Call::mixer;
@@ -113,7 +113,7 @@ class backward_traversal {
   }
 
  private:
-  const tile_stage<Call, Varying>& stage() const { return states_.stage(); }
+  const tile_stage<Call>& stage() const { return states_.stage(); }
   T* block_of(T* bars, std::int64_t g) const { return bars + g * states_.block_length(); }
 
   template <class Visit>
@@ -193,11 +193,18 @@ class backward_traversal {
   template <bool Gradients>
   void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
     if constexpr (requires { typename M::ordinary; }) {
-      if (states_.ordinary()) return adjoint_steps_by<typename M::ordinary, Gradients>(steps, g, bars);
+      if (states_.ordinary()) return adjoint_steps_of<typename M::ordinary, Gradients>(steps, g, bars);
     }
-    adjoint_steps_by<M, Gradients>(steps, g, bars);
+    adjoint_steps_of<M, Gradients>(steps, g, bars);
   }
   template <class Lane, bool Gradients>
+  void adjoint_steps_of(std::int64_t steps, std::int64_t g, T* bars) {
+    if constexpr (Gradients) {
+      if (stage().varying()) return adjoint_steps_by<Lane, true, true>(steps, g, bars);
+    }
+    adjoint_steps_by<Lane, Gradients, false>(steps, g, bars);
+  }
+  template <class Lane, bool Gradients, bool Varying>
   KALSCAN_FLATTEN void adjoint_steps_by(std::int64_t steps, std::int64_t g, T* bars) {
     constexpr std::size_t inputs = M::inputs_info.size();
     const std::int64_t S = call_.shape.states;
@@ -242,8 +249,8 @@ class backward_traversal {
   }
 
   const Call& call_;
-  recomputed_states<Call, Varying> states_;
-  gradient_sums<Call, Varying> sums_;
+  recomputed_states<Call> states_;
+  gradient_sums<Call> sums_;
   aligned_vector<T> out_bar_{};
 };
 

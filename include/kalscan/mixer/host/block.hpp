@@ -84,8 +84,8 @@ bool all_ordinary(const T* state, std::int64_t states) {
 
 /// Takes `steps` steps of a block. The states before step t are at state + t * advance, and those after it `advance`
 /// further on (0: in place). With Emit, out holds the outputs, [output][step of a tile][lane].
-template <class Lane, bool Emit, class M, class T, bool Varying>
-KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t steps, T* state, std::int64_t advance,
+template <class Lane, bool Emit, class M, class T>
+KALSCAN_FLATTEN void take_steps(const tile_terms<M, T> u, std::int64_t steps, T* state, std::int64_t advance,
                                 T* out) {
   constexpr std::int64_t W = block_width<T>;
   constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
@@ -121,8 +121,8 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T, Varying> u, std::int64_t 
 
 /// The same, with the formulas of ordinary states where these suffice. In place, `saved` has room for the states;
 /// `ordinary` is whether they are that, before and after.
-template <bool Emit, class M, class T, bool Varying>
-void advance_block(const tile_terms<M, T, Varying>& u, std::int64_t steps, T* state, std::int64_t advance, T* out,
+template <bool Emit, class M, class T>
+void advance_block(const tile_terms<M, T>& u, std::int64_t steps, T* state, std::int64_t advance, T* out,
                    T* saved, [[maybe_unused]] char& ordinary) {
   if constexpr (requires { typename M::ordinary; }) {
     if (ordinary) {

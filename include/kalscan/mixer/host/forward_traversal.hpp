@@ -20,7 +20,7 @@
 namespace kalscan::detail {
 
 /// A traversal as `mixer_chains` wants it. Allocates its tiles when it is made, and nothing after that.
-template <class Call, bool Varying>
+template <class Call>
 class forward_traversal {
  private:
   using M = typename Call::mixer;
@@ -174,7 +174,7 @@ class forward_traversal {
   }
 
   const Call& call_;
-  tile_stage<Call, Varying> stage_;
+  tile_stage<Call> stage_;
   std::int64_t blocks_;
   bool emits_ = false, checkpoints_ = false;
   aligned_vector<T> out_{}, saved_{};

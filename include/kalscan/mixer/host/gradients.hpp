@@ -18,12 +18,12 @@
 namespace kalscan::detail {
 
 /// The sums of one task, tile by tile.
-template <class Call, bool Varying>
+template <class Call>
 class gradient_sums {
  public:
   using M = typename Call::mixer;
   using T = typename Call::number;
-  using stage = tile_stage<Call, Varying>;
+  using stage = tile_stage<Call>;
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = block_width<T>;
 
@@ -35,14 +35,19 @@ class gradient_sums {
 
   gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t group, std::int64_t first_block,
                 std::int64_t blocks)
-      : call_(call), parts_(parts), group_(group), first_block_(first_block), blocks_(blocks) {
+      : call_(call),
+        parts_(parts),
+        group_(group),
+        first_block_(first_block),
+        blocks_(blocks),
+        varying_(parameters_vary(call)) {
     const std::int64_t S = call.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       const role r = M::inputs_info[i].varies;
-      const bool kept = r == role::parameter && !Varying;
+      const bool kept = r == role::parameter && !varying_;
       lanes_[i].resize(
           static_cast<std::size_t>(r == role::channel ? tile_steps * W : (kept ? blocks : tile_steps) * S * W));
-      if (r == role::parameter && Varying) {
+      if (r == role::parameter && varying_) {
         shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? blocks * S * W
                                                    : parts.how(i) == gathering::over_lanes ? tile_steps * S
                                                                                            : 0));
@@ -53,7 +58,7 @@ class gradient_sums {
   places tile(std::int64_t g) {
     places x;
     for (std::size_t i = 0; i < inputs; ++i) {
-      const bool kept = M::inputs_info[i].varies == role::parameter && !Varying;
+      const bool kept = M::inputs_info[i].varies == role::parameter && !varying_;
       x.field[i] = lanes_[i].data() + (kept ? g * call_.shape.states * W : 0);
     }
     return x;
@@ -68,7 +73,7 @@ class gradient_sums {
         for (std::int64_t k = 0; k < steps; ++k) {
           put_row(to, at, t + k, where.channel(g), 0, where.width(g), lanes_[i].data() + k * W);
         }
-      } else if (r == role::parameter && Varying) {
+      } else if (r == role::parameter && varying_) {
         if (parts_.how(i) == gathering::direct) {
           if (to.present()) put_parameter(i, to, at, t, steps, where.channel(g), where.width(g));
         } else {
@@ -99,7 +104,7 @@ class gradient_sums {
   void finish(std::int64_t slot) {
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_time) continue;
-      auto& sums = Varying ? shared_[i] : lanes_[i];
+      auto& sums = varying_ ? shared_[i] : lanes_[i];
       std::copy_n(sums.data(), blocks_ * call_.shape.states * W, parts_.over_time(i, slot, first_block_));
       std::fill(sums.begin(), sums.end(), T(0));
     }
@@ -153,6 +158,7 @@ class gradient_sums {
   const Call& call_;
   gradient_parts<Call>& parts_;
   std::int64_t group_, first_block_, blocks_;
+  bool varying_;  // parameters, with time
   std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
 };
 

@@ -16,7 +16,7 @@ namespace kalscan::detail {
 
 /// For some blocks of channels. Keeps the states before each tile of the stretch between two checkpoints, and of one
 /// block the states before each step of one tile.
-template <class Call, bool Varying>
+template <class Call>
 class recomputed_states {
  public:
   using M = typename Call::mixer;
@@ -37,7 +37,7 @@ class recomputed_states {
 
   std::int64_t blocks() const { return blocks_; }
   std::int64_t block_length() const { return length_; }
-  const tile_stage<Call, Varying>& stage() const { return stage_; }
+  const tile_stage<Call>& stage() const { return stage_; }
 
   /// The block's states before step t of the tile; where t is the number of its steps, those after all of them.
   state_arrays before(std::int64_t t) { return {steps_.data() + t * length_}; }
@@ -123,7 +123,7 @@ class recomputed_states {
   }
 
   const Call& call_;
-  tile_stage<Call, Varying> stage_;
+  tile_stage<Call> stage_;
   std::int64_t blocks_, length_;
   aligned_vector<T> starts_{}, steps_{}, saved_{};
   char ordinary_ = false;

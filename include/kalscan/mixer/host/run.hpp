@@ -22,9 +22,9 @@
 
 namespace kalscan::detail {
 
-template <bool Varying, task_policy P, class Call>
-void forward_in_chains(const P& policy, const Call& call) {
-  using traversal = forward_traversal<Call, Varying>;
+template <task_policy P, class Call>
+void run_forward(const P& policy, const Call& call) {
+  using traversal = forward_traversal<Call>;
   const int workers = worker_count(policy);
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, 1);
   const auto count = static_cast<std::int64_t>(plan.whole.size() + plan.split.size());
@@ -35,9 +35,9 @@ void forward_in_chains(const P& policy, const Call& call) {
              }));
 }
 
-template <bool Varying, task_policy P, class Call>
+template <task_policy P, class Call>
 void backward_in_chains(const P& policy, const Call& call) {
-  using traversal = backward_traversal<Call, Varying>;
+  using traversal = backward_traversal<Call>;
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, call.states.every);
   // Sums over channels are made group by group: the groups must not depend on the number of workers.
   const std::int64_t group = std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8);
@@ -46,15 +46,6 @@ void backward_in_chains(const P& policy, const Call& call) {
                return traversal(call, parts, first_block / group, first_block, last_block);
              }));
   parts.write();
-}
-
-template <task_policy P, class Call>
-void run_forward(const P& policy, const Call& call) {
-  if (parameters_vary(call)) {
-    forward_in_chains<true>(policy, call);
-  } else {
-    forward_in_chains<false>(policy, call);
-  }
 }
 
 template <task_policy P, class Call>
@@ -88,11 +79,7 @@ void run_backward(const P& policy, const Call& call) {
     with.states.checkpoints = read_only<M>(tensors);
     return run_backward(policy, with);
   }
-  if (parameters_vary(call)) {
-    backward_in_chains<true>(policy, call);
-  } else {
-    backward_in_chains<false>(policy, call);
-  }
+  backward_in_chains(policy, call);
 }
 
 }  // namespace kalscan::detail

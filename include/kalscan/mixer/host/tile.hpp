@@ -75,7 +75,7 @@ void scatter_lanes(E* to, const T* from, std::int64_t stride, std::int64_t n) {
 /// The terms of one tile as the loops read them, those of one place side by side so that few pointers reach all: of
 /// channels [step][term][lane], of states [step][state][term], of parameters [state][term][lane] or, where parameters
 /// vary with time, [step][state][term][lane].
-template <class M, class T, bool Varying>
+template <class M, class T>
 struct tile_terms {
   using info = terms_of<M, T>;
 
@@ -83,6 +83,7 @@ struct tile_terms {
 
   const T *channel, *state, *parameter;
   std::int64_t states;
+  std::int64_t parameter_rows;  // from one step to the next: as many as states where parameters vary with time, else 0
 
   terms_t<M, T> operator()(std::int64_t t, std::int64_t s, std::int64_t w) const {
     return from_fields<terms_t<M, T>, T>([&](auto i) {
@@ -93,7 +94,7 @@ struct tile_terms {
       } else if constexpr (r == role::state) {
         return state[(t * states + s) * state_terms<M, T> + k];
       } else {
-        return parameter[(((Varying ? t * states : 0) + s) * parameter_terms<M, T> + k) * W + w];
+        return parameter[((t * parameter_rows + s) * parameter_terms<M, T> + k) * W + w];
       }
     });
   }
@@ -127,7 +128,7 @@ bool parameters_vary(const Call& call) {
 }
 
 /// Brings the inputs of a call into tiles. One object a task: it owns the tiles' memory.
-template <class Call, bool Varying>
+template <class Call>
 class tile_stage {
  public:
   using M = typename Call::mixer;
@@ -137,21 +138,19 @@ class tile_stage {
   static constexpr std::size_t input_count = M::inputs_info.size();
 
   tile_stage(const Call& call, std::int64_t first_block, std::int64_t blocks)
-      : call_(call), first_block_(first_block), blocks_(blocks) {
+      : call_(call), first_block_(first_block), blocks_(blocks), varying_(parameters_vary(call)) {
     const std::int64_t S = call.shape.states;
     raw_.resize(static_cast<std::size_t>((std::max)(S, W)) * input_count);
     channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
     state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
-    parameter_.resize(static_cast<std::size_t>((Varying ? tile_steps : blocks) * block_parameters()));
+    parameter_.resize(static_cast<std::size_t>((varying_ ? tile_steps : blocks) * block_parameters()));
   }
 
   /// Parameters that do not vary with time, for all blocks of the task. To be called first.
   void start_batch(std::int64_t b) {
-    if constexpr (!Varying) {
-      if (b == staged_batch_ || (staged_batch_ >= 0 && parameters_are_shared(call_))) return;
-      for (std::int64_t g = 0; g < blocks_; ++g) stage_parameters(b, 0, 1, g);
-      staged_batch_ = b;
-    }
+    if (varying_ || b == staged_batch_ || (staged_batch_ >= 0 && parameters_are_shared(call_))) return;
+    for (std::int64_t g = 0; g < blocks_; ++g) stage_parameters(b, 0, 1, g);
+    staged_batch_ = b;
   }
 
   /// Terms of states, which all blocks share.
@@ -174,21 +173,23 @@ class tile_stage {
       });
       prepare_terms<role::channel, W>(1, channel_.data() + t * channel_terms<M, T> * W);
     }
-    if constexpr (Varying) stage_parameters(b, t0, steps, g);
+    if (varying_) stage_parameters(b, t0, steps, g);
   }
 
-  tile_terms<M, T, Varying> terms(std::int64_t g) const {
-    return {channel_.data(), state_.data(), parameter_.data() + (Varying ? 0 : g * block_parameters()),
-            call_.shape.states};
+  tile_terms<M, T> terms(std::int64_t g) const {
+    const std::int64_t states = call_.shape.states;
+    return {channel_.data(), state_.data(), parameter_.data() + (varying_ ? 0 : g * block_parameters()), states,
+            varying_ ? states : 0};
   }
 
   std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
+  bool varying() const { return varying_; }
   std::int64_t width(std::int64_t g) const { return (std::min)(W, call_.shape.channels - channel(g)); }
 
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     const std::int64_t S = call_.shape.states, m = channel(g), n = width(g);
-    T* to = parameter_.data() + (Varying ? 0 : g * block_parameters());
+    T* to = parameter_.data() + (varying_ ? 0 : g * block_parameters());
     for (std::int64_t t = 0; t < steps; ++t) {
       for (std::int64_t s = 0; s < S; ++s) {
         for_each_input<role::parameter>(
@@ -239,6 +240,7 @@ class tile_stage {
 
   const Call& call_;
   std::int64_t first_block_, blocks_, staged_batch_ = -1;
+  bool varying_;  // parameters, with time
   aligned_vector<T> raw_{}, channel_{}, state_{}, parameter_{};
 };
 
