@@ -36,14 +36,18 @@ class takers {
 };
 
 /// Calls f(layout, states) for the kernels of forward (eight states a thread at most) and backward (four, in tiles from
-/// checkpoint to checkpoint), with numbers of states that they serve.
+/// checkpoint to checkpoint, shorter ones for larger states), with numbers of states that they serve.
 template <int States, bool Vary, int Most, class F>
 void with_kinds(F f) {
   constexpr lanes_kind forward = kind_for(States, Vary, Most);
-  constexpr lanes_kind backward{forward.states, forward.group, forward.varying, forward.full, forward.splits,
-                                backward_tile(forward.states)};
   f(lane_layout<forward>{group_of(States, forward.states)}, States);
-  f(lane_layout<backward>{group_of(States, forward.states)}, States);
+  const auto in_tiles = [&]<std::size_t... Bytes>(std::index_sequence<Bytes...>) {
+    (f(lane_layout<lanes_kind{forward.states, forward.group, forward.varying, forward.full, forward.splits,
+                              backward_tile(forward.states, Bytes)}>{group_of(States, forward.states)},
+       States),
+     ...);
+  };
+  in_tiles(std::index_sequence<8, 16, 32>{});
 }
 template <class F>
 void for_each_kind(F f) {
