@@ -39,6 +39,19 @@ struct vector_kla_terms {
   T vx, vy, vz, Lambda, k, kk, q, qq, a, aa, p;
 };
 
+/// Composition of the maps of adjoints where nothing turns, operands in order of time: their rotations count for nothing.
+template <class T>
+struct vector_adjoint_monoid {
+  KALSCAN_HD static constexpr rotating_adjoint_map<T> identity() { return rotating_adjoint_monoid<T>::identity(); }
+  KALSCAN_HD constexpr rotating_adjoint_map<T> operator()(const rotating_adjoint_map<T>& earlier,
+                                                          const rotating_adjoint_map<T>& later) const {
+    const T xx = earlier.x * earlier.x;
+    return {earlier.x * later.x, identity().rotation, later.x * earlier.y + xx * later.y,
+            earlier.x * later.c + earlier.c, dot(earlier.y, later.c) + xx * later.d + earlier.d};
+  }
+};
+static_assert(monoid<vector_adjoint_monoid<float>>);
+
 /// Three lanes of KLA with the same variance: what takes a reciprocal is computed once. Inputs are those of rotating
 /// KLA, whose quaternion counts for nothing here; the three last numbers of its adjoint are the torque with which a
 /// step's adjoint turns the mean before it, the first one is 0.
@@ -179,7 +192,7 @@ struct vector_kla_mixer {
   }
 
   template <class T>
-  KALSCAN_HD static constexpr rotating_adjoint_monoid<T> adjoint_monoid() {
+  KALSCAN_HD static constexpr vector_adjoint_monoid<T> adjoint_monoid() {
     return {};
   }
   template <class T>
@@ -187,15 +200,16 @@ struct vector_kla_mixer {
                                                                    const vector_kla_terms<T>& u,
                                                                    const isotropic_belief<T>& after,
                                                                    const rotating_kla_outputs<T>& bar) {
-    const auto vague = which_are_vague(before, u, after);
-    const auto one = [&](const T& m, const T& v, const T& m_after, const T& y, const T& yvar) {
-      return component::adjoint_lift(belief<T>{m, before.variance}, terms_of(u, v), belief<T>{m_after, after.variance},
-                                     kla_outputs<T>{y, yvar}, vague);
-    };
-    const auto x = one(before.mean_x, u.vx, after.mean_x, bar.yx, bar.yvar);
-    const auto y = one(before.mean_y, u.vy, after.mean_y, bar.yy, T(0));
-    const auto z = one(before.mean_z, u.vz, after.mean_z, bar.yz, T(0));
-    return {x.x, rotation_monoid<T>::identity(), {x.y, y.y, z.y}, {x.c, y.c, z.c}, x.d + y.d + z.d};
+    if constexpr (Ordinary) {
+      const T i = gain(u.aa * before.variance + u.p, u), x = u.a * i, xx = x * x;
+      const T q = Readout == readout::predicted ? u.a * u.q : u.q;
+      const vector3<T> read = q * vector3<T>{bar.yx, bar.yy, bar.yz};
+      const vector3<T> y = (xx * (u.Lambda * u.k)) * (value(u) + -(u.k * u.a) * before.mean());
+      const T yvar_bar = (Readout == readout::predicted ? u.aa * u.qq : u.qq) * bar.yvar;
+      return {x, rotation_monoid<T>::identity(), y, x * read, dot(y, read) + xx * yvar_bar};
+    } else {
+      return general_adjoint_lift(before, u, after, bar);
+    }
   }
   template <class T>
   KALSCAN_HD static constexpr isotropic_belief<T> adjoint_act(const rotating_adjoint_map<T>& map,
@@ -220,11 +234,7 @@ struct vector_kla_mixer {
   KALSCAN_HD static constexpr typename component::vague_states which_are_vague(const isotropic_belief<T>& before,
                                                                                const vector_kla_terms<T>& u,
                                                                                const isotropic_belief<T>& after) {
-    if constexpr (Ordinary) {
-      return {false, false};
-    } else {
-      return {!detail::equal(u.a, 0) && detail::is_vague(before), detail::is_vague(after)};
-    }
+    return {!detail::equal(u.a, 0) && detail::is_vague(before), detail::is_vague(after)};
   }
   /// The adjoint of the angle by which a belief's mean was turned, from the carried adjoint of the turned one.
   template <class T>
@@ -234,6 +244,22 @@ struct vector_kla_mixer {
     // Carried is then s times the adjoint of the information vector, which is the mean over the variance.
     const T s = detail::vague_scale(belief<T>{T(0), x.variance});
     return (detail::equal(x.variance, detail::infinity<T>) ? T(1) / s : T(1) / s / x.variance) * torque;
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr rotating_adjoint_map<T> general_adjoint_lift(const isotropic_belief<T>& before,
+                                                                         const vector_kla_terms<T>& u,
+                                                                         const isotropic_belief<T>& after,
+                                                                         const rotating_kla_outputs<T>& bar) {
+    const auto vague = which_are_vague(before, u, after);
+    const auto one = [&](const T& m, const T& v, const T& m_after, const T& y, const T& yvar) {
+      return component::adjoint_lift(belief<T>{m, before.variance}, terms_of(u, v), belief<T>{m_after, after.variance},
+                                     kla_outputs<T>{y, yvar}, vague);
+    };
+    const auto x = one(before.mean_x, u.vx, after.mean_x, bar.yx, bar.yvar);
+    const auto y = one(before.mean_y, u.vy, after.mean_y, bar.yy, T(0));
+    const auto z = one(before.mean_z, u.vz, after.mean_z, bar.yz, T(0));
+    return {x.x, rotation_monoid<T>::identity(), {x.y, y.y, z.y}, {x.c, y.c, z.c}, x.d + y.d + z.d};
   }
 
   /// kla_mixer's adjoint with what the components share computed once.
