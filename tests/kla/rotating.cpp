@@ -121,7 +121,8 @@ TEST_CASE_TEMPLATE("in a frame that turns with them, lanes that do not turn have
     for (std::size_t t = 0; t < n; ++t) {
       const auto u = kalscan::prepare<M, double>(in[t]);
       before.push_back(M::step(before[t], u));
-      frames.push_back(t % 4 == 0 ? F::of_step(in[t]) : F::next(frames.back(), in[t]));
+      const auto step = F::of_inputs(in[t]);
+      frames.push_back(t % 4 == 0 ? F::after(step) : F::after(frames.back(), step));
       const auto& f = frames.back();
       const auto w = kalscan::prepare<lanes, double>(F::into(f, in[t]));
       ends.push_back(lanes::step(seen[t], w));
@@ -151,7 +152,7 @@ TEST_CASE_TEMPLATE("in a frame that turns with them, lanes that do not turn have
       const auto back = lanes::adjoint(seen[t], w, ends[t], seen_bar, seen_y);
       map = kalscan::rotating_adjoint_monoid<double>{}(lanes::adjoint_lift(seen[t], w, ends[t], seen_y), map);
       bar = exact.earlier, seen_bar = back.earlier;
-      CHECK(near(F::adjoint(f, in[t], back.inputs), exact.inputs));
+      CHECK(near(F::adjoint(f, F::of_inputs(in[t]), back.inputs), exact.inputs));
     }
     CHECK(near(seen_bar, bar));
     CHECK(near(M::adjoint_act(F::element(total, map), end_bar), bar));

@@ -9,12 +9,11 @@
 
 namespace kalscan {
 
-/// The adjoint of a quaternion from its direction, the reciprocal of its length, and the torque of what it turns.
+/// The adjoint of a quaternion from the torque of what it turns.
 template <class T>
-[[nodiscard]] KALSCAN_HD constexpr quaternion<T> rotation_adjoint(const quaternion<T>& unit, const T& inverse_length,
-                                                                  const vector3<T>& torque) {
-  const quaternion<T> r = quaternion<T>{T(0), torque.x, torque.y, torque.z} * unit;
-  const T twice = inverse_length + inverse_length;
+[[nodiscard]] KALSCAN_HD constexpr quaternion<T> rotation_adjoint(const direction<T>& of, const vector3<T>& torque) {
+  const quaternion<T> r = quaternion<T>{T(0), torque.x, torque.y, torque.z} * of.unit;
+  const T twice = of.inverse_length + of.inverse_length;
   return {twice * r.w, twice * r.x, twice * r.y, twice * r.z};
 }
 
@@ -23,6 +22,8 @@ struct rotating_frame {
   using lanes = vector_kla_mixer<>;
   template <class T>
   using value = quaternion<T>;
+  template <class T>
+  using step = direction<T>;
 
   template <class T>
   KALSCAN_HD static constexpr quaternion<T> identity() {
@@ -33,13 +34,17 @@ struct rotating_frame {
     return rotation_monoid<T>{}(earlier, later);
   }
   template <class T>
-  KALSCAN_HD static constexpr quaternion<T> of_step(const rotating_kla_inputs<T>& u) {
-    return direction_of(quaternion<T>{u.rw, u.rx, u.ry, u.rz}).unit;
+  KALSCAN_HD static constexpr direction<T> of_inputs(const rotating_kla_inputs<T>& u) {
+    return direction_of(quaternion<T>{u.rw, u.rx, u.ry, u.rz});
+  }
+  template <class T>
+  KALSCAN_HD static constexpr quaternion<T> after(const direction<T>& step) {
+    return step.unit;
   }
   /// Four steps cost no length that matters.
   template <class T>
-  KALSCAN_HD static constexpr quaternion<T> next(const quaternion<T>& f, const rotating_kla_inputs<T>& u) {
-    return of_step(u) * f;
+  KALSCAN_HD static constexpr quaternion<T> after(const quaternion<T>& f, const direction<T>& step) {
+    return step.unit * f;
   }
 
   template <class T>
@@ -91,11 +96,10 @@ struct rotating_frame {
   }
 
   template <class T>
-  KALSCAN_HD static constexpr rotating_kla_inputs<T> adjoint(const quaternion<T>& f, const rotating_kla_inputs<T>& u,
+  KALSCAN_HD static constexpr rotating_kla_inputs<T> adjoint(const quaternion<T>& f, const direction<T>& step,
                                                              rotating_kla_inputs<T> bar) {
-    const vector3<T> v = rotated(f, vector3<T>{bar.vx, bar.vy, bar.vz}), torque = rotated(f, vector3<T>{bar.rx, bar.ry, bar.rz});
-    const auto [unit, inverse_length] = direction_of(quaternion<T>{u.rw, u.rx, u.ry, u.rz});
-    const quaternion<T> r = rotation_adjoint(unit, inverse_length, torque);
+    const vector3<T> v = rotated(f, vector3<T>{bar.vx, bar.vy, bar.vz});
+    const quaternion<T> r = rotation_adjoint(step, rotated(f, vector3<T>{bar.rx, bar.ry, bar.rz}));
     bar.vx = v.x, bar.vy = v.y, bar.vz = v.z, bar.rw = r.w, bar.rx = r.x, bar.ry = r.y, bar.rz = r.z;
     return bar;
   }

@@ -131,7 +131,7 @@ struct rotating_kla_mixer : rotating_kla_frame<Readout> {
     if constexpr (predicts)
       torque = torque + cross((u.q * u.a) * u.rotated(known_mean(after)), {bar.yx, bar.yy, bar.yz});
     const vector3<T> mean = u.rotated_back(earlier.mean());
-    const quaternion<T> r = rotation_adjoint(u.rotation(), u.inverse_length, torque);
+    const quaternion<T> r = rotation_adjoint(direction<T>{u.rotation(), u.inverse_length}, torque);
     inputs.rw = r.w, inputs.rx = r.x, inputs.ry = r.y, inputs.rz = r.z;
     return {{mean.x, mean.y, mean.z, earlier.variance}, inputs};
   }

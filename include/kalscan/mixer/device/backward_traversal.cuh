@@ -130,7 +130,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         if (i >= count) break;
         T one[inputs];
         for_each_index<inputs>([&](auto k) { one[k()] = channel_sum[k()][i]; });
-        leave_frame_of_step(t, step + kept_step(lanes.g, layout.group()) + i, one);
+        leave_frame_of_step(step + kept_step(lanes.g, layout.group()) + i, one);
         for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = one[k()]; });
       }
     }
@@ -151,21 +151,19 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       }
     });
   }
-  /// The gradients of a step's inputs, summed over states, from those seen in the frame. The step is of the tile at t.
-  __device__ __forceinline__ void leave_frame_of_step(std::int64_t t, int step, T (&one)[inputs]) const {
+  /// The gradients of a step's inputs, summed over states, from those seen in the frame.
+  __device__ __forceinline__ void leave_frame_of_step(int step, T (&one)[inputs]) const {
     if constexpr (framed) {
       using U = typename M::template inputs<T>;
-      const auto u = inputs_that_vary<M, T, role::channel>([&](auto k) {
-        return static_cast<T>(member<k()>(call.in)(at.batch, at.first + t + step, lanes.m, 0));
+      const auto seen = from_fields<U, T>([&](auto k) {
+        if constexpr (over_states(k())) {
+          return one[k()];
+        } else {
+          return T(0);
+        }
       });
-      const auto bar = as_array<T>(user_mixer::frame::adjoint(this->frame_after(0, step), u,
-                                                              from_fields<U, T>([&](auto k) {
-                                                                if constexpr (over_states(k())) {
-                                                                  return one[k()];
-                                                                } else {
-                                                                  return T(0);
-                                                                }
-                                                              })));
+      const auto bar = as_array<T>(
+          user_mixer::frame::adjoint(this->frame_after(0, step), stage.frame_step_of(0, lanes.c, step), seen));
       for_each_index<inputs>([&](auto k) { one[k()] = bar[k()]; });
     }
   }
@@ -194,7 +192,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) channel_sum[k()] = sum_over_group(channel_sum[k()], layout.group());
     });
-    leave_frame_of_step(t, step, channel_sum);
+    leave_frame_of_step(step, channel_sum);
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g == 0)

@@ -67,14 +67,17 @@ __device__ inline const no_bars& no_bars_on_device() {
 }
 
 /// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are. Where
-/// the mixer has a frame all are seen from it, and the frames after each step lie behind them.
+/// the mixer has a frame all are seen from it; behind them lie the frames after each step and, with Bars, the steps that
+/// they took.
 template <class Mixer, class Layout, class In, class Bars = no_bars>
 struct mixer_stage {
   using M = lane_mixer<Mixer>;
   using T = number_t<In>;
   static constexpr int channel_rows = static_cast<int>(channel_terms<M, T>);
   static constexpr int bar_rows = std::is_same_v<Bars, no_bars> ? 0 : static_cast<int>(M::output_names.size());
-  static constexpr int rows = channel_rows + bar_rows, frame_rows = frame_numbers<Mixer, T>;
+  static constexpr int rows = channel_rows + bar_rows, frame_rows = frame_numbers<Mixer, T>,
+                       step_rows = bar_rows > 0 ? frame_step_numbers<Mixer, T> : 0;
+  static constexpr int all_rows = rows + frame_rows + step_rows;
   static constexpr unsigned state_rows = static_cast<unsigned>(state_terms<M, T>);
   static constexpr int channel_units = Layout::most_channel_units, state_units = Layout::state_units;
   /// The adjoints of a step's outputs.
@@ -88,7 +91,7 @@ struct mixer_stage {
         state[inputs_with<M, role::state> + 1][state_units];
   };
 
-  static constexpr int channel_stride(int tile) { return tile * (rows + frame_rows) + 4; }  // four more: no bank conflicts
+  static constexpr int channel_stride(int tile) { return tile * all_rows + 4; }  // four more: no bank conflicts
   KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
     return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
            static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_vec);
@@ -209,7 +212,7 @@ struct mixer_stage {
     for (int n = 0; n < channel_units; ++n) {
       const int step = layout.staged_step(thread()) + n * 4;
       if (!Layout::whole_channel_units && (n >= layout.channel_units() || step >= layout.tile())) break;
-      quad row[rows + frame_rows > 0 ? rows + frame_rows : 1];
+      quad row[all_rows > 0 ? all_rows : 1];
       [[maybe_unused]] auto frame = no_frame<Mixer, T>();
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -221,11 +224,15 @@ struct mixer_stage {
         });
         if constexpr (frame_rows > 0) {
           using F = typename Mixer::frame;
-          frame = j == 0 ? F::of_step(u) : F::next(frame, u);
+          const auto step = F::of_inputs(u);
+          frame = j == 0 ? F::after(step) : F::after(frame, step);
           u = F::into(frame, u);
           if constexpr (bar_rows > 0) y_bar = F::into(frame, y_bar);
           const auto numbers = as_array<T>(frame);
           for_each_index<static_cast<std::size_t>(frame_rows)>([&](auto i) { row[rows + i()].x[j] = numbers[i()]; });
+          const auto more = as_array<T>(step);
+          for_each_index<static_cast<std::size_t>(step_rows)>(
+              [&](auto i) { row[rows + frame_rows + i()].x[j] = more[i()]; });
         }
         put_terms<M, T, role::channel>(u, [&](std::int64_t i, T term) { row[i].x[j] = term; });
         for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
@@ -236,7 +243,7 @@ struct mixer_stage {
       }
       T* to = channel_memory(buffer) + c * channel_stride(layout.tile()) + step;
 #pragma unroll
-      for (int i = 0; i < rows + frame_rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
+      for (int i = 0; i < all_rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
     }
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
@@ -254,16 +261,22 @@ struct mixer_stage {
   __device__ const T* rows_of(int buffer, int c) const {
     return channel_memory(buffer) + c * channel_stride(layout.tile());
   }
-  /// The frame of channel c after step t, where there is one.
+  /// The frame of channel c after step t, and the step that it took, where there is one.
   __device__ __forceinline__ auto frame_of(int buffer, int c, int t) const {
-    const T* from = rows_of(buffer, c) + rows * layout.tile() + t;
-    return from_fields<typename Mixer::frame::template value<T>, T>(
-        [&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
+    return numbers_of_step<typename Mixer::frame::template value<T>>(buffer, c, t, rows);
+  }
+  __device__ __forceinline__ auto frame_step_of(int buffer, int c, int t) const {
+    return numbers_of_step<typename Mixer::frame::template step<T>>(buffer, c, t, rows + frame_rows);
   }
   /// The terms of the states of thread g of a group: the j-th one's at step t are at [(t * states + j) * group].
   __device__ const state_vec* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
 
  private:
+  template <class X>
+  __device__ __forceinline__ X numbers_of_step(int buffer, int c, int t, int first_row) const {
+    const T* from = rows_of(buffer, c) + first_row * layout.tile() + t;
+    return from_fields<X, T>([&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
+  }
   template <class E>
   __device__ static T keep(const E& stored) {
     return kept_number<T, std::remove_const_t<E>>::keep(stored);
