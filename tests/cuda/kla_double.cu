@@ -20,17 +20,13 @@ TEST_CASE("double") {
   }
 }
 
-TEST_CASE("double with parameters that vary, and what a block's memory cannot hold") {
+TEST_CASE("double with parameters that vary fits a block's memory with any number of states") {
   for (const std::int64_t S : {3, 5, 16, 40, 200}) {
     CAPTURE(S);
     const auto p = random_problem<kla, double>(1, 40, 20, S, 10, given::per_token);
-    try {
-      const auto r = backward_on_device<kla>(0, p);
-      CHECK(difference(r.in_bar, run_backward<kla>(seq{}, p).in_bar) < 1e-11);
-    } catch (const std::invalid_argument& error) {
-      CHECK(S <= 4);
-      CHECK(std::string(error.what()).find("bytes of shared memory, more than the") != std::string::npos);
-    }
+    const auto exact = run_backward<kla>(seq{}, p);
+    for (const std::int64_t every : {0, 8, 16})  // of the forward pass: 8 are those that backward takes
+      CHECK(difference(backward_on_device<kla>(0, p, every).in_bar, exact.in_bar) < 1e-11);
   }
 }
 

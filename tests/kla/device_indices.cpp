@@ -36,14 +36,18 @@ class takers {
 };
 
 /// Calls f(layout, states) for the kernels of forward (eight states a thread at most) and backward (four, in tiles from
-/// checkpoint to checkpoint), with numbers of states that they serve.
+/// checkpoint to checkpoint, shorter ones for larger states), with numbers of states that they serve.
 template <lanes_kind Kind, class F>
 void with_kind(F f, const std::vector<int>& all_states) {
-  constexpr lanes_kind backward{Kind.states, Kind.group,  Kind.varying,
-                                Kind.full,   Kind.splits, backward_tile(Kind.states)};
+  const auto in_tiles = [&]<std::size_t... Bytes>(int states, std::index_sequence<Bytes...>) {
+    (f(lane_layout<lanes_kind{Kind.states, Kind.group, Kind.varying, Kind.full, Kind.splits,
+                              backward_tile(Kind.states, Bytes)}>{group_of(states, Kind.states)},
+       states),
+     ...);
+  };
   for (const int states : all_states) {
     f(lane_layout<Kind>{group_of(states, Kind.states)}, states);
-    f(lane_layout<backward>{group_of(states, Kind.states)}, states);
+    in_tiles(states, std::index_sequence<8, 16, 32>{});
   }
 }
 template <class F>

@@ -42,7 +42,10 @@ gathered gathering_of(std::size_t i, const std::array<std::int64_t, 4>& extent) 
 }
 
 /// The distance of the checkpoints that a shape needs.
-inline int backward_every(const mixer_shape& shape) { return backward_tile(states_of_thread(shape.states)); }
+template <class M, class T>
+int backward_every(const mixer_shape& shape) {
+  return backward_tile(states_of_thread(shape.states), sizeof(typename M::template state<T>));
+}
 
 /// The workspace of a backward call.
 template <class M, class T>
@@ -59,7 +62,7 @@ struct backward_pieces {
     arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
     arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
     if (!has_checkpoints) {
-      const std::int64_t times = checkpoint_count(shape, backward_every(shape));
+      const std::int64_t times = checkpoint_count(shape, backward_every<M, T>(shape));
       checkpoints = from_fields<state_tensors<M, T>, tensor<T>>([&](auto) {
         return tensor<T>(memory.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
       });
@@ -82,13 +85,14 @@ struct backward_pieces {
   }
 };
 
-template <class M>
+template <class M, class T>
 time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
-  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every(shape)));
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every<M, T>(shape)));
 }
 
+template <class Call>
 constexpr lanes_kind in_tiles(lanes_kind kind) {
-  kind.tile = backward_tile(kind.states);
+  kind.tile = backward_tile(kind.states, sizeof(typename Call::mixer::template state<typename Call::number>));
   return kind;
 }
 
@@ -97,7 +101,7 @@ template <mixer_kernels Kernels, class Call>
 void launch_backward(const cuda& policy, const Call& call, const time_cuts& cuts,
                      const backward_arrays<typename Call::mixer, typename Call::number>& arrays) {
   with_lanes<Kernels, 4>(call, [&](auto lanes) {  // the states of a tile of eight would take twice the shared memory
-    launch_traversal<device_backward_traversal<Call, in_tiles(lanes())>>(policy, call, cuts, arrays);
+    launch_traversal<device_backward_traversal<Call, in_tiles<Call>(lanes())>>(policy, call, cuts, arrays);
   });
 }
 
@@ -117,12 +121,12 @@ auto checkpoint_call(const Call& call, const state_tensors<M, T>& checkpoints) {
       call.shape,
       call.in,
       none{},
-      {.initial = call.states.initial, .checkpoints = checkpoints, .every = backward_every(call.shape)}};
+      {.initial = call.states.initial, .checkpoints = checkpoints, .every = backward_every<M, T>(call.shape)}};
 }
 
 template <class M, class T, class States>
 bool has_checkpoints(const mixer_shape& shape, const States& states) {
-  return states.every == backward_every(shape) && as_array<tensor<const T>>(states.checkpoints)[0].present();
+  return states.every == backward_every<M, T>(shape) && as_array<tensor<const T>>(states.checkpoints)[0].present();
 }
 
 template <class Call>
@@ -152,7 +156,7 @@ void run_backward(const P& policy, const Call& call) {
   using T = typename Call::number;
   require_kernels("backward", policy, call);
   require_device_adjoints(call);
-  time_cuts cuts = backward_cuts<M>(policy, call.shape);
+  time_cuts cuts = backward_cuts<M, T>(policy, call.shape);
   const bool given = has_checkpoints<M, T>(call.shape, call.states);
   require_workspace("backward", policy, backward_pieces<M, T>::size(call.shape, cuts, call.in, given));
   workspace_pieces memory(policy.workspace);
@@ -172,7 +176,7 @@ void run_backward(const P& policy, const Call& call) {
   if (!given) {
     launch_forward<kernels>(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays);
     with.states.checkpoints = read_only<M>(pieces.checkpoints);
-    with.states.every = backward_every(call.shape);
+    with.states.every = backward_every<M, T>(call.shape);
   }
   launch_backward<kernels>(policy, with, cuts, arrays);
   const std::int64_t side = channels_of_block(call.shape.states), blocks = (call.shape.channels + side - 1) / side;
@@ -195,21 +199,27 @@ void run_backward(const P& policy, const Call& call) {
 
 // backward with the policy `cuda`: results as in <kalscan/kla/backward.hpp>, and what is said of forward in
 // <kalscan/cuda/kla_forward.cuh>. All gradients have the same bits on every run: no sum depends on which block comes
-// first. States are computed again from checkpoints: those of the forward call if it left one every 16 steps (every 4
-// with more than 128 states), else from those that a forward pass of its own leaves in the workspace. `initial` is to
-// be that of the forward call in either case. What does not fit a block's shared memory is refused: of KLA on an H200,
-// double with parameters that vary with time and at most 4 states.
+// first. States are computed again from checkpoints: those of the forward call if it left one every backward_checkpoints
+// steps, else from those that a forward pass of its own leaves in the workspace. `initial` is to be that of the forward
+// call in either case. What does not fit a block's shared memory is refused.
+
+/// The distance of the checkpoints that save `backward` a forward pass of its own: 16 steps for KLA in float, 8 for
+/// states of 9 to 16 bytes, 4 for larger ones and for more than 128 states.
+template <class T = float, mixer M>
+[[nodiscard]] int backward_checkpoints(const M&, const mixer_shape& shape) {
+  return detail::backward_every<M, T>(shape);
+}
 
 /// The bytes of workspace that `backward` needs with this policy (its stream and workspace do not matter), this mixer,
 /// shape and inputs (whose data do not matter): sums over the channels of a block [B, L, S] for each input that
-/// channels share, sums over a chunk [M, S] for each parameter, and, unless `states` has checkpoints of every 16 steps
-/// (4 with more than 128 states), these: B x L x M x S / 16 of each of the numbers of a state.
+/// channels share, sums over a chunk [M, S] for each parameter, and, unless `states` has them, checkpoints every N =
+/// backward_checkpoints steps: B x L x M x S / N of each of the numbers of a state.
 template <mixer M, class In>
 [[nodiscard]] std::size_t backward_workspace(const cuda& policy, const M&, const mixer_shape& shape, const In& in,
                                const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
   using T = number_t<In>;
   detail::require_sizes(shape);
-  return detail::backward_pieces<M, T>::size(shape, detail::backward_cuts<M>(policy, shape), in,
+  return detail::backward_pieces<M, T>::size(shape, detail::backward_cuts<M, T>(policy, shape), in,
                                              detail::has_checkpoints<M, T>(shape, states));
 }
 

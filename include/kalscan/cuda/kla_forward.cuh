@@ -102,9 +102,14 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   });
 }
 
+/// Whether a lane has much to compute in step with itself, so that fewer lanes keep a thread and the device busy.
+template <class M>
+inline constexpr bool has_large_state = M::state_info.size() > 2;
+
 template <class M>
 time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
-  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1));
+  constexpr std::int64_t enough = has_large_state<M> ? warps_that_fill / 2 : warps_that_fill;
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, enough));
 }
 
 /// The arrays of a forward call in its workspace.
@@ -175,13 +180,14 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
   const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
   if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
     return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
-  if constexpr (sizeof(typename Call::number) == 4 && (Kernels.states == 0 || Kernels.states == 16)) {
+  constexpr bool large = has_large_state<typename Call::mixer>;
+  if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
     const bool whole = cuts.slots == cuts.sequences;
     if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
       return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
   }
-  // Eight states a thread: fewer instructions than with four, and latencies as well hidden.
-  with_lanes<Kernels, 8>(call, [&](auto lanes) {
+  // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones want more threads.
+  with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
     launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
   });
 }

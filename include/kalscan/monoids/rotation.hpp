@@ -6,6 +6,7 @@
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
+#include <type_traits>
 
 namespace kalscan {
 
@@ -56,6 +57,28 @@ template <class T>
   const vector3<T> t = (T(1) + T(1)) * cross(axis, v);
   return v + r.w * t + cross(axis, t);
 }
+/// A rotation as a matrix: dearer to form than a quaternion, cheaper to apply.
+template <class T>
+struct rotation_matrix {
+  T xx, xy, xz, yx, yy, yz, zx, zy, zz;
+  KALSCAN_HD friend constexpr vector3<T> operator*(const rotation_matrix& m, const vector3<T>& v) {
+    return {m.xx * v.x + m.xy * v.y + m.xz * v.z, m.yx * v.x + m.yy * v.y + m.yz * v.z,
+            m.zx * v.x + m.zy * v.y + m.zz * v.z};
+  }
+  /// The opposite rotation of v.
+  [[nodiscard]] KALSCAN_HD constexpr vector3<T> transposed_times(const vector3<T>& v) const {
+    return {xx * v.x + yx * v.y + zx * v.z, xy * v.x + yy * v.y + zy * v.z, xz * v.x + yz * v.y + zz * v.z};
+  }
+};
+/// That of a unit quaternion.
+template <class T>
+[[nodiscard]] KALSCAN_HD constexpr rotation_matrix<T> matrix_of(const quaternion<T>& r) {
+  const auto& [w, x, y, z] = r;
+  const T one(1), two = one + one;
+  return {one - two * (y * y + z * z), two * (x * y - w * z), two * (x * z + w * y),
+          two * (x * y + w * z), one - two * (x * x + z * z), two * (y * z - w * x),
+          two * (x * z - w * y), two * (y * z + w * x), one - two * (x * x + y * y)};
+}
 /// r, whose length is 1 but for rounding, with a length of 1 to the last digit or two.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr quaternion<T> nearly_unit(const quaternion<T>& r) {
@@ -67,9 +90,19 @@ template <class T>
 namespace detail {
 
 /// 1 / sqrt(n) for 1 <= n <= 4, by arithmetic alone, so that loops over it become vector code: the parabola through
-/// n = 1, 2 and 4 is good to 7%, and each step of Newton's iteration squares the error.
+/// n = 1, 2 and 4 is good to 7%, and each step of Newton's iteration squares the error. A device has an instruction for
+/// it in float, good to 2 units in the last place.
 template <class T>
 KALSCAN_HD constexpr T reciprocal_root(const T& n) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<T, float>) {
+    if (!std::is_constant_evaluated()) {
+      float x = 0;
+      asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(x) : "f"(n));
+      return x;
+    }
+  }
+#endif
   constexpr int digits = std::numeric_limits<T>::digits, steps = digits <= 24 ? 3 : digits <= 53 ? 4 : 5;
   T x = T(1) + (n - T(1)) * (T(-0.29289322) + T(0.06311295) * (n - T(2)));
   const auto step = [&](const T& y) { return y * (T(3) - n * y * y) / T(2); };
@@ -95,7 +128,9 @@ template <class T>
   const auto size = [](const T& x) { return x < T(0) ? -x : x; };
   const T largest = larger(larger(size(r.w), size(r.x)), larger(size(r.y), size(r.z)));
   const bool none = largest < std::numeric_limits<T>::min();
-  const T scale = none ? T(0) : T(1) / largest;
+  // A quarter of what is large: the device's instruction takes what is below 2^126.
+  const T part = largest < T(1) ? T(1) : T(0.25);
+  const T scale = none ? T(0) : part * detail::reciprocal<detail::inverse::bounded>(part * largest);
   const T w = none ? T(1) : r.w * scale, x = r.x * scale, y = r.y * scale, z = r.z * scale;
   const T i = detail::reciprocal_root(w * w + x * x + y * y + z * z);
   return {{w * i, x * i, y * i, z * i}, scale * i};

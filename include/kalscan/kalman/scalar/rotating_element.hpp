@@ -82,16 +82,35 @@ struct rotating_monoid {
 };
 static_assert(monoid<rotating_monoid<float>>);
 
-/// The belief after the stretch from the one before it, as act of filtering_element.
+namespace detail {
+
+/// The belief after a stretch wherever act of filtering_element holds. Seldom wanted, and no part of the code around it.
 template <class T>
-[[nodiscard]] KALSCAN_HD constexpr isotropic_belief<T> act(const rotating_element<T>& x,
-                                                           const isotropic_belief<T>& before) {
-  const auto after = detail::each_component(
+[[nodiscard]] __attribute__((noinline)) KALSCAN_HD constexpr isotropic_belief<T> act_on_components(
+    const rotating_element<T>& x, const isotropic_belief<T>& before) {
+  const auto after = each_component(
       [&](const T& mean, const T& b, const T& eta) {
         return act(filtering_element<T>{x.gain, b, x.C, eta, x.J}, belief<T>{mean, before.variance});
       },
       rotated(x.rotation, before.mean()), x.b, rotated(x.rotation, x.eta));
   return {after.x.mean, after.y.mean, after.z.mean, after.x.variance};
+}
+
+}  // namespace detail
+
+/// The belief after the stretch from the one before it, as act of filtering_element.
+template <class T>
+[[nodiscard]] KALSCAN_HD constexpr isotropic_belief<T> act(const rotating_element<T>& x,
+                                                           const isotropic_belief<T>& before) {
+  const T information = before.variance * x.J;
+  if (before.variance < detail::infinity<T> && information < detail::infinity<T>) {
+    const T d = T(1) / (T(1) + information), dP = d * before.variance, variance = x.gain * x.gain * dP + x.C;
+    if (variance < detail::infinity<T>) {
+      const vector3<T> mean = x.gain * rotated(x.rotation, d * before.mean() + dP * x.eta) + x.b;
+      return {mean.x, mean.y, mean.z, variance};
+    }
+  }
+  return detail::act_on_components(x, before);
 }
 
 /// The affine map of the adjoint of such a belief through a stretch of time, from its end to its beginning:

@@ -23,7 +23,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
   using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
-  using base::States, base::Full, base::Varying, base::inputs, base::lane_sums, base::summed_steps;
+  using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
@@ -31,6 +31,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
+  using typename base::user_mixer;
   using typename base::wide_state;
   using fast = typename ordinary_of<M>::type;
   using direction = backward_in_time<Call>;
@@ -94,6 +95,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, state (&after)[States],
                                                 state (&bar)[States]) {
     T channel_sum[inputs][4];
+    this->enter_frame(0, step + 3, bar);
     each_of_four_back(t, step, after, [&](const auto& staged, int i, const state (&before)[States], const auto& y_bar) {
       row lane_sum[inputs];
       const auto take = [&](int j, const auto& g) {
@@ -119,10 +121,23 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       leave_lane_sums(step + i, lane_sum);
     });
     const int count = kept_steps(layout.group());
+    if constexpr (framed) {
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_states(k())) sum_over_group(channel_sum[k()], lanes.g, layout.group());
+      });
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (i >= count) break;
+        T one[inputs];
+        for_each_index<inputs>([&](auto k) { one[k()] = channel_sum[k()][i]; });
+        leave_frame_of_step(step + kept_step(lanes.g, layout.group()) + i, one);
+        for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = one[k()]; });
+      }
+    }
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] != gathered::channel) return;
-        sum_over_group(channel_sum[k()], lanes.g, layout.group());
+        if constexpr (!framed) sum_over_group(channel_sum[k()], lanes.g, layout.group());
         const auto& to = member<k()>(call.in_bar);
         using E = typename std::remove_cvref_t<decltype(to)>::value_type;
         char* pointer = channel_pointers[k()];
@@ -136,6 +151,22 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       }
     });
   }
+  /// The gradients of a step's inputs, summed over states, from those seen in the frame.
+  __device__ __forceinline__ void leave_frame_of_step(int step, T (&one)[inputs]) const {
+    if constexpr (framed) {
+      using U = typename M::template inputs<T>;
+      const auto seen = from_fields<U, T>([&](auto k) {
+        if constexpr (over_states(k())) {
+          return one[k()];
+        } else {
+          return T(0);
+        }
+      });
+      const auto bar = as_array<T>(
+          user_mixer::frame::adjoint(this->frame_after(0, step), stage.frame_step_of(0, lanes.c, step), seen));
+      for_each_index<inputs>([&](auto k) { one[k()] = bar[k()]; });
+    }
+  }
   /// Before four_adjoints of the steps from t on, from then on backwards.
   __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
@@ -145,11 +176,12 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
   /// The adjoint of one step of the tile at t, by the formulas that hold everywhere.
-  __device__ __forceinline__ void one_adjoint(std::int64_t t, int step, state (&after)[States],
+  __device__ __forceinline__ void one_adjoint(std::int64_t t, int step, int steps, state (&after)[States],
                                               state (&bar)[States]) {
+    if (base::frame_ends(step, steps)) this->enter_frame(0, step, bar);
     T channel_sum[inputs];
     row lane_sum[inputs];
-    each_lane_back(t, step, after, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
+    each_lane_back(t, step, steps, after, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
       const auto back = M::adjoint(before, u, after[j], bar[j], y_bar);
       bar[j] = back.earlier;
       const auto g = as_array<T>(back.inputs);
@@ -158,10 +190,13 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
     leave_lane_sums(step, lane_sum);
     for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) channel_sum[k()] = sum_over_group(channel_sum[k()], layout.group());
+    });
+    leave_frame_of_step(step, channel_sum);
+    for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
-        if (arrays.how[k()] != gathered::channel) return;
-        const T sum = sum_over_group(channel_sum[k()], layout.group());
-        if (lanes.owns_channel && lanes.g == 0) put(channel_gradient<k()>(t + step), sum);
+        if (arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g == 0)
+          put(channel_gradient<k()>(t + step), channel_sum[k()]);
       }
     });
   }
@@ -190,7 +225,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
           for (int step = end - 4; step >= begin; step -= 4) four_adjoints(t, step, x, bar);
         } else {
 #pragma unroll 1
-          for (int step = min(end, steps) - 1; step >= begin; --step) one_adjoint(t, step, x, bar);
+          for (int step = min(end, steps) - 1; step >= begin; --step) one_adjoint(t, step, steps, x, bar);
         }
         if constexpr (lane_sums > 0) {
           __syncthreads();
@@ -233,20 +268,35 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     const auto combine = M::template adjoint_monoid<T>();
 #pragma unroll
     for (int j = 0; j < States; ++j) e[j] = combine.identity();
+    [[maybe_unused]] auto total = no_frame<user_mixer, T>();
+    const auto turn = [&](int step) {
+      if constexpr (framed) {
+        this->enter_frame(0, step, e);
+        total = user_mixer::frame::compose(this->frame_after(0, step), total);
+      }
+    };
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (ordinary) {
 #pragma unroll 1
-        for (int step = steps - 4; step >= 0; step -= 4) absorb_four(t, step, x, e);
+        for (int step = steps - 4; step >= 0; step -= 4) {
+          turn(step + 3);
+          absorb_four(t, step, x, e);
+        }
         return;
       }
 #pragma unroll 1
       for (int step = steps - 1; step >= 0; --step) {
-        each_lane_back(t, step, x, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
+        if (base::frame_ends(step, steps)) turn(step);
+        each_lane_back(t, step, steps, x, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
           e[j] = combine(M::adjoint_lift(before, u, x[j], y_bar), e[j]);
         });
       }
     });
+    if constexpr (framed) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) e[j] = user_mixer::frame::element(total, e[j]);
+    }
   }
   __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
                                               element (&e)[States]) requires mixer_with_adjoint_elements<M> {

@@ -119,7 +119,7 @@ struct backward_in_time {
     const auto terms = [&](std::int64_t t) { return terms_of_lane<M, T>(call.in, at.batch, at.first + t, m, s); };
     for (std::int64_t t = at.from + (at.to - at.from - 1) / tile * tile; t >= at.from; t -= tile) {
       const int steps = static_cast<int>(min(tile, at.to - t));
-      state x[backward_tile(4) + 1];
+      state x[16 + 1];  // `tile` is at most 16
       x[0] = stored(t);
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
       if (t + steps < at.length) x[steps] = stored(t + steps);
@@ -142,7 +142,7 @@ template <class Direction>
 __device__ void carry_lane(const typename Direction::call_type& call, const time_cuts& cuts,
                            const typename Direction::arrays& arrays, const sequence_slots& of, std::int64_t lane) {
   using element = typename Direction::element;
-  constexpr int batch = 16, next = Direction::next;
+  constexpr int batch = array_size<element, typename Direction::T> > 8 ? 8 : 16, next = Direction::next;
   const std::int64_t count = of.chunks - 2;  // the first chunk was replayed, and nobody takes the last one's carry
   const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + next;
   const auto* from = arrays.element.at(slot, lane);

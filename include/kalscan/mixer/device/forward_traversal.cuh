@@ -21,13 +21,14 @@ template <class Call, lanes_kind Kind>
 struct device_forward_traversal : lane_traversal<Call, Kind> {
   using base = lane_traversal<Call, Kind>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::outputs, base::all;
+  using base::States, base::Full, base::outputs, base::all, base::framed;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
   using typename base::staged_steps;
   using typename base::state;
   using typename base::T;
+  using typename base::user_mixer;
   using direction = forward_in_time<Call>;
   using element = typename direction::element;
   static constexpr bool splits = direction::splits && Kind.splits;
@@ -41,6 +42,9 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     return 2 * base::stage_type::buffer_size(x) + (ordinary_of<M>::exists ? decltype(parked)::size() : 0);
   }
 
+  /// Whether backward wants checkpoints within tiles.
+  static constexpr bool keeps_often = backward_tile(4, sizeof(state)) < 16;
+
   // Checkpoints: the next one's step, and its index on the time axis.
   std::int64_t keep_step = 0, keep_index = 0;
   bool keeps;
@@ -50,11 +54,15 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       : base(call_, no_bars_on_device(), layout_, at_, channel_block * layout_.channels(), memory),
         parked{memory + 2 * base::stage_type::buffer_size(layout_)} {
     keeps = as_array<tensor<T>>(call.states.checkpoints)[0].present();
-    if (keeps) {
-      const std::int64_t every = call.states.every, passed = (at.from + every - 1) / every;
-      keep_step = passed * every;
-      keep_index = at.first_checkpoint(every) + passed;
-    }
+    seek_checkpoint(at.from);
+  }
+
+  /// The next checkpoint is the first one from step t on.
+  __device__ __forceinline__ void seek_checkpoint(std::int64_t t) {
+    if (!keeps) return;
+    const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
+    keep_step = passed * every;
+    keep_index = at.first_checkpoint(every) + passed;
   }
 
   __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
@@ -107,6 +115,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
     for (int step = 0; step < layout.tile(); step += 4) {
+      if constexpr (keeps_often) keep_if_due(t + step, x);
       if constexpr (!Emit) {
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
           this->template take_step<Lane>(staged, i, x, no_readout{});
@@ -121,8 +130,12 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
             });
           });
         });
+        if constexpr (framed) {
+          for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
+          outputs_leave_frame(buffer, step, sum);
+        }
         for_each_index<outputs>([&](auto o) {
-          sum_over_group(sum[o()], lanes.g, layout.group());
+          if constexpr (!framed) sum_over_group(sum[o()], lanes.g, layout.group());
           const auto& y = member<o()>(call.out);
           const std::int64_t stride = bytes_of_step(y);
           char* pointer = to[o()];
@@ -134,6 +147,28 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
           to[o()] += 4 * stride;
         });
       }
+      this->leave_frame(buffer, step + 3, x);
+    }
+  }
+  /// The sums of four steps' outputs that the thread is left with.
+  __device__ __forceinline__ void outputs_leave_frame(int buffer, int step, T (&sum)[outputs][4]) const {
+    if constexpr (framed) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (i >= kept_steps(layout.group())) break;
+        T one[outputs];
+        for_each_index<outputs>([&](auto o) { one[o()] = sum[o()][i]; });
+        leave_frame_of_step(buffer, step + kept_step(lanes.g, layout.group()) + i, one);
+        for_each_index<outputs>([&](auto o) { sum[o()][i] = one[o()]; });
+      }
+    }
+  }
+  __device__ __forceinline__ void leave_frame_of_step(int buffer, int step, T (&one)[outputs]) const {
+    if constexpr (framed) {
+      using Y = typename M::template outputs<T>;
+      const auto y = as_array<T>(user_mixer::frame::out_of(
+          this->frame_after(buffer, step), from_fields<Y, T>([&](auto o) { return one[o()]; })));
+      for_each_index<outputs>([&](auto o) { one[o()] = y[o()]; });
     }
   }
 
@@ -141,7 +176,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void single_steps(int buffer, std::int64_t t, int steps, bool emits, state (&x)[States]) {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
-      keep_if_due(t + step, x);
+      keep_within_frame(buffer, step, t + step, x);
       T sum[outputs];
       this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
         x[j] = M::step(x[j], u);
@@ -151,15 +186,32 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
           sum[o()] = j == 0 ? part : sum[o()] + part;
         });
       });
-      if (!emits) continue;
-      char* to[outputs];
-      output_pointers(t + step, to);
-      for_each_index<outputs>([&](auto o) {
-        const T value = sum_over_group(sum[o()], layout.group());
-        const auto& y = member<o()>(call.out);
-        if (y.present() && lanes.owns_channel && lanes.g == 0) write_output(to[o()], y, value);
-      });
+      if (emits) {
+        char* to[outputs];
+        output_pointers(t + step, to);
+        for_each_index<outputs>([&](auto o) { sum[o()] = sum_over_group(sum[o()], layout.group()); });
+        leave_frame_of_step(buffer, step, sum);
+        for_each_index<outputs>([&](auto o) {
+          const auto& y = member<o()>(call.out);
+          if (y.present() && lanes.owns_channel && lanes.g == 0) write_output(to[o()], y, sum[o()]);
+        });
+      }
+      if (base::frame_ends(step, steps)) this->leave_frame(buffer, step, x);
     }
+  }
+  /// A checkpoint of the states before step `step` of a tile, which are seen from the frame after the one before.
+  __device__ __forceinline__ void keep_within_frame(int buffer, int step, std::int64_t t, const state (&x)[States]) {
+    if constexpr (framed) {
+      if (step % steps_of_frame != 0) {
+        if (!keeps || t != keep_step) return;
+        state seen[States];
+#pragma unroll
+        for (int j = 0; j < States; ++j) seen[j] = x[j];
+        this->leave_frame(buffer, step - 1, seen);
+        return keep_if_due(t, seen);
+      }
+    }
+    keep_if_due(t, x);
   }
 
   __device__ __forceinline__ void load_start(state (&x)[States]) {
@@ -170,7 +222,8 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
-    const bool aligned = !keeps || (call.states.every % layout.tile() == 0 && at.from % layout.tile() == 0);
+    const int apart = keeps_often ? 4 : layout.tile();
+    const bool aligned = !keeps || (call.states.every % apart == 0 && at.from % apart == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
     const auto seek = [&](std::int64_t t) { output_pointers(t + kept_step(lanes.g, layout.group()), to); };
@@ -178,7 +231,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
         if constexpr (ordinary_of<M>::exists) parked.put(x);
-        keep_if_due(t, x);
+        if constexpr (!keeps_often) keep_if_due(t, x);
         if (emits) {
           whole_tile<fast, true>(buffer, t, x, to);
         } else {
@@ -189,6 +242,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         } else {
           if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
           parked.take(x);
+          if constexpr (keeps_often) seek_checkpoint(t);
         }
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
@@ -208,10 +262,20 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
 #pragma unroll
     for (int j = 0; j < States; ++j) e[j] = no_steps();
+    [[maybe_unused]] auto total = no_frame<user_mixer, T>();
+    const auto turn = [&](int buffer, int step) {
+      if constexpr (framed) {
+        this->leave_frame(buffer, step, e);
+        total = user_mixer::frame::compose(total, this->frame_after(buffer, step));
+      }
+    };
     each_tile([&](int buffer, std::int64_t t, int steps) {
       int step = 0;
 #pragma unroll 1
-      for (; step + 4 <= steps; step += 4) absorb_four(buffer, step, t, e);
+      for (; step + 4 <= steps; step += 4) {
+        absorb_four(buffer, step, t, e);
+        turn(buffer, step + 3);
+      }
 #pragma unroll 1
       for (; step < steps; ++step) {
         this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
@@ -222,8 +286,13 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
             e[j] = M::absorb(e[j], u);
           }
         });
+        if (base::frame_ends(step, steps)) turn(buffer, step);
       }
     });
+    if constexpr (framed) {
+#pragma unroll
+      for (int j = 0; j < States; ++j) e[j] = user_mixer::frame::element(total, e[j]);
+    }
   }
   __device__ static element no_steps() {
     if constexpr (mixer_with_runs<M>) {

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
+#include <kalscan/mixer/frame.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate.hpp>
@@ -46,6 +48,17 @@ struct kept_number {
   }
 };
 
+/// The identity as a frame, or nothing where a mixer has none.
+struct nothing {};
+template <class Mixer, class T>
+__device__ __forceinline__ auto no_frame() {
+  if constexpr (mixer_with_frame<Mixer>) {
+    return Mixer::frame::template identity<T>();
+  } else {
+    return nothing{};
+  }
+}
+
 /// No adjoints of outputs: the forward pass.
 struct no_bars {};
 __device__ inline const no_bars& no_bars_on_device() {
@@ -53,15 +66,22 @@ __device__ inline const no_bars& no_bars_on_device() {
   return none;
 }
 
-/// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are.
-template <class M, class Layout, class In, class Bars = no_bars>
+/// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are. Where
+/// the mixer has a frame all are seen from it; behind them lie the frames after each step and, with Bars, the steps that
+/// they took.
+template <class Mixer, class Layout, class In, class Bars = no_bars>
 struct mixer_stage {
+  using M = lane_mixer<Mixer>;
   using T = number_t<In>;
   static constexpr int channel_rows = static_cast<int>(channel_terms<M, T>);
   static constexpr int bar_rows = std::is_same_v<Bars, no_bars> ? 0 : static_cast<int>(M::output_names.size());
-  static constexpr int rows = channel_rows + bar_rows;
+  static constexpr int rows = channel_rows + bar_rows, frame_rows = frame_numbers<Mixer, T>,
+                       step_rows = bar_rows > 0 ? frame_step_numbers<Mixer, T> : 0;
+  static constexpr int all_rows = rows + frame_rows + step_rows;
   static constexpr unsigned state_rows = static_cast<unsigned>(state_terms<M, T>);
   static constexpr int channel_units = Layout::most_channel_units, state_units = Layout::state_units;
+  /// The adjoints of a step's outputs.
+  using bar_numbers = std::conditional_t<(bar_rows > 0), typename M::template outputs<T>, std::array<T, 0>>;
   using state_vec = vec<T, std::bit_ceil((std::max)(state_rows, 1U))>;
   using quad = vec<T, 4>;
 
@@ -71,7 +91,7 @@ struct mixer_stage {
         state[inputs_with<M, role::state> + 1][state_units];
   };
 
-  static constexpr int channel_stride(int tile) { return tile * rows + 4; }  // four more: no bank conflicts
+  static constexpr int channel_stride(int tile) { return tile * all_rows + 4; }  // four more: no bank conflicts
   KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
     return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
            static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_vec);
@@ -192,25 +212,38 @@ struct mixer_stage {
     for (int n = 0; n < channel_units; ++n) {
       const int step = layout.staged_step(thread()) + n * 4;
       if (!Layout::whole_channel_units && (n >= layout.channel_units() || step >= layout.tile())) break;
-      quad row[rows > 0 ? rows : 1];
+      quad row[all_rows > 0 ? all_rows : 1];
+      [[maybe_unused]] auto frame = no_frame<Mixer, T>();
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        prepare_terms<M, T, role::channel>(
-            [&](auto i) {
-              return number(k.channel[n][inputs_before<M>(i(), role::channel)][j], member<i()>(in));
-            },
-            [&](std::int64_t i, T term) { row[i].x[j] = term; });
+        auto u = inputs_that_vary<M, T, role::channel>([&](auto i) {
+          return number(k.channel[n][inputs_before<M>(i(), role::channel)][j], member<i()>(in));
+        });
+        auto y_bar = from_fields<bar_numbers, T>([&](auto i) {
+          return number(k.channel[n][channel_inputs + static_cast<int>(i())][j], member<i()>(bars));
+        });
+        if constexpr (frame_rows > 0) {
+          using F = typename Mixer::frame;
+          const auto step = F::of_inputs(u);
+          frame = j == 0 ? F::after(step) : F::after(frame, step);
+          u = F::into(frame, u);
+          if constexpr (bar_rows > 0) y_bar = F::into(frame, y_bar);
+          const auto numbers = as_array<T>(frame);
+          for_each_index<static_cast<std::size_t>(frame_rows)>([&](auto i) { row[rows + i()].x[j] = numbers[i()]; });
+          const auto more = as_array<T>(step);
+          for_each_index<static_cast<std::size_t>(step_rows)>(
+              [&](auto i) { row[rows + frame_rows + i()].x[j] = more[i()]; });
+        }
+        put_terms<M, T, role::channel>(u, [&](std::int64_t i, T term) { row[i].x[j] = term; });
         for_each_index<static_cast<std::size_t>(bar_rows)>([&](auto i) {
           // None beyond the last channel: whatever is computed there has no gradient.
           row[channel_rows + static_cast<int>(i())].x[j] =
-              first_channel + c < channels
-                  ? number(k.channel[n][channel_inputs + static_cast<int>(i())][j], member<i()>(bars))
-                  : T(0);
+              first_channel + c < channels ? as_array<T>(y_bar)[i()] : T(0);
         });
       }
       T* to = channel_memory(buffer) + c * channel_stride(layout.tile()) + step;
 #pragma unroll
-      for (int i = 0; i < rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
+      for (int i = 0; i < all_rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
     }
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
@@ -228,10 +261,22 @@ struct mixer_stage {
   __device__ const T* rows_of(int buffer, int c) const {
     return channel_memory(buffer) + c * channel_stride(layout.tile());
   }
+  /// The frame of channel c after step t, and the step that it took, where there is one.
+  __device__ __forceinline__ auto frame_of(int buffer, int c, int t) const {
+    return numbers_of_step<typename Mixer::frame::template value<T>>(buffer, c, t, rows);
+  }
+  __device__ __forceinline__ auto frame_step_of(int buffer, int c, int t) const {
+    return numbers_of_step<typename Mixer::frame::template step<T>>(buffer, c, t, rows + frame_rows);
+  }
   /// The terms of the states of thread g of a group: the j-th one's at step t are at [(t * states + j) * group].
   __device__ const state_vec* states_of(int buffer, int g) const { return state_memory(buffer) + g; }
 
  private:
+  template <class X>
+  __device__ __forceinline__ X numbers_of_step(int buffer, int c, int t, int first_row) const {
+    const T* from = rows_of(buffer, c) + first_row * layout.tile() + t;
+    return from_fields<X, T>([&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
+  }
   template <class E>
   __device__ static T keep(const E& stored) {
     return kept_number<T, std::remove_const_t<E>>::keep(stored);

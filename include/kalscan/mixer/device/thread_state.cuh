@@ -48,20 +48,29 @@ __device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {
   return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
 }
 
-/// The terms that come of the inputs that vary as R: read(i) is input i, and put(k, term) gets the k-th of them.
-template <class M, class T, role R, class Read, class Put>
-__device__ __forceinline__ void prepare_terms(Read read, Put put) {
-  const auto u = from_fields<typename M::template inputs<T>, T>([&](auto i) {
+/// The inputs that vary as R, read(i) each, with 0 for the others.
+template <class M, class T, role R, class Read>
+__device__ __forceinline__ typename M::template inputs<T> inputs_that_vary(Read read) {
+  return from_fields<typename M::template inputs<T>, T>([&](auto i) {
     if constexpr (M::inputs_info[i()].varies == R) {
       return read(i);
     } else {
       return T(0);
     }
   });
+}
+/// The terms that come of the inputs that vary as R: put(k, term) gets the k-th of them.
+template <class M, class T, role R, class Put>
+__device__ __forceinline__ void put_terms(const typename M::template inputs<T>& u, Put put) {
   const auto x = as_array<T>(prepare<M, T>(u));
   for_each_index<terms_of<M, T>::count>([&](auto i) {
     if constexpr (terms_of<M, T>::varies(i()) == R) put(terms_before<M, T>(i(), R), x[i()]);
   });
+}
+
+template <class M, class T, role R, class Read, class Put>
+__device__ __forceinline__ void prepare_terms(Read read, Put put) {
+  put_terms<M, T, R>(inputs_that_vary<M, T, R>(read), put);
 }
 
 /// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do, and

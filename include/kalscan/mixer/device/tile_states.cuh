@@ -22,16 +22,16 @@ template <class Call, lanes_kind Kind>
 struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)> {
   using base = lane_traversal<Call, Kind, decltype(Call::out_bar)>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::Varying, base::outputs, base::all;
+  using base::States, base::Full, base::Varying, base::outputs, base::all, base::framed;
   using typename base::layout_type;
   using typename base::M;
   using typename base::staged_steps;
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
-  using arrays_type = backward_arrays<M, T>;
+  using arrays_type = backward_arrays<typename base::user_mixer, T>;
   using row = vec<T, States>;
-  static constexpr int steps_of_tile = backward_tile(States);
+  static constexpr int steps_of_tile = backward_tile(States, sizeof(state));
   static constexpr std::size_t inputs = M::inputs_info.size(), state_arrays = array_size<state, T>;
 
   /// Inputs whose gradients may be summed over channels, over states, over time.
@@ -141,6 +141,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
             keep_state(step + i, x);
             this->template take_step<fast>(staged, i, x, no_readout{});
           });
+          this->leave_frame(0, step + 3, x);
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
         if (!ordinary) kept_state(0, x);
@@ -150,6 +151,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
         for (int step = 0; step < steps; ++step) {
           keep_state(step, x);
           this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
+          if (base::frame_ends(step, steps)) this->leave_frame(0, step, x);
         }
         // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
         // by their rounding: those from which the next tile started count.
@@ -167,10 +169,11 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   }
 
   /// Calls f(staged, i, states before, adjoints of outputs) for steps i = 3, ..., 0 of four, with the parameters of
-  /// each; `after`, the states after the step, are then those before it.
+  /// each; `after`, the states after the step, are then those before it. All are seen from the frame.
   template <class F>
   __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
     const auto staged = this->four_staged(0, step);
+    this->enter_frame(0, step + 3, after);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
       if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
@@ -181,9 +184,11 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       for (int j = 0; j < States; ++j) after[j] = before[j];
     }
   }
-  /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step; the same of `after`.
+  /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step of the tile's `steps`; the same of
+  /// `after`.
   template <class F>
-  __device__ __forceinline__ void each_lane_back(std::int64_t t, int step, state (&after)[States], F f) {
+  __device__ __forceinline__ void each_lane_back(std::int64_t t, int step, int steps, state (&after)[States], F f) {
+    if (base::frame_ends(step, steps)) this->enter_frame(0, step, after);
     state before[States];
     kept_state(step, before);
     const T* rows = stage.rows_of(0, lanes.c) + step;

@@ -76,8 +76,10 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 /// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
 /// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which
 /// reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
-inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple) {
-  constexpr std::int64_t enough_warps = 512, wanted_warps = 2112, least_steps = 32;
+inline constexpr std::int64_t warps_that_fill = 512;
+inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
+                             std::int64_t enough_warps = warps_that_fill) {
+  constexpr std::int64_t wanted_warps = 2112, least_steps = 32;
   std::int64_t longest = 1;
   for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = (std::max)(longest, sequence_at(shape, n).length);
   if (!may_split) return longest;

@@ -9,6 +9,7 @@
 #include <kalscan/mixer/device/stage.cuh>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/time_cuts.hpp>
+#include <kalscan/mixer/frame.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/mixer/tensor.hpp>
@@ -107,14 +108,16 @@ struct no_readout {};
 /// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
 template <class Call, lanes_kind Kind, class Bars = no_bars>
 struct lane_traversal {
-  using M = typename Call::mixer;
+  using user_mixer = typename Call::mixer;
+  using M = lane_mixer<user_mixer>;  // of the lanes, in the user's mixer's frame if it has one
+  static constexpr bool framed = mixer_with_frame<user_mixer>;
   using T = typename Call::number;
   using state = typename M::template state<T>;
   using In = decltype(Call::in);
   using layout_type = lane_layout<Kind>;
   static constexpr int States = Kind.states;
   static constexpr bool Varying = Kind.varying, Full = Kind.full;
-  using stage_type = mixer_stage<M, layout_type, In, Bars>;
+  using stage_type = mixer_stage<user_mixer, layout_type, In, Bars>;
   using numbers = simd_value<T, States>;  // one of each lane of the thread
   using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
@@ -177,6 +180,32 @@ struct lane_traversal {
       }
     });
   }
+  /// Whether a frame ends after step `step` of the `steps` of a tile.
+  __device__ __forceinline__ static constexpr bool frame_ends(int step, int steps) {
+    return framed && (step % steps_of_frame == steps_of_frame - 1 || step == steps - 1);
+  }
+  __device__ __forceinline__ auto frame_after(int buffer, int step) const {
+    return stage.frame_of(buffer, lanes.c, step);
+  }
+  /// States, elements or adjoints of the thread's lanes as seen from outside the frame after a step, and back; the same
+  /// where there is none.
+  template <class X>
+  __device__ __forceinline__ void leave_frame(int buffer, int step, X (&x)[States]) const {
+    if constexpr (framed) {
+      const auto frame = frame_after(buffer, step);
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = user_mixer::frame::out_of(frame, x[j]);
+    }
+  }
+  template <class X>
+  __device__ __forceinline__ void enter_frame(int buffer, int step, X (&x)[States]) const {
+    if constexpr (framed) {
+      const auto frame = frame_after(buffer, step);
+#pragma unroll
+      for (int j = 0; j < States; ++j) x[j] = user_mixer::frame::into(frame, x[j]);
+    }
+  }
+
   /// Calls f(staged, 0 ... 3) for four steps, with the parameters of each.
   template <class F>
   __device__ __forceinline__ void each_of_four(int buffer, int step, std::int64_t t, F f) {
