@@ -39,6 +39,31 @@ TEST_CASE("a prior of any rank and noise-free observations: consistent data are 
   }
 }
 
+/// What is read exactly at each step is known, and adds nothing, however long it is read; another value contradicts.
+template <class T>
+void check_repeated(Eigen::Index steps) {
+  using matrix = Eigen::Matrix<T, Dynamic, Dynamic>;
+  const matrix H = Eigen::MatrixXd{{0.1, -0.1, 0.6}, {0.1, -0.5, 0.4}, {1.3, 0.9, -0.7}}.cast<T>();
+  const matrix I = matrix::Identity(3, 3), zero = matrix::Zero(3, 3);
+  const kalscan::kalman_model<T, Dynamic, Dynamic> model{
+      I, zero, H, zero,
+      kalscan::gaussian_prior<T, Dynamic>::of_first_state(Eigen::Vector<T, Dynamic>::Zero(3), I)};
+  const kalscan::observations<T, Dynamic> y = Eigen::Vector3d(-0.07, 0.17, -2.23).cast<T>().replicate(1, steps);
+  const auto f = kalscan::filter(kalscan::seq{}, model, y);
+  for (std::size_t t = 1; t < f.covariance.size(); ++t) {
+    CHECK(f.log_likelihood_terms[t] == 0);
+    CHECK(f.covariance[t].isZero(0));
+  }
+  auto contradictory = y;
+  contradictory(1, steps - 1) += T(0.1);
+  CHECK_THROWS_AS(static_cast<void>(kalscan::filter(kalscan::seq{}, model, contradictory)), kalscan::filter_error);
+}
+
+TEST_CASE("the whole state read exactly stays known, also beyond the beginning and in float") {
+  check_repeated<double>(100);
+  check_repeated<float>(20);
+}
+
 TEST_CASE("a belief of rank one that rotates stays a belief") {
   for (int k = 1; k < 30; ++k) {
     CAPTURE(k);

@@ -165,18 +165,10 @@ TEST_CASE("vague priors in any direction, beside other states that are known wel
   }
 }
 
-// Of what grows by more than a fifth at each step and is not seen, covariances forget all but the large: with growth of
-// 1.5 the smoothed ones have lost half of their digits after ten steps.
 TEST_CASE("states that grow in gaps") {
-  check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
-    const MatrixXd V = g.rotation(n);
-    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, 12)); });
-    problem_type p{{MatrixXd(V * growth.asDiagonal() * V.transpose()), identity(n), g.normal(m, n), identity(m),
-                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
-                   g.normal(m, 40)};
-    p.y.middleCols(15, g.between(1, 12)).setConstant(std::numeric_limits<double>::quiet_NaN());
-    return p;
-  }, 30);
+  check_family(model_families::growing(16, true), 30);
+  // Combinations that no sensor ever reads grow over the whole series, here to 1e6 times the others' variance.
+  check_family(model_families::growing(12, false), 30);
 }
 
 TEST_CASE("an exact constraint of any value") {
@@ -185,6 +177,20 @@ TEST_CASE("an exact constraint of any value") {
 
 TEST_CASE("exact readings, of the same or of new combinations, until nothing is unknown") {
   for (const bool turns : {false, true}) check_family(model_families::exact_readings(turns));
+}
+
+TEST_CASE("exact readings of a state that a single shock moves, whether its inverse system is stable or not") {
+  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(model_families::one_shock, seed);
+    const auto expected = oracle::run_by_scalars(p);
+    kalscan::filter_result<double, Dynamic, Dynamic> f;
+    CHECK_NOTHROW(f = kalscan::filter(kalscan::omp{1}, p.model, p.y));
+    // Where the inverse system is stable, deviations fade to 1e-8 of the prior's.
+    CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance,
+                                      largest_deviation(p)) < 10 * bound);
+    CHECK(f.log_likelihood == doctest::Approx(static_cast<double>(expected.log_likelihood)).epsilon(bound));
+  }
 }
 
 TEST_CASE("correlated noise of any rank, with partly missing observations") {

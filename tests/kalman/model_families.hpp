@@ -143,6 +143,35 @@ inline problem_type constant_states(generator& g, Index n, Index m) {
       g.normal(m, 30)};
 }
 
+/// One shock moves all states, and one sum of them is read without noise: the rest is known by the inverse system,
+/// which may be unstable.
+inline problem_type one_shock(generator& g, Index, Index) {
+  const Index n = g.between(2, 5), length = 20;
+  MatrixXd W = g.eighths(n, 1);
+  W(0) = 0.25;
+  const MatrixXd F = (g.between(0, 1) ? 0.8 : 1.0) * g.rotation(n), H = g.normal(1, n);
+  problem_type p{{F, MatrixXd(W * W.transpose()), H, zero(1),
+                  prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+                 MatrixXd(1, length)};
+  VectorXd x = 3 * g.normal(n, 1);
+  for (Index t = 0; t < length; ++t, x = (F * x + W * g.normal(1, 1)).eval()) p.y.col(t) = H * x;
+  return p;
+}
+
+/// States that shrink or grow at each step, by factors up to `most` tenths, with a gap in the data.
+inline draw_type growing(Index most, bool all_read) {
+  return [=](generator& g, Index n, Index m) {
+    if (all_read) m = n;
+    const MatrixXd V = g.rotation(n);
+    const VectorXd growth = VectorXd::NullaryExpr(n, [&] { return 0.1 * static_cast<double>(g.between(5, most)); });
+    problem_type p{{MatrixXd(V * growth.asDiagonal() * V.transpose()), identity(n), g.normal(m, n), identity(m),
+                    prior_type::of_first_state(g.normal(n, 1), identity(n))},
+                   g.normal(m, 40)};
+    p.y.middleCols(15, g.between(1, 12)).setConstant(std::numeric_limits<double>::quiet_NaN());
+    return p;
+  };
+}
+
 struct family {
   std::string name;
   draw_type draw;

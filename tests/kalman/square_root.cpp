@@ -136,6 +136,18 @@ TEST_CASE("the square-root form on the families that joint formulas lose, read w
   }
 }
 
+TEST_CASE("states that no sensor reads may grow to 1e16 times the others' variance in the square-root form") {
+  for (std::uint64_t seed = 1000; seed < 1040; ++seed) {
+    CAPTURE(seed);
+    const auto p = model_families::draw(model_families::growing(16, false), seed);
+    const auto expected = oracle::run_by_scalars(p);
+    const auto s = kalscan::smooth(kalscan::omp{2, 7}, kalscan::square_root{p.model}, p.y);
+    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 0) <
+          1e-7);
+    CHECK(std::abs(static_cast<double>(s.filtered.log_likelihood - expected.log_likelihood)) < 1e-7);
+  }
+}
+
 TEST_CASE("20,000 steps with a rank-deficient Q: the square-root form keeps the digits of the log-likelihood") {
   const auto y = random_walk(20'000);
   const auto expected = quad::run(pushed_along_a_diagonal<double>(), y, false);

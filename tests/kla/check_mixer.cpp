@@ -121,6 +121,42 @@ struct wrong_ordinary : variant<wrong_ordinary, kla> {
   };
 };
 
+/// Faults of a frame: the way back of outputs, the order of frames, torques as they are seen from the frame.
+struct unturned_outputs : kalscan::rotating_frame {
+  using rotating_frame::out_of;
+  template <class T>
+  static kalscan::rotating_kla_outputs<T> out_of(const kalscan::quaternion<T>&,
+                                                 const kalscan::rotating_kla_outputs<T>& y) {
+    return y;
+  }
+};
+struct swapped_frames : kalscan::rotating_frame {
+  template <class T>
+  static kalscan::quaternion<T> compose(const kalscan::quaternion<T>& x, const kalscan::quaternion<T>& y) {
+    return rotating_frame::compose(y, x);
+  }
+};
+struct unturned_torques : kalscan::rotating_frame {
+  template <class T>
+  static kalscan::rotating_kla_inputs<T> adjoint(const kalscan::quaternion<T>& f, const kalscan::direction<T>& step,
+                                                 const kalscan::rotating_kla_inputs<T>& bar) {
+    auto x = rotating_frame::adjoint(f, step, bar);
+    const auto r = kalscan::rotation_adjoint(step, {bar.rx, bar.ry, bar.rz});
+    x.rw = r.w, x.rx = r.x, x.ry = r.y, x.rz = r.z;
+    return x;
+  }
+};
+template <class Frame>
+struct framed : variant<framed<Frame>, kalscan::rotating_kla> {
+  using frame = Frame;
+};
+template <class M>
+kalscan::mixer_trial<M> rotating_trial(std::mt19937_64& e) {
+  const auto u = [&] { return uniform(e, -1, 1); };
+  return {{u(), u(), u(), uniform(e, 0.1, 3)},
+          {u(), u(), u(), uniform(e, 0.1, 3), u(), u(), u(), u(), u(), u(), u(), uniform(e, 0.1, 1)}};
+}
+
 TEST_CASE("the mixers that ship, and the example's, pass") {
   const auto check = [](const kalscan::law_report& report, std::size_t laws) {
     CHECK_MESSAGE(report, report.message());
@@ -147,6 +183,13 @@ TEST_CASE("a planted fault is named by the law that it breaks") {
   CHECK(of_kla(wrong_extend{}) == names{"runs"});
   CHECK(of_kla(wrong_run_act{}) == names{"runs"});
   CHECK(of_kla(wrong_ordinary{}) == names{"ordinary"});
+  const auto of_frame = [](auto frame) {
+    using M = framed<decltype(frame)>;
+    return broken(kalscan::check_mixer(M{}, rotating_trial<M>, tolerance, {.trials = 20, .max_length = 12}));
+  };
+  CHECK(of_frame(kalscan::rotating_frame{}).empty());
+  for (const auto& found : {of_frame(unturned_outputs{}), of_frame(swapped_frames{}), of_frame(unturned_torques{})})
+    CHECK(found == names{"frame"});
 }
 
 TEST_CASE("the report of a wrong adjoint shows its number, the derivative, and short operands") {

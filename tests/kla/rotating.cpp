@@ -9,8 +9,6 @@
 #include <kalscan/kla/rotating_kla.hpp>
 #include <limits>
 #include <random>
-#include <type_traits>
-#include <vector>
 
 #include "../errors.hpp"
 #include "passes.hpp"
@@ -89,74 +87,6 @@ TEST_CASE_TEMPLATE("a lane keeps the laws of a recurrence and of a mixer", M, ro
   const auto report = kalscan::check_mixer(
       M{}, [](auto& e) { return kalscan::mixer_trial<M>{belief(e), inputs(e)}; }, kalscan::relative(1e-6));
   CHECK_MESSAGE(report, report.message());
-}
-
-/// As a device takes a sequence: in frames of four steps, the last one shorter.
-TEST_CASE_TEMPLATE("in a frame that turns with them, lanes that do not turn have the same states, sums and adjoints", M,
-                   rotating_kla, rotating_kla::ordinary) {
-  using F = kalscan::rotating_frame;
-  using lanes = std::conditional_t<std::is_same_v<M, rotating_kla>, F::lanes, F::lanes::ordinary>;
-  static_assert(std::is_same_v<typename M::frame, F>);
-  using state = kalscan::isotropic_belief<double>;
-  using outputs = kalscan::rotating_kla_outputs<double>;
-  std::mt19937_64 engine(21);
-  const auto near = [](const auto& x, const auto& y) {
-    const auto a = kalscan::detail::as_array<double>(x), b = kalscan::detail::as_array<double>(y);
-    double worst = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-    return worst < 1e-12;
-  };
-  for (const int steps : {1, 3, 4, 5, 8, 11}) {
-    CAPTURE(steps);
-    const auto n = static_cast<std::size_t>(steps);
-    std::vector<kalscan::rotating_kla_inputs<double>> in(n);
-    std::vector<outputs> y_bar(n);
-    for (auto& u : in) u = inputs(engine);
-    for (auto& y : y_bar) y = {uniform(engine, -1, 1), uniform(engine, -1, 1), uniform(engine, -1, 1), uniform(engine, -1, 1)};
-    const state start = belief(engine);
-    std::vector<state> before{start}, seen{start}, ends;  // ends: seen from the frame after each step
-    std::vector<kalscan::quaternion<double>> frames;
-    auto total = F::identity<double>();
-    auto element = kalscan::rotating_monoid<double>::identity();
-    for (std::size_t t = 0; t < n; ++t) {
-      const auto u = kalscan::prepare<M, double>(in[t]);
-      before.push_back(M::step(before[t], u));
-      const auto step = F::of_inputs(in[t]);
-      frames.push_back(t % 4 == 0 ? F::after(step) : F::after(frames.back(), step));
-      const auto& f = frames.back();
-      const auto w = kalscan::prepare<lanes, double>(F::into(f, in[t]));
-      ends.push_back(lanes::step(seen[t], w));
-      element = lanes::absorb(element, w);
-      CHECK(near(F::out_of(f, ends[t]), before[t + 1]));
-      CHECK(near(F::into(f, before[t + 1]), ends[t]));
-      CHECK(near(F::out_of(f, lanes::readout(ends[t], w)), M::readout(before[t + 1], u)));
-      const bool last = t % 4 == 3 || t + 1 == n;
-      seen.push_back(last ? F::out_of(f, ends[t]) : ends[t]);
-      if (last) element = F::out_of(f, element), total = F::compose(total, f);
-    }
-    CHECK(near(M::act(F::element(total, element), start), before[n]));
-
-    const state end_bar = belief(engine);
-    state bar = end_bar, seen_bar = end_bar;
-    auto map = kalscan::rotating_adjoint_monoid<double>::identity();
-    total = F::identity<double>();
-    for (std::size_t t = n; t-- > 0;) {
-      const auto& f = frames[t];
-      const auto w = kalscan::prepare<lanes, double>(F::into(f, in[t]));
-      if (t % 4 == 3 || t + 1 == n) {
-        seen_bar = F::into(f, seen_bar);
-        map = F::into(f, map), total = F::compose(f, total);
-      }
-      const outputs seen_y = F::into(f, y_bar[t]);
-      const auto exact = M::adjoint(before[t], kalscan::prepare<M, double>(in[t]), before[t + 1], bar, y_bar[t]);
-      const auto back = lanes::adjoint(seen[t], w, ends[t], seen_bar, seen_y);
-      map = kalscan::rotating_adjoint_monoid<double>{}(lanes::adjoint_lift(seen[t], w, ends[t], seen_y), map);
-      bar = exact.earlier, seen_bar = back.earlier;
-      CHECK(near(F::adjoint(f, F::of_inputs(in[t]), back.inputs), exact.inputs));
-    }
-    CHECK(near(seen_bar, bar));
-    CHECK(near(M::adjoint_act(F::element(total, map), end_bar), bar));
-  }
 }
 
 TEST_CASE("forward: omp gives what seq gives in long double") {

@@ -128,6 +128,8 @@ TEST_CASE("the literature's formula with its inverse gives the same element wher
   for (int trial = 0; trial < 100; ++trial) {
     element x = filtering_elements<double, 2>(2)(engine), y = filtering_elements<double, 2>(2)(engine);
     x.C += Eigen::Matrix2d::Identity();
+    // Also likelihoods that rise without bound in a direction that J leaves free, as no data make them.
+    if (trial % 2 == 0) y.eta = normal_matrix<Eigen::Vector2d>(2, 1, engine);
     using matrix = Eigen::Matrix<long double, 2, 2>;
     const auto wide = [](const auto& v) { return v.template cast<long double>().eval(); };
     const matrix D = (matrix::Identity() + wide(x.C) * wide(y.J)).inverse();

@@ -102,14 +102,15 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   });
 }
 
-/// Whether a lane has much to compute in step with itself, so that fewer lanes keep a thread and the device busy.
+/// Whether lanes have so much to compute that fewer of them keep a thread and the device busy.
 template <class M>
 inline constexpr bool has_large_state = M::state_info.size() > 2;
 
 template <class M>
 time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
-  constexpr std::int64_t enough = has_large_state<M> ? warps_that_fill / 2 : warps_that_fill;
-  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, enough));
+  // Chunks as have room at once: of larger states three blocks a multiprocessor.
+  constexpr device_fill fill = has_large_state<M> ? device_fill{256, 3 * 528} : device_fill{};
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill));
 }
 
 /// The arrays of a forward call in its workspace.

@@ -5,6 +5,7 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/kalman/diffuse/sweep.hpp>
@@ -97,14 +98,20 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   return results;
 }
 
-/// The most steps that are left after a diffuse beginning.
-template <class T, int N, int M>
-std::int64_t longest_rest(const std::vector<filter_result<T, N, M>>& results,
-                          std::span<const observations<T, M>> series) {
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i < results.size(); ++i)
-    longest = (std::max<std::int64_t>)(longest, series[i].cols() - results[i].beginning.size());
-  return longest;
+/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others.
+template <class T, int N, int M, class Run>
+void each_kind(const std::vector<filter_result<T, N, M>>& results, std::span<const filter_step<T, N, M>> steppers,
+               std::span<const observations<T, M>> series, Run run) {
+  for (const bool exact : {false, true}) {
+    chosen_series chosen{{}, 0, exact};
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (of_series(steppers, static_cast<std::int64_t>(i)).exact != exact) continue;
+      chosen.numbers.push_back(static_cast<std::int64_t>(i));
+      const std::int64_t rest = series[i].cols() - results[i].beginning.size();
+      chosen.longest = (std::max)(chosen.longest, rest);
+    }
+    if (!chosen.numbers.empty()) run(chosen);
+  }
 }
 
 template <class T, int N, int M>
@@ -124,7 +131,9 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums;
-  run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, longest_rest(results, series)});
+  each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
+    run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+  });
   sum_log_likelihood(results, sums, keeps);
   return results;
 }
@@ -134,6 +143,19 @@ std::vector<T> log_likelihoods_of(const std::vector<filter_result<T, N, M>>& res
   std::vector<T> sums;
   for (const auto& result : results) sums.push_back(result.log_likelihood);
   return sums;
+}
+
+/// What the observations of one series or a batch may be given as.
+template <class Y, class T, int M>
+concept data_of = std::convertible_to<const Y&, observations<T, M>> ||
+                  std::convertible_to<const Y&, std::span<const observations<T, M>>>;
+
+template <class Y>
+constexpr void explain_data() {
+  static_assert(sizeof(Y) == 0,
+                "kalscan: y is a matrix, m x length, a column a step: give an Eigen matrix of the model's number type "
+                "(Eigen::Map<const Eigen::MatrixXd>(pointer, m, length) of an array), or a std::vector of "
+                "kalscan::observations<T, M> for a batch");
 }
 
 }  // namespace detail
@@ -147,7 +169,7 @@ std::vector<T> log_likelihoods_of(const std::vector<filter_result<T, N, M>>& res
 /// have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
-/// step has no finite or no semi-definite result. `omp` splits time only where R is positive definite at every step; a
+/// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a
 /// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a prior
 /// that is neither diffuse nor vague beside R, and R regular, nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
@@ -178,10 +200,10 @@ template <host_policy P, template <class, int, int> class Model, class T, int N,
 }
 
 /// log p(y) of each series, the sum over all steps of the log-density of the innovation. Components count in their
-/// order: one that is determined without error by those before it and the earlier steps, as singular R and Q allow, adds
-/// nothing. No beliefs are kept: besides the data, what a step or an element needs is in memory for each series and each
-/// chunk of time at hand. Where whole series are taken (`seq`, and `omp` unless it splits time) the sum has the bits of
-/// filter's; where time is split it is summed by chunks first.
+/// order: one that is determined without error by those before it and the earlier steps, as singular R and Q allow,
+/// adds nothing. No beliefs are kept: besides the data, what a step or an element needs is in memory for each series
+/// and each chunk of time at hand. Where whole series are taken (`seq`, and `omp` unless it splits time) the sum has
+/// the bits of filter's; where time is split it is summed by chunks first.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<T> log_likelihood(const P& p, const kalman_model<T, N, M>& model,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {
@@ -204,6 +226,18 @@ template <host_policy P, template <class, int, int> class Model, class T, int N,
 [[nodiscard]] T log_likelihood(const P& p, const Model<T, N, M>& model,
                                const std::type_identity_t<observations<T, M>>& y) {
   return log_likelihood(p, model, std::span<const observations<T, M>>(&y, 1)).front();
+}
+
+// Data that are none, with what to do instead.
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
+  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M>)
+void filter(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+  detail::explain_data<Y>();
+}
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
+  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M>)
+void log_likelihood(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+  detail::explain_data<Y>();
 }
 
 }  // namespace kalscan

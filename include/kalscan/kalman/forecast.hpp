@@ -83,4 +83,11 @@ template <class T, int N, int M>
   return forecast(model, result.filtered, steps);
 }
 
+template <class T, int N, int M, class... Rest>
+void forecast(const square_root<T, N, M>&, const Rest&...) {
+  static_assert(sizeof(T) == 0,
+                "kalscan: a forecast is of the model, whatever form its result was filtered in: "
+                "forecast(model, result, steps)");
+}
+
 }  // namespace kalscan

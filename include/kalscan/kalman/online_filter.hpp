@@ -43,9 +43,10 @@ struct online_update {
 ///     }
 ///
 /// t is the index of the step: it picks the matrices that are given per step, and at t = 0 predict does nothing where
-/// the prior is of the first state. Refers to the model, whose F, Q, B, D and u may be changed between calls, but not their
-/// sizes, and H and R not at all. With fixed sizes nothing is allocated. Throws std::invalid_argument where model, belief, data and t do not fit,
-/// filter_error (with series 0) where a step cannot be computed; then nothing has changed.
+/// the prior is of the first state. Refers to the model, whose F, Q, B, D and u may be changed between calls, but not
+/// their sizes, and H and R not at all. With fixed sizes nothing is allocated. Throws std::invalid_argument where
+/// model, belief, data and t do not fit, filter_error (with series 0) where a step cannot be computed; then nothing has
+/// changed.
 template <class T, int N, int M>
 class online_filter {
  public:
@@ -139,8 +140,8 @@ class online_filter {
     const auto& u = step_.model.u;
     if (t >= u.cols()) detail::bad_model("u is not given for step " + std::to_string(t));
     if (u.rows() != given[t].cols())
-      detail::bad_model("u has " + std::to_string(u.rows()) + " rows, " + name + " has " + std::to_string(given[t].cols()) +
-                        " columns");
+      detail::bad_model("u has " + std::to_string(u.rows()) + " rows, " + name + " has " +
+                        std::to_string(given[t].cols()) + " columns");
   }
 
   /// A belief from elsewhere has the rounding of its own numbers.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/kalman/diffuse/smoother.hpp>
@@ -324,6 +325,15 @@ template <host_policy P, template <class, int, int> class Model, class T, int N,
                                               const std::type_identity_t<observations<T, M>>& y,
                                               filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
+}
+
+/// Data that are none, with what to do instead.
+template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
+  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M> &&
+           !std::convertible_to<const Y&, filter_result<T, N, M>> &&
+           !std::convertible_to<const Y&, std::vector<filter_result<T, N, M>>>)
+void smooth(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+  detail::explain_data<Y>();
 }
 
 }  // namespace kalscan

@@ -31,6 +31,8 @@ struct square_root {
 
   explicit square_root(const kalman_model<T, N, M>& model) : models(&model, 1), one_each(false) {}
   explicit square_root(const std::vector<kalman_model<T, N, M>>& models_) : models(models_), one_each(true) {}
+  explicit square_root(const kalman_model<T, N, M>&&) = delete;  // would not live long enough
+  explicit square_root(const std::vector<kalman_model<T, N, M>>&&) = delete;
 };
 
 namespace detail {
@@ -56,6 +58,14 @@ class square_root_steps {
   static auto root_of(const Covariance& covariance) {
     const Eigen::Matrix<typename Covariance::Scalar, N, N> x = covariance;
     return root_semidefinite(x, pivot_rounding(x), typename Covariance::Scalar(1), x.diagonal()).root;
+  }
+
+  static matrix root_of(const gaussian_prior<T, N>& prior) {
+    const Eigen::Index n = prior.covariance.rows(), columns = prior.root.cols();
+    if (columns == 0 || columns > n) return root_of(prior.covariance);
+    matrix root = matrix::Zero(n, n);
+    root.leftCols(columns) = prior.root;
+    return root;
   }
 
   template <class Column>
@@ -117,15 +127,14 @@ struct square_root_filter_sweep {
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   stretch_sums<T>* sums;
-  std::int64_t longest;
-  bool noisy;
+  const chosen_series& chosen;
 
   static constexpr bool has_outputs = true;
   static constexpr double absorb_cost = 1.6;
 
-  std::int64_t lanes() const { return std::ssize(data); }
-  std::int64_t length() const { return longest; }
-  bool splits() const { return noisy; }
+  std::int64_t lanes() const { return std::ssize(chosen.numbers); }
+  std::int64_t length() const { return chosen.longest; }
+  bool splits() const { return !chosen.exact; }
   state_type act(const element& x, const state_type& s) const {
     return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
   }
@@ -142,7 +151,7 @@ struct square_root_filter_sweep {
       const std::int64_t done = time(0), last = record.column(done - 1);
       const auto column = static_cast<std::size_t>(last);
       const auto& prior = steps->model.prior;
-      state_type x{{prior.mean, steps_type::root_of(prior.covariance)}, {}};
+      state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
       if (exact()) {
         x.rounding.E =
             root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
@@ -229,13 +238,14 @@ struct square_root_filter_sweep {
       record.innovation(t, y->col(t), predicted, times(HU, HU.transpose()) + model.R[t]);
     }
   };
-  lane_type lane(std::int64_t i) const {
+  lane_type lane(std::int64_t lane) const {
+    const std::int64_t i = chosen.numbers[static_cast<std::size_t>(lane)];
     const auto index = static_cast<std::size_t>(i);
     return {this, &of_series(all_steps, i), &data[index], {&results[index], outputs, i}};
   }
 };
 
-/// Walks from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
+/// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
 /// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
 /// ones.
 template <class T, int N, int M>
@@ -322,10 +332,10 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
     }
   }
   const std::vector<square_root_steps<T, N, M>> steps(form.models.begin(), form.models.end());
-  const bool noisy = std::none_of(steppers.begin(), steppers.end(), [](const auto& x) { return x.exact; });
   stretch_sums<T> sums;
-  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums, longest_rest(results, series),
-                                                 noisy});
+  each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
+    run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums, chosen});
+  });
   sum_log_likelihood(results, sums, keeps);
   return results;
 }
@@ -333,8 +343,8 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 }  // namespace detail
 
 /// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
-/// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled. The
-/// beginning of a series under a diffuse prior is filtered as there, and its covariances factored. See README
+/// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled.
+/// The beginning of a series under a diffuse prior is filtered as there, and its covariances factored. See README
 /// for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(

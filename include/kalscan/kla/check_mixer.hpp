@@ -35,6 +35,8 @@ struct mixer_trial {
 ///                                                  of the steps
 ///     "ordinary"                                   ordinary's formulas against the mixer's own, between states that
 ///                                                  is_ordinary accepts
+///     "frame"                                      what a device computes in the frame of a channel, against the steps,
+///                                                  adjoints and elements outside of it
 ///
 /// `draw` takes a std::mt19937_64& and returns a mixer_trial: a state and the inputs of a step, of a size for which
 /// some steps stay in range and the mixer is smooth: numbers that have a sign positive, not zero. Difference quotients

@@ -48,6 +48,7 @@ namespace detail {
 /// The mixer of the lanes of M: as seen from its frame, or M itself.
 template <class M>
 struct lanes_of_mixer {
+  static_assert(!requires { typename M::frame; }, "kalscan: the mixer's frame lacks what mixer_with_frame asks for");
   using type = M;
 };
 template <mixer_with_frame M>

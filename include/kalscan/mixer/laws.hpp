@@ -8,6 +8,7 @@
 #include <kalscan/laws.hpp>
 #include <kalscan/laws/difference_quotient.hpp>
 #include <kalscan/laws/trials.hpp>
+#include <kalscan/mixer/frame_laws.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <random>
@@ -60,6 +61,7 @@ class mixer_laws {
     if constexpr (mixer_with_runs<M>) run_law(s, A);
     if constexpr (mixer_with_adjoint_elements<M>) adjoint_element_law(s, A, s_bar, y_bar);
     if constexpr (requires { typename M::ordinary; }) ordinary_laws(s, u, s_bar, y_bar);
+    if constexpr (mixer_with_frame<M>) frame_law(s, A, s_bar, y_bar);
   }
 
   void consequences() {
@@ -195,17 +197,17 @@ class mixer_laws {
         s, A);
   }
 
+  /// The adjoints of the outputs of step t: they differ from step to step, by a factor.
+  static outputs read(const outputs& y, std::size_t t) {
+    const auto all = as_array<double>(y);
+    const double factor = 1 - 0.3 * static_cast<double>(t % 5);
+    return from_fields<outputs, double>([&](auto i) { return factor * all[i()]; });
+  }
   template <class S, class Sequence, class SBar, class YBar>
   void adjoint_element_law(const S& s, const Sequence& A, const SBar& s_bar, const YBar& y_bar) {
-    // The adjoints of the outputs differ from step to step, by a factor.
-    const auto read = [](const outputs& y, std::size_t t) {
-      const auto all = as_array<double>(y);
-      const double factor = 1 - 0.3 * static_cast<double>(t % 5);
-      return from_fields<outputs, double>([&](auto i) { return factor * all[i()]; });
-    };
     book_.check(
         "adjoint elements", "adjoint_act(adjoint elements of A combined, s_bar) == adjoint steps(A, s_bar)",
-        [read](const state& x, const std::vector<inputs>& all, const state& later, const outputs& y) {
+        [](const state& x, const std::vector<inputs>& all, const state& later, const outputs& y) {
           const auto m = M::template adjoint_monoid<double>();
           std::vector<state> states{x};
           for (const inputs& u : all) states.push_back(M::step(states.back(), prepared(u)));
@@ -249,6 +251,29 @@ class mixer_laws {
           return result;
         },
         s, u, s_bar, y_bar);
+  }
+
+  template <class S, class Sequence, class SBar, class YBar>
+  void frame_law(const S& s, const Sequence& A, const SBar& s_bar, const YBar& y_bar) {
+    using lanes = lane_mixer<M>;
+    book_.check(
+        "frame", "steps, adjoints and elements of A by the lanes in the frame == the mixer's",
+        [](const state& x, const std::vector<inputs>& all, const state& later, const outputs& y) {
+          both result;
+          const auto compare = [&](const auto& in_frame, const auto& exact) {
+            append(result.first, in_frame), append(result.second, exact);
+          };
+          const auto bars = [&](std::size_t t) { return read(y, t); };
+          compare_frame<lanes>(M{}, x, all, later, bars, compare);
+          if constexpr (requires { typename lanes::ordinary; }) {
+            state now = x;
+            bool ordinary = lanes::is_ordinary(now);
+            for (const inputs& u : all) now = M::step(now, prepared(u)), ordinary = ordinary && lanes::is_ordinary(now);
+            if (ordinary) compare_frame<typename lanes::ordinary>(M{}, x, all, later, bars, compare);
+          }
+          return result;
+        },
+        s, A, s_bar, y_bar);
   }
 
   template <class X>

@@ -35,23 +35,31 @@ class conditional_state {
     set_zero(b_, n);
     set_zero(C_, n, n);
     if (exact) set_zero(E_, n, n);
+    set_zero(terms_, n);
   }
 
   const vector& b() const { return b_; }
   const matrix& C() const { return C_; }
   const matrix& E() const { return E_; }
+  const vector& terms() const { return terms_; }  ///< of each variance, in the last prediction; where `exact`
   vector& b() { return b_; }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
 
-  void predict(const view& F, const view& offset, const view& Q) {
+  /// `mean`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
+  void predict(const view& F, const view& offset, const view& Q, const view& mean) {
     const Eigen::Index n = b_.size();
     multiply(column_, F, b_);
     for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
     if (exact_) {
       bound_transformed(terms_, F, C_);
       transform(E_, F);
-      for (Eigen::Index i = 0; i < n; ++i) E_(i, i) += rounding() * (terms_(i) + Q(i, i));
+      for (Eigen::Index i = 0; i < n; ++i) {
+        T sum = std::abs(offset(i));
+        for (Eigen::Index j = 0; j < n; ++j) sum += std::abs(F(i, j) * mean(j));
+        terms_(i) += Q(i, i) + rounding() * sum * sum;
+        E_(i, i) += rounding() * terms_(i);
+      }
     }
     transform(C_, F);
     for (Eigen::Index i = 0; i < C_.size(); ++i) C_.data()[i] += Q(i);

@@ -36,9 +36,9 @@ class sampled_rounding {
     for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
   }
 
-  /// Column j of A is off by some multiple, about one, of these numbers.
-  void disturb(Eigen::Index j, const T* error) {
-    for (sample& s : samples_) add_multiple(&s.A(0, j), s.A.rows(), random(), error);
+  /// Column j of A is off by no more than about these numbers.
+  void disturb(Eigen::Index j, const T* bound) {
+    for (sample& s : samples_) add_multiple(&s.A(0, j), s.A.rows(), random() / plausible, bound);
   }
 
   /// Column j of `moved` is that of F A.

@@ -80,10 +80,10 @@ class diffuse_smoother {
     if (rank_ > 0) {
       multiply(product, spread, directions_);
       std::swap(spread, product);
-      const view told(spread.data(), n, rank_);
-      add_product(x.mean, 1, told, mean_);
-      multiply(product, told, covariance_);
-      add_outer(x.covariance, 1, product, told);
+      const view seen(spread.data(), n, rank_);
+      add_product(x.mean, 1, seen, mean_);
+      multiply(product, seen, covariance_);
+      add_outer(x.covariance, 1, product, seen);
     }
     const view others(spread.data() + n * rank_, n, n + p - rank_);
     add_outer(x.covariance, 1, others, others);
@@ -117,7 +117,7 @@ class diffuse_smoother {
     const Eigen::Index n = A.rows, p = history_.root.cols();
     matrix spread, rows, turned, solved;
     multiply(spread, A, history_.root);
-    transpose(rows, beside(spread, end_.root));  // of x_end, to length one
+    transpose(rows, side_by_side(spread, end_.root));  // of x_end, to length one
     vector size(n);
     for (Eigen::Index i = 0; i < n; ++i) {
       size(i) = std::sqrt(dot(p + n, &rows(0, i), &rows(0, i)));
@@ -133,15 +133,15 @@ class diffuse_smoother {
     for (Eigen::Index j = 0; j < rank_; ++j) {
       for (Eigen::Index i = 0; i < n; ++i) solved(i, j) /= size(i);
     }
-    matrix told;
-    transpose(told, solved);
-    multiply(mean_, told, change);
+    matrix inverse;
+    transpose(inverse, solved);
+    multiply(mean_, inverse, change);
     covariance_ = smoothed;
-    transform(covariance_, told);
+    transform(covariance_, inverse);
   }
 
   /// [x y], of as many rows.
-  static matrix beside(const view& x, const view& y) {
+  static matrix side_by_side(const view& x, const view& y) {
     matrix both(x.rows, x.cols + y.cols);
     std::copy_n(x.data, x.rows * x.cols, both.data());
     std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
@@ -154,7 +154,7 @@ class diffuse_smoother {
     multiply(of_e, coefficients, history_.root);
     transpose(back, chain_);
     multiply(covariance, C, back);
-    return beside(of_e, of_last_error(covariance));
+    return side_by_side(of_e, of_last_error(covariance));
   }
 
   /// Whether the rounding of C - C N C is felt, and is more than that of P.
@@ -172,7 +172,8 @@ class diffuse_smoother {
 
   void find_diffuse(belief& x, const matrix& coefficients) const {
     const Eigen::Index n = coefficients.rows();
-    matrix unseen(n, static_cast<Eigen::Index>(history_.unseen.size())), rows(unseen.cols(), history_.free.cols()), spread;
+    matrix unseen(n, static_cast<Eigen::Index>(history_.unseen.size())), rows(unseen.cols(), history_.free.cols());
+    matrix spread;
     for (Eigen::Index k = 0; k < unseen.cols(); ++k) {
       const Eigen::Index j = history_.unseen[static_cast<std::size_t>(k)];
       std::copy_n(coefficients.data() + n * j, n, unseen.data() + n * k);
@@ -192,8 +193,8 @@ class diffuse_smoother {
     add_multiple(r_.data(), n, v / o.f - along, o.h.data);
     for (Eigen::Index j = 0; j < q; ++j) {
       const bool unseen = std::find(history_.unseen.begin(), history_.unseen.end(), j) != history_.unseen.end();
-      const T told = unseen ? T(0) : a(j) / o.f;
-      add_multiple(&M_(0, j), n, told - dot(n, o.gain.data, &M_(0, j)), o.h.data);
+      const T information = unseen ? T(0) : a(j) / o.f;
+      add_multiple(&M_(0, j), n, information - dot(n, o.gain.data, &M_(0, j)), o.h.data);
     }
     vector g;
     multiply(g, N_, o.gain);

@@ -24,7 +24,7 @@ namespace kalscan::detail {
 /// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
 /// reading at a time. The state is x = A d + b + N(0, C) with unknowns d: the diffuse components, which have a flat
 /// prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
-/// and what prior and data tell of d is kept apart as R d = z + N(0, I), so that nothing large is added to small things.
+/// and what prior and data tell of d is kept apart as R d = z + N(0, I): nothing large is added to small things.
 ///
 /// Where some reading may be without noise, rounding errors are bounded, so that what is known exactly is told apart.
 template <class T>
@@ -44,17 +44,20 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, covariance), d diffuse. `exact`: some reading may be without noise, and
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise, and
   /// `rounding` bounds the errors of the covariance, or is empty.
-  diffuse_start(const view& mean, const view& covariance, const view& rounding, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(covariance, rounding, directions, exact) {
+  diffuse_start(const view& mean, const view& root, const view& rounding, const view& directions, bool exact)
+      : given_(mean.rows, exact), unknowns_(root, rounding, directions, exact) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
+    mean_ = given_.b();
+    set_zero(largest_, mean.rows);
   }
 
   void predict(const view& F, const view& offset, const view& Q) {
-    news_ = 0;
+    gained_ = 0;
     unknowns_.predict(F);
-    given_.predict(F, offset, Q);
+    given_.predict(F, offset, Q, mean_);
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) largest_(i) = (std::max)(largest_(i), given_.terms()(i));
   }
 
   void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
@@ -65,10 +68,9 @@ class diffuse_start {
     const auto o = given_.read(h, d, y, terms);
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
-    if (pivot >= 0) news_ = infinity<T>;
+    if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
-      const T slack = std::sqrt(std::numeric_limits<T>::epsilon()) * o.terms;
-      if (pivot < 0) return std::abs(o.v) <= slack ? nullptr : contradiction;
+      if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -76,7 +78,7 @@ class diffuse_start {
     if (pivot >= 0) {
       unknowns_.see(pivot, o.v, o.f, history, log_density);
     } else {
-      news_ += unknowns_.absorb(o.v, o.f, log_density);
+      gained_ += unknowns_.absorb(o.v, o.f, log_density);
     }
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
     unknowns_.reduce(h, o, given_);
@@ -109,6 +111,8 @@ class diffuse_start {
       add_multiple(x.mean.data(), n, information.value(static_cast<std::size_t>(j)), &spread_(0, j));
     add_outer(x.covariance, 1, spread_, spread_);
     symmetrize(x.covariance);
+    mean_ = x.mean;
+    for (Eigen::Index i = 0; i < n; ++i) largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
     if (forgotten) return x;
     matrix spread;
     multiply(spread, free, information.orthonormal());
@@ -129,9 +133,13 @@ class diffuse_start {
   /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
   /// of exact models.
   matrix rounding_of(const belief& x) const {
-    matrix E = given_.E();
-    for (Eigen::Index i = 0; i < E.rows(); ++i) E(i, i) += given_.rounding() * x.covariance(i, i);
-    unknowns_.add_rounding(E);
+    matrix E = rounding_of_root();
+    const bool replaced = worn();
+    for (Eigen::Index i = 0; i < E.rows(); ++i) {
+      const T own = given_.rounding() * x.covariance(i, i);
+      if (replaced) E.row(i).setZero();
+      E(i, i) = replaced ? most_worn * own : E(i, i) + own;
+    }
     return E;
   }
 
@@ -140,18 +148,17 @@ class diffuse_start {
   /// ones, and when the correlation of the states is far from singular, but for directions without any variance. With P
   /// = S S' + C, what is left of each row of [S root(C)] beside the others is judged relative to the row.
   bool safe(const belief& x) const {
-    if (!(news_ <= std::numbers::ln2_v<T> / 2)) return false;
+    if (!(gained_ <= std::numbers::ln2_v<T> / 2)) return false;
     const matrix& C = given_.C();
-    const vector variances = C.diagonal();
-    const matrix root = root_semidefinite(C, pivot_rounding(C), T(1), variances).root;
+    const matrix root = root_of<T>(C);
     const Eigen::Index n = C.rows(), p = spread_.cols();
     matrix rows, none;
-    set_zero(rows, p + n, n);  // transposed
+    set_zero(rows, p + root.cols(), n);  // transposed
     for (Eigen::Index i = 0; i < n; ++i) {
       if (!(x.covariance(i, i) > 0)) continue;
       const T deviation = std::sqrt(x.covariance(i, i));
       for (Eigen::Index j = 0; j < p; ++j) rows(j, i) = spread_(i, j) / deviation;
-      for (Eigen::Index j = 0; j < n; ++j) rows(p + j, i) = root(i, j) / deviation;
+      for (Eigen::Index j = 0; j < root.cols(); ++j) rows(p + j, i) = root(i, j) / deviation;
     }
     const T enough = std::pow(std::numeric_limits<T>::epsilon(), T(0.2));
     const auto count = static_cast<Eigen::Index>(triangulate(rows, none, 0).size());
@@ -162,14 +169,53 @@ class diffuse_start {
     return true;
   }
 
+  /// Whether the bound on the errors of C and A, of exact models, is more than those of a covariance would be. Given d,
+  /// errors grow as the inverse of a system does that is read exactly, though the data bound those of the covariance:
+  /// then nothing is won by going on like this, and that bound is not to be believed.
+  bool worn() const {
+    const matrix E = rounding_of_root();
+    for (Eigen::Index i = 0; i < E.rows(); ++i) {
+      if (E(i, i) > most_worn * given_.rounding() * largest_(i)) return true;
+    }
+    return false;
+  }
+
   /// Leaves to the history what the data tell of d.
-  void end(history_type& history) const { unknowns_.end(history); }
+  void end(history_type& history) const {
+    unknowns_.end(history);
+    history.precise = !worn();
+    history.rounding = rounding_of_root();
+  }
 
  private:
+  static constexpr T most_worn = 16;
+
+  /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
+  /// state.
+  bool agrees(const vector& h, T v, T terms) {
+    const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
+    if (std::abs(v) <= rough * terms) return true;
+    const belief x = current();
+    const matrix E = rounding_of(x);
+    vector Eh;
+    multiply(Eh, E, h);
+    for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(h(i) * x.mean(i));
+    return std::abs(v) <= rough * terms + std::sqrt((std::max)(dot(h, Eh), T(0)));
+  }
+
+  /// The same where the covariance is known by its root.
+  matrix rounding_of_root() const {
+    matrix E = given_.E();
+    if (E.size() > 0) unknowns_.add_rounding(E);
+    return E;
+  }
+
   conditional_state<T> given_;  // d
   diffuse_unknowns<T> unknowns_;
-  T news_ = 0;  // half the growth of the information's log-determinant in this step
+  T gained_ = 0;  // half the growth of the information's log-determinant in this step
   matrix spread_{};
+  vector mean_{};     // that `current` returned last
+  vector largest_{};  // of the variances so far, and of what they are sums of
 };
 
 }  // namespace kalscan::detail

@@ -112,7 +112,9 @@ struct diffuse_sweep {
       const bool exact = stepper->exact;
       history.kept = record.keeps();
       const diffuse_directions<T> prior(model.prior);
-      diffuse_start<T> x(prior.mean, model.prior.covariance, model.prior.rounding, prior.directions, exact);
+      const auto& root = model.prior.root;
+      diffuse_start<T> x(prior.mean, root.cols() > 0 ? dense_matrix<T>(root) : root_of<T>(model.prior.covariance),
+                         model.prior.rounding, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
       const std::int64_t least = exact ? 64 : 0;
@@ -139,10 +141,11 @@ struct diffuse_sweep {
         }
         // Mostly the first steps decide; later the question is not worth asking at every step. What is known without
         // error is told apart better here than by ordinary steps, hence models with such readings stay longer.
+        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
-        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-        if (!asks || vague.deviation(unknown) > vague.enough() || !x.safe(filtered)) continue;
+        const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
+        if (!known && !(exact && x.worn())) continue;
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }

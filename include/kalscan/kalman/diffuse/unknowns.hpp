@@ -36,13 +36,25 @@ class diffuse_unknowns {
   using reading = typename conditional_state<T>::reading;
 
   /// The directions of diffuse unknowns, and a root of the covariance beside them, which may be off by `rounding`, a
-  /// covariance too or empty. `exact`: some reading may be without noise.
-  diffuse_unknowns(const view& covariance, const view& rounding, const view& directions, bool exact)
-      : diffuse_unknowns(root_of(covariance), directions, exact) {
+  /// covariance or empty. `exact`: some reading may be without noise.
+  diffuse_unknowns(const view& root, const view& rounding, const view& directions, bool exact)
+      : exact_(exact),
+        information_(directions.cols, root.cols),
+        errors_(directions.rows, directions.cols + root.cols) {
+    const Eigen::Index n = directions.rows, flat = directions.cols;
+    set_zero(A_, n, flat + root.cols);
+    set_zero(largest_, A_.cols());
+    std::copy_n(directions.data, n * flat, A_.data());
+    std::copy_n(root.data, n * root.cols, A_.data() + n * flat);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < root.cols; ++j) terms += std::abs(root(i, j));
+      for (Eigen::Index j = 0; j < root.cols; ++j) errors_.disturb(i, flat + j, terms);
+    }
     if (rounding.rows == 0) return;
-    const prior_root error = root_of(rounding);
-    for (Eigen::Index j = directions.cols; j < A_.cols(); ++j) {
-      for (Eigen::Index k = 0; k < error.rank; ++k) errors_.disturb(j, &error.root(0, k));
+    const matrix error = root_of<T>(rounding);
+    for (Eigen::Index j = flat; j < A_.cols(); ++j) {
+      for (Eigen::Index k = 0; k < error.cols(); ++k) errors_.disturb(j, &error(0, k));
     }
   }
 
@@ -156,32 +168,6 @@ class diffuse_unknowns {
   }
 
  private:
-  using prior_root = semidefinite_root<matrix>;
-  static prior_root root_of(const view& covariance) {
-    matrix P(covariance.rows, covariance.cols);
-    std::copy_n(covariance.data, P.size(), P.data());
-    const vector variances = P.diagonal();
-    return root_semidefinite(P, pivot_rounding(P), T(1), variances);
-  }
-
-  diffuse_unknowns(const prior_root& prior, const view& directions, bool exact)
-      : exact_(exact),
-        information_(directions.cols, prior.rank),
-        errors_(directions.rows, directions.cols + prior.rank) {
-    const Eigen::Index n = directions.rows, flat = directions.cols;
-    set_zero(A_, n, flat + prior.rank);
-    set_zero(largest_, A_.cols());
-    std::copy_n(directions.data, n * flat, A_.data());
-    for (Eigen::Index i = 0; i < n; ++i) {
-      T terms = 0;
-      for (Eigen::Index j = 0; j < prior.rank; ++j) {
-        A_(i, flat + j) = prior.root(i, j);
-        terms += std::abs(prior.root(i, j));
-      }
-      for (Eigen::Index j = 0; j < prior.rank; ++j) errors_.disturb(i, flat + j, terms);
-    }
-  }
-
   /// Calls what(j) for the columns of A that are not known to be zero.
   template <class What>
   void each_column(What what) const {

@@ -32,8 +32,8 @@ struct matrix_belief {
 
 namespace detail {
 
-/// What a scalar observation h'x + N(0, d) of the state after the stretch, with innovation v of variance s, scale = 1 / sqrt(s),
-/// and gain K, says of the state before it.
+/// What a scalar observation h'x + N(0, d) of the state after the stretch, with innovation v of variance s, scale = 1 /
+/// sqrt(s), and gain K, says of the state before it.
 template <class T, int N>
 KALSCAN_HD void extend_likelihood(matrix_filtering_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T s, T v,
                                   T scale, const Eigen::Vector<T, N>& K) {
@@ -46,10 +46,10 @@ KALSCAN_HD void extend_likelihood(matrix_filtering_element<T, N>& x, const Eigen
 
 }  // namespace detail
 
-/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. The likelihood of the later stretch,
-/// J2 = Z Z', is taken as observations Z'x of unit noise, one after the other: nothing is lost where C1 J2 is huge, and
-/// both may be singular. Associative up to rounding. One state is left to the scalar operator, which loses less. Fixed
-/// sizes run on host and device and allocate nothing.
+/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. The likelihood of the later
+/// stretch, J2 = Z Z', is taken as observations Z'x of unit noise, one after the other: nothing is lost where C1 J2 is
+/// huge, and both may be singular. Associative up to rounding. One state is left to the scalar operator, which loses
+/// less. Fixed sizes run on host and device and allocate nothing.
 template <class T, int N>
 struct matrix_filtering_monoid {
   using element = matrix_filtering_element<T, N>;
@@ -80,7 +80,7 @@ struct matrix_filtering_monoid {
       x.b += v * K;
       detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
-    const vector rest = later.eta - times(Z, w);  // rounding, but for an eta that J alone cannot have
+    const vector rest = later.eta - times(Z, w);  // where data made eta, rounding; J alone cannot have it
     x.eta += times(x.A.transpose(), rest);
     x.b += times(x.C, rest);
     x.A = times(later.A, x.A);

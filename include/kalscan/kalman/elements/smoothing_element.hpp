@@ -21,8 +21,8 @@ struct smoothing_element {
 };
 
 /// The backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance.
-/// Operands in order of time; a smoother is a suffix scan. Associative up to rounding. Fixed sizes run on host and device
-/// and allocate nothing.
+/// Operands in order of time; a smoother is a suffix scan. Associative up to rounding. Fixed sizes run on host and
+/// device and allocate nothing.
 template <class T, int States>
 struct smoothing_monoid {
   using element = smoothing_element<T, States>;
@@ -36,7 +36,8 @@ struct smoothing_monoid {
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     using detail::times;
     const matrix back = earlier.L.transpose();
-    element x{times(later.L, earlier.L), times(back, later.r) + earlier.r, detail::congruence(back, later.N) + earlier.N};
+    element x{times(later.L, earlier.L), times(back, later.r) + earlier.r,
+              detail::congruence(back, later.N) + earlier.N};
     detail::symmetrize(x.N);
     return x;
   }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <type_traits>
@@ -28,7 +29,9 @@ struct dense_view {
 
   dense_view(const T* data_, Eigen::Index rows_, Eigen::Index cols_) : data(data_), rows(rows_), cols(cols_) {}
   template <class X>
-  dense_view(const X& x) : data(x.data()), rows(x.rows()), cols(x.cols()) {}
+  dense_view(const Eigen::PlainObjectBase<X>& x) : data(x.data()), rows(x.rows()), cols(x.cols()) {
+    static_assert(!X::IsRowMajor || X::IsVectorAtCompileTime);
+  }
 
   const T* col(Eigen::Index j) const { return data + j * rows; }
   T operator()(Eigen::Index i, Eigen::Index j) const { return data[i + j * rows]; }
@@ -81,7 +84,8 @@ T dot(const dense_vector<T>& x, const dense_vector<T>& y) {
 
 /// y += factor a b.
 template <class T, int Cols>
-void add_product(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
+void add_product(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, std::type_identity_t<T> factor, view_of<T> a,
+                 view_of<T> b) {
   for (Eigen::Index j = 0; j < b.cols; ++j) {
     for (Eigen::Index k = 0; k < b.rows; ++k) add_multiple(y.data() + j * a.rows, a.rows, factor * b(k, j), a.col(k));
   }
@@ -129,6 +133,17 @@ void transform(dense_matrix<T>& s, view_of<T> x) {
   std::swap(s, whole);
 }
 
+/// X with X X' = covariance, n x its rank.
+template <class T>
+dense_matrix<T> root_of(view_of<T> covariance) {
+  dense_matrix<T> P(covariance.rows, covariance.cols);
+  std::copy_n(covariance.data, P.size(), P.data());
+  const dense_vector<T> variances = P.diagonal();
+  auto x = root_semidefinite(P, pivot_rounding(P), T(1), variances);
+  x.root.conservativeResize(P.rows(), x.rank);
+  return x.root;
+}
+
 /// A bound on what is summed into each diagonal entry of x s x', for a semi-definite s.
 template <class T>
 void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
@@ -140,9 +155,9 @@ void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
   for (Eigen::Index i = 0; i < x.rows; ++i) bound(i) *= bound(i);
 }
 
-/// Reflections Q' for which Q'x is an upper triangle in the order of pivots that is returned, and nothing below: columns
-/// by what is left of their lengths, until no more than `least` of the first of them is. Columns of x are exchanged
-/// accordingly, and y becomes Q'y.
+/// Reflections Q' for which Q'x is an upper triangle in the order of pivots that is returned, and nothing below:
+/// columns by what is left of their lengths, until no more than `least` of the first of them is. Columns of x are
+/// exchanged accordingly, and y becomes Q'y.
 template <class T>
 std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y, std::type_identity_t<T> least) {
   const Eigen::Index rows = x.rows(), cols = x.cols();
@@ -184,7 +199,8 @@ std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y, st
 /// y becomes x with (triangle) x = first rows of y and all other rows zero, where row k of x stands at order(k) of the
 /// given number of rows. The triangle is an upper one, of the order's size.
 template <class T>
-void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order, Eigen::Index rows) {
+void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order,
+                    Eigen::Index rows) {
   dense_matrix<T> x;
   set_zero(x, rows, y.cols());
   for (Eigen::Index j = 0; j < y.cols(); ++j) {

@@ -78,10 +78,10 @@ std::vector<Eigen::Index> with_variance(const std::vector<Matrix>& diffuse, std:
 ///
 /// Under a prior that is diffuse in part, `diffuse` has an entry for each of the first steps whose filtered belief is
 /// improper: there the belief is N(mean, covariance + kappa diffuse) with kappa growing without bound; `diffuse` holds
-/// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'. The mean is the
-/// limit of that under variances kappa for the prior's diffuse components, whose own means are taken for zero: in improper
-/// directions it is a convention. A step is improper when its state depends on what the data up to it do not tell; a
-/// transition may forget that.
+/// n x n matrices. The same of predictions; an innovation's covariance lacks the part kappa H diffuse H'. The mean is
+/// the limit of that under variances kappa for the prior's diffuse components, whose own means are taken for zero: in
+/// improper directions it is a convention. A step is improper when its state depends on what the data up to it do not
+/// tell; a transition may forget that.
 template <class T, int N, int M>
 struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> mean{};  ///< of x_t given y_0 ... y_t

@@ -5,8 +5,10 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <cmath>
 #include <kalscan/kalman/model/check.hpp>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,9 @@ struct gaussian_prior {
   /// A bound on the rounding errors of the covariance, as a quadratic form; empty or zero where it is as good as its
   /// numbers. Matters where something is observed without noise.
   Eigen::Matrix<T, N, N> rounding = detail::filled<Eigen::Matrix<T, N, N>>(T(0));
+  /// Optional, n x r: a root of the covariance, root root' = covariance, known to more digits than its square has. What
+  /// begins in square-root form begins with it.
+  Eigen::Matrix<T, N, Eigen::Dynamic> root = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
@@ -108,14 +113,35 @@ struct diffuse_directions {
   }
 };
 
+template <class Root, class Covariance>
+void check_root(const Root& root, const Covariance& covariance) {
+  if (root.cols() == 0) return;
+  const Eigen::Index n = covariance.rows();
+  if (root.rows() != n)
+    bad_model("the prior's root is " + shape(root.rows(), root.cols()) + ", its covariance " + shape(n, n));
+  require_finite("the prior's root", root);
+  using T = typename Covariance::Scalar;
+  const T epsilon = std::numeric_limits<T>::epsilon(), largest = covariance.diagonal().maxCoeff();
+  for (Eigen::Index i = 0; i < n; ++i) {
+    const T square = root.row(i).squaredNorm();
+    const T slack = std::sqrt(epsilon) * (square + covariance(i, i)) + epsilon * largest;
+    if (std::abs(square - covariance(i, i)) <= slack) continue;
+    std::ostringstream text;
+    text << "the prior's root does not belong to its covariance: row " << i << " has the squared length " << square
+         << ", the variance is " << covariance(i, i);
+    bad_model(text.str());
+  }
+}
+
 /// Throws std::invalid_argument unless this is the prior of n states.
 template <class T, int N>
 void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
-  const auto& [mean, covariance, before, diffuse, directions, rounding] = prior;
+  const auto& [mean, covariance, before, diffuse, directions, rounding, root] = prior;
   if (is_not_given(mean) && is_not_given(covariance)) {
     bad_model(
         "the prior is not given: set the model's prior to gaussian_prior::of_first_state(mean, covariance), "
-        "before_first_step(mean, covariance) or all_diffuse(), or to a stationary_prior(F, Q) of <kalscan/kalman/model/stationary_prior.hpp>");
+        "before_first_step(mean, covariance) or all_diffuse(), or to a stationary_prior(F, Q) of "
+        "<kalscan/kalman/model/stationary_prior.hpp>");
   }
   const auto require_size = [&](const char* name, const auto& x) {
     if (x.rows() != n || x.cols() != n)
@@ -140,6 +166,7 @@ void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
   require_finite("the prior's directions", directions);
   if (rounding.size() > 0) require_size("rounding", rounding);
   require_finite("the prior's rounding", rounding);
+  check_root(root, covariance);
 }
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,13 @@ class per_step {
     } else {
       values_.emplace_back();
     }
+  }
+  template <class Number>
+    requires std::is_arithmetic_v<Number>
+  per_step(Number) {
+    static_assert(sizeof(Number) == 0,
+                  "kalscan: F, Q, H, R, B and D are matrices, of 1 x 1 too: give Eigen::Matrix<T, 1, 1>(x) or "
+                  "Eigen::MatrixXd::Constant(1, 1, x) in place of the number x");
   }
   per_step(std::vector<Matrix> values) : values_(std::move(values)), constant_(false) {}
 

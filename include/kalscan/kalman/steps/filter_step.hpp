@@ -19,7 +19,7 @@
 
 namespace kalscan::detail {
 
-/// One step of a filter, shared by all that walk through a model.
+/// One step of a filter, shared by all filters of a model.
 template <class T, int N, int M>
 struct filter_step {
   using vector_n = Eigen::Vector<T, N>;
@@ -58,7 +58,8 @@ struct filter_step {
   }
 
   template <class Seen>
-  const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E, Seen seen) const {
+  const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E,
+                     Seen seen) const {
     return detail::observe(o, mean, P, exact ? &E : nullptr, seen);
   }
 

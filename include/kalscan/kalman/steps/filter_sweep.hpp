@@ -4,7 +4,6 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
-#include <algorithm>
 #include <cstdint>
 #include <kalscan/kalman/elements/filtering_element.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
@@ -12,10 +11,18 @@
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <span>
+#include <vector>
 
 namespace kalscan::detail {
 
-/// Filters a number of series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
+/// Some of the series that are filtered together: those that are read without noise at some step, or the others.
+struct chosen_series {
+  std::vector<std::int64_t> numbers;
+  std::int64_t longest = 0;  // the most steps that are left of one
+  bool exact = false;
+};
+
+/// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
 /// Where beliefs are not kept, the log-likelihood is summed stretch by stretch.
 template <class T, int N, int M>
 struct filter_sweep {
@@ -34,17 +41,15 @@ struct filter_sweep {
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   stretch_sums<T>* sums;
-  std::int64_t longest;
+  const chosen_series& chosen;
 
   static constexpr bool has_outputs = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
 
-  std::int64_t lanes() const { return std::ssize(data); }
-  std::int64_t length() const { return longest; }
+  std::int64_t lanes() const { return std::ssize(chosen.numbers); }
+  std::int64_t length() const { return chosen.longest; }
   /// Without noise the likelihood of a stretch has no finite J.
-  bool splits() const {
-    return std::none_of(steppers.begin(), steppers.end(), [](const step_type& x) { return x.exact; });
-  }
+  bool splits() const { return !chosen.exact; }
 
   state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief), s.rounding}; }
 
@@ -111,7 +116,8 @@ struct filter_sweep {
       if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, rounding)) record.fail(t, wrong);
     }
   };
-  lane_type lane(std::int64_t i) const {
+  lane_type lane(std::int64_t lane) const {
+    const std::int64_t i = chosen.numbers[static_cast<std::size_t>(lane)];
     const auto index = static_cast<std::size_t>(i);
     return {this, &of_series(steppers, i), &data[index], {&results[index], outputs, i}};
   }

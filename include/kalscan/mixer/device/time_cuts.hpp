@@ -76,10 +76,12 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
 /// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
 /// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which
 /// reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
-inline constexpr std::int64_t warps_that_fill = 512;
+struct device_fill {
+  std::int64_t enough_warps = 512, wanted_warps = 2112;
+};
 inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
-                             std::int64_t enough_warps = warps_that_fill) {
-  constexpr std::int64_t wanted_warps = 2112, least_steps = 32;
+                             const device_fill& fill = {}) {
+  constexpr std::int64_t least_steps = 32;
   std::int64_t longest = 1;
   for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = (std::max)(longest, sequence_at(shape, n).length);
   if (!may_split) return longest;
@@ -87,8 +89,8 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
   if (chunk == 0) {
     const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
     const std::int64_t warps = shape.sequences() * blocks * (block_threads / 32);
-    if (warps >= enough_warps) return longest;
-    const std::int64_t chunks = 1 + wanted_warps / std::max<std::int64_t>(warps, 1);
+    if (warps >= fill.enough_warps) return longest;
+    const std::int64_t chunks = 1 + fill.wanted_warps / std::max<std::int64_t>(warps, 1);
     chunk = (std::max)(least_steps, (longest + chunks - 1) / chunks);
     chunk = (chunk + 15) / 16 * 16;
   }
