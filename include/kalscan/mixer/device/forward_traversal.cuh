@@ -33,7 +33,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   using element = typename direction::element;
   static constexpr bool splits = direction::splits && Kind.splits;
   /// How many blocks a multiprocessor has registers for.
-  static constexpr int blocks = !layout_type::known ? 1 : States <= 4 && sizeof(T) == 4 ? 3 : 2;
+  static constexpr int blocks = !layout_type::known ? 1 : States <= 4 && sizeof(T) == 4 && sizeof(state) <= 8 ? 3 : 2;
 
   /// The states before a tile, in case the formulas for ordinary states turn out not to hold in it.
   parked_states<state, T, States> parked;
@@ -42,8 +42,9 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     return 2 * base::stage_type::buffer_size(x) + (ordinary_of<M>::exists ? decltype(parked)::size() : 0);
   }
 
-  /// Whether backward wants checkpoints within tiles.
-  static constexpr bool keeps_often = backward_tile(4, sizeof(state)) < 16;
+  /// The steps between the checkpoints that backward wants, and whether these lie within tiles.
+  static constexpr int keep_distance = backward_tile(4, sizeof(state));
+  static constexpr bool keeps_often = keep_distance < 16;
 
   // Checkpoints: the next one's step, and its index on the time axis.
   std::int64_t keep_step = 0, keep_index = 0;
@@ -109,13 +110,22 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   /// All steps of a whole tile, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
+    const int together = keeps_often ? min(keep_distance, layout.tile()) : layout.tile();
+#pragma unroll 1
+    for (int step = 0; step < layout.tile(); step += together) {
+      keep_if_due(t + step, x);
+      steps_together<Lane, Emit>(buffer, step, step + together, t, x, to);
+    }
+  }
+  template <class Lane, bool Emit>
+  __device__ __forceinline__ void steps_together(int buffer, int from, int end, std::int64_t t, state (&x)[States],
+                                                 char* (&to)[outputs]) {
     bool writes[outputs];
     for_each_index<outputs>(
         [&](auto o) { writes[o()] = Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4; });
     // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
-    for (int step = 0; step < layout.tile(); step += 4) {
-      if constexpr (keeps_often) keep_if_due(t + step, x);
+    for (int step = from; step < end; step += 4) {
       if constexpr (!Emit) {
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
           this->template take_step<Lane>(staged, i, x, no_readout{});
@@ -222,7 +232,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
-    const int apart = keeps_often ? 4 : layout.tile();
+    const int apart = min(keep_distance, layout.tile());
     const bool aligned = !keeps || (call.states.every % apart == 0 && at.from % apart == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
@@ -231,7 +241,6 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
         if constexpr (ordinary_of<M>::exists) parked.put(x);
-        if constexpr (!keeps_often) keep_if_due(t, x);
         if (emits) {
           whole_tile<fast, true>(buffer, t, x, to);
         } else {
