@@ -91,6 +91,69 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
 
+  /// Whether the code of one step's adjoint is so long that four of them would not fit the instruction cache next to the
+  /// schedulers. Then each thread has the sums of a channel for one of four steps.
+  static constexpr bool one_by_one = base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known && Kind.group >= 4;
+
+  /// four_adjoints, in a loop.
+  __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
+                                                           state (&bar)[States]) {
+    T kept_sum[inputs];
+    unsigned writes = 0;  // bit k: this thread writes the gradient of input k
+    for_each_index<inputs>([&](auto k) {
+      if (over_states(k()) && arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g < 4)
+        writes |= 1U << k();
+    });
+    const int mine = kept_step(lanes.g, layout.group());
+    this->enter_frame(0, step + 3, after);
+    this->enter_frame(0, step + 3, bar);
+#pragma unroll 1
+    for (int i = 3; i >= 0; --i) {
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
+      const T* rows = stage.rows_of(0, lanes.c) + step + i;
+      const auto row_of = [&](std::size_t r) { return rows[static_cast<int>(r) * layout.tile()]; };
+      state before[States];
+      this->kept_state(step + i, before);
+      const auto back =
+          fast::adjoint(together<wide_state, T>(before),
+                        this->wide_terms(row_of, stage.states_of(0, lanes.g) + (step + i) * States * layout.group()),
+                        together<wide_state, T>(after), together<wide_state, T>(bar),
+                        for_all_lanes(base::output_adjoints(row_of)));
+      apart<T>(back.earlier, bar);
+      const auto g = as_array<numbers>(back.inputs);
+      T channel_sum[inputs];
+      row lane_sum[inputs];
+#pragma unroll
+      for (int j = 0; j < States; ++j) {
+        gather(t, step + i, j, [&](std::size_t k) { return g[k].x[j]; }, lane_sum,
+               [&](std::size_t k) -> T& { return channel_sum[k]; });
+        after[j] = before[j];
+      }
+      leave_lane_sums(step + i, lane_sum);
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_states(k())) {
+          const T sum = sum_over_group(channel_sum[k()], layout.group());
+          if (i == mine) kept_sum[k()] = sum;
+        }
+      });
+    }
+    leave_frame_of_step(step + mine, kept_sum);
+    // Few branches: they would make the stores wait for each other.
+    const auto each_written = [&](auto f) {
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_states(k())) {
+          using E = typename std::remove_cvref_t<decltype(member<k()>(call.in_bar))>::value_type;
+          if (writes >> k() & 1U) f(k, reinterpret_cast<E*>(channel_pointers[k()]));
+        }
+      });
+    };
+    if (call.states.accumulate) each_written([&](auto k, const auto* to) { kept_sum[k()] += static_cast<T>(*to); });
+    each_written([&]<class E>(auto k, E* to) { *to = static_cast<E>(kept_sum[k()]); });
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) channel_pointers[k()] -= 4 * bytes_of_step(member<k()>(call.in_bar));
+    });
+  }
+
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
   __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, state (&after)[States],
                                                 state (&bar)[States]) {
@@ -222,7 +285,13 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         const int begin = max(end - summed_steps, 0);
         if (ordinary) {
 #pragma unroll 1
-          for (int step = end - 4; step >= begin; step -= 4) four_adjoints(t, step, x, bar);
+          for (int step = end - 4; step >= begin; step -= 4) {
+            if constexpr (one_by_one) {
+              four_adjoints_one_by_one(t, step, x, bar);
+            } else {
+              four_adjoints(t, step, x, bar);
+            }
+          }
         } else {
 #pragma unroll 1
           for (int step = min(end, steps) - 1; step >= begin; --step) one_adjoint(t, step, steps, x, bar);

@@ -165,14 +165,19 @@ struct lane_traversal {
   }
   /// Those of all lanes of the thread.
   __device__ __forceinline__ terms_t<M, numbers> wide_terms(const staged_steps& staged, int i) const {
+    return wide_terms([&](auto k) { return staged.rows[k].x[i]; }, staged.states + i * States * layout.group());
+  }
+  /// The same from what is staged of one step: row(k) of its channel, and its states' terms.
+  template <class Row>
+  __device__ __forceinline__ terms_t<M, numbers> wide_terms(Row row, const typename stage_type::state_vec* states) const {
     typename stage_type::state_vec of_states[States];
 #pragma unroll
-    for (int j = 0; j < States; ++j) of_states[j] = staged.states[(i * States + j) * layout.group()];
+    for (int j = 0; j < States; ++j) of_states[j] = states[j * layout.group()];
     return from_fields<terms_t<M, numbers>, numbers>([&](auto n) {
       constexpr role r = terms_of<M, T>::varies(n());
       constexpr auto k = terms_before<M, T>(n(), r);
       if constexpr (r == role::channel) {
-        return numbers(staged.rows[k].x[i]);
+        return numbers(row(k));
       } else if constexpr (r == role::state) {
         return numbers::of([&](int j) { return of_states[j].x[k]; });
       } else {
