@@ -69,16 +69,18 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
   return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
 }
 
+/// How many warps of 128 lanes keep a device busy, and how many there should be where time is cut.
+struct device_fill {
+  std::int64_t enough_warps = 512, wanted_warps = 2112;
+};
+
 /// The steps of a chunk, from those that the policy asks for (0: none); `multiple` divides it, unless there is one
 /// chunk only.
 ///
 /// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
 /// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
-/// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler in each pass, which
-/// reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
-struct device_fill {
-  std::int64_t enough_warps = 512, wanted_warps = 2112;
-};
+/// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler (fewer where lanes have
+/// more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
 inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
                              const device_fill& fill = {}) {
   constexpr std::int64_t least_steps = 32;
