@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// How time is cut, the memory that takes, and the launches.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/kalman/device/chunk_kernels.cuh>
+#include <kalscan/kalman/device/series.hpp>
+#include <string>
+
+namespace kalscan::detail {
+
+/// Series so many, or so short, are taken by a thread each.
+inline constexpr std::int64_t many_series = 8192, short_series = 32;
+
+/// Steps of a chunk: about 2^16 threads, and not so few steps that combining costs more than they do.
+inline std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
+  if (policy.chunk > 0) return policy.chunk;
+  if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
+  constexpr std::int64_t threads = 1 << 16, least = 8;
+  return (std::max)(least, (longest * count + threads - 1) / threads);
+}
+
+template <class Traversal>
+chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
+                                          std::int64_t count) {
+  constexpr std::int64_t threads = chunk_threads_of<Traversal>;
+  const std::int64_t chunks = (longest + chunk - 1) / chunk;
+  chunk_memory<Traversal> memory{};
+  memory.blocks = (chunks + threads - 1) / threads;
+  const std::int64_t blocks = chunks > 1 ? memory.blocks * count : 0;
+  memory.before = pieces.take<unsigned>(blocks * threads * words_of<typename Traversal::element>);
+  memory.totals = pieces.take<typename Traversal::element>(blocks);
+  memory.carries = pieces.take<typename Traversal::state>(blocks);
+  memory.sums = pieces.take<typename Traversal::sum>(blocks);
+  return memory;
+}
+
+template <class Traversal>
+std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
+  workspace_pieces pieces({});
+  take_chunk_memory<Traversal>(pieces, chunk_of_time(policy, longest, count), longest, count);
+  return pieces.used();
+}
+
+/// Runs a traversal whose chunk is that of chunk_of_time.
+template <class Traversal>
+void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
+  const std::int64_t count = x.series.count, longest = x.series.longest;
+  if (count == 0) return;
+  const auto blocks_for = [&](std::int64_t blocks) {
+    if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(blocks) + " blocks are more than a launch can take");
+    return static_cast<unsigned>(blocks);
+  };
+  if (longest <= x.chunk) {
+    replay_series<<<blocks_for((count + 63) / 64), 64, 0, policy.stream>>>(x);
+    return require_success("launch of replay_series", cudaGetLastError());
+  }
+  constexpr int threads = chunk_threads_of<Traversal>;
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>;
+  if constexpr (shared > 48 * 1024) {
+    const auto allow = [&](const auto* kernel) {
+      require_success("cudaFuncSetAttribute",
+                      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
+    };
+    allow(&absorb_chunks<Traversal>);
+    allow(&carry_chunks<Traversal>);
+  }
+  require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
+  workspace_pieces pieces(policy.workspace);
+  const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
+  const unsigned all = blocks_for(memory.blocks * count), each = blocks_for(count);
+  absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
+  require_success("launch of absorb_chunks", cudaGetLastError());
+  carry_chunks<<<each, threads, shared, policy.stream>>>(x, memory);
+  require_success("launch of carry_chunks", cudaGetLastError());
+  replay_chunks<<<all, threads, 0, policy.stream>>>(x, memory);
+  require_success("launch of replay_chunks", cudaGetLastError());
+  if (!x.has_sum()) return;
+  add_sums<<<each, 128, 0, policy.stream>>>(x, memory);
+  require_success("launch of add_sums", cudaGetLastError());
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// One step of a model: taken by a belief, and absorbed by an element.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/support/config.hpp>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// The sum of logarithms of positive numbers, of which few are taken: the others are multiplied first.
+template <class T>
+struct sum_of_logarithms {
+  T product = 1, sum = 0;
+
+  KALSCAN_HD void add(T x) {
+    constexpr T big = sizeof(T) == 4 ? T(0x1p60) : T(0x1p500), small = 1 / big;  // the product of two is finite
+    if (!(x > small && x < big)) {
+      sum += std::log(x);
+      return;
+    }
+    product *= x;
+    if (product > small && product < big) return;
+    sum += std::log(product);
+    product = 1;
+  }
+  KALSCAN_HD T total() const { return sum + std::log(product); }
+};
+
+/// The log-density of innovations, one after the other.
+template <class T>
+struct log_density {
+  T squares = 0;
+  std::int64_t count = 0;
+  sum_of_logarithms<T> variances;
+
+  template <int N>
+  KALSCAN_HD void add(const small_innovation<T, N>& x) {
+    const T scaled = x.v * x.scale;
+    squares += scaled * scaled;
+    ++count;
+    variances.add(x.s);
+  }
+  KALSCAN_HD T total() const {
+    return -(squares + static_cast<T>(count) * std::log(2 * std::numbers::pi_v<T>) + variances.total()) / 2;
+  }
+};
+
+template <class Model>
+KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_t t, const typename Model::value_type* y) {
+  using T = typename Model::value_type;
+  constexpr int m = Model::observed;
+  const auto matrices = model.observation(series, t);
+  small_vector<T, m> value{};
+  unrolled<m>([&](int i) { value(i) = y[i]; });
+  if constexpr (std::is_same_v<decltype(model.observation_input(series, t)), no_input>) {
+    return take_apart(matrices.H, matrices.R, value);
+  } else {
+    const small_vector<T, m> input = model.observation_input(series, t);
+    add(value, input, T(-1));
+    auto o = take_apart(matrices.H, matrices.R, value);
+    unrolled<m>([&](int i) { o.terms(i) += 2 * std::abs(input(i)); });
+    return o;
+  }
+}
+
+template <class Model, class T, int N>
+KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t t,
+                           const transition_matrices<T, N>& matrices, small_vector<T, N>& mean,
+                           small_symmetric<T, N>& P) {
+  mean = times(matrices.F, mean);
+  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) add(mean, model.state_input(series, t));
+  P = congruence(matrices.F, P, matrices.Q);
+  clear_null_variances(P);
+}
+
+template <class Model>
+KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
+  return t > 0 || model.before_first_transition;
+}
+
+/// The element x, then step t with its observation y.
+template <class Model, class T, int N>
+KALSCAN_HD step_failure absorb_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
+                                    small_filtering_element<T, N>& x) {
+  if (predicts(model, t)) {
+    const auto matrices = model.transition(series, t);
+    x.A = times(matrices.F, x.A);
+    predict_by(model, series, t, matrices, x.b, x.C);
+  }
+  return observe(readings_of(model, series, t, y), x.b, x.C,
+                 [&](const auto& h, T d, const auto& innovation) { extend_likelihood(x, h, d, innovation); });
+}
+
+/// The element of step t alone, which costs less than the step absorbed by the identity.
+template <class Model, class T = typename Model::value_type, int N = Model::states>
+KALSCAN_HD step_failure lift_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
+                                  small_filtering_element<T, N>& x) {
+  x = small_filtering_monoid<T, N>::identity();
+  if (predicts(model, t)) {
+    const auto matrices = model.transition(series, t);
+    x.A = matrices.F;
+    x.C = matrices.Q;
+    if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) x.b = model.state_input(series, t);
+    clear_null_variances(x.C);
+  }
+  return observe(readings_of(model, series, t, y), x.b, x.C,
+                 [&](const auto& h, T d, const auto& innovation) { extend_likelihood(x, h, d, innovation); });
+}
+
+template <class T, int N>
+KALSCAN_HD bool is_finite(const small_vector<T, N>& x) {
+  T zero = 0;
+  unrolled<N>([&](int i) { zero += x(i) * T(0); });
+  return equal(zero, T(0));
+}
+template <class T, int N>
+KALSCAN_HD bool is_finite(const small_symmetric<T, N>& x) {
+  T zero = 0;
+  for_each_entry<small_symmetric<T, N>>([&](int i, int j) { zero += x(i, j) * T(0); });
+  return equal(zero, T(0));
+}
+template <class T, int N>
+KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
+  if (!is_finite(x.mean)) return step_failure::mean;
+  return is_finite(x.covariance) ? step_failure::none : step_failure::covariance;
+}
+
+}  // namespace kalscan::detail

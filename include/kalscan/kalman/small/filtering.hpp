@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// The filtering element and its operator on small matrices: the information-form Kalman combine for host and device.
+#pragma once
+
+#include <cmath>
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <limits>
+
+namespace kalscan {
+
+/// A stretch of time of a linear-Gaussian model with N states: x_out | x_in ~ N(A x_in + b, C), and the likelihood of
+/// the stretch's data as a function of x_in, in information form (eta, J). What matrix_filtering_element is with Eigen.
+template <class T, int N>
+struct small_filtering_element {
+  small_matrix<T, N, N> A;
+  small_vector<T, N> b;
+  small_symmetric<T, N> C;
+  small_vector<T, N> eta;
+  small_symmetric<T, N> J;
+};
+
+namespace detail {
+
+/// What a scalar observation of the state after the stretch, with innovation v of variance s, says of the state before
+/// it; and A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+template <class T, int N>
+KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
+                                  const small_innovation<T, N>& x, int first = 0) {
+  const small_vector<T, N> g = transposed_times(e.A, h, first);
+  small_vector<T, N> scaled = g;
+  unrolled<N>([&](int i) { scaled(i) *= x.scale; });
+  add_square(e.J, scaled);
+  add(e.eta, scaled, x.v * x.scale);
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) -= x.K(i) * g(j); }); });
+  if (!loses_digits(d, x.s)) return;
+  small_vector<T, N> w = transposed_times(e.A, h, first);
+  unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
+}
+
+/// The likelihood of a later stretch, J = Z Z', as observations Z'x of unit noise, taken one after the other into
+/// N(mean, P): nothing is lost where P J is huge, and both may be singular. Calls seen(h, 1, x, first) after each, where
+/// the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J cannot have.
+template <class T, int N, class Seen>
+KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
+                                              small_vector<T, N>& mean, small_symmetric<T, N>& P, Seen seen) {
+  const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  small_symmetric<T, N> Z = J;  // column k of its lower triangle is that of the root once it is taken
+  small_vector<T, N> rest = eta;
+  unrolled<N>([&](int k) {
+    if (Z(k, k) <= rounding * J(k, k)) return;
+    const T scale = 1 / std::sqrt(Z(k, k));
+    small_vector<T, N> h{};
+    unrolled<N>([&](int i) {
+      if (i >= k) h(i) = scale * Z(i, k);
+    });
+    const T w = rest(k) * scale;
+    unrolled<N>([&](int j) {
+      if (j < k) return;
+      rest(j) -= w * h(j);
+      unrolled<N>([&](int i) {
+        if (i >= j) Z(i, j) -= h(i) * h(j);
+      });
+    });
+    const small_innovation<T, N> x = innovation_of(h, T(1), w, mean, P, k);
+    take_reading(mean, P, h, T(1), x, k);
+    seen(h, T(1), x, k);
+  });
+  return rest;
+}
+
+template <class T, int N>
+KALSCAN_HD constexpr filtering_element<T> one_state(const small_filtering_element<T, N>& x) {
+  return {x.A.x[0], x.b.x[0], x.C.x[0], x.eta.x[0], x.J.x[0]};
+}
+
+}  // namespace detail
+
+/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. Associative up to rounding. One
+/// state is left to the scalar operator, which loses less.
+template <class T, int N>
+struct small_filtering_monoid {
+  using element = small_filtering_element<T, N>;
+
+  KALSCAN_HD static constexpr element identity() { return {detail::identity_matrix<T, N>(), {}, {}, {}, {}}; }
+
+  KALSCAN_HD element operator()(const element& earlier, const element& later) const {
+    using detail::times;
+    if constexpr (N == 1) {
+      const auto x = filtering_monoid<T>{}(detail::one_state(earlier), detail::one_state(later));
+      return {{{x.A}}, {{x.b}}, {{x.C}}, {{x.eta}}, {{x.J}}};
+    } else {
+      element x = earlier;
+      const auto seen = [&](const auto& h, T d, const auto& innovation, int first) {
+        detail::extend_likelihood(x, h, d, innovation, first);
+      };
+      const small_vector<T, N> rest = detail::take_likelihood(later.eta, later.J, x.b, x.C, seen);
+      detail::add(x.eta, detail::transposed_times(x.A, rest));
+      detail::add(x.b, times(x.C, rest));
+      x.A = times(later.A, x.A);
+      x.b = times(later.A, x.b);
+      detail::add(x.b, later.b);
+      x.C = detail::congruence(later.A, x.C, later.C);
+      return x;
+    }
+  }
+};
+static_assert(monoid<small_filtering_monoid<double, 2>>);
+
+/// The belief after the stretch, from the one before it; the covariance before may be singular.
+template <class T, int N>
+[[nodiscard]] KALSCAN_HD small_belief<T, N> act(const small_filtering_element<T, N>& x,
+                                                const small_belief<T, N>& before) {
+  if constexpr (N == 1) {
+    const auto y = act(detail::one_state(x), belief<T>{before.mean.x[0], before.covariance.x[0]});
+    return {{{y.mean}}, {{y.variance}}};
+  } else {
+    small_belief<T, N> s = before;
+    const auto rest =
+        detail::take_likelihood(x.eta, x.J, s.mean, s.covariance, [](const auto&, T, const auto&, int) {});
+    detail::add(s.mean, detail::times(s.covariance, rest));
+    small_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C)};
+    detail::add(after.mean, detail::times(x.A, s.mean));
+    return after;
+  }
+}
+
+}  // namespace kalscan
