@@ -120,15 +120,6 @@ template <class T, int N, int M, class F, class Q, class H, class R, class Prior
   return function_model<T, N, M, pair, H, R, Prior, B, D>{pair{f, q}, h, r, prior, before_first_transition, b, d};
 }
 
-/// The model of a process in continuous time, `process(dt)` its transition over a time dt, over the times of steps
-/// that `steps` knows: see irregular_steps. Its prior is the stationary one, or the one given.
-template <class T, int N, int M, class Transition, class H, class R, class Prior>
-  requires requires(const Transition& f) { f.gives_transition(); }
-[[nodiscard]] constexpr auto model_of(const Transition& f, const H& h, const R& r, const Prior& prior,
-                                      bool before_first_transition = false) {
-  return function_model<T, N, M, Transition, H, R, Prior>{f, h, r, prior, before_first_transition};
-}
-
 /// Matrices of each step in device memory (or host memory, for the host), in full and column by column, one after
 /// another. All series share them.
 template <class Matrix>
