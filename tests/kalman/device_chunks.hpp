@@ -1,44 +1,16 @@
 // SPDX-License-Identifier: MIT
-// What the kernels of filter and smoother do, on the host: the same chunks, the same order of operations, on arrays that
-// begin as NaN.
+// Filter and smoother as their kernels run them, on the host, from arrays that begin as NaN.
 #pragma once
 
 #include <cstdint>
-#include <kalscan/kalman/device/filter_traversal.hpp>
-#include <kalscan/kalman/device/smoother_traversal.hpp>
 #include <limits>
 #include <span>
 #include <vector>
 
 #include "oracle.hpp"
+#include "run_chunks.hpp"
 
 namespace device_chunks {
-
-/// Elements before chunk k come together by doubling distances among `threads` neighbours, then from block to block.
-template <class Traversal>
-void run(const Traversal& x, std::int64_t threads) {
-  for (std::int64_t i = 0; i < x.series.count; ++i) {
-    x.begin(i);
-    const std::int64_t chunks = x.chunks(i);
-    auto carry = x.start(i);
-    typename Traversal::sum total = 0;
-    for (std::int64_t block = 0; block < chunks; block += threads) {
-      const auto count = std::min(threads, chunks - block);
-      std::vector<typename Traversal::element> all;
-      for (std::int64_t k = 0; k < count; ++k) all.push_back(x.absorb(i, block + k));
-      for (std::int64_t d = 1; d < count; d *= 2) {
-        const auto before = all;
-        for (std::int64_t k = d; k < count; ++k)
-          all[static_cast<std::size_t>(k)] =
-              Traversal::combine(before[static_cast<std::size_t>(k - d)], before[static_cast<std::size_t>(k)]);
-      }
-      for (std::int64_t k = 0; k < count; ++k)
-        total += x.replay(i, block + k, k == 0 ? carry : Traversal::act(all[static_cast<std::size_t>(k - 1)], carry));
-      carry = Traversal::act(all.back(), carry);
-    }
-    if (x.has_sum() && chunks > 0) x.finish_sum(i, total);
-  }
-}
 
 /// Results of all steps in the form of the host's filter.
 template <class T>

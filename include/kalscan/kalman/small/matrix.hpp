@@ -50,7 +50,7 @@ namespace detail {
 /// turns stay loops, and their matrices in memory.
 template <int N, class F>
 KALSCAN_HD constexpr void unrolled(F f) {
-#if defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
 #pragma unroll(N <= 8 ? N : 1)
 #endif
   for (int i = 0; i < N; ++i) f(i);
