@@ -9,6 +9,7 @@
 
 #include "device_chunks.hpp"
 #include "oracle.hpp"
+#include "quad_oracle.hpp"
 
 namespace {
 
@@ -85,7 +86,153 @@ TEST_CASE("chunks of the filter and smoother on small matrices agree with the or
   check_random_models<double, 2, 1>(1e-10);
   check_random_models<double, 4, 2>(1e-10);
   check_random_models<double, 5, 3>(1e-10);
+  check_random_models<double, 8, 4>(1e-10);
+  check_random_models<double, 16, 16>(1e-9);
   check_random_models<float, 3, 2>(2e-3);
+}
+
+/// The same element with Eigen's matrices.
+template <int N>
+kalscan::matrix_filtering_element<double, N> with_eigen(const kalscan::small_filtering_element<double, N>& x) {
+  const auto matrix = [](const auto& a) {
+    return Eigen::Matrix<double, N, N>(Eigen::Matrix<double, N, N>::NullaryExpr(
+        [&](auto i, auto j) { return a(static_cast<int>(i), static_cast<int>(j)); }));
+  };
+  const auto vector = [](const auto& a) {
+    return Eigen::Vector<double, N>(Eigen::Vector<double, N>::NullaryExpr([&](auto i) { return a(static_cast<int>(i)); }));
+  };
+  return {matrix(x.A), vector(x.b), matrix(x.C), vector(x.eta), matrix(x.J)};
+}
+
+template <int N>
+kalscan::small_filtering_element<double, N> random_element(std::mt19937_64& engine) {
+  using kalscan::detail::to_small;
+  Eigen::MatrixXd A(N, N), b(N, 1), x(N, 1);
+  oracle::fill_normal(A, engine), oracle::fill_normal(b, engine), oracle::fill_normal(x, engine);
+  const auto rank = [&] { return static_cast<Eigen::Index>(engine() % (N + 1)); };
+  const Eigen::MatrixXd C = oracle::random_covariance(N, rank(), engine), J = oracle::random_covariance(N, rank(), engine);
+  const Eigen::MatrixXd eta = J * x;
+  return {to_small<small_matrix<double, N, N>>(A), to_small<small_vector<double, N>>(b),
+          to_small<small_symmetric<double, N>>(C), to_small<small_vector<double, N>>(eta),
+          to_small<small_symmetric<double, N>>(J)};
+}
+
+template <int N>
+double distance(const kalscan::small_filtering_element<double, N>& a, const kalscan::matrix_filtering_element<double, N>& y) {
+  const auto x = with_eigen(a);
+  const auto off = [](const auto& p, const auto& q) { return (p - q).norm() / (1 + q.norm()); };
+  return std::max({off(x.A, y.A), off(x.b, y.b), off(x.C, y.C), off(x.eta, y.eta), off(x.J, y.J)});
+}
+
+template <int N>
+void check_operator() {
+  CAPTURE(N);
+  std::mt19937_64 engine(N);
+  const kalscan::small_filtering_monoid<double, N> m;
+  for (int trial = 0; trial < 200; ++trial) {
+    const auto x = random_element<N>(engine), y = random_element<N>(engine), z = random_element<N>(engine);
+    CHECK(distance(m(x, y), kalscan::matrix_filtering_monoid<double, N>{}(with_eigen(x), with_eigen(y))) < 1e-9);
+    CHECK(distance(m(m(x, y), z), with_eigen(m(x, m(y, z)))) < 1e-9);
+    CHECK(distance(m(x, m.identity()), with_eigen(x)) < 1e-14);
+    CHECK(distance(m(m.identity(), x), with_eigen(x)) < 1e-12);
+    const small_belief<double, N> s{z.b, z.C};
+    const auto after = act(m(x, y), s), twice = act(y, act(x, s));
+    const auto belief = [](const auto& b) { return with_eigen(kalscan::small_filtering_element<double, N>{{}, b.mean, b.covariance, {}, {}}); };
+    CHECK(distance(kalscan::small_filtering_element<double, N>{{}, after.mean, after.covariance, {}, {}}, belief(twice)) < 1e-9);
+    const auto back = act_backward(x, act_backward(y, {z.eta, z.J})), all = m(x, m(y, z));
+    CHECK(distance(kalscan::small_filtering_element<double, N>{{}, {}, {}, back.eta, back.J},
+                   with_eigen(kalscan::small_filtering_element<double, N>{{}, {}, {}, all.eta, all.J})) < 1e-9);
+  }
+}
+
+TEST_CASE("the operator on small matrices is Eigen's, and the laws hold for elements of any rank") {
+  check_operator<1>();
+  check_operator<2>();
+  check_operator<4>();
+}
+
+using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
+using prior_type = kalscan::gaussian_prior<double, Eigen::Dynamic>;
+
+problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& Q, const Eigen::MatrixXd& H,
+                        const Eigen::MatrixXd& R, double variance, std::int64_t length, bool walk = true) {
+  const Eigen::Index n = F.rows(), m = H.rows();
+  problem_type p{{F, Q, H, R, prior_type::of_first_state(Eigen::VectorXd::Ones(n), variance * Eigen::MatrixXd::Identity(n, n))},
+                 Eigen::MatrixXd(m, length)};
+  std::mt19937_64 engine(11);
+  oracle::fill_normal(p.y, engine);
+  for (Eigen::Index t = 1; t < length && walk; ++t) p.y.col(t) = p.y.col(t - 1) + 0.1 * p.y.col(t);
+  for (Eigen::Index t = 40; t < std::min<std::int64_t>(length, 55); ++t)
+    p.y.col(t).setConstant(std::numeric_limits<double>::quiet_NaN());
+  return p;
+}
+
+template <class... X>
+Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
+  const double values[] = {static_cast<double>(x)...};
+  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](auto i, auto j) { return values[i * cols + j]; });
+}
+
+/// In standard deviations of each component, against 113-bit arithmetic. Smoothed beliefs where Q is regular.
+template <int N, int M>
+void check_digits(const char* name, const problem_type& p, bool regular, double bound) {
+  CAPTURE(std::string(name));
+  const auto expected = quad::run(p.model, p.y, regular);
+  for (const std::int64_t chunk : {3, 16, 1000}) {
+    CAPTURE(chunk);
+    const auto r = device_chunks::filter_and_smooth(functions_of<double, N, M>(p.model), device_chunks::numbers_of<double>(p.y),
+                                                    {.longest = p.y.cols()}, chunk, 4);
+    CHECK(r.filtered[0].ok());
+    CHECK(r.smoothed[0].ok());
+    CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
+    if (regular) {
+      CHECK(quad::error_in_deviations(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean,
+                                      expected.smoothed_covariance) < bound);
+    }
+    CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < bound);
+  }
+}
+
+TEST_CASE("models that joint formulas lose keep their digits in chunks") {
+  const Eigen::MatrixXd velocity = matrix_of(2, 2, 1, 1, 0, 1), position = matrix_of(1, 2, 1, 0);
+  const Eigen::MatrixXd push = 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1);
+  const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
+  check_digits<2, 1>("constant velocity, R = 1e-8", problem_of(velocity, push, position, diagonal(1e-8), 10, 300), true, 1e-10);
+  check_digits<2, 1>("the same from a vague prior", problem_of(velocity, push, position, diagonal(1e-8), 1e7, 300), true, 1e-6);
+  check_digits<2, 1>("near-unit-root trend", problem_of(matrix_of(2, 2, 0.9999, 1, 0, 0.9999), diagonal(1e-4, 1e-8), position, diagonal(1), 1, 1000), true, 1e-10);
+  check_digits<2, 1>("stiff diagonal", problem_of(diagonal(0.999999, 1e-6), diagonal(1e-6, 1e6), matrix_of(1, 2, 1, 1), diagonal(1e-3), 1, 300), true, 1e-10);
+  check_digits<2, 1>("unobserved component", problem_of(diagonal(0.9, 1), diagonal(0.1, 0.1), position, diagonal(1), 1, 300), true, 1e-10);
+  check_digits<2, 1>("Q of rank one", problem_of(velocity, matrix_of(2, 2, 0.25, 0.5, 0.5, 1), position, diagonal(1), 1, 500), true, 1e-10);
+  check_digits<2, 1>("no Q", problem_of(velocity, diagonal(0, 0), position, diagonal(1), 1, 500), true, 1e-10);
+  check_digits<2, 1>("singular F", problem_of(matrix_of(2, 2, 1, 0, 1, 0), diagonal(0.1, 0), position, diagonal(0.5), 1, 200), false, 1e-10);
+  check_digits<2, 1>("states far from zero", [&] {
+    auto p = problem_of(velocity, push, position, diagonal(1e-4), 10, 300);
+    p.y.array() += 1e6;
+    return p;
+  }(), true, 1e-7);
+  check_digits<2, 1>("information far above what is known",
+                     problem_of(diagonal(1, 1), diagonal(1e-6, 1e-6), matrix_of(1, 2, 1, 1), diagonal(1e-12), 1e-3, 200), true, 1e-10);
+  check_digits<4, 2>("equal sensors, vague prior", problem_of(diagonal(1, 1, 1, 1), diagonal(1e6, 1e6, 1, 1), matrix_of(2, 4, 1, 0, 0, 1, 1, 0, 0, 1), diagonal(0.01, 0.01), 1e6, 200), true, 1e-8);
+}
+
+TEST_CASE("what is read without noise is known, where noise of the state comes before each reading") {
+  const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
+  const auto p = problem_of(matrix_of(2, 2, 1, 1, 0, 1), 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1), matrix_of(1, 2, 1, 0), diagonal(0), 10, 300);
+  for (const std::int64_t chunk : {3, 16, 1000}) check<double, 2, 1>(p, chunk, 4, 1e-10);
+
+  // A state at rest that is read twice: a chunk that begins in between has no finite information.
+  const auto rest = problem_of(diagonal(1, 1), diagonal(0, 0), matrix_of(1, 2, 1, 0), diagonal(0), 10, 30);
+  auto same = rest;
+  same.y.setConstant(0.5);
+  for (const auto& [problem, chunk, step, reason] :
+       {std::tuple{same, 30, -1, kalscan::step_failure::none}, {same, 10, 10, kalscan::step_failure::carry},
+        {rest, 30, 1, kalscan::step_failure::contradiction}}) {
+    CAPTURE(chunk);
+    const auto r = device_chunks::filter_and_smooth(functions_of<double, 2, 1>(problem.model), device_chunks::numbers_of<double>(problem.y),
+                                                    {.longest = 30}, chunk, 4);
+    CHECK(r.filtered[0].reason() == reason);
+    if (reason != kalscan::step_failure::none) CHECK(r.filtered[0].step() == step);
+  }
 }
 
 }  // namespace

@@ -40,7 +40,6 @@ struct filter_traversal {
   filter_arrays<T> out;
   std::int64_t chunk;
 
-  KALSCAN_HD static element identity() { return small_filtering_monoid<T, n>::identity(); }
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return small_filtering_monoid<T, n>{}(first, second);
   }
@@ -56,12 +55,19 @@ struct filter_traversal {
     finish(i, start(i));
   }
 
+  /// The first chunk begins with the prior: of what is read without noise, an unknown state would be told without bound.
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t first = k * chunk, end = first + chunk, length = series.length(i);
     const std::int64_t last = end < length ? end : length;
     const T* data = y + (series.begin(i) + first) * m;
     element x;
-    lift_step(model, i, first, data, x);
+    if (k == 0) {
+      const state s = start(i);
+      x = {{}, s.mean, s.covariance, {}, {}};
+      absorb_step(model, i, first, data, x);
+    } else {
+      x = lift_step(model, i, first, data);
+    }
     for (std::int64_t t = first + 1; t < last; ++t) absorb_step(model, i, t, data += m, x);
     return x;
   }

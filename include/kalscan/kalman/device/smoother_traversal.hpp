@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a chunk of time of the smoother does, from the last step to the first.
+// What a chunk of time of the smoother does: absorb as the filter does, and replay from the last step to the first.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,14 @@
 namespace kalscan::detail {
 
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
-/// [k chunk, (k + 1) chunk). What later data say of the last step is nothing.
+/// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
+/// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
 template <state_space_model Model>
 struct smoother_traversal {
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using element = small_smoothing_element<T, n>;
-  using state = small_smoothing_state<T, n>;
+  using element = small_filtering_element<T, n>;
+  using state = small_likelihood<T, n>;
   using sum = T;
 
   Model model;
@@ -30,11 +31,10 @@ struct smoother_traversal {
   smoother_arrays<T> out;
   std::int64_t chunk;
 
-  KALSCAN_HD static element identity() { return small_smoothing_monoid<T, n>::identity(); }
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return small_smoothing_monoid<T, n>{}(second, first);
+    return small_filtering_monoid<T, n>{}(second, first);
   }
-  KALSCAN_HD static state act(const element& x, const state& s) { return kalscan::act(x, s); }
+  KALSCAN_HD static state act(const element& x, const state& s) { return act_backward(x, s); }
   KALSCAN_HD state start(std::int64_t) const { return {}; }
   KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return (series.length(i) + chunk - 1) / chunk; }
   KALSCAN_HD bool has_sum() const { return false; }
@@ -43,21 +43,26 @@ struct smoother_traversal {
     if (!out.status.empty()) out.status.data()[i] = {};
   }
 
+  /// Of the chunk before whose first step there is another; the last one's is not needed.
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
-    const std::int64_t length = series.length(i), begin = series.begin(i);
-    const std::int64_t from = length - 1 - k * chunk, to = from - chunk < -1 ? -1 : from - chunk;
-    element x = from + 1 < length ? lift(i, begin, from, filtered(begin + from)) : identity();
-    for (std::int64_t t = from - 1; t > to; --t) x = combine(x, lift(i, begin, t, filtered(begin + t)));
+    const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk, before = last - chunk;
+    element x = small_filtering_monoid<T, n>::identity();
+    if (before < 0) return x;
+    small_vector<T, n> from = filtered_mean(begin + before);
+    for (std::int64_t t = before + 1; t <= last; ++t) {
+      const auto matrices = model.transition(i, t);
+      x.A = t == before + 1 ? matrices.F : times(matrices.F, x.A);
+      take(i, begin, t, matrices, from, x);
+    }
     return x;
   }
 
   KALSCAN_HD T replay(std::int64_t i, std::int64_t k, state s) const {
-    const std::int64_t length = series.length(i), begin = series.begin(i);
-    const std::int64_t from = length - 1 - k * chunk, to = from - chunk < -1 ? -1 : from - chunk;
+    const std::int64_t begin = series.begin(i), from = series.length(i) - 1 - k * chunk;
+    const std::int64_t to = from - chunk < -1 ? -1 : from - chunk;
     for (std::int64_t t = from; t > to; --t) {
-      const small_belief<T, n> before = filtered(begin + t);
-      if (t + 1 < length) s = act(lift(i, begin, t, before), s);
-      const small_belief<T, n> x = smoothed(before, s);
+      const small_belief<T, n> x = smoothed({filtered_mean(begin + t), filtered_covariance(begin + t)}, s);
+      if (t - 1 > to) s = act(lift(i, begin, t), s);  // first: the results may replace what it reads
       if (!out.mean.empty()) store(out.mean.data() + (begin + t) * n, x.mean);
       if (!out.covariance.empty()) store(out.covariance.data() + (begin + t) * (n * n), x.covariance);
       report(out.status, i, t, judge_belief(x));
@@ -66,18 +71,30 @@ struct smoother_traversal {
   }
 
  private:
-  KALSCAN_HD small_belief<T, n> filtered(std::int64_t at) const {
-    return {load<small_vector<T, n>>(mean + at * n), load<small_symmetric<T, n>>(covariance + at * (n * n))};
+  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const { return load<small_vector<T, n>>(mean + at * n); }
+  KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
+    return load<small_symmetric<T, n>>(covariance + at * (n * n));
   }
 
-  /// What the data of step t + 1 say of the state at t, whose filtered belief is given.
-  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t, const small_belief<T, n>& before) const {
-    const auto matrices = model.transition(i, t + 1);
-    small_filtering_element<T, n> x{matrices.F, before.mean, before.covariance, {}, {}};
-    predict_by(model, i, t + 1, matrices, x.b, x.C);
-    observe(readings_of(model, i, t + 1, y + (begin + t + 1) * m), x.b, x.C,
-            [&](const auto& h, T d, const auto& innovation) { extend_likelihood(x, h, d, innovation); });
-    return {x.A, x.eta, x.J};
+  /// The data of step t, which lead from the state at t - 1 to that at t, as an element.
+  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t) const {
+    element x = small_filtering_monoid<T, n>::identity();
+    const auto matrices = model.transition(i, t);
+    x.A = matrices.F;
+    small_vector<T, n> from = filtered_mean(begin + t - 1);
+    take(i, begin, t, matrices, from, x);
+    return x;
+  }
+
+  /// Takes step t into an element whose A is that after its transition already. `from`: the filtered mean before, which
+  /// becomes that of t.
+  KALSCAN_HD void take(std::int64_t i, std::int64_t begin, std::int64_t t, const transition_matrices<T, n>& matrices,
+                       small_vector<T, n>& from, element& x) const {
+    add(x.b, from);
+    predict_by(model, i, t, matrices, x.b, x.C);
+    observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+    from = filtered_mean(begin + t);
+    add(x.b, from, T(-1));
   }
 };
 

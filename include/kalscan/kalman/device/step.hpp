@@ -43,6 +43,7 @@ struct log_density {
 
   template <int N>
   KALSCAN_HD void add(const small_innovation<T, N>& x) {
+    if (equal(x.s, T(0))) return;
     const T scaled = x.v * x.scale;
     squares += scaled * scaled;
     ++count;
@@ -86,33 +87,27 @@ KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
 }
 
-/// The element x, then step t with its observation y.
+/// The element x, then step t with its observation y. What goes wrong makes it not finite.
 template <class Model, class T, int N>
-KALSCAN_HD step_failure absorb_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
-                                    small_filtering_element<T, N>& x) {
+KALSCAN_HD void absorb_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
+                            small_filtering_element<T, N>& x) {
   if (predicts(model, t)) {
     const auto matrices = model.transition(series, t);
     x.A = times(matrices.F, x.A);
     predict_by(model, series, t, matrices, x.b, x.C);
   }
-  return observe(readings_of(model, series, t, y), x.b, x.C,
-                 [&](const auto& h, T d, const auto& innovation) { extend_likelihood(x, h, d, innovation); });
+  observe_into(x, readings_of(model, series, t, y));
 }
 
-/// The element of step t alone, which costs less than the step absorbed by the identity.
+/// The element of step t > 0 alone, which costs less than the step absorbed by the identity.
 template <class Model, class T = typename Model::value_type, int N = Model::states>
-KALSCAN_HD step_failure lift_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
-                                  small_filtering_element<T, N>& x) {
-  x = small_filtering_monoid<T, N>::identity();
-  if (predicts(model, t)) {
-    const auto matrices = model.transition(series, t);
-    x.A = matrices.F;
-    x.C = matrices.Q;
-    if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) x.b = model.state_input(series, t);
-    clear_null_variances(x.C);
-  }
-  return observe(readings_of(model, series, t, y), x.b, x.C,
-                 [&](const auto& h, T d, const auto& innovation) { extend_likelihood(x, h, d, innovation); });
+KALSCAN_HD small_filtering_element<T, N> lift_step(const Model& model, std::int64_t series, std::int64_t t, const T* y) {
+  const auto matrices = model.transition(series, t);
+  small_filtering_element<T, N> x{matrices.F, {}, matrices.Q, {}, {}};
+  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) x.b = model.state_input(series, t);
+  clear_null_variances(x.C);
+  observe_into(x, readings_of(model, series, t, y));
+  return x;
 }
 
 template <class T, int N>

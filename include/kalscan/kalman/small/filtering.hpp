@@ -42,6 +42,19 @@ KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_
   unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
 }
 
+/// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for the
+/// unknown state before the stretch, has no finite information: the element is not finite then.
+template <class T, int N, int M>
+KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
+  observe(o, e.b, e.C, [&](const auto& h, T d, const auto& x) {
+    if (equal(x.s, T(0))) {
+      e.b(0) = std::numeric_limits<T>::quiet_NaN();
+    } else {
+      extend_likelihood(e, h, d, x);
+    }
+  });
+}
+
 /// The likelihood of a later stretch, J = Z Z', as observations Z'x of unit noise, taken one after the other into
 /// N(mean, P): nothing is lost where P J is huge, and both may be singular. Calls seen(h, 1, x, first) after each, where
 /// the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J cannot have.
