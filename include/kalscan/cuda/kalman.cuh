@@ -101,7 +101,7 @@ void filter(const cuda& policy, const Model& model, std::span<const detail::numb
   detail::require_array(verb, "final_covariance", out.final_covariance, count * n * n);
   detail::require_array(verb, "log_likelihood", out.log_likelihood, count);
   detail::require_array(verb, "status", out.status, count);
-  const std::int64_t chunk = detail::chunk_of_time(policy, series.longest, count);
+  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, count);
   detail::run_traversal(verb, policy, detail::filter_traversal<Model>{model, series, y.data(), out, chunk});
 }
 /// One series.
@@ -146,7 +146,7 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::numb
   detail::require_array(verb, "mean", out.mean, steps * n);
   detail::require_array(verb, "covariance", out.covariance, steps * n * n);
   detail::require_array(verb, "status", out.status, series.count);
-  const std::int64_t chunk = detail::chunk_of_time(policy, series.longest, series.count);
+  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
                                                           filtered.covariance.data(), out, chunk});

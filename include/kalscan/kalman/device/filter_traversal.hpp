@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/device/series.hpp>
 #include <kalscan/kalman/device/step.hpp>
 #include <kalscan/kalman/functions/model.hpp>
@@ -28,6 +29,7 @@ KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t seri
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
 template <state_space_model Model>
 struct filter_traversal {
+  using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
   using element = small_filtering_element<T, n>;
@@ -102,7 +104,7 @@ struct filter_traversal {
  private:
   template <class X>
   KALSCAN_HD static void write(const std::span<T>& to, std::int64_t at, const X& x) {
-    if (!to.empty()) store(to.data() + at * (X::rows * X::columns), x);
+    if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);
   }
   KALSCAN_HD void finish(std::int64_t i, const state& s) const {
     write(out.final_mean, i, s.mean);

@@ -9,6 +9,7 @@
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/chunk_kernels.cuh>
 #include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
 #include <string>
 
 namespace kalscan::detail {
@@ -16,11 +17,14 @@ namespace kalscan::detail {
 /// Series so many, or so short, are taken by a thread each.
 inline constexpr std::int64_t many_series = 8192, short_series = 32;
 
-/// Steps of a chunk: about 2^16 threads, and not so few steps that combining costs more than they do.
-inline std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
+/// Steps of a chunk: as many threads as a large device holds of elements of this size, and not so few steps that
+/// combining costs more than they do.
+template <class Model>
+std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
   if (policy.chunk > 0) return policy.chunk;
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
-  constexpr std::int64_t threads = 1 << 16, least = 8;
+  constexpr std::size_t size = sizeof(small_filtering_element<typename Model::value_type, Model::states>);
+  constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 8;
   return (std::max)(least, (longest * count + threads - 1) / threads);
 }
 
@@ -42,7 +46,7 @@ chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t
 template <class Traversal>
 std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
   workspace_pieces pieces({});
-  take_chunk_memory<Traversal>(pieces, chunk_of_time(policy, longest, count), longest, count);
+  take_chunk_memory<Traversal>(pieces, chunk_of_time<typename Traversal::model_type>(policy, longest, count), longest, count);
   return pieces.used();
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/device/filter_traversal.hpp>
 #include <kalscan/kalman/device/series.hpp>
 #include <kalscan/kalman/device/step.hpp>
@@ -18,6 +19,7 @@ namespace kalscan::detail {
 /// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
 template <state_space_model Model>
 struct smoother_traversal {
+  using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
   using element = small_filtering_element<T, n>;
@@ -63,17 +65,17 @@ struct smoother_traversal {
     for (std::int64_t t = from; t > to; --t) {
       const small_belief<T, n> x = smoothed({filtered_mean(begin + t), filtered_covariance(begin + t)}, s);
       if (t - 1 > to) s = act(lift(i, begin, t), s);  // first: the results may replace what it reads
-      if (!out.mean.empty()) store(out.mean.data() + (begin + t) * n, x.mean);
-      if (!out.covariance.empty()) store(out.covariance.data() + (begin + t) * (n * n), x.covariance);
+      if (!out.mean.empty()) write_matrix(out.mean.data() + (begin + t) * n, x.mean);
+      if (!out.covariance.empty()) write_matrix(out.covariance.data() + (begin + t) * (n * n), x.covariance);
       report(out.status, i, t, judge_belief(x));
     }
     return T(0);
   }
 
  private:
-  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const { return load<small_vector<T, n>>(mean + at * n); }
+  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const { return read_matrix<small_vector<T, n>>(mean + at * n); }
   KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
-    return load<small_symmetric<T, n>>(covariance + at * (n * n));
+    return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
   }
 
   /// The data of step t, which lead from the state at t - 1 to that at t, as an element.

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
@@ -59,8 +60,7 @@ KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_
   using T = typename Model::value_type;
   constexpr int m = Model::observed;
   const auto matrices = model.observation(series, t);
-  small_vector<T, m> value{};
-  unrolled<m>([&](int i) { value(i) = y[i]; });
+  small_vector<T, m> value = read_matrix<small_vector<T, m>>(y);
   if constexpr (std::is_same_v<decltype(model.observation_input(series, t)), no_input>) {
     return take_apart(matrices.H, matrices.R, value);
   } else {
