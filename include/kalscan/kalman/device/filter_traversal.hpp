@@ -87,7 +87,9 @@ struct filter_traversal {
       write(out.predicted_mean, at, s.mean);
       write(out.predicted_covariance, at, s.covariance);
       step_failure now = observe(readings_of(model, i, t, y + at * m), s.mean, s.covariance,
-                                 [&](const auto&, T, const auto& x) { density.add(x); });
+                                 [&](const auto&, T, const auto& x) {
+                                   if (has_sum()) density.add(x);
+                                 });
       write(out.mean, at, s.mean);
       write(out.covariance, at, s.covariance);
       if (now == step_failure::none) now = judge_belief(s);

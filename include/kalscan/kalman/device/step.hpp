@@ -110,22 +110,16 @@ KALSCAN_HD small_filtering_element<T, N> lift_step(const Model& model, std::int6
   return x;
 }
 
-template <class T, int N>
-KALSCAN_HD bool is_finite(const small_vector<T, N>& x) {
-  T zero = 0;
-  unrolled<N>([&](int i) { zero += x(i) * T(0); });
-  return equal(zero, T(0));
-}
-template <class T, int N>
-KALSCAN_HD bool is_finite(const small_symmetric<T, N>& x) {
-  T zero = 0;
-  for_each_entry<small_symmetric<T, N>>([&](int i, int j) { zero += x(i, j) * T(0); });
-  return equal(zero, T(0));
-}
+/// Of the covariance the variances are looked at: they bound the others.
 template <class T, int N>
 KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
-  if (!is_finite(x.mean)) return step_failure::mean;
-  return is_finite(x.covariance) ? step_failure::none : step_failure::covariance;
+  T means = 0, variances = 0;
+  unrolled<N>([&](int i) {
+    means += x.mean(i) * T(0);
+    variances += x.covariance(i, i) * T(0);
+  });
+  if (equal(means + variances, T(0))) return step_failure::none;
+  return equal(means, T(0)) ? step_failure::covariance : step_failure::mean;
 }
 
 }  // namespace kalscan::detail

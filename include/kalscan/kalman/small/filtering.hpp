@@ -2,7 +2,6 @@
 // The filtering element and its operator on small matrices: the information-form Kalman combine for host and device.
 #pragma once
 
-#include <cmath>
 #include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
@@ -66,7 +65,7 @@ KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, con
   small_vector<T, N> rest = eta;
   unrolled<N>([&](int k) {
     if (Z(k, k) <= rounding * J(k, k)) return;
-    const T scale = 1 / std::sqrt(Z(k, k));
+    const T scale = inverse_root(Z(k, k));
     small_vector<T, N> h{};
     unrolled<N>([&](int i) {
       if (i >= k) h(i) = scale * Z(i, k);

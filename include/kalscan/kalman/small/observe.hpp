@@ -87,6 +87,21 @@ struct small_innovation {
   T v, s, scale;
 };
 
+/// 1 / sqrt(x) for x > 0, to about one unit in the last place.
+template <class T>
+KALSCAN_HD T inverse_root(T x) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(T) == 4) {
+    const T y = rsqrtf(x);  // within two units; a step of Newton
+    return y + T(0.5) * y * (T(1) - x * y * y);
+  } else {
+    return rsqrt(x);
+  }
+#else
+  return 1 / std::sqrt(x);
+#endif
+}
+
 /// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
 template <class T>
 KALSCAN_HD bool loses_digits(T d, T s) {
@@ -115,7 +130,7 @@ KALSCAN_HD small_innovation<T, N> innovation_of(const small_vector<T, N>& h, T d
   small_innovation<T, N> x{times(P, h, first), {}, y - dot(h, mean, first), {}, {}};
   const T variance = dot(h, x.q, first);
   x.s = (variance > 0 ? variance : T(0)) + d;
-  x.scale = 1 / std::sqrt(x.s);
+  x.scale = inverse_root(x.s);
   const T scale = variance > 0 ? x.scale : T(0);
   unrolled<N>([&](int i) {
     x.q(i) *= scale;
