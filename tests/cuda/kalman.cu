@@ -304,6 +304,33 @@ TEST_CASE("filter and smoother are captured into a graph, and replayed on other 
   cudaStreamDestroy(stream);
 }
 
+TEST_CASE("forecasts of many series go on from their last beliefs") {
+  const auto model = turning<double, 4, 2>::model();
+  const std::vector<std::int64_t> offsets{0, 3, 3, 40};
+  const std::int64_t count = 3, steps = 7;
+  const auto y = draw(offsets.back() * 2, true);
+  const auto last = on_host(model, y, {.longest = 37, .count = count, .offsets = offsets.data()});
+  const auto all = [](std::size_t size) { return std::vector<double>(21 * size); };
+  std::vector<double> mean = all(4), covariance = all(16), y_mean = all(2), y_covariance = all(4);
+  const kalscan::detail::forecast_traversal<std::remove_const_t<decltype(model)>> expected{
+      model, {.longest = 37, .count = count, .offsets = offsets.data()}, last.final_mean.data(), last.final_covariance.data(),
+      {mean, covariance, y_mean, y_covariance}, steps};
+  for (std::int64_t i = 0; i < count; ++i) static_cast<void>(expected.replay(i, 0, expected.start(i)));
+
+  const device_array<std::int64_t> places(offsets);
+  const device_array<double> final_mean(last.final_mean), final_covariance(last.final_covariance), m(mean.size()),
+      P(covariance.size()), ym(y_mean.size()), S(y_covariance.size());
+  const device_array<kalscan::filter_status> status(3);
+  kalscan::forecast(kalscan::cuda{}, model, {.longest = 37, .count = count, .offsets = places.data()}, steps,
+                    {.final_mean = final_mean.span(), .final_covariance = final_covariance.span()},
+                    {m.span(), P.span(), ym.span(), S.span(), status.span()});
+  CHECK(difference(m.host(), mean) < 1e-12);
+  CHECK(difference(P.host(), covariance) < 1e-12);
+  CHECK(difference(ym.host(), y_mean) < 1e-12);
+  CHECK(difference(S.host(), y_covariance) < 1e-12);
+  for (const auto& x : status.host()) CHECK(x.ok());
+}
+
 TEST_CASE("sizes that do not fit, host memory and a small workspace are refused") {
   const auto model = turning<double, 4, 2>::model();
   const device_array<double> y(200), small(399), sum(1);

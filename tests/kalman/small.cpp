@@ -2,6 +2,7 @@
 // The filter on small matrices, as the device runs it, against the long double oracle.
 #include <doctest/doctest.h>
 
+#include <kalscan/kalman/device/forecast_traversal.hpp>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
@@ -232,6 +233,31 @@ TEST_CASE("what is read without noise is known, where noise of the state comes b
                                                     {.longest = 30}, chunk, 4);
     CHECK(r.filtered[0].reason() == reason);
     if (reason != kalscan::step_failure::none) CHECK(r.filtered[0].step() == step);
+  }
+}
+
+TEST_CASE("a forecast is what the filter says of as many missing steps, with the noise of y") {
+  const auto problem = oracle::draw_problem(4, 2, 30, {.varying = true, .inputs = true}, 3);
+  const auto model = functions_of<double, 4, 2>(problem.model);
+  auto gap = problem;
+  gap.y.rightCols(10).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(gap.y), {.longest = 30}, 30, 1);
+  std::vector<double> mean(40), covariance(160), y_mean(20), y_covariance(40);
+  std::vector<kalscan::filter_status> status(1);
+  const Eigen::VectorXd last = r.mean.col(19);
+  const Eigen::MatrixXd P = r.covariance[19];
+  const kalscan::detail::forecast_traversal<std::remove_const_t<decltype(model)>> x{
+      model, {.longest = 20}, last.data(), P.data(), {mean, covariance, y_mean, y_covariance, status}, 10};
+  x.replay(0, 0, x.start(0));
+  CHECK(status[0].ok());
+  for (Eigen::Index k = 0; k < 10; ++k) {
+    const auto& p = problem.model;
+    CHECK((Eigen::Map<Eigen::Vector4d>(mean.data() + 4 * k) - r.mean.col(20 + k)).norm() < 1e-12);
+    CHECK((Eigen::Map<Eigen::Matrix4d>(covariance.data() + 16 * k) - r.covariance[static_cast<std::size_t>(20 + k)]).norm() < 1e-12);
+    const Eigen::MatrixXd H = p.H[20 + k], S = H * r.covariance[static_cast<std::size_t>(20 + k)] * H.transpose() + p.R[20 + k];
+    const Eigen::VectorXd y = H * r.mean.col(20 + k) + p.D[20 + k] * p.u.col(20 + k);
+    CHECK((Eigen::Map<Eigen::Vector2d>(y_mean.data() + 2 * k) - y).norm() < 1e-11);
+    CHECK((Eigen::Map<Eigen::Matrix2d>(y_covariance.data() + 4 * k) - S).norm() < 1e-11);
   }
 }
 

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/filter_traversal.hpp>
+#include <kalscan/kalman/device/forecast_traversal.hpp>
 #include <kalscan/kalman/device/launch.cuh>
 #include <kalscan/kalman/device/series.hpp>
 #include <kalscan/kalman/device/smoother_traversal.hpp>
@@ -157,6 +158,33 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::numb
             const filter_arrays<detail::number_of<Model>>& filtered,
             const smoother_arrays<detail::number_of<Model>>& out) {
   kalscan::smooth(policy, model, y, detail::one_series<Model>(std::ssize(y)), filtered, out);
+}
+
+/// The predictions of the `steps` steps after the data of each series, from the last beliefs that `filter` wrote. What the
+/// model gives per step it must give for these too: t goes on from the length of the series. Needs no workspace.
+template <state_space_model Model>
+void forecast(const cuda& policy, const Model& model, const series_layout& series, std::int64_t steps,
+              const filter_arrays<detail::number_of<Model>>& filtered,
+              const forecast_arrays<detail::number_of<Model>>& out) {
+  constexpr const char* verb = "forecast";
+  detail::explain_device_model<Model>();
+  constexpr int n = Model::states, m = Model::observed;
+  const std::int64_t count = series.count;
+  if (steps < 0) detail::bad_argument(verb, "the number of steps is " + std::to_string(steps));
+  if (count < 0) detail::bad_argument(verb, "the number of series is " + std::to_string(count));
+  detail::require_size(verb, "the last mean", std::ssize(filtered.final_mean), count * n);
+  detail::require_size(verb, "the last covariance", std::ssize(filtered.final_covariance), count * n * n);
+  detail::require_device_memory(verb, "the last mean", filtered.final_mean.data());
+  detail::require_device_memory(verb, "the last covariance", filtered.final_covariance.data());
+  detail::require_device_memory(verb, "offsets", series.offsets);
+  detail::require_array(verb, "mean", out.mean, count * steps * n);
+  detail::require_array(verb, "covariance", out.covariance, count * steps * n * n);
+  detail::require_array(verb, "y_mean", out.y_mean, count * steps * m);
+  detail::require_array(verb, "y_covariance", out.y_covariance, count * steps * m * m);
+  detail::require_array(verb, "status", out.status, count);
+  detail::run_series(verb, policy,
+                     detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
+                                                       filtered.final_covariance.data(), out, steps});
 }
 
 }  // namespace kalscan

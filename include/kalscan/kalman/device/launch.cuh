@@ -50,19 +50,24 @@ std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::i
   return pieces.used();
 }
 
+inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
+  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(blocks) + " blocks are more than a launch can take");
+  return static_cast<unsigned>(blocks);
+}
+
+/// Runs a traversal over whole series.
+template <class Traversal>
+void run_series(const char* verb, const cuda& policy, const Traversal& x) {
+  if (x.series.count == 0) return;
+  replay_series<<<checked_blocks(verb, (x.series.count + 63) / 64), 64, 0, policy.stream>>>(x);
+  require_success("launch of replay_series", cudaGetLastError());
+}
+
 /// Runs a traversal whose chunk is that of chunk_of_time.
 template <class Traversal>
 void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   const std::int64_t count = x.series.count, longest = x.series.longest;
-  if (count == 0) return;
-  const auto blocks_for = [&](std::int64_t blocks) {
-    if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(blocks) + " blocks are more than a launch can take");
-    return static_cast<unsigned>(blocks);
-  };
-  if (longest <= x.chunk) {
-    replay_series<<<blocks_for((count + 63) / 64), 64, 0, policy.stream>>>(x);
-    return require_success("launch of replay_series", cudaGetLastError());
-  }
+  if (longest <= x.chunk || count == 0) return run_series(verb, policy, x);
   constexpr int threads = chunk_threads_of<Traversal>;
   constexpr std::size_t shared = chunk_shared_bytes<Traversal>;
   if constexpr (shared > 48 * 1024) {
@@ -76,7 +81,7 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
   workspace_pieces pieces(policy.workspace);
   const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
-  const unsigned all = blocks_for(memory.blocks * count), each = blocks_for(count);
+  const unsigned all = checked_blocks(verb, memory.blocks * count), each = checked_blocks(verb, count);
   absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
   require_success("launch of absorb_chunks", cudaGetLastError());
   carry_chunks<<<each, threads, shared, policy.stream>>>(x, memory);

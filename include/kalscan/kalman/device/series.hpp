@@ -52,4 +52,12 @@ struct smoother_arrays {
   std::span<filter_status> status = {};
 };
 
+/// The same of a forecast: as many steps beyond the data for each series, one series after the other; y with its noise.
+template <class T>
+struct forecast_arrays {
+  std::span<T> mean = {}, covariance = {};      ///< of the state, n and n x n numbers a step
+  std::span<T> y_mean = {}, y_covariance = {};  ///< m and m x m numbers a step
+  std::span<filter_status> status = {};
+};
+
 }  // namespace kalscan
