@@ -213,7 +213,7 @@ int main(int argc, char** argv) {
   constexpr std::int64_t million = 1'000'000;
   add("filter float n 2 m 1", regular<float, 2, 1, verb::filter>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {10'000, 1, 0}, {10'000, 1, 4}});
   add("filter and smooth float n 2 m 1", regular<float, 2, 1, verb::both>, {{million, 1, 0}});
-  add("filter float n 4 m 2", regular<float, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {10'000, 1, 0}, {10'000, 1, 4}, {100, 100'000, 0}});
+  add("filter float n 4 m 2", regular<float, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {10'000, 1, 0}, {10'000, 1, 4}, {1000, 1000, 0}, {100, 100'000, 0}});
   add("log-likelihood float n 4 m 2", regular<float, 4, 2, verb::likelihood>, {{million, 1, 0}, {100, 100'000, 0}});
   add("filter and smooth float n 4 m 2", regular<float, 4, 2, verb::both>, {{million, 1, 0}, {100, 100'000, 0}});
   add("filter float n 8 m 4", regular<float, 8, 4, verb::filter>, {{million, 1, 0}, {million, 1, 32}, {million, 1, 64}});

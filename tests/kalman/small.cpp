@@ -86,23 +86,30 @@ TEST_CASE("chunks of the filter and smoother on small matrices agree with the or
   check_random_models<double, 1, 1>(1e-10);
   check_random_models<double, 2, 1>(1e-10);
   check_random_models<double, 4, 2>(1e-10);
-  check_random_models<double, 5, 3>(1e-10);
-  check_random_models<double, 8, 4>(1e-10);
-  check_random_models<double, 16, 16>(1e-9);
+  check_random_models<double, 9, 9>(1e-10);
   check_random_models<float, 3, 2>(2e-3);
 }
 
+using dynamic_element = kalscan::matrix_filtering_element<double, Eigen::Dynamic>;
+
 /// The same element with Eigen's matrices.
 template <int N>
-kalscan::matrix_filtering_element<double, N> with_eigen(const kalscan::small_filtering_element<double, N>& x) {
+dynamic_element with_eigen(const kalscan::small_filtering_element<double, N>& x) {
   const auto matrix = [](const auto& a) {
-    return Eigen::Matrix<double, N, N>(Eigen::Matrix<double, N, N>::NullaryExpr(
-        [&](auto i, auto j) { return a(static_cast<int>(i), static_cast<int>(j)); }));
+    Eigen::MatrixXd b(N, N);
+    for (int i = 0; i < N; ++i) {
+      for (int j = 0; j < N; ++j) b(i, j) = a(i, j);
+    }
+    return b;
   };
-  const auto vector = [](const auto& a) {
-    return Eigen::Vector<double, N>(Eigen::Vector<double, N>::NullaryExpr([&](auto i) { return a(static_cast<int>(i)); }));
-  };
-  return {matrix(x.A), vector(x.b), matrix(x.C), vector(x.eta), matrix(x.J)};
+  return {matrix(x.A), Eigen::Map<const Eigen::VectorXd>(x.b.x, N), matrix(x.C), Eigen::Map<const Eigen::VectorXd>(x.eta.x, N), matrix(x.J)};
+}
+
+double distance(const dynamic_element& x, const dynamic_element& y) {
+  double worst = 0;
+  const auto add = [&](const Eigen::MatrixXd& p, const Eigen::MatrixXd& q) { worst = std::max(worst, (p - q).norm() / (1 + q.norm())); };
+  add(x.A, y.A), add(x.b, y.b), add(x.C, y.C), add(x.eta, y.eta), add(x.J, y.J);
+  return worst;
 }
 
 template <int N>
@@ -119,31 +126,28 @@ kalscan::small_filtering_element<double, N> random_element(std::mt19937_64& engi
 }
 
 template <int N>
-double distance(const kalscan::small_filtering_element<double, N>& a, const kalscan::matrix_filtering_element<double, N>& y) {
-  const auto x = with_eigen(a);
-  const auto off = [](const auto& p, const auto& q) { return (p - q).norm() / (1 + q.norm()); };
-  return std::max({off(x.A, y.A), off(x.b, y.b), off(x.C, y.C), off(x.eta, y.eta), off(x.J, y.J)});
-}
-
-template <int N>
 void check_operator() {
   CAPTURE(N);
+  using element = kalscan::small_filtering_element<double, N>;
   std::mt19937_64 engine(N);
   const kalscan::small_filtering_monoid<double, N> m;
+  const kalscan::matrix_filtering_monoid<double, Eigen::Dynamic> with_matrices{N};
+  double off = 0, identity = 0;
   for (int trial = 0; trial < 200; ++trial) {
     const auto x = random_element<N>(engine), y = random_element<N>(engine), z = random_element<N>(engine);
-    CHECK(distance(m(x, y), kalscan::matrix_filtering_monoid<double, N>{}(with_eigen(x), with_eigen(y))) < 1e-9);
-    CHECK(distance(m(m(x, y), z), with_eigen(m(x, m(y, z)))) < 1e-9);
-    CHECK(distance(m(x, m.identity()), with_eigen(x)) < 1e-14);
-    CHECK(distance(m(m.identity(), x), with_eigen(x)) < 1e-12);
-    const small_belief<double, N> s{z.b, z.C};
-    const auto after = act(m(x, y), s), twice = act(y, act(x, s));
-    const auto belief = [](const auto& b) { return with_eigen(kalscan::small_filtering_element<double, N>{{}, b.mean, b.covariance, {}, {}}); };
-    CHECK(distance(kalscan::small_filtering_element<double, N>{{}, after.mean, after.covariance, {}, {}}, belief(twice)) < 1e-9);
-    const auto back = act_backward(x, act_backward(y, {z.eta, z.J})), all = m(x, m(y, z));
-    CHECK(distance(kalscan::small_filtering_element<double, N>{{}, {}, {}, back.eta, back.J},
-                   with_eigen(kalscan::small_filtering_element<double, N>{{}, {}, {}, all.eta, all.J})) < 1e-9);
+    const auto far = [&](const element& a, const element& b) { off = std::max(off, distance(with_eigen(a), with_eigen(b))); };
+    off = std::max(off, distance(with_eigen(m(x, y)), with_matrices(with_eigen(x), with_eigen(y))));
+    far(m(m(x, y), z), m(x, m(y, z)));
+    identity = std::max({identity, distance(with_eigen(m(x, m.identity())), with_eigen(x)),
+                         distance(with_eigen(m(m.identity(), x)), with_eigen(x))});
+    const small_belief<double, N> s{z.b, z.C}, after = act(m(x, y), s), twice = act(y, act(x, s));
+    far({{}, after.mean, after.covariance, {}, {}}, {{}, twice.mean, twice.covariance, {}, {}});
+    const auto back = act_backward(x, act_backward(y, {z.eta, z.J}));
+    const element all = m(x, m(y, z));
+    far({{}, {}, {}, back.eta, back.J}, {{}, {}, {}, all.eta, all.J});
   }
+  CHECK(off < 1e-9);
+  CHECK(identity < 1e-12);
 }
 
 TEST_CASE("the operator on small matrices is Eigen's, and the laws hold for elements of any rank") {

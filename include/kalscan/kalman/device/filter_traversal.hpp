@@ -2,7 +2,6 @@
 // What a chunk of time of the filter does: absorb its observations into an element, or replay its steps from a carry.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/device/series.hpp>
@@ -10,6 +9,8 @@
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/support/config.hpp>
+#include <span>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -57,20 +58,18 @@ struct filter_traversal {
     finish(i, start(i));
   }
 
-  /// The first chunk begins with the prior: of what is read without noise, an unknown state would be told without bound.
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t first = k * chunk, end = first + chunk, length = series.length(i);
-    const std::int64_t last = end < length ? end : length;
-    const T* data = y + (series.begin(i) + first) * m;
-    element x;
-    if (k == 0) {
-      const state s = start(i);
-      x = {{}, s.mean, s.covariance, {}, {}};
-      absorb_step(model, i, first, data, x);
-    } else {
-      x = lift_step(model, i, first, data);
+    const std::int64_t last = end < length ? end : length, begin = series.begin(i);
+    element x = begin_chunk(i, first);
+    for (std::int64_t t = first; t < last; ++t) {
+      if (t > first) {
+        const auto matrices = model.transition(i, t);
+        x.A = times(matrices.F, x.A);
+        predict_by(model, i, t, matrices, x.b, x.C);
+      }
+      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
     }
-    for (std::int64_t t = first + 1; t < last; ++t) absorb_step(model, i, t, data += m, x);
     return x;
   }
 
@@ -104,6 +103,21 @@ struct filter_traversal {
   }
 
  private:
+  /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
+  /// without noise, an unknown state before would be told without bound.
+  KALSCAN_HD element begin_chunk(std::int64_t i, std::int64_t t) const {
+    if (t == 0) {
+      state s = start(i);
+      if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
+      return {{}, s.mean, s.covariance, {}, {}};
+    }
+    const auto matrices = model.transition(i, t);
+    element x{matrices.F, {}, matrices.Q, {}, {}};
+    if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
+    clear_null_variances(x.C);
+    return x;
+  }
+
   template <class X>
   KALSCAN_HD static void write(const std::span<T>& to, std::int64_t at, const X& x) {
     if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);

@@ -15,7 +15,7 @@
 namespace kalscan::detail {
 
 /// Series so many, or so short, are taken by a thread each.
-inline constexpr std::int64_t many_series = 8192, short_series = 32;
+inline constexpr std::int64_t many_series = 4096, short_series = 32;
 
 /// Steps of a chunk: as many threads as a large device holds of elements of this size, and not so few steps that
 /// combining costs more than they do.

@@ -50,11 +50,10 @@ struct smoother_traversal {
     const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk, before = last - chunk;
     element x = small_filtering_monoid<T, n>::identity();
     if (before < 0) return x;
-    small_vector<T, n> from = filtered_mean(begin + before);
     for (std::int64_t t = before + 1; t <= last; ++t) {
       const auto matrices = model.transition(i, t);
-      x.A = t == before + 1 ? matrices.F : times(matrices.F, x.A);
-      take(i, begin, t, matrices, from, x);
+      x.A = times(matrices.F, x.A);
+      take(i, begin, t, matrices, x);
     }
     return x;
   }
@@ -80,23 +79,19 @@ struct smoother_traversal {
 
   /// The data of step t, which lead from the state at t - 1 to that at t, as an element.
   KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t) const {
-    element x = small_filtering_monoid<T, n>::identity();
     const auto matrices = model.transition(i, t);
-    x.A = matrices.F;
-    small_vector<T, n> from = filtered_mean(begin + t - 1);
-    take(i, begin, t, matrices, from, x);
+    element x{matrices.F, {}, {}, {}, {}};
+    take(i, begin, t, matrices, x);
     return x;
   }
 
-  /// Takes step t into an element whose A is that after its transition already. `from`: the filtered mean before, which
-  /// becomes that of t.
+  /// Takes step t into an element whose A is that after its transition already.
   KALSCAN_HD void take(std::int64_t i, std::int64_t begin, std::int64_t t, const transition_matrices<T, n>& matrices,
-                       small_vector<T, n>& from, element& x) const {
-    add(x.b, from);
+                       element& x) const {
+    add(x.b, filtered_mean(begin + t - 1));
     predict_by(model, i, t, matrices, x.b, x.C);
     observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
-    from = filtered_mean(begin + t);
-    add(x.b, from, T(-1));
+    add(x.b, filtered_mean(begin + t), T(-1));
   }
 };
 

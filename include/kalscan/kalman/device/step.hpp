@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One step of a model: taken by a belief, and absorbed by an element.
+// The parts of a step of a model: its readings, the prediction, the log-density of innovations, and whether it went well.
 #pragma once
 
 #include <cmath>
@@ -85,29 +85,6 @@ KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t
 template <class Model>
 KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
-}
-
-/// The element x, then step t with its observation y. What goes wrong makes it not finite.
-template <class Model, class T, int N>
-KALSCAN_HD void absorb_step(const Model& model, std::int64_t series, std::int64_t t, const T* y,
-                            small_filtering_element<T, N>& x) {
-  if (predicts(model, t)) {
-    const auto matrices = model.transition(series, t);
-    x.A = times(matrices.F, x.A);
-    predict_by(model, series, t, matrices, x.b, x.C);
-  }
-  observe_into(x, readings_of(model, series, t, y));
-}
-
-/// The element of step t > 0 alone, which costs less than the step absorbed by the identity.
-template <class Model, class T = typename Model::value_type, int N = Model::states>
-KALSCAN_HD small_filtering_element<T, N> lift_step(const Model& model, std::int64_t series, std::int64_t t, const T* y) {
-  const auto matrices = model.transition(series, t);
-  small_filtering_element<T, N> x{matrices.F, {}, matrices.Q, {}, {}};
-  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) x.b = model.state_input(series, t);
-  clear_null_variances(x.C);
-  observe_into(x, readings_of(model, series, t, y));
-  return x;
 }
 
 /// Of the covariance the variances are looked at: they bound the others.
