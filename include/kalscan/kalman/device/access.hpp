@@ -2,6 +2,7 @@
 // Matrices in arrays in memory, read and written in the widest pieces that a device has.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/support/config.hpp>
@@ -17,7 +18,7 @@ inline constexpr int piece_bytes = [] {
 
 template <class T, int Count>
 struct alignas(sizeof(T) * Count) piece {
-  T x[Count];
+  T x[static_cast<std::size_t>(Count)];
 };
 
 /// load, where the device reads whole pieces if the array allows it.

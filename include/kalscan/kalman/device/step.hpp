@@ -40,7 +40,7 @@ template <class T>
 struct log_density {
   T squares = 0;
   std::int64_t count = 0;
-  sum_of_logarithms<T> variances;
+  sum_of_logarithms<T> variances{};
 
   template <int N>
   KALSCAN_HD void add(const small_innovation<T, N>& x) {

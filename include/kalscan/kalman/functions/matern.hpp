@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/support/config.hpp>
@@ -14,25 +15,31 @@ namespace detail {
 /// their series, whose terms are positive.
 template <int Order, class T>
 struct decayed_moments {
-  T of[Order + 1];
+  static constexpr int series_below = Order <= 2 ? 1 : 3;  // rate dt
+  static constexpr int terms = (sizeof(T) == 4 ? 8 : 16) + 3 * (series_below - 1);
+
+  T of[static_cast<std::size_t>(Order + 1)];
 
   KALSCAN_HD decayed_moments(T rate, T dt) : of{} {
     const T x = rate * dt, decay = std::exp(-x);
-    if (x < 3) {
+    if (x < series_below) {
       // gamma(a, x) = x^a e^-x S(a), S(a) = (1 + x S(a + 1)) / a
-      constexpr int terms = sizeof(T) == 4 ? 14 : 24;
       T sum = 0;
-      for (int a = Order + 1 + terms; a > Order + 1; --a) sum = (1 + x * sum) / static_cast<T>(a);
-      for (int a = Order + 1; a >= 1; --a) {
-        sum = (1 + x * sum) / static_cast<T>(a);
-        of[a - 1] = sum * decay;
+#if defined(__CUDA_ARCH__)
+#pragma unroll  // for the reciprocals to be constants
+#endif
+      for (int k = Order + terms; k >= 0; --k) {
+        const T inverse = T(1) / static_cast<T>(k + 1);
+        sum = inverse + inverse * x * sum;
+        if (k <= Order) of[k] = sum * decay;
       }
       T power = dt;
       for (int k = 0; k <= Order; ++k, power *= dt) of[k] *= power;
     } else {
-      of[0] = -std::expm1(-x) / rate;
+      const T time = 1 / rate;
+      of[0] = -std::expm1(-x) * time;
       T power = dt;
-      for (int k = 1; k <= Order; ++k, power *= dt) of[k] = (static_cast<T>(k) * of[k - 1] - power * decay) / rate;
+      for (int k = 1; k <= Order; ++k, power *= dt) of[k] = (static_cast<T>(k) * of[k - 1] - power * decay) * time;
     }
   }
 };

@@ -50,8 +50,11 @@ struct damped_oscillator {
       constexpr int terms = sizeof(T) == 4 ? 14 : 24;
       T x = 0, y = 0, z = q * dt;  // of dt^k / k! times the k-th derivative at 0
       T X = 0, Y = 0, Z = z;
+#if defined(__CUDA_ARCH__)
+#pragma unroll  // for the reciprocals to be constants
+#endif
       for (int k = 2; k < terms; ++k) {
-        const T step = dt / static_cast<T>(k), x_ = 2 * y, y_ = z - w2 * x - 2 * a * y, z_ = -2 * w2 * y - 4 * a * z;
+        const T step = dt * (T(1) / static_cast<T>(k)), x_ = 2 * y, y_ = z - w2 * x - 2 * a * y, z_ = -2 * w2 * y - 4 * a * z;
         X += x = step * x_;
         Y += y = step * y_;
         Z += z = step * z_;

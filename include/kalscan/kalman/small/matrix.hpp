@@ -2,6 +2,7 @@
 // Matrices of a few rows and columns, for host and device: arrays that a compiler can keep in registers.
 #pragma once
 
+#include <cstddef>
 #include <kalscan/support/config.hpp>
 
 namespace kalscan {
@@ -12,7 +13,7 @@ struct small_matrix {
   using value_type = T;
   static constexpr int rows = Rows, columns = Columns;
 
-  T x[Rows * Columns];
+  T x[static_cast<std::size_t>(Rows * Columns)];
 
   KALSCAN_HD constexpr T& operator()(int i, int j) { return x[j * Rows + i]; }
   KALSCAN_HD constexpr const T& operator()(int i, int j) const { return x[j * Rows + i]; }
@@ -37,7 +38,7 @@ struct small_symmetric {
   using value_type = T;
   static constexpr int rows = N, columns = N;
 
-  T x[N * (N + 1) / 2];
+  T x[static_cast<std::size_t>(N * (N + 1) / 2)];
 
   KALSCAN_HD static constexpr int index(int i, int j) { return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i; }
   KALSCAN_HD constexpr T& operator()(int i, int j) { return x[index(i, j)]; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/support/config.hpp>
@@ -36,7 +37,7 @@ template <class T, int N, int M>
 struct independent_readings {
   small_matrix<T, M, N> H;
   small_vector<T, M> d, y, terms;
-  bool present[M];
+  bool present[static_cast<std::size_t>(M)];
 };
 
 /// Each present component less what the noise of those before it tells of its own: by R = L diag(d) L' of the present
