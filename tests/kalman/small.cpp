@@ -265,4 +265,32 @@ TEST_CASE("a forecast is what the filter says of as many missing steps, with the
   }
 }
 
+TEST_CASE("a kalman_model of constant matrices is taken as it is, and others are refused") {
+  using model_type = kalscan::kalman_model<double, 2, 1>;
+  using prior = kalscan::gaussian_prior<double, 2>;
+  const Eigen::Matrix2d F{{1, 1}, {0, 0.5}}, Q{{2, 1}, {1, 3}}, P{{5, 2}, {2, 4}};
+  const Eigen::RowVector2d H{1, -1};
+  model_type model{F, Q, H, Eigen::Matrix<double, 1, 1>(7), prior::before_first_step(Eigen::Vector2d(1, 2), P)};
+  const auto x = kalscan::constant_model(model);
+  const auto [f, q] = x.transition(0, 0);
+  const auto [h, r] = x.observation(0, 0);
+  CHECK(x.before_first_transition);
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) {
+      CHECK(f(i, j) == F(i, j));
+      CHECK(q(i, j) == Q(i, j));
+      CHECK(x.prior(0).covariance(i, j) == P(i, j));
+    }
+    CHECK(h(0, i) == H(i));
+  }
+  CHECK(r(0, 0) == 7);
+  const auto refused = [](auto change, model_type changed) {
+    change(changed);
+    CHECK_THROWS_AS(static_cast<void>(kalscan::constant_model(changed)), std::invalid_argument);
+  };
+  refused([&](model_type& m) { m.Q = std::vector<Eigen::Matrix2d>(3, Q); }, model);
+  refused([&](model_type& m) { m.prior = prior::all_diffuse(); }, model);
+  refused([&](model_type& m) { m.B = Eigen::Matrix<double, 2, Eigen::Dynamic>(Eigen::Matrix<double, 2, 1>::Ones()); }, model);
+}
+
 }  // namespace

@@ -35,9 +35,9 @@ __device__ X get_words(const unsigned* from, std::int64_t stride) {
   return x;
 }
 
-/// Threads of a block: as many as have room for an element each in 48 KiB of shared memory, from 32 to 128.
+/// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
 template <class Element>
-inline constexpr int chunk_threads = 128 * sizeof(Element) <= 48 * 1024 ? 128 : 64 * sizeof(Element) <= 48 * 1024 ? 64 : 32;
+inline constexpr int chunk_threads = 128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
 template <class Traversal>
 inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
 template <class Traversal>

@@ -71,12 +71,10 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   constexpr int threads = chunk_threads_of<Traversal>;
   constexpr std::size_t shared = chunk_shared_bytes<Traversal>;
   if constexpr (shared > 48 * 1024) {
-    const auto allow = [&](const auto* kernel) {
+    for (auto* kernel : {&absorb_chunks<Traversal>, &carry_chunks<Traversal>}) {
       require_success("cudaFuncSetAttribute",
                       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
-    };
-    allow(&absorb_chunks<Traversal>);
-    allow(&carry_chunks<Traversal>);
+    }
   }
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
   workspace_pieces pieces(policy.workspace);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <kalscan/support/config.hpp>
 #include <type_traits>
 #include <utility>
@@ -139,14 +140,25 @@ struct matrix_of_series {
   }
 };
 
-/// The constant matrices of a kalman_model of fixed sizes with a proper prior and no inputs.
+/// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and it
+/// has no inputs. Throws std::invalid_argument otherwise.
 template <template <class, int, int> class Model, class T, int N, int M>
 [[nodiscard]] auto constant_model(const Model<T, N, M>& model) {
+  constexpr const char* name = "constant_model";
+  if (!model.F.constant() || !model.Q.constant() || !model.H.constant() || !model.R.constant())
+    detail::bad_argument(name, "F, Q, H or R is given per step: give model_of a matrix_of_step in its place");
+  if (model.F.empty() || model.Q.empty() || model.H.empty() || model.R.empty())
+    detail::bad_argument(name, "F, Q, H or R is not given");
+  if (!model.B.empty() || !model.D.empty())
+    detail::bad_argument(name, "the model has inputs: give model_of what they add at each step");
+  if (model.prior.has_diffuse())
+    detail::bad_argument(name, "the prior is diffuse: filter the first steps on the host, and give the belief after them");
+  using prior_type = small_belief<T, N>;
   return model_of<T, N, M>(
       detail::to_small<small_matrix<T, N, N>>(model.F[0]), detail::to_small<small_symmetric<T, N>>(model.Q[0]),
       detail::to_small<small_matrix<T, M, N>>(model.H[0]), detail::to_small<small_symmetric<T, M>>(model.R[0]),
-      small_belief<T, N>{detail::to_small<small_vector<T, N>>(model.prior.mean),
-                         detail::to_small<small_symmetric<T, N>>(model.prior.covariance)},
+      prior_type{detail::to_small<small_vector<T, N>>(model.prior.mean),
+                 detail::to_small<small_symmetric<T, N>>(model.prior.covariance)},
       model.prior.before_first_transition);
 }
 
