@@ -293,4 +293,26 @@ TEST_CASE("a kalman_model of constant matrices is taken as it is, and others are
   refused([&](model_type& m) { m.B = Eigen::Matrix<double, 2, Eigen::Dynamic>(Eigen::Matrix<double, 2, 1>::Ones()); }, model);
 }
 
+TEST_CASE("a constant model whose covariance settles keeps its digits, with gaps, offsets and single readings missing") {
+  auto drawn = oracle::draw_problem(4, 2, 400, {}, 5);
+  drawn.model.R = Eigen::MatrixXd(matrix_of(2, 2, 1, 0.5, 0.5, 2));
+  for (const Eigen::Index t : {60, 61, 62, 200, 330}) drawn.y(t % 2, t) = std::numeric_limits<double>::quiet_NaN();
+  drawn.y.middleCols(210, 9).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto expected = oracle::run(drawn.model, drawn.y);
+  const auto model = kalscan::constant_model(oracle::convert<double, 4, 2>(drawn.model));
+  static_assert(decltype(model)::constant);
+  for (const std::int64_t chunk : {16, 50, 400}) {
+    CAPTURE(chunk);
+    const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(drawn.y), {.longest = 400}, chunk, 8);
+    CHECK(oracle::defect(r.predicted_mean, r.predicted_covariance, expected.predicted_mean,
+                         expected.predicted_covariance) < 1e-13);
+    CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < 1e-13);
+    CHECK(oracle::defect(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean, expected.smoothed_covariance) < 1e-13);
+    CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < 1e-13);
+    int same = 0;
+    for (std::size_t t = 1; t < r.covariance.size(); ++t) same += r.covariance[t] == r.covariance[t - 1];
+    CHECK(same > 200);  // it did settle
+  }
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/device/settled.hpp>
 #include <kalscan/kalman/device/step.hpp>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
@@ -80,15 +81,26 @@ struct filter_traversal {
     log_density<T> density;
     step_failure wrong = judge_belief(s) == step_failure::none ? step_failure::none : step_failure::carry;
     std::int64_t failed = first;
+    settled_gains<T, n, m> settled;
     for (std::int64_t t = first; t < last; ++t) {
       const std::int64_t at = begin + t;
-      if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
-      write(out.predicted_mean, at, s.mean);
-      write(out.predicted_covariance, at, s.covariance);
-      step_failure now = observe(readings_of(model, i, t, y + at * m), s.mean, s.covariance,
-                                 [&](const auto&, T, const auto& x) {
-                                   if (has_sum()) density.add(x);
-                                 });
+      const auto readings = readings_of(model, i, t, y + at * m);
+      step_failure now = step_failure::none;
+      if (Model::constant && settled.serve(readings)) {
+        replay_settled(i, t, at, readings, settled, s, density);
+      } else {
+        const small_symmetric<T, n> before = s.covariance;
+        if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
+        write(out.predicted_mean, at, s.mean);
+        write(out.predicted_covariance, at, s.covariance);
+        now = observe(readings, s.mean, s.covariance, [&](int index, const auto&, T, const auto& x) {
+          if (has_sum()) density.add(x);
+          if constexpr (Model::constant) settled.keep(index, x);
+        });
+        if constexpr (Model::constant) {
+          if (t > 0) settled.judge(before, s.covariance, readings);
+        }
+      }
       write(out.mean, at, s.mean);
       write(out.covariance, at, s.covariance);
       if (now == step_failure::none) now = judge_belief(s);
@@ -116,6 +128,19 @@ struct filter_traversal {
     if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
     clear_null_variances(x.C);
     return x;
+  }
+
+  KALSCAN_HD void replay_settled(std::int64_t i, std::int64_t t, std::int64_t at,
+                                 const independent_readings<T, n, m>& readings, const settled_gains<T, n, m>& settled,
+                                 state& s, log_density<T>& density) const {
+    const auto matrices = model.transition(i, t);
+    predict_mean(model, i, t, matrices, s.mean);
+    write(out.predicted_mean, at, s.mean);
+    if (!out.predicted_covariance.empty())
+      write(out.predicted_covariance, at, congruence(matrices.F, s.covariance, matrices.Q));
+    settled.observe(readings, s.mean, [&](const auto& x) {
+      if (has_sum()) density.add(x);
+    });
   }
 
   template <class X>

@@ -73,11 +73,17 @@ KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_
 }
 
 template <class Model, class T, int N>
+KALSCAN_HD void predict_mean(const Model& model, std::int64_t series, std::int64_t t,
+                             const transition_matrices<T, N>& matrices, small_vector<T, N>& mean) {
+  mean = times(matrices.F, mean);
+  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) add(mean, model.state_input(series, t));
+}
+
+template <class Model, class T, int N>
 KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t t,
                            const transition_matrices<T, N>& matrices, small_vector<T, N>& mean,
                            small_symmetric<T, N>& P) {
-  mean = times(matrices.F, mean);
-  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) add(mean, model.state_input(series, t));
+  predict_mean(model, series, t, matrices, mean);
   P = congruence(matrices.F, P, matrices.Q);
   clear_null_variances(P);
 }

@@ -53,6 +53,11 @@ struct separate_transition {
   Q Q_;
 };
 
+template <class Transition>
+inline constexpr bool is_constant_transition = false;
+template <class F, class Q>
+inline constexpr bool is_constant_transition<separate_transition<F, Q>> = is_small<F> && is_small<Q>;
+
 }  // namespace detail
 
 /// x_t = F_t x_(t-1) + B_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t + v_t, v_t ~ N(0, R_t), for many series: each
@@ -65,6 +70,9 @@ template <class T, int N, int M, class Transition, class H_, class R_, class Pri
 struct function_model {
   using value_type = T;
   static constexpr int states = N, observed = M;
+  /// Whether F, Q, H and R are values, the same for all steps.
+  static constexpr bool constant =
+      detail::is_constant_transition<Transition> && detail::is_small<H_> && detail::is_small<R_>;
 
   Transition transition_at;
   H_ H;
@@ -109,6 +117,7 @@ concept state_space_model =
       { m.observation(i, i) } -> std::same_as<observation_matrices<typename Model::value_type, Model::states, Model::observed>>;
       { m.prior(i) } -> std::same_as<small_belief<typename Model::value_type, Model::states>>;
       { m.before_first_transition } -> std::convertible_to<bool>;
+      { Model::constant } -> std::convertible_to<bool>;
       m.state_input(i, i);
       m.observation_input(i, i);
     };

@@ -45,7 +45,7 @@ KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_
 /// unknown state before the stretch, has no finite information: the element is not finite then.
 template <class T, int N, int M>
 KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
-  observe(o, e.b, e.C, [&](const auto& h, T d, const auto& x) {
+  observe(o, e.b, e.C, [&](int, const auto& h, T d, const auto& x) {
     if (equal(x.s, T(0))) {
       e.b(0) = std::numeric_limits<T>::quiet_NaN();
     } else {

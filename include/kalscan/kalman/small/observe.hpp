@@ -177,7 +177,8 @@ KALSCAN_HD void clear_null_variances(small_symmetric<T, N>& P) {
   });
 }
 
-/// Takes the observations of a step in order, and calls seen(h, d, x) after each, where x.s = 0 if it says nothing new.
+/// Takes the observations of a step in order, and calls seen(k, h, d, x) after each, of index k, where x.s = 0 if it
+/// says nothing new.
 template <class T, int N, int M, class Seen>
 KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_vector<T, N>& mean,
                                 small_symmetric<T, N>& P, Seen seen) {
@@ -194,7 +195,7 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_ve
     }
     if (!(x.s <= (std::numeric_limits<T>::max)()) && wrong == step_failure::none) wrong = step_failure::innovation;
     if (!equal(x.s, T(0))) take_reading(mean, P, h, d, x);
-    seen(h, d, x);
+    seen(k, h, d, x);
   });
   clear_null_variances(P);
   return wrong;
