@@ -128,7 +128,7 @@ double error_of(const Model& model, const std::vector<T>& y, std::int64_t length
   std::vector<T> last(n);
   const kalscan::series_layout one{.longest = length};
   const kalscan::detail::filter_traversal<Model> x{model, one, y.data(), {.final_mean = last}, length};
-  static_cast<void>(x.replay(0, 0, x.start(0)));
+  static_cast<void>(kalscan::detail::replay_chunk(x, 0, 0, x.start(0)));
   double worst = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const double d = std::abs(static_cast<double>(last[i]) - static_cast<double>(mean[static_cast<std::size_t>(length - 1) * n + i]));

@@ -115,16 +115,17 @@ struct device_results {
       smoothed_mean, smoothed_covariance;
   device_array<kalscan::filter_status> status, smoother_status;
 
-  device_results(std::size_t steps, std::size_t count, std::size_t n)
-      : mean(steps * n),
-        covariance(steps * n * n),
-        predicted_mean(steps * n),
-        predicted_covariance(steps * n * n),
-        final_mean(count * n),
-        final_covariance(count * n * n),
+  /// `skew` numbers move the arrays off the alignment of their allocations.
+  device_results(std::size_t steps, std::size_t count, std::size_t n, std::size_t skew = 0)
+      : mean(steps * n, skew * sizeof(T)),
+        covariance(steps * n * n, skew * sizeof(T)),
+        predicted_mean(steps * n, skew * sizeof(T)),
+        predicted_covariance(steps * n * n, skew * sizeof(T)),
+        final_mean(count * n, skew * sizeof(T)),
+        final_covariance(count * n * n, skew * sizeof(T)),
         log_likelihood(count),
-        smoothed_mean(steps * n),
-        smoothed_covariance(steps * n * n),
+        smoothed_mean(steps * n, skew * sizeof(T)),
+        smoothed_covariance(steps * n * n, skew * sizeof(T)),
         status(count),
         smoother_status(count) {}
   kalscan::filter_arrays<T> filtered() const {
@@ -188,7 +189,7 @@ void check_series(const std::vector<std::int64_t>& lengths, std::int64_t chunk, 
   const auto model = turning<T, N, M>::model();
   const device_array<std::int64_t> places(offsets);
   const device_array<T> data(convert<T>(y));
-  const device_results<T> results(static_cast<std::size_t>(steps), lengths.size(), N);
+  const device_results<T> results(static_cast<std::size_t>(steps), lengths.size(), N, chunk == 7 ? 1 : 0);
   const kalscan::series_layout series{.longest = longest, .count = count, .offsets = places.data()};
   const kalscan::cuda_workspace memory(
       kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = chunk}, longest, count));
@@ -224,6 +225,29 @@ TEST_CASE("filter and smoother on the device agree with the same steps in sequen
   check_lengths<double, 2, 1>(1e-10);
   check_lengths<double, 4, 2>(1e-10);
   check_lengths<float, 2, 1>(2e-3);
+  check_series<float, 8, 4>({1000}, 0, 2e-3);
+}
+
+TEST_CASE("a constant model whose covariance settles, on many threads, with gaps") {
+  small_matrix<double, 2, 2> F{{0.9, 0.1, -0.2, 0.8}};
+  const small_belief<double, 2> prior{{{1, 2}}, {{3, 1, 2}}};
+  const auto model = kalscan::model_of<double, 2, 1>(F, small_symmetric<double, 2>{{0.5, 0.1, 0.3}},
+                                                     small_matrix<double, 1, 2>{{1, 0.5}}, small_symmetric<double, 1>{{0.7}}, prior);
+  const std::int64_t length = 3000, count = 5;
+  auto y = draw(length * count, false);
+  for (std::size_t t = 100; t < y.size(); t += 333) y[t] = std::numeric_limits<double>::quiet_NaN();
+  const kalscan::series_layout series{.longest = length, .count = count};
+  const auto expected = on_host(model, y, series);
+  const device_array<double> data(y);
+  for (const std::int64_t chunk : {0, 50, 3000}) {
+    CAPTURE(chunk);
+    const device_results<double> results(y.size(), 5, 2);
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = chunk}, length, count));
+    const kalscan::cuda p{.workspace = memory, .chunk = chunk};
+    kalscan::filter(p, model, data.span(), series, results.filtered());
+    kalscan::smooth(p, model, data.span(), series, results.filtered(), results.smoothed());
+    check_close(results.host(), expected, 1e-11);
+  }
 }
 
 TEST_CASE("a Gaussian process over irregular times, of a million points") {
@@ -315,7 +339,7 @@ TEST_CASE("forecasts of many series go on from their last beliefs") {
   const kalscan::detail::forecast_traversal<std::remove_const_t<decltype(model)>> expected{
       model, {.longest = 37, .count = count, .offsets = offsets.data()}, last.final_mean.data(), last.final_covariance.data(),
       {mean, covariance, y_mean, y_covariance}, steps};
-  for (std::int64_t i = 0; i < count; ++i) static_cast<void>(expected.replay(i, 0, expected.start(i)));
+  for (std::int64_t i = 0; i < count; ++i) static_cast<void>(kalscan::detail::replay_chunk(expected, i, 0, expected.start(i)));
 
   const device_array<std::int64_t> places(offsets);
   const device_array<double> final_mean(last.final_mean), final_covariance(last.final_covariance), m(mean.size()),

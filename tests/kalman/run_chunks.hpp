@@ -31,7 +31,7 @@ void run(const Traversal& x, std::int64_t threads) {
           all[k] = Traversal::combine(before[k - static_cast<std::size_t>(d)], before[k]);
       }
       for (std::int64_t k = 0; k < count; ++k) {
-        total += x.replay(i, block + k,
+        total += kalscan::detail::replay_chunk(x, i, block + k,
                           k == 0 ? carry : Traversal::act(all[static_cast<std::size_t>(k - 1)], carry));
       }
       if (!all.empty()) carry = Traversal::act(all.back(), carry);

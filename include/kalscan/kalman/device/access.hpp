@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/support/config.hpp>
+#include <span>
 
 namespace kalscan::detail {
 
@@ -66,6 +67,12 @@ KALSCAN_HD void write_matrix(typename X::value_type* to, const X& x) {
   }
 #endif
   store(to, x);
+}
+
+/// As row number `at` of an array that may be empty.
+template <class X>
+KALSCAN_HD void write_row(const std::span<typename X::value_type>& to, std::int64_t at, const X& x) {
+  if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);
 }
 
 }  // namespace kalscan::detail

@@ -5,8 +5,10 @@
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <kalscan/kalman/device/staged_rows.cuh>
 
 namespace kalscan::detail {
 
@@ -129,6 +131,16 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   }
 }
 
+/// Bytes of shared memory for the rows of a block.
+template <class Traversal>
+inline constexpr std::size_t stage_bytes(int threads) {
+  return static_cast<std::size_t>(belief_stage_of<Traversal>::warp_bytes) * static_cast<std::size_t>(threads / 32);
+}
+template <class Traversal>
+__device__ std::byte* stage_of_warp(uint4* stages) {
+  return reinterpret_cast<std::byte*>(stages) + threadIdx.x / 32 * belief_stage_of<Traversal>::warp_bytes;
+}
+
 /// Of all threads, in thread 0, by halving distances.
 template <int Threads, class T>
 __device__ T sum_of_threads(T x) {
@@ -149,15 +161,13 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
   const std::int64_t left = x.chunks(series) - block * threads;
   if (left <= 0) return;
+  extern __shared__ uint4 stages[];
   const std::int64_t k = block * threads + threadIdx.x;
-  typename Traversal::sum sum = 0;
-  if (threadIdx.x < left) {
-    typename Traversal::state s = memory.carries[series * memory.blocks + block];
-    if (threadIdx.x > 0) {
-      s = Traversal::act(get_words<typename Traversal::element>(memory.words(series, k), memory.stride()), s);
-    }
-    sum = x.replay(series, k, s);
-  }
+  const bool active = threadIdx.x < left;
+  typename Traversal::state s = memory.carries[series * memory.blocks + block];
+  if (active && threadIdx.x > 0)
+    s = Traversal::act(get_words<typename Traversal::element>(memory.words(series, k), memory.stride()), s);
+  typename Traversal::sum sum = replay_staged(x, series, k, s, active, stage_of_warp<Traversal>(stages));
   if (!x.has_sum()) return;
   sum = sum_of_threads<threads>(sum);
   if (threadIdx.x == 0) memory.sums[series * memory.blocks + block] = sum;
@@ -179,12 +189,14 @@ __global__ void __launch_bounds__(128)
 /// A thread a series, which is one chunk.
 template <class Traversal>
 __global__ void __launch_bounds__(64) replay_series(const __grid_constant__ Traversal x) {
-  const std::int64_t series = std::int64_t{blockIdx.x} * 64 + threadIdx.x;
-  if (series >= x.series.count) return;
-  x.begin(series);
-  if (x.chunks(series) == 0) return;
-  const auto sum = x.replay(series, 0, x.start(series));
-  if (x.has_sum()) x.finish_sum(series, sum);
+  extern __shared__ uint4 stages[];
+  const std::int64_t own = std::int64_t{blockIdx.x} * 64 + threadIdx.x;
+  bool active = own < x.series.count;
+  const std::int64_t series = active ? own : x.series.count - 1;
+  if (active) x.begin(series);
+  active = active && x.chunks(series) > 0;
+  const auto sum = replay_staged(x, series, 0, x.start(series), active, stage_of_warp<Traversal>(stages));
+  if (active && x.has_sum()) x.finish_sum(series, sum);
 }
 
 }  // namespace kalscan::detail

@@ -28,6 +28,20 @@ KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t seri
 #endif
 }
 
+/// Replays a chunk, and writes each of its rows as it comes. Returns the chunk's sum.
+template <class Traversal>
+KALSCAN_HD typename Traversal::sum replay_chunk(const Traversal& x, std::int64_t series, std::int64_t k,
+                                                const typename Traversal::state& before) {
+  typename Traversal::replay_type replay(x, series, k, before);
+  for (std::int64_t j = 0; j < replay.steps(); ++j) {
+    const auto& row = replay.step(j);
+    const std::int64_t at = replay.first_row() + replay.direction * j;
+    write_row(x.out.mean, at, row.mean);
+    write_row(x.out.covariance, at, row.covariance);
+  }
+  return replay.finish();
+}
+
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
 template <state_space_model Model>
 struct filter_traversal {
@@ -74,45 +88,83 @@ struct filter_traversal {
     return x;
   }
 
-  /// Returns the log-likelihood of the chunk's data given all before.
-  KALSCAN_HD T replay(std::int64_t i, std::int64_t k, state s) const {
-    const std::int64_t first = k * chunk, end = first + chunk, length = series.length(i);
-    const std::int64_t last = end < length ? end : length, begin = series.begin(i);
-    log_density<T> density;
-    step_failure wrong = judge_belief(s) == step_failure::none ? step_failure::none : step_failure::carry;
-    std::int64_t failed = first;
-    settled_gains<T, n, m> settled;
-    for (std::int64_t t = first; t < last; ++t) {
-      const std::int64_t at = begin + t;
-      const auto readings = readings_of(model, i, t, y + at * m);
-      step_failure now = step_failure::none;
-      if (Model::constant && settled.serve(readings)) {
-        replay_settled(i, t, at, readings, settled, s, density);
-      } else {
-        const small_symmetric<T, n> before = s.covariance;
-        if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
-        write(out.predicted_mean, at, s.mean);
-        write(out.predicted_covariance, at, s.covariance);
-        now = observe(readings, s.mean, s.covariance, [&](int index, const auto&, T, const auto& x) {
-          if (has_sum()) density.add(x);
-          if constexpr (Model::constant) settled.keep(index, x);
-        });
-        if constexpr (Model::constant) {
-          if (t > 0) settled.judge(before, s.covariance, readings);
-        }
-      }
-      write(out.mean, at, s.mean);
-      write(out.covariance, at, s.covariance);
-      if (now == step_failure::none) now = judge_belief(s);
-      if (now != step_failure::none && wrong == step_failure::none) {
-        wrong = now;
-        failed = t;
-      }
+  /// The steps of a chunk, one after the other. Step j makes the row number first_row + j of the results.
+  class replay_type {
+   public:
+    static constexpr int direction = 1;
+
+    KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before)
+        : x_(x), series_(series), first_(k * x.chunk), length_(x.series.length(series)), begin_(x.series.begin(series)),
+          belief_(before) {
+      const std::int64_t end = first_ + x.chunk;
+      last_ = end < length_ ? end : length_;
+      if (judge_belief(before) != step_failure::none) fail(first_, step_failure::carry);
     }
-    report(out.status, i, failed, wrong);
-    if (last == length) finish(i, s);
-    return density.total();
-  }
+    KALSCAN_HD std::int64_t steps() const { return last_ - first_; }
+    KALSCAN_HD std::int64_t first_row() const { return begin_ + first_; }
+
+    KALSCAN_HD const state& step(std::int64_t j) {
+      const std::int64_t t = first_ + j, at = begin_ + t;
+      const auto readings = readings_of(x_.model, series_, t, x_.y + at * m);
+      step_failure wrong = step_failure::none;
+      if (Model::constant && settled_.serve(readings)) {
+        step_mean(t, at, readings);
+      } else {
+        wrong = step_belief(t, at, readings);
+      }
+      if (wrong == step_failure::none) wrong = judge_belief(belief_);
+      if (wrong != step_failure::none) fail(t, wrong);
+      return belief_;
+    }
+
+    /// Returns the log-likelihood of the chunk's data given all before.
+    KALSCAN_HD T finish() const {
+      report(x_.out.status, series_, failed_, wrong_);
+      if (last_ == length_ && last_ > first_) x_.finish(series_, belief_);
+      return density_.total();
+    }
+
+   private:
+    KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
+      const small_symmetric<T, n> before = belief_.covariance;
+      auto& [mean, P] = belief_;
+      if (predicts(x_.model, t)) predict_by(x_.model, series_, t, x_.model.transition(series_, t), mean, P);
+      write_row(x_.out.predicted_mean, at, mean);
+      write_row(x_.out.predicted_covariance, at, P);
+      const step_failure wrong = observe(readings, mean, P, [&](int k, const auto&, T, const auto& innovation) {
+        if (x_.has_sum()) density_.add(innovation);
+        if constexpr (Model::constant) settled_.keep(k, innovation);
+      });
+      if constexpr (Model::constant) {
+        if (t > 0) settled_.judge(before, P, readings);
+      }
+      return wrong;
+    }
+
+    KALSCAN_HD void step_mean(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
+      const auto matrices = x_.model.transition(series_, t);
+      predict_mean(x_.model, series_, t, matrices, belief_.mean);
+      write_row(x_.out.predicted_mean, at, belief_.mean);
+      if (!x_.out.predicted_covariance.empty())
+        write_row(x_.out.predicted_covariance, at, congruence(matrices.F, belief_.covariance, matrices.Q));
+      settled_.observe(readings, belief_.mean, [&](const auto& innovation) {
+        if (x_.has_sum()) density_.add(innovation);
+      });
+    }
+
+    KALSCAN_HD void fail(std::int64_t t, step_failure reason) {
+      if (wrong_ != step_failure::none) return;
+      wrong_ = reason;
+      failed_ = t;
+    }
+
+    const filter_traversal& x_;
+    std::int64_t series_, first_, last_ = 0, length_, begin_, failed_ = 0;
+    state belief_;
+    log_density<T> density_{};
+    settled_gains<T, n, m> settled_{};
+    step_failure wrong_ = step_failure::none;
+  };
 
  private:
   /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
@@ -130,26 +182,9 @@ struct filter_traversal {
     return x;
   }
 
-  KALSCAN_HD void replay_settled(std::int64_t i, std::int64_t t, std::int64_t at,
-                                 const independent_readings<T, n, m>& readings, const settled_gains<T, n, m>& settled,
-                                 state& s, log_density<T>& density) const {
-    const auto matrices = model.transition(i, t);
-    predict_mean(model, i, t, matrices, s.mean);
-    write(out.predicted_mean, at, s.mean);
-    if (!out.predicted_covariance.empty())
-      write(out.predicted_covariance, at, congruence(matrices.F, s.covariance, matrices.Q));
-    settled.observe(readings, s.mean, [&](const auto& x) {
-      if (has_sum()) density.add(x);
-    });
-  }
-
-  template <class X>
-  KALSCAN_HD static void write(const std::span<T>& to, std::int64_t at, const X& x) {
-    if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);
-  }
   KALSCAN_HD void finish(std::int64_t i, const state& s) const {
-    write(out.final_mean, i, s.mean);
-    write(out.final_covariance, i, s.covariance);
+    write_row(out.final_mean, i, s.mean);
+    write_row(out.final_covariance, i, s.covariance);
   }
 };
 

@@ -37,28 +37,36 @@ struct forecast_traversal {
     if (!out.status.empty()) out.status.data()[i] = {};
   }
 
-  KALSCAN_HD T replay(std::int64_t i, std::int64_t, state s) const {
-    const std::int64_t length = series.length(i);
-    for (std::int64_t k = 0; k < steps; ++k) {
-      const std::int64_t t = length + k, at = i * steps + k;
-      if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
-      write(out.mean, at, s.mean);
-      write(out.covariance, at, s.covariance);
-      const auto matrices = model.observation(i, t);
-      auto y = times(matrices.H, s.mean);
-      if constexpr (!std::is_same_v<decltype(model.observation_input(i, t)), no_input>) add(y, model.observation_input(i, t));
-      write(out.y_mean, at, y);
-      write(out.y_covariance, at, congruence(matrices.H, s.covariance, matrices.R));
-      report(out.status, i, t, judge_belief(s));
-    }
-    return T(0);
-  }
+  class replay_type {
+   public:
+    static constexpr int direction = 1;
 
- private:
-  template <class X>
-  KALSCAN_HD static void write(const std::span<T>& to, std::int64_t at, const X& x) {
-    if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);
-  }
+    KALSCAN_HD replay_type(const forecast_traversal& x, std::int64_t series, std::int64_t, const state& last)
+        : x_(x), series_(series), length_(x.series.length(series)), belief_(last) {}
+    KALSCAN_HD std::int64_t steps() const { return x_.steps; }
+    KALSCAN_HD std::int64_t first_row() const { return series_ * x_.steps; }
+
+    KALSCAN_HD const state& step(std::int64_t j) {
+      const std::int64_t t = length_ + j, at = first_row() + j;
+      const auto& model = x_.model;
+      auto& [mean, P] = belief_;
+      if (predicts(model, t)) predict_by(model, series_, t, model.transition(series_, t), mean, P);
+      const auto matrices = model.observation(series_, t);
+      auto y = times(matrices.H, mean);
+      if constexpr (!std::is_same_v<decltype(model.observation_input(series_, t)), no_input>)
+        add(y, model.observation_input(series_, t));
+      write_row(x_.out.y_mean, at, y);
+      write_row(x_.out.y_covariance, at, congruence(matrices.H, P, matrices.R));
+      report(x_.out.status, series_, t, judge_belief(belief_));
+      return belief_;
+    }
+    KALSCAN_HD T finish() const { return T(0); }
+
+   private:
+    const forecast_traversal& x_;
+    std::int64_t series_, length_;
+    state belief_;
+  };
 };
 
 }  // namespace kalscan::detail

@@ -24,7 +24,7 @@ std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_
   if (policy.chunk > 0) return policy.chunk;
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
   constexpr std::size_t size = sizeof(small_filtering_element<typename Model::value_type, Model::states>);
-  constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 8;
+  constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 4;
   return (std::max)(least, (longest * count + threads - 1) / threads);
 }
 
@@ -55,11 +55,21 @@ inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
   return static_cast<unsigned>(blocks);
 }
 
+/// Lets a kernel have more shared memory than the 48 KiB that it may have unasked.
+template <class Kernel>
+void allow_shared(Kernel* kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                               static_cast<int>(bytes)));
+}
+
 /// Runs a traversal over whole series.
 template <class Traversal>
 void run_series(const char* verb, const cuda& policy, const Traversal& x) {
   if (x.series.count == 0) return;
-  replay_series<<<checked_blocks(verb, (x.series.count + 63) / 64), 64, 0, policy.stream>>>(x);
+  constexpr std::size_t shared = stage_bytes<Traversal>(64);
+  allow_shared(&replay_series<Traversal>, shared);
+  replay_series<<<checked_blocks(verb, (x.series.count + 63) / 64), 64, shared, policy.stream>>>(x);
   require_success("launch of replay_series", cudaGetLastError());
 }
 
@@ -69,13 +79,10 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   const std::int64_t count = x.series.count, longest = x.series.longest;
   if (longest <= x.chunk || count == 0) return run_series(verb, policy, x);
   constexpr int threads = chunk_threads_of<Traversal>;
-  constexpr std::size_t shared = chunk_shared_bytes<Traversal>;
-  if constexpr (shared > 48 * 1024) {
-    for (auto* kernel : {&absorb_chunks<Traversal>, &carry_chunks<Traversal>}) {
-      require_success("cudaFuncSetAttribute",
-                      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
-    }
-  }
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, stages = stage_bytes<Traversal>(threads);
+  allow_shared(&absorb_chunks<Traversal>, shared);
+  allow_shared(&carry_chunks<Traversal>, shared);
+  allow_shared(&replay_chunks<Traversal>, stages);
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
   workspace_pieces pieces(policy.workspace);
   const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
@@ -84,7 +91,7 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   require_success("launch of absorb_chunks", cudaGetLastError());
   carry_chunks<<<each, threads, shared, policy.stream>>>(x, memory);
   require_success("launch of carry_chunks", cudaGetLastError());
-  replay_chunks<<<all, threads, 0, policy.stream>>>(x, memory);
+  replay_chunks<<<all, threads, stages, policy.stream>>>(x, memory);
   require_success("launch of replay_chunks", cudaGetLastError());
   if (!x.has_sum()) return;
   add_sums<<<each, 128, 0, policy.stream>>>(x, memory);

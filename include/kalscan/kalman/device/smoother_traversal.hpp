@@ -58,18 +58,35 @@ struct smoother_traversal {
     return x;
   }
 
-  KALSCAN_HD T replay(std::int64_t i, std::int64_t k, state s) const {
-    const std::int64_t begin = series.begin(i), from = series.length(i) - 1 - k * chunk;
-    const std::int64_t to = from - chunk < -1 ? -1 : from - chunk;
-    for (std::int64_t t = from; t > to; --t) {
-      const small_belief<T, n> x = smoothed({filtered_mean(begin + t), filtered_covariance(begin + t)}, s);
-      if (t - 1 > to) s = act(lift(i, begin, t), s);  // first: the results may replace what it reads
-      if (!out.mean.empty()) write_matrix(out.mean.data() + (begin + t) * n, x.mean);
-      if (!out.covariance.empty()) write_matrix(out.covariance.data() + (begin + t) * (n * n), x.covariance);
-      report(out.status, i, t, judge_belief(x));
+  /// From the last step of a chunk to its first.
+  class replay_type {
+   public:
+    static constexpr int direction = -1;
+
+    KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later)
+        : x_(x), series_(series), from_(x.series.length(series) - 1 - k * x.chunk), begin_(x.series.begin(series)),
+          later_(later), smoothed_{} {
+      const std::int64_t end = from_ - x.chunk;
+      to_ = end < -1 ? -1 : end;
     }
-    return T(0);
-  }
+    KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
+    KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
+
+    KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
+      const std::int64_t t = from_ - j;
+      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_);
+      if (t - 1 > to_) later_ = act(x_.lift(series_, begin_, t), later_);
+      report(x_.out.status, series_, t, judge_belief(smoothed_));
+      return smoothed_;
+    }
+    KALSCAN_HD T finish() const { return T(0); }
+
+   private:
+    const smoother_traversal& x_;
+    std::int64_t series_, from_, to_ = 0, begin_;
+    state later_;
+    small_belief<T, n> smoothed_;
+  };
 
  private:
   KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const { return read_matrix<small_vector<T, n>>(mean + at * n); }
