@@ -214,8 +214,10 @@ int main(int argc, char** argv) {
   add("filter float n 2 m 1", regular<float, 2, 1, verb::filter>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {10'000, 1, 0}, {10'000, 1, 4}});
   add("filter and smooth float n 2 m 1", regular<float, 2, 1, verb::both>, {{million, 1, 0}});
   add("filter float n 4 m 2", regular<float, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {10'000, 1, 0}, {10'000, 1, 4}, {1000, 1000, 0}, {100, 100'000, 0}});
-  add("log-likelihood float n 4 m 2", regular<float, 4, 2, verb::likelihood>, {{million, 1, 0}, {100, 100'000, 0}});
+  add("log-likelihood float n 2 m 1", regular<float, 2, 1, verb::likelihood>, {{million, 1, 0}, {million, 1, 32}});
+  add("log-likelihood float n 4 m 2", regular<float, 4, 2, verb::likelihood>, {{million, 1, 0}, {million, 1, 8}, {million, 1, 32}, {million, 1, 64}, {100, 100'000, 0}});
   add("filter and smooth float n 4 m 2", regular<float, 4, 2, verb::both>, {{million, 1, 0}, {100, 100'000, 0}});
+  add("log-likelihood float n 8 m 4", regular<float, 8, 4, verb::likelihood>, {{million, 1, 0}});
   add("filter float n 8 m 4", regular<float, 8, 4, verb::filter>, {{million, 1, 0}, {million, 1, 32}, {million, 1, 64}});
   add("filter double n 4 m 2", regular<double, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 32}});
   add("log-likelihood Matern-3/2 double", matern<double, verb::likelihood>, {{1'800'000, 1, 0}, {1'800'000, 1, 16}, {1'800'000, 1, 64}});
