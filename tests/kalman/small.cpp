@@ -315,4 +315,13 @@ TEST_CASE("a constant model whose covariance settles keeps its digits, with gaps
   }
 }
 
+TEST_CASE("a covariance that stands still because nothing is seen has not settled") {
+  auto p = problem_of(Eigen::Matrix2d::Identity(), Eigen::Matrix2d::Zero(), matrix_of(1, 2, 1, 0), matrix_of(1, 1, 0.5), 2, 60);
+  p.y.leftCols(5).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto expected = oracle::run(p.model, p.y);
+  const auto model = kalscan::constant_model(oracle::convert<double, 2, 1>(p.model));
+  const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(p.y), {.longest = 60}, 60, 1);
+  CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < 1e-13);
+}
+
 }  // namespace
