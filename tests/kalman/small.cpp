@@ -39,17 +39,8 @@ auto functions_of(const kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dyn
       });
 }
 
-template <class T, int N, int M>
-void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& problem, std::int64_t chunk,
-           std::int64_t threads, double bound) {
-  CAPTURE(N);
-  CAPTURE(M);
-  CAPTURE(chunk);
-  const auto expected = oracle::run(problem.model, problem.y);
-  const auto length = problem.y.cols();
-  const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> y = problem.y.cast<T>();
-  const auto r = device_chunks::filter_and_smooth(functions_of<T, N, M>(problem.model), device_chunks::numbers_of<T>(y),
-                                                  {.longest = length}, chunk, threads);
+template <class T>
+void compare(const device_chunks::results<T>& r, const oracle::beliefs& expected, double bound) {
   CHECK(r.filtered[0].ok());
   CHECK(r.smoothed[0].ok());
   CHECK(oracle::defect(r.predicted_mean, r.predicted_covariance, expected.predicted_mean,
@@ -57,11 +48,23 @@ void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& proble
   CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
   CHECK(oracle::defect(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean, expected.smoothed_covariance) <
         bound);
-  CHECK(r.final_mean.col(0) == r.mean.col(length - 1));
+  CHECK(r.final_mean.col(0) == r.mean.col(r.mean.cols() - 1));
   CHECK(r.final_covariance[0] == r.covariance.back());
-  const auto size = static_cast<double>(length) + std::abs(static_cast<double>(expected.log_likelihood));
+  const auto size = static_cast<double>(r.mean.cols()) + std::abs(static_cast<double>(expected.log_likelihood));
   CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) - static_cast<double>(expected.log_likelihood)) <
         bound * size);
+}
+
+template <class T, int N, int M>
+void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& problem, std::int64_t chunk,
+           std::int64_t threads, double bound) {
+  CAPTURE(N);
+  CAPTURE(M);
+  CAPTURE(chunk);
+  const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> y = problem.y.cast<T>();
+  compare(device_chunks::filter_and_smooth(functions_of<T, N, M>(problem.model), device_chunks::numbers_of<T>(y),
+                                           {.longest = y.cols()}, chunk, threads),
+          oracle::run(problem.model, problem.y), bound);
 }
 
 template <class T, int N, int M>
@@ -178,23 +181,28 @@ Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
   return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](auto i, auto j) { return values[i * cols + j]; });
 }
 
+void compare_digits(const device_chunks::results<double>& r, const oracle::beliefs& expected, bool smooth, double bound) {
+  CHECK(r.filtered[0].ok());
+  CHECK(r.smoothed[0].ok());
+  CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
+  if (smooth) {
+    CHECK(quad::error_in_deviations(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean,
+                                    expected.smoothed_covariance) < bound);
+  }
+  CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < bound);
+}
+
 /// In standard deviations of each component, against 113-bit arithmetic. Smoothed beliefs where Q is regular.
 template <int N, int M>
-void check_digits(const char* name, const problem_type& p, bool regular, double bound) {
-  CAPTURE(std::string(name));
+void check_digits(const std::string& name, const problem_type& p, bool regular, double bound) {
+  CAPTURE(name);
   const auto expected = quad::run(p.model, p.y, regular);
   for (const std::int64_t chunk : {3, 16, 1000}) {
     CAPTURE(chunk);
-    const auto r = device_chunks::filter_and_smooth(functions_of<double, N, M>(p.model), device_chunks::numbers_of<double>(p.y),
-                                                    {.longest = p.y.cols()}, chunk, 4);
-    CHECK(r.filtered[0].ok());
-    CHECK(r.smoothed[0].ok());
-    CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
-    if (regular) {
-      CHECK(quad::error_in_deviations(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean,
-                                      expected.smoothed_covariance) < bound);
-    }
-    CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < bound);
+    compare_digits(device_chunks::filter_and_smooth(functions_of<double, N, M>(p.model),
+                                                    device_chunks::numbers_of<double>(p.y), {.longest = p.y.cols()},
+                                                    chunk, 4),
+                   expected, regular, bound);
   }
 }
 
@@ -304,11 +312,7 @@ TEST_CASE("a constant model whose covariance settles keeps its digits, with gaps
   for (const std::int64_t chunk : {16, 50, 400}) {
     CAPTURE(chunk);
     const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(drawn.y), {.longest = 400}, chunk, 8);
-    CHECK(oracle::defect(r.predicted_mean, r.predicted_covariance, expected.predicted_mean,
-                         expected.predicted_covariance) < 1e-13);
-    CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < 1e-13);
-    CHECK(oracle::defect(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean, expected.smoothed_covariance) < 1e-13);
-    CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < 1e-13);
+    compare(r, expected, 1e-13);
     int same = 0;
     for (std::size_t t = 1; t < r.covariance.size(); ++t) same += r.covariance[t] == r.covariance[t - 1];
     CHECK(same > 200);  // it did settle
