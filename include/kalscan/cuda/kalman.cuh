@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Kalman filter and smoother with matrix states on a device: the policy is kalscan::cuda.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (up to 8 are fast) and as many observed
-// components, with a proper prior: under a diffuse one, let the host filter the first steps until its belief is proper,
-// and give that as the prior, before the first transition. float or double. Observations lie in device memory, m numbers
-// a step, one series after the other; a NaN is a component that is missing. Components are taken one at a time, R
-// decorrelated, so that R may be tiny beside what it meets, and correlated, and Q and F may be singular. R may be
-// singular where nothing else is known exactly; else a step may fail, which its status tells.
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (from 9 on they are slow, and take tens
+// of KB of local memory a thread) and as many observed components, with a proper prior: under a diffuse one, let the
+// host filter the first steps until its belief is proper, and give that as the prior, before the first transition.
+// float or double. Observations lie in device memory, m numbers a step, one series after the other; a NaN is a
+// component that is missing. Components are taken one at a time, R decorrelated, so that R may be tiny beside what it
+// meets, and correlated, and Q and F may be singular. R may be singular where nothing else is known exactly; else a
+// step may fail, which its status tells.
 //
 // One long series is cut in time; of many, each is taken by a thread. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
@@ -160,8 +161,8 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::numb
   kalscan::smooth(policy, model, y, detail::one_series<Model>(std::ssize(y)), filtered, out);
 }
 
-/// The predictions of the `steps` steps after the data of each series, from the last beliefs that `filter` wrote. What the
-/// model gives per step it must give for these too: t goes on from the length of the series. Needs no workspace.
+/// The predictions of the `steps` steps after the data of each series, from the last beliefs that `filter` wrote. What
+/// the model gives per step it must give for these too: t goes on from the length of the series. Needs no workspace.
 template <state_space_model Model>
 void forecast(const cuda& policy, const Model& model, const series_layout& series, std::int64_t steps,
               const filter_arrays<detail::number_of<Model>>& filtered,

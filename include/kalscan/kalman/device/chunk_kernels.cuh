@@ -14,32 +14,41 @@ namespace kalscan::detail {
 
 template <class X>
 inline constexpr int words_of = sizeof(X) / 4;
-/// Up to so many words are kept in registers.
+/// Up to so many words are kept in registers; more stay where they are in memory.
 template <class X>
-inline constexpr int unroll_words_of = words_of<X> <= 256 ? words_of<X> : 1;
+inline constexpr bool in_registers = words_of<X> <= 256;
 
 /// Word w of x at to[w * stride], and back.
 template <class X>
 __device__ void put_words(unsigned* to, std::int64_t stride, const X& x) {
   static_assert(sizeof(X) % 4 == 0);
-  unsigned word[words_of<X>];
-  std::memcpy(word, &x, sizeof(X));
-#pragma unroll(unroll_words_of<X>)
-  for (int w = 0; w < words_of<X>; ++w) to[w * stride] = word[w];
+  if constexpr (in_registers<X>) {
+    unsigned word[words_of<X>];
+    std::memcpy(word, &x, sizeof(X));
+#pragma unroll
+    for (int w = 0; w < words_of<X>; ++w) to[w * stride] = word[w];
+  } else {
+    for (int w = 0; w < words_of<X>; ++w) std::memcpy(to + w * stride, reinterpret_cast<const char*>(&x) + 4 * w, 4);
+  }
 }
 template <class X>
 __device__ X get_words(const unsigned* from, std::int64_t stride) {
-  unsigned word[words_of<X>];
-#pragma unroll(unroll_words_of<X>)
-  for (int w = 0; w < words_of<X>; ++w) word[w] = from[w * stride];
   X x;
-  std::memcpy(&x, word, sizeof(X));
+  if constexpr (in_registers<X>) {
+    unsigned word[words_of<X>];
+#pragma unroll
+    for (int w = 0; w < words_of<X>; ++w) word[w] = from[w * stride];
+    std::memcpy(&x, word, sizeof(X));
+  } else {
+    for (int w = 0; w < words_of<X>; ++w) std::memcpy(reinterpret_cast<char*>(&x) + 4 * w, from + w * stride, 4);
+  }
   return x;
 }
 
 /// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
 template <class Element>
-inline constexpr int chunk_threads = 128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
+inline constexpr int chunk_threads =
+    128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
 template <class Traversal>
 inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
 template <class Traversal>

@@ -16,7 +16,8 @@
 namespace kalscan::detail {
 
 /// Leaves the earliest failure of a series in its status, whatever the order in which chunks find theirs.
-KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t series, std::int64_t step, step_failure reason) {
+KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t series, std::int64_t step,
+                              step_failure reason) {
   if (status.empty() || reason == step_failure::none) return;
   const std::uint64_t code = filter_status::code_of(step, reason);
   filter_status& x = status.data()[series];
@@ -125,7 +126,8 @@ struct filter_traversal {
     }
 
    private:
-    KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
+    KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at,
+                                        const independent_readings<T, n, m>& readings) {
       const small_symmetric<T, n> before = belief_.covariance;
       auto& [mean, P] = belief_;
       if (predicts(x_.model, t)) predict_by(x_.model, series_, t, x_.model.transition(series_, t), mean, P);

@@ -28,7 +28,8 @@ struct forecast_traversal {
   std::int64_t steps;
 
   KALSCAN_HD state start(std::int64_t i) const {
-    return {read_matrix<small_vector<T, n>>(mean + i * n), read_matrix<small_symmetric<T, n>>(covariance + i * (n * n))};
+    return {read_matrix<small_vector<T, n>>(mean + i * n),
+            read_matrix<small_symmetric<T, n>>(covariance + i * (n * n))};
   }
   KALSCAN_HD std::int64_t chunks(std::int64_t) const { return steps > 0 ? 1 : 0; }
   KALSCAN_HD bool has_sum() const { return false; }
@@ -48,13 +49,13 @@ struct forecast_traversal {
 
     KALSCAN_HD const state& step(std::int64_t j) {
       const std::int64_t t = length_ + j, at = first_row() + j;
-      const auto& model = x_.model;
-      auto& [mean, P] = belief_;
-      if (predicts(model, t)) predict_by(model, series_, t, model.transition(series_, t), mean, P);
-      const auto matrices = model.observation(series_, t);
-      auto y = times(matrices.H, mean);
-      if constexpr (!std::is_same_v<decltype(model.observation_input(series_, t)), no_input>)
-        add(y, model.observation_input(series_, t));
+      const auto& f = x_.model;
+      auto& [m_, P] = belief_;
+      if (predicts(f, t)) predict_by(f, series_, t, f.transition(series_, t), m_, P);
+      const auto matrices = f.observation(series_, t);
+      auto y = times(matrices.H, m_);
+      if constexpr (!std::is_same_v<decltype(f.observation_input(series_, t)), no_input>)
+        add(y, f.observation_input(series_, t));
       write_row(x_.out.y_mean, at, y);
       write_row(x_.out.y_covariance, at, congruence(matrices.H, P, matrices.R));
       report(x_.out.status, series_, t, judge_belief(belief_));

@@ -46,7 +46,8 @@ chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t
 template <class Traversal>
 std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
   workspace_pieces pieces({});
-  take_chunk_memory<Traversal>(pieces, chunk_of_time<typename Traversal::model_type>(policy, longest, count), longest, count);
+  const std::int64_t chunk = chunk_of_time<typename Traversal::model_type>(policy, longest, count);
+  take_chunk_memory<Traversal>(pieces, chunk, longest, count);
   return pieces.used();
 }
 

@@ -17,7 +17,9 @@ struct series_layout {
   const std::int64_t* offsets = nullptr;
 
   KALSCAN_HD constexpr std::int64_t begin(std::int64_t i) const { return offsets ? offsets[i] : i * longest; }
-  KALSCAN_HD constexpr std::int64_t length(std::int64_t i) const { return offsets ? offsets[i + 1] - offsets[i] : longest; }
+  KALSCAN_HD constexpr std::int64_t length(std::int64_t i) const {
+    return offsets ? offsets[i + 1] - offsets[i] : longest;
+  }
 };
 
 /// The first step of a series that could not be computed, if any.
@@ -34,8 +36,8 @@ struct filter_status {
   }
 };
 
-/// Where results go, in device memory; what is empty is not computed. A step of an array has n numbers, or a matrix of n
-/// x n in full.
+/// Where results go, in device memory; what is empty is not computed. A step of an array has n numbers, or a matrix of
+/// n x n in full.
 template <class T>
 struct filter_arrays {
   std::span<T> mean = {}, covariance = {};                      ///< of x_t given y_0 ... y_t, for each step

@@ -46,7 +46,8 @@ struct settled_gains {
     return all;
   }
 
-  /// The mean after the observation, from the predicted one. Calls seen(x) for each component, of x only v, s and scale.
+  /// The mean after the observation, from the predicted one. Calls seen(x) for each component, of x only v, s and
+  /// scale.
   template <class Seen>
   KALSCAN_HD void observe(const independent_readings<T, N, M>& o, small_vector<T, N>& mean, Seen seen) const {
     unrolled<M>([&](int k) {

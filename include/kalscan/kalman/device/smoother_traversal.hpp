@@ -89,7 +89,9 @@ struct smoother_traversal {
   };
 
  private:
-  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const { return read_matrix<small_vector<T, n>>(mean + at * n); }
+  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
+    return read_matrix<small_vector<T, n>>(mean + at * n);
+  }
   KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
     return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
   }

@@ -35,7 +35,10 @@ struct row_stage {
     for (int p = 0; p < pieces; ++p) {
       piece_type written;
 #pragma unroll
-      for (int k = 0; k < per_piece; ++k) written.x[k] = x((p * per_piece + k) % X::rows, (p * per_piece + k) / X::rows);
+      for (int k = 0; k < per_piece; ++k) {
+        const int entry = p * per_piece + k;
+        written.x[k] = x(entry % X::rows, entry / X::rows);
+      }
       to[p] = written;
     }
   }

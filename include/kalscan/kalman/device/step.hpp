@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The parts of a step of a model: its readings, the prediction, the log-density of innovations, and whether it went well.
+// The parts of a step of a model: its readings, the prediction, the log-density of innovations, and whether it went
+// well.
 #pragma once
 
 #include <cmath>
@@ -56,7 +57,8 @@ struct log_density {
 };
 
 template <class Model>
-KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_t t, const typename Model::value_type* y) {
+KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_t t,
+                            const typename Model::value_type* y) {
   using T = typename Model::value_type;
   constexpr int m = Model::observed;
   const auto matrices = model.observation(series, t);
@@ -76,7 +78,8 @@ template <class Model, class T, int N>
 KALSCAN_HD void predict_mean(const Model& model, std::int64_t series, std::int64_t t,
                              const transition_matrices<T, N>& matrices, small_vector<T, N>& mean) {
   mean = times(matrices.F, mean);
-  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>) add(mean, model.state_input(series, t));
+  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>)
+    add(mean, model.state_input(series, t));
 }
 
 template <class Model, class T, int N>

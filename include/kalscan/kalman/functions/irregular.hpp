@@ -11,8 +11,8 @@
 
 namespace kalscan {
 
-/// A process with a transition over any time dt >= 0: `process(dt)` gives F and Q, `process.observed()` the row H of what
-/// is observed. Copies of the process stay what they are: numbers alone.
+/// A process with a transition over any time dt >= 0: `process(dt)` gives F and Q, `process.observed()` the row H of
+/// what is observed. Copies of the process stay what they are: numbers alone.
 template <class P>
 concept time_process = requires(const P& process, typename P::value_type dt) {
   { process(dt) } -> std::same_as<transition_matrices<typename P::value_type, P::states>>;
@@ -65,8 +65,9 @@ template <stationary_process Process, class R>
   return observed_at(process, times, noise, small_belief<T, Process::states>{{}, process.stationary()}, offsets);
 }
 
-/// A position whose velocity is a Wiener process of variance `spectral_density` per unit of time; the level has a Wiener
-/// process of its own, of variance `level` per unit of time: with that a local linear trend. State: position, velocity.
+/// A position whose velocity is a Wiener process of variance `spectral_density` per unit of time; the level has a
+/// Wiener process of its own, of variance `level` per unit of time: with that a local linear trend. State: position,
+/// velocity.
 template <class T>
 struct constant_velocity {
   using value_type = T;

@@ -62,9 +62,10 @@ inline constexpr bool is_constant_transition<separate_transition<F, Q>> = is_sma
 
 /// x_t = F_t x_(t-1) + B_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t + v_t, v_t ~ N(0, R_t), for many series: each
 /// matrix is a small one, or a callable (t) or (series, t) that gives one, for host and device (KALSCAN_HD); it is
-/// evaluated where it is used, more than once a step. Of Q and R, given in full or as small_symmetric, the lower triangles
-/// count. `Transition` gives F and Q together. The prior is a small_belief or a callable (series) that gives one, of the
-/// state at the first observation or, where `before_first_transition`, one transition before. Made by model_of.
+/// evaluated where it is used, more than once a step. Of Q and R, given in full or as small_symmetric, the lower
+/// triangles count. `Transition` gives F and Q together. The prior is a small_belief or a callable (series) that gives
+/// one, of the state at the first observation or, where `before_first_transition`, one transition before. Made by
+/// model_of.
 template <class T, int N, int M, class Transition, class H_, class R_, class Prior, class B_ = no_input,
           class D_ = no_input>
 struct function_model {
@@ -101,7 +102,9 @@ struct function_model {
       return prior_of;
     }
   }
-  KALSCAN_HD constexpr auto state_input(std::int64_t series, std::int64_t t) const { return detail::value_at(B, series, t); }
+  KALSCAN_HD constexpr auto state_input(std::int64_t series, std::int64_t t) const {
+    return detail::value_at(B, series, t);
+  }
   KALSCAN_HD constexpr auto observation_input(std::int64_t series, std::int64_t t) const {
     return detail::value_at(D, series, t);
   }
@@ -114,7 +117,9 @@ concept state_space_model =
     requires(const Model& m, std::int64_t i) {
       typename Model::value_type;
       { m.transition(i, i) } -> std::same_as<transition_matrices<typename Model::value_type, Model::states>>;
-      { m.observation(i, i) } -> std::same_as<observation_matrices<typename Model::value_type, Model::states, Model::observed>>;
+      {
+        m.observation(i, i)
+      } -> std::same_as<observation_matrices<typename Model::value_type, Model::states, Model::observed>>;
       { m.prior(i) } -> std::same_as<small_belief<typename Model::value_type, Model::states>>;
       { m.before_first_transition } -> std::convertible_to<bool>;
       { Model::constant } -> std::convertible_to<bool>;
@@ -123,7 +128,8 @@ concept state_space_model =
     };
 
 /// The model of F, Q, H, R and a prior.
-template <class T, int N, int M, class F, class Q, class H, class R, class Prior, class B = no_input, class D = no_input>
+template <class T, int N, int M, class F, class Q, class H, class R, class Prior, class B = no_input,
+          class D = no_input>
 [[nodiscard]] constexpr auto model_of(const F& f, const Q& q, const H& h, const R& r, const Prior& prior,
                                       bool before_first_transition = false, const B& b = {}, const D& d = {}) {
   using pair = detail::separate_transition<F, Q>;
@@ -149,8 +155,8 @@ struct matrix_of_series {
   }
 };
 
-/// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and it
-/// has no inputs. Throws std::invalid_argument otherwise.
+/// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and
+/// it has no inputs. Throws std::invalid_argument otherwise.
 template <template <class, int, int> class Model, class T, int N, int M>
 [[nodiscard]] auto constant_model(const Model<T, N, M>& model) {
   constexpr const char* name = "constant_model";
@@ -161,7 +167,7 @@ template <template <class, int, int> class Model, class T, int N, int M>
   if (!model.B.empty() || !model.D.empty())
     detail::bad_argument(name, "the model has inputs: give model_of what they add at each step");
   if (model.prior.has_diffuse())
-    detail::bad_argument(name, "the prior is diffuse: filter the first steps on the host, and give the belief after them");
+    detail::bad_argument(name, "the prior is diffuse: filter the first steps on the host and give the belief after them");
   using prior_type = small_belief<T, N>;
   return model_of<T, N, M>(
       detail::to_small<small_matrix<T, N, N>>(model.F[0]), detail::to_small<small_symmetric<T, N>>(model.Q[0]),

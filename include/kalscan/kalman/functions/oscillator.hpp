@@ -54,7 +54,8 @@ struct damped_oscillator {
 #pragma unroll  // for the reciprocals to be constants
 #endif
       for (int k = 2; k < terms; ++k) {
-        const T step = dt * (T(1) / static_cast<T>(k)), x_ = 2 * y, y_ = z - w2 * x - 2 * a * y, z_ = -2 * w2 * y - 4 * a * z;
+        const T step = dt * (T(1) / static_cast<T>(k)), x_ = 2 * y, y_ = z - w2 * x - 2 * a * y,
+                z_ = -2 * w2 * y - 4 * a * z;
         X += x = step * x_;
         Y += y = step * y_;
         Z += z = step * z_;

@@ -41,8 +41,8 @@ KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_
   unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
 }
 
-/// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for the
-/// unknown state before the stretch, has no finite information: the element is not finite then.
+/// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for
+/// the unknown state before the stretch, has no finite information: the element is not finite then.
 template <class T, int N, int M>
 KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
   observe(o, e.b, e.C, [&](int, const auto& h, T d, const auto& x) {
@@ -55,8 +55,9 @@ KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent
 }
 
 /// The likelihood of a later stretch, J = Z Z', as observations Z'x of unit noise, taken one after the other into
-/// N(mean, P): nothing is lost where P J is huge, and both may be singular. Calls seen(h, 1, x, first) after each, where
-/// the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J cannot have.
+/// N(mean, P): nothing is lost where P J is huge, and both may be singular. Calls seen(h, 1, x, first) after each,
+/// where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J cannot
+/// have.
 template <class T, int N, class Seen>
 KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
                                               small_vector<T, N>& mean, small_symmetric<T, N>& P, Seen seen) {

@@ -47,8 +47,8 @@ struct small_symmetric {
 
 namespace detail {
 
-/// f(0), ..., f(N - 1). On the device as straight code, so that what f indexes can be in registers; loops of more than 8
-/// turns stay loops, and their matrices in memory.
+/// f(0), ..., f(N - 1). On the device as straight code, so that what f indexes can be in registers; loops of more than
+/// 8 turns stay loops, and their matrices in memory.
 template <int N, class F>
 KALSCAN_HD constexpr void unrolled(F f) {
 #if defined(__CUDA_ARCH__)

@@ -17,8 +17,8 @@ struct small_likelihood {
   small_symmetric<T, N> J;
 };
 
-/// What the data of the stretch and all later ones say of the state before it, from what the later ones say of the state
-/// after it: eta and J of the combined stretches.
+/// What the data of the stretch and all later ones say of the state before it, from what the later ones say of the
+/// state after it: eta and J of the combined stretches.
 template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_likelihood<T, N> act_backward(const small_filtering_element<T, N>& stretch,
                                                              const small_likelihood<T, N>& later) {
@@ -36,8 +36,8 @@ template <class T, int N>
   }
 }
 
-/// The smoothed belief of a state, from the filtered one and what later data say of its deviation from the filtered mean.
-/// Both may be singular; nothing is inverted and no covariances are subtracted.
+/// The smoothed belief of a state, from the filtered one and what later data say of its deviation from the filtered
+/// mean. Both may be singular; nothing is inverted and no covariances are subtracted.
 template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_belief<T, N> smoothed(const small_belief<T, N>& filtered,
                                                      const small_likelihood<T, N>& later) {
