@@ -328,4 +328,15 @@ TEST_CASE("a covariance that stands still because nothing is seen has not settle
   CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < 1e-13);
 }
 
+TEST_CASE("series end at their offsets, and at the longest length that was announced") {
+  const std::int64_t offsets[] = {0, 3, 3, 12};
+  const kalscan::series_layout ragged{.longest = 5, .count = 3, .offsets = offsets}, equal{.longest = 4, .count = 2};
+  CHECK(ragged.length(0) == 3);
+  CHECK(ragged.length(1) == 0);
+  CHECK(ragged.length(2) == 5);
+  CHECK(ragged.begin(2) == 3);
+  CHECK(equal.length(1) == 4);
+  CHECK(equal.begin(1) == 4);
+}
+
 }  // namespace

@@ -11,14 +11,16 @@
 namespace kalscan {
 
 /// How the steps of series lie in an array, one series after the other: series i has steps [offsets[i], offsets[i + 1])
-/// of it, at most `longest`, with offsets in device memory; without offsets, all have `longest` steps.
+/// of it, with offsets in device memory; without offsets, all have `longest` steps. Steps of a series beyond `longest`
+/// are not looked at.
 struct series_layout {
   std::int64_t longest = 0, count = 1;
   const std::int64_t* offsets = nullptr;
 
   KALSCAN_HD constexpr std::int64_t begin(std::int64_t i) const { return offsets ? offsets[i] : i * longest; }
   KALSCAN_HD constexpr std::int64_t length(std::int64_t i) const {
-    return offsets ? offsets[i + 1] - offsets[i] : longest;
+    const std::int64_t given = offsets ? offsets[i + 1] - offsets[i] : longest;
+    return given < longest ? given : longest;
   }
 };
 
