@@ -53,7 +53,10 @@ struct smoother_traversal {
     for (std::int64_t t = before + 1; t <= last; ++t) {
       const auto matrices = model.transition(i, t);
       x.A = times(matrices.F, x.A);
-      take(i, begin, t, matrices, x);
+      add(x.b, filtered_mean(begin + t - 1));
+      predict_by(model, i, t, matrices, x.b, x.C);
+      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+      add(x.b, filtered_mean(begin + t), T(-1));
     }
     return x;
   }
@@ -74,8 +77,9 @@ struct smoother_traversal {
 
     KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
       const std::int64_t t = from_ - j;
-      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_);
-      if (t - 1 > to_) later_ = act(x_.lift(series_, begin_, t), later_);
+      const bool more = t - 1 > to_;
+      const element stretch = more ? x_.lift(series_, begin_, t) : element{};
+      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_, stretch, more);
       report(x_.out.status, series_, t, judge_belief(smoothed_));
       return smoothed_;
     }
@@ -99,18 +103,12 @@ struct smoother_traversal {
   /// The data of step t, which lead from the state at t - 1 to that at t, as an element.
   KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t) const {
     const auto matrices = model.transition(i, t);
-    element x{matrices.F, {}, {}, {}, {}};
-    take(i, begin, t, matrices, x);
-    return x;
-  }
-
-  /// Takes step t into an element whose A is that after its transition already.
-  KALSCAN_HD void take(std::int64_t i, std::int64_t begin, std::int64_t t, const transition_matrices<T, n>& matrices,
-                       element& x) const {
-    add(x.b, filtered_mean(begin + t - 1));
-    predict_by(model, i, t, matrices, x.b, x.C);
+    element x{matrices.F, filtered_mean(begin + t - 1), matrices.Q, {}, {}};
+    predict_mean(model, i, t, matrices, x.b);
+    clear_null_variances(x.C);
     observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
     add(x.b, filtered_mean(begin + t), T(-1));
+    return x;
   }
 };
 

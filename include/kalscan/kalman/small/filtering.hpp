@@ -54,15 +54,13 @@ KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent
   });
 }
 
-/// The likelihood of a later stretch, J = Z Z', as observations Z'x of unit noise, taken one after the other into
-/// N(mean, P): nothing is lost where P J is huge, and both may be singular. Calls seen(h, 1, x, first) after each,
-/// where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J cannot
-/// have.
-template <class T, int N, class Seen>
-KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
-                                              small_vector<T, N>& mean, small_symmetric<T, N>& P, Seen seen) {
+/// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z and
+/// its value, where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J
+/// cannot have.
+template <class T, int N, class Take>
+KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J, Take take) {
   const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
-  small_symmetric<T, N> Z = J;  // column k of its lower triangle is that of the root once it is taken
+  small_symmetric<T, N> Z = J;  // what is left of J
   small_vector<T, N> rest = eta;
   unrolled<N>([&](int k) {
     if (Z(k, k) <= rounding * J(k, k)) return;
@@ -79,11 +77,28 @@ KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, con
         if (i >= j) Z(i, j) -= h(i) * h(j);
       });
     });
-    const small_innovation<T, N> x = innovation_of(h, T(1), w, mean, P, k);
-    take_reading(mean, P, h, T(1), x, k);
-    seen(h, T(1), x, k);
+    take(h, w, k);
   });
   return rest;
+}
+
+/// A reading of for_each_reading, taken into N(mean, P).
+template <class T, int N>
+KALSCAN_HD small_innovation<T, N> take_unit_reading(const small_vector<T, N>& h, T w, int first,
+                                                    small_vector<T, N>& mean, small_symmetric<T, N>& P) {
+  const small_innovation<T, N> x = innovation_of(h, T(1), w, mean, P, first);
+  take_reading(mean, P, h, T(1), x, first);
+  return x;
+}
+
+/// Takes the likelihood of later data into the element of a stretch: nothing is lost where C J is huge, and both may be
+/// singular. Returns what for_each_reading does.
+template <class T, int N>
+KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
+                                              small_filtering_element<T, N>& e) {
+  return for_each_reading(eta, J, [&](const small_vector<T, N>& h, T w, int first) {
+    extend_likelihood(e, h, T(1), take_unit_reading(h, w, first, e.b, e.C), first);
+  });
 }
 
 template <class T, int N>
@@ -108,10 +123,7 @@ struct small_filtering_monoid {
       return {{{x.A}}, {{x.b}}, {{x.C}}, {{x.eta}}, {{x.J}}};
     } else {
       element x = earlier;
-      const auto seen = [&](const auto& h, T d, const auto& innovation, int first) {
-        detail::extend_likelihood(x, h, d, innovation, first);
-      };
-      const small_vector<T, N> rest = detail::take_likelihood(later.eta, later.J, x.b, x.C, seen);
+      const small_vector<T, N> rest = detail::take_likelihood(later.eta, later.J, x);
       detail::add(x.eta, detail::transposed_times(x.A, rest));
       detail::add(x.b, times(x.C, rest));
       x.A = times(later.A, x.A);
@@ -133,8 +145,9 @@ template <class T, int N>
     return {{{y.mean}}, {{y.variance}}};
   } else {
     small_belief<T, N> s = before;
-    const auto rest =
-        detail::take_likelihood(x.eta, x.J, s.mean, s.covariance, [](const auto&, T, const auto&, int) {});
+    const auto rest = detail::for_each_reading(x.eta, x.J, [&](const small_vector<T, N>& h, T w, int first) {
+      detail::take_unit_reading(h, w, first, s.mean, s.covariance);
+    });
     detail::add(s.mean, detail::times(s.covariance, rest));
     small_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C)};
     detail::add(after.mean, detail::times(x.A, s.mean));

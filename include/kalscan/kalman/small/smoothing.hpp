@@ -27,27 +27,36 @@ template <class T, int N>
     return {{{x.eta}}, {{x.J}}};
   } else {
     small_filtering_element<T, N> x = stretch;
-    const auto rest = detail::take_likelihood(later.eta, later.J, x.b, x.C,
-                                              [&](const auto& h, T d, const auto& innovation, int first) {
-                                                detail::extend_likelihood(x, h, d, innovation, first);
-                                              });
+    const auto rest = detail::take_likelihood(later.eta, later.J, x);
     detail::add(x.eta, detail::transposed_times(x.A, rest));
     return {x.eta, x.J};
   }
 }
 
 /// The smoothed belief of a state, from the filtered one and what later data say of its deviation from the filtered
-/// mean. Both may be singular; nothing is inverted and no covariances are subtracted.
+/// mean. With `and_before`, `later` becomes what these and the data of the stretch that led to the state say of the state
+/// before it. Both covariances may be singular; nothing is inverted and no covariances are subtracted.
 template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_belief<T, N> smoothed(const small_belief<T, N>& filtered,
-                                                     const small_likelihood<T, N>& later) {
+                                                     small_likelihood<T, N>& later,
+                                                     const small_filtering_element<T, N>& stretch, bool and_before) {
   small_vector<T, N> deviation{};
   small_belief<T, N> x = filtered;
-  const auto rest =
-      detail::take_likelihood(later.eta, later.J, deviation, x.covariance, [](const auto&, T, const auto&, int) {});
+  small_filtering_element<T, N> before = stretch;
+  const auto rest = detail::for_each_reading(later.eta, later.J, [&](const small_vector<T, N>& h, T w, int first) {
+    detail::take_unit_reading(h, w, first, deviation, x.covariance);
+    if (N > 1 && and_before)
+      detail::extend_likelihood(before, h, T(1), detail::take_unit_reading(h, w, first, before.b, before.C), first);
+  });
   detail::add(deviation, detail::times(x.covariance, rest));
   detail::add(x.mean, deviation);
   detail::clear_null_variances(x.covariance);
+  if constexpr (N == 1) {
+    if (and_before) later = act_backward(stretch, later);
+  } else {
+    detail::add(before.eta, detail::transposed_times(before.A, rest));
+    later = {before.eta, before.J};
+  }
   return x;
 }
 
