@@ -54,11 +54,12 @@ KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent
   });
 }
 
-/// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z and
-/// its value, where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one that J
-/// cannot have.
+/// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z
+/// and its value, where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one
+/// that J cannot have.
 template <class T, int N, class Take>
-KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J, Take take) {
+KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
+                                               Take take) {
   const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
   small_symmetric<T, N> Z = J;  // what is left of J
   small_vector<T, N> rest = eta;

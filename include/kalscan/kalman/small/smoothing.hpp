@@ -34,8 +34,8 @@ template <class T, int N>
 }
 
 /// The smoothed belief of a state, from the filtered one and what later data say of its deviation from the filtered
-/// mean. With `and_before`, `later` becomes what these and the data of the stretch that led to the state say of the state
-/// before it. Both covariances may be singular; nothing is inverted and no covariances are subtracted.
+/// mean. With `and_before`, `later` becomes what these and the data of the stretch that led to the state say of the
+/// state before it. Both covariances may be singular; nothing is inverted and no covariances are subtracted.
 template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_belief<T, N> smoothed(const small_belief<T, N>& filtered,
                                                      small_likelihood<T, N>& later,
