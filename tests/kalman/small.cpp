@@ -237,14 +237,18 @@ TEST_CASE("what is read without noise is known, where noise of the state comes b
   const auto rest = problem_of(diagonal(1, 1), diagonal(0, 0), matrix_of(1, 2, 1, 0), diagonal(0), 10, 30);
   auto same = rest;
   same.y.setConstant(0.5);
-  for (const auto& [problem, chunk, step, reason] :
-       {std::tuple{same, 30, -1, kalscan::step_failure::none}, {same, 10, 10, kalscan::step_failure::carry},
-        {rest, 30, 1, kalscan::step_failure::contradiction}}) {
-    CAPTURE(chunk);
-    const auto r = device_chunks::filter_and_smooth(functions_of<double, 2, 1>(problem.model), device_chunks::numbers_of<double>(problem.y),
-                                                    {.longest = 30}, chunk, 4);
-    CHECK(r.filtered[0].reason() == reason);
-    if (reason != kalscan::step_failure::none) CHECK(r.filtered[0].step() == step);
+  struct trial {
+    const problem_type& problem;
+    std::int64_t chunk, step;
+    kalscan::step_failure reason;
+  };
+  for (const trial& x : {trial{same, 30, -1, kalscan::step_failure::none}, trial{same, 10, 10, kalscan::step_failure::carry},
+                         trial{rest, 30, 1, kalscan::step_failure::contradiction}}) {
+    CAPTURE(x.chunk);
+    const auto r = device_chunks::filter_and_smooth(functions_of<double, 2, 1>(x.problem.model), device_chunks::numbers_of<double>(x.problem.y),
+                                                    {.longest = 30}, x.chunk, 4);
+    CHECK(r.filtered[0].reason() == x.reason);
+    if (x.reason != kalscan::step_failure::none) CHECK(r.filtered[0].step() == x.step);
   }
 }
 
