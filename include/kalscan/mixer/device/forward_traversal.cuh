@@ -109,12 +109,12 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     for (int step = 0; step < layout.tile(); step += 4) {
       if constexpr (!Emit) {
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(staged, i, x, no_readout{});
+          this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
         });
       } else {
         T sum[outputs][4];
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(staged, i, x, [&](int j, const auto& read) {
+          this->template take_step<Lane>(this->step_terms(staged, i), x, [&](int j, const auto& read) {
             for_each_index<outputs>([&](auto o) {
               const T part = Full || lanes.s0 + j < lanes.states ? read(o()) : T(0);
               sum[o()][i] = j == 0 ? part : sum[o()][i] + part;

@@ -138,8 +138,9 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
           this->each_of_four(0, step, t + step, [&](const staged_steps& staged, int i) {
+            const auto u = this->step_terms(staged, i);  // before the store: no load is moved across it
             keep_state(step + i, x);
-            this->template take_step<fast>(staged, i, x, no_readout{});
+            this->template take_step<fast>(u, x, no_readout{});
           });
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));

@@ -187,12 +187,23 @@ struct lane_traversal {
       f(staged, i);
     }
   }
-  /// Step i of the four, of all lanes of the thread, by the formulas of Lane: side by side where these have no
-  /// branches. Then calls read(j, y) for lane j: y(o) is what it reads out to output o, computed where it is asked for.
-  template <class Lane, class Read>
-  __device__ __forceinline__ void take_step(const staged_steps& staged, int i, state (&x)[States], Read read) const {
+  /// What take_step needs of step i: the terms of all lanes side by side where the formulas have no branches, else one
+  /// by one.
+  __device__ __forceinline__ auto step_terms(const staged_steps& staged, int i) const {
     if constexpr (ordinary_of<M>::exists) {
-      const auto u = wide_terms(staged, i);
+      return wide_terms(staged, i);
+    } else {
+      vec<terms_t<M, T>, States> u;
+#pragma unroll
+      for (int j = 0; j < States; ++j) u.x[j] = terms(staged, i, j);
+      return u;
+    }
+  }
+  /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it reads
+  /// out to output o, computed where it is asked for.
+  template <class Lane, class StepTerms, class Read>
+  __device__ __forceinline__ static void take_step(const StepTerms& u, state (&x)[States], Read read) {
+    if constexpr (ordinary_of<M>::exists) {
       const auto after = Lane::step(together<wide_state, T>(x), u);
       apart<T>(after, x);
       if constexpr (!std::is_same_v<Read, no_readout>) {
@@ -203,10 +214,9 @@ struct lane_traversal {
     } else {
 #pragma unroll
       for (int j = 0; j < States; ++j) {
-        const auto u = terms(staged, i, j);
-        x[j] = Lane::step(x[j], u);
+        x[j] = Lane::step(x[j], u.x[j]);
         if constexpr (!std::is_same_v<Read, no_readout>) {
-          const auto y = as_array<T>(Lane::readout(x[j], u));
+          const auto y = as_array<T>(Lane::readout(x[j], u.x[j]));
           read(j, [&](std::size_t o) { return y[o]; });
         }
       }
