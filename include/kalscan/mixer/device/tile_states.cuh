@@ -25,7 +25,6 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   using base::States, base::Full, base::Varying, base::outputs, base::all;
   using typename base::layout_type;
   using typename base::M;
-  using typename base::staged_steps;
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
@@ -137,11 +136,12 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          this->each_of_four(0, step, t + step, [&](const staged_steps& staged, int i) {
-            const auto u = this->step_terms(staged, i);  // before the store: no load is moved across it
-            keep_state(step + i, x);
-            this->template take_step<fast>(u, x, no_readout{});
-          });
+          const auto u = this->four_terms(0, step, t + step);  // before states are stored: loads do not cross stores
+#pragma unroll
+          for (int k = 0; k < 4; ++k) {
+            keep_state(step + k, x);
+            this->template take_step<fast>(u.x[k], x, no_readout{});
+          }
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
         if (!ordinary) kept_state(0, x);

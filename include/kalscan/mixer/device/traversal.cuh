@@ -15,6 +15,7 @@
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/simd_value.hpp>
 #include <type_traits>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -198,6 +199,11 @@ struct lane_traversal {
       for (int j = 0; j < States; ++j) u.x[j] = terms(staged, i, j);
       return u;
     }
+  }
+  __device__ __forceinline__ auto four_terms(int buffer, int step, std::int64_t t) {
+    vec<decltype(step_terms(std::declval<const staged_steps&>(), 0)), 4> u;
+    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) { u.x[i] = step_terms(staged, i); });
+    return u;
   }
   /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it reads
   /// out to output o, computed where it is asked for.
