@@ -167,19 +167,26 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
   }
 
-  /// Calls f(staged, i, states before, adjoints of outputs) for steps i = 3, ..., 0 of four, with the parameters of
-  /// each; `after`, the states after the step, are then those before it.
+  /// Calls f(i, states before, terms, adjoints of outputs) for steps i = 3, ..., 0 of four; `after`, the states after
+  /// the step, are then those before it. Loads do not cross stores: what a step needs is read before f stores what the
+  /// step after it leaves, unless parameters vary, whose terms take the registers.
   template <class F>
   __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
     const auto staged = this->four_staged(0, step);
+    state before[2][States];
+    decltype(this->step_terms(staged, 0)) u[2];
+    const auto read = [&](int i) {
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
+      kept_state(step + i, before[i & 1]);
+      u[i & 1] = this->step_terms(staged, i);
+    };
+    if (!Varying) read(3);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
-      state before[States];
-      kept_state(step + i, before);
-      f(staged, i, before, output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
+      if (Varying || i > 0) read(Varying ? i : i - 1);
+      f(i, before[i & 1], u[i & 1], output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
 #pragma unroll
-      for (int j = 0; j < States; ++j) after[j] = before[j];
+      for (int j = 0; j < States; ++j) after[j] = before[i & 1][j];
     }
   }
   /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step; the same of `after`.
