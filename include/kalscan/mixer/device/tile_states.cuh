@@ -136,12 +136,10 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          const auto u = this->four_terms(0, step, t + step);  // before states are stored: loads do not cross stores
-#pragma unroll
-          for (int k = 0; k < 4; ++k) {
+          this->each_terms_of_four(0, step, t + step, [&](int k, const auto& u) {
             keep_state(step + k, x);
-            this->template take_step<fast>(u.x[k], x, no_readout{});
-          }
+            this->template take_step<fast>(u, x, no_readout{});
+          });
         }
         ordinary = __all_sync(all, are_ordinary<M, T, States, true>(x));
         if (!ordinary) kept_state(0, x);

@@ -200,10 +200,19 @@ struct lane_traversal {
       return u;
     }
   }
-  __device__ __forceinline__ auto four_terms(int buffer, int step, std::int64_t t) {
-    vec<decltype(step_terms(std::declval<const staged_steps&>(), 0)), 4> u;
-    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) { u.x[i] = step_terms(staged, i); });
-    return u;
+  /// Calls f(0 ... 3, what take_step needs of the step). Loads do not cross stores: all is read before f stores anything,
+  /// unless parameters vary, whose terms would take too many registers.
+  template <class F>
+  __device__ __forceinline__ void each_terms_of_four(int buffer, int step, std::int64_t t, F f) {
+    decltype(step_terms(std::declval<const staged_steps&>(), 0)) u[4];
+    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
+      u[i] = step_terms(staged, i);
+      if constexpr (Varying) f(i, u[i]);
+    });
+    if constexpr (!Varying) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) f(i, u[i]);
+    }
   }
   /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it reads
   /// out to output o, computed where it is asked for.
