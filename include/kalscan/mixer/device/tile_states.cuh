@@ -22,7 +22,7 @@ template <class Call, lanes_kind Kind>
 struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)> {
   using base = lane_traversal<Call, Kind, decltype(Call::out_bar)>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::Varying, base::outputs, base::all;
+  using base::States, base::Full, base::Varying, base::outputs, base::all, base::reads_ahead;
   using typename base::layout_type;
   using typename base::M;
   using typename base::stage_type;
@@ -166,8 +166,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   }
 
   /// Calls f(i, states before, terms, adjoints of outputs) for steps i = 3, ..., 0 of four; `after`, the states after
-  /// the step, are then those before it. Loads do not cross stores: what a step needs is read before f stores what the
-  /// step after it leaves, unless parameters vary, whose terms take the registers.
+  /// the step, are then those before it.
   template <class F>
   __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
     const auto staged = this->four_staged(0, step);
@@ -178,10 +177,10 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       kept_state(step + i, before[i & 1]);
       u[i & 1] = this->step_terms(staged, i);
     };
-    if (!Varying) read(3);
+    if (reads_ahead) read(3);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
-      if (Varying || i > 0) read(Varying ? i : i - 1);
+      if (!reads_ahead || i > 0) read(reads_ahead ? i - 1 : i);
       f(i, before[i & 1], u[i & 1], output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
 #pragma unroll
       for (int j = 0; j < States; ++j) after[j] = before[i & 1][j];

@@ -120,6 +120,10 @@ struct lane_traversal {
   using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
+  /// Loads do not cross stores. Whether there are registers to read what a step needs before the one before it stores
+  /// anything: in KLA of float there are, of double there are not.
+  static constexpr bool reads_ahead =
+      !Varying && States * (sizeof(state) + sizeof(typename stage_type::state_vec)) <= 96;
 
   const Call& call;
   const layout_type& layout;
@@ -188,8 +192,7 @@ struct lane_traversal {
       f(staged, i);
     }
   }
-  /// What take_step needs of step i: the terms of all lanes side by side where the formulas have no branches, else one
-  /// by one.
+  /// What take_step needs of step i: the terms of all lanes, side by side where the formulas have no branches.
   __device__ __forceinline__ auto step_terms(const staged_steps& staged, int i) const {
     if constexpr (ordinary_of<M>::exists) {
       return wide_terms(staged, i);
@@ -200,22 +203,21 @@ struct lane_traversal {
       return u;
     }
   }
-  /// Calls f(0 ... 3, what take_step needs of the step). Loads do not cross stores: all is read before f stores anything,
-  /// unless parameters vary, whose terms would take too many registers.
+  /// Calls f(0 ... 3, what take_step needs of the step).
   template <class F>
   __device__ __forceinline__ void each_terms_of_four(int buffer, int step, std::int64_t t, F f) {
     decltype(step_terms(std::declval<const staged_steps&>(), 0)) u[4];
     each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
       u[i] = step_terms(staged, i);
-      if constexpr (Varying) f(i, u[i]);
+      if constexpr (!reads_ahead) f(i, u[i]);
     });
-    if constexpr (!Varying) {
+    if constexpr (reads_ahead) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) f(i, u[i]);
     }
   }
-  /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it reads
-  /// out to output o, computed where it is asked for.
+  /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it
+  /// reads out to output o, computed where it is asked for.
   template <class Lane, class StepTerms, class Read>
   __device__ __forceinline__ static void take_step(const StepTerms& u, state (&x)[States], Read read) {
     if constexpr (ordinary_of<M>::exists) {
