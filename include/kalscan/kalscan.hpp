@@ -45,5 +45,5 @@
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/square_root.hpp>
 #else
-#include <kalscan/kalman/model/without_eigen.hpp>
+#include <kalscan/kalman/linalg/without_eigen.hpp>
 #endif

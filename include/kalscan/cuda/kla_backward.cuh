@@ -87,8 +87,8 @@ struct backward_pieces {
 
 template <class M, class T>
 time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
-  constexpr device_fill fill = has_large_state<M> ? device_fill{512, 2 * 528} : device_fill{};  // two blocks at once
-  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every<M, T>(shape), fill));
+  return cuts_of(shape,
+                 chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every<M, T>(shape), fill_of<M>));
 }
 
 template <class Call>

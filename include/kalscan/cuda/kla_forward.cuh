@@ -106,11 +106,13 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
 template <class M>
 inline constexpr bool has_large_state = M::state_info.size() > 2;
 
+/// Of larger states a multiprocessor has room for two blocks, and time is cut so that each pass has as many at once.
+template <class M>
+inline constexpr device_fill fill_of = has_large_state<M> ? device_fill{512, 2 * 528} : device_fill{};
+
 template <class M>
 time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
-  // Chunks as have room at once: of larger states three blocks a multiprocessor.
-  constexpr device_fill fill = has_large_state<M> ? device_fill{256, 3 * 528} : device_fill{};
-  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill));
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill_of<M>));
 }
 
 /// The arrays of a forward call in its workspace.

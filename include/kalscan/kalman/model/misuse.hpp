@@ -15,7 +15,7 @@ template <class P>
 constexpr void explain_host_policy() {
   static_assert(host_policy<P>,
                 "kalscan: filter, smooth and log_likelihood run on the host: pass kalscan::seq{} or kalscan::omp{} "
-                "first; on a device, models of one state run as scan_states of kalscan::scalar_filter");
+                "first; on a device, include <kalscan/cuda/kalman.cuh> and give them a model_of(...), or constant_model(model)");
 }
 
 }  // namespace detail

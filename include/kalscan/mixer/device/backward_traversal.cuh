@@ -159,15 +159,14 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
                                                 state (&bar)[States]) {
     T channel_sum[inputs][4];
     this->enter_frame(0, step + 3, bar);
-    each_of_four_back(t, step, after, [&](const auto& staged, int i, const state (&before)[States], const auto& y_bar) {
+    each_of_four_back(t, step, after, [&](int i, const state (&before)[States], const auto& u, const auto& y_bar) {
       row lane_sum[inputs];
       const auto take = [&](int j, const auto& g) {
         gather(t, step + i, j, g, lane_sum, [&](std::size_t k) -> T& { return channel_sum[k][i]; });
       };
       if constexpr (ordinary_of<M>::exists) {
-        const auto back = fast::adjoint(together<wide_state, T>(before), this->wide_terms(staged, i),
-                                        together<wide_state, T>(after), together<wide_state, T>(bar),
-                                        for_all_lanes(y_bar));
+        const auto back = fast::adjoint(together<wide_state, T>(before), u, together<wide_state, T>(after),
+                                        together<wide_state, T>(bar), for_all_lanes(y_bar));
         apart<T>(back.earlier, bar);
         const auto g = as_array<numbers>(back.inputs);
 #pragma unroll
@@ -175,7 +174,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       } else {
 #pragma unroll
         for (int j = 0; j < States; ++j) {
-          const auto back = M::adjoint(before[j], this->terms(staged, i, j), after[j], bar[j], y_bar);
+          const auto back = M::adjoint(before[j], u.x[j], after[j], bar[j], y_bar);
           bar[j] = back.earlier;
           const auto g = as_array<T>(back.inputs);
           take(j, [&](std::size_t k) { return g[k]; });
@@ -369,11 +368,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   }
   __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
                                               element (&e)[States]) requires mixer_with_adjoint_elements<M> {
-    each_of_four_back(t, step, after, [&](const auto& staged, int i, const state (&before)[States], const auto& y_bar) {
+    each_of_four_back(t, step, after, [&](int, const state (&before)[States], const auto& u, const auto& y_bar) {
       if constexpr (ordinary_of<M>::exists) {
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;
-        apart<T>(combine(fast::adjoint_lift(together<wide_state, T>(before), this->wide_terms(staged, i),
+        apart<T>(combine(fast::adjoint_lift(together<wide_state, T>(before), u,
                                             together<wide_state, T>(after), for_all_lanes(y_bar)),
                          together<wide_element, T>(e)),
                  e);
@@ -381,7 +380,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         const auto combine = M::template adjoint_monoid<T>();
 #pragma unroll
         for (int j = 0; j < States; ++j) {
-          e[j] = combine(M::adjoint_lift(before[j], this->terms(staged, i, j), after[j], y_bar), e[j]);
+          e[j] = combine(M::adjoint_lift(before[j], u.x[j], after[j], y_bar), e[j]);
         }
       }
     });

@@ -120,20 +120,22 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   template <class Lane, bool Emit>
   __device__ __forceinline__ void steps_together(int buffer, int from, int end, std::int64_t t, state (&x)[States],
                                                  char* (&to)[outputs]) {
-    bool writes[outputs];
-    for_each_index<outputs>(
-        [&](auto o) { writes[o()] = Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4; });
+    unsigned writes = 0;  // bit o: this thread writes output o
+    for_each_index<outputs>([&](auto o) {
+      if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
+    });
+    asm("" : "+r"(writes));  // kept: the compiler would find it out again for each step
     // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
     for (int step = from; step < end; step += 4) {
       if constexpr (!Emit) {
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(staged, i, x, no_readout{});
+          this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
         });
       } else {
         T sum[outputs][4];
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(staged, i, x, [&](int j, const auto& read) {
+          this->template take_step<Lane>(this->step_terms(staged, i), x, [&](int j, const auto& read) {
             for_each_index<outputs>([&](auto o) {
               const T part = Full || lanes.s0 + j < lanes.states ? read(o()) : T(0);
               sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
@@ -151,7 +153,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
           char* pointer = to[o()];
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            if (writes[o()] && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
+            if ((writes >> o() & 1U) != 0 && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
             if (i + 1 < 4) pointer += stride;
           }
           to[o()] += 4 * stride;

@@ -15,8 +15,8 @@
 //      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
 //                                                   memory (stage.cuh)
 //      9  whole_tile         forward_traversal.cuh  its steps, four at a time; sums over states to device memory
-//     10  each_of_four       traversal.cuh          the channel's terms of four steps, from shared memory
-//     11  take_step          traversal.cuh          the states' terms of a step; all lanes of the thread side by side
+//     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
+//     11  take_step          traversal.cuh          a step of all lanes of the thread, side by side
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
 // Backward goes through the same functions, those of backward_traversal.cuh in place of forward's: tiles from the last

@@ -22,10 +22,9 @@ template <class Call, lanes_kind Kind>
 struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)> {
   using base = lane_traversal<Call, Kind, decltype(Call::out_bar)>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::Varying, base::outputs, base::all, base::framed;
+  using base::States, base::Full, base::Varying, base::outputs, base::all, base::framed, base::reads_ahead;
   using typename base::layout_type;
   using typename base::M;
-  using typename base::staged_steps;
   using typename base::stage_type;
   using typename base::state;
   using typename base::T;
@@ -137,9 +136,9 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          this->each_of_four(0, step, t + step, [&](const staged_steps& staged, int i) {
-            keep_state(step + i, x);
-            this->template take_step<fast>(staged, i, x, no_readout{});
+          this->each_terms_of_four(0, step, t + step, [&](int k, const auto& u) {
+            keep_state(step + k, x);
+            this->template take_step<fast>(u, x, no_readout{});
           });
           this->leave_frame(0, step + 3, x);
         }
@@ -168,20 +167,26 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
   }
 
-  /// Calls f(staged, i, states before, adjoints of outputs) for steps i = 3, ..., 0 of four, with the parameters of
-  /// each; `after`, the states after the step, are then those before it. All are seen from the frame.
+  /// Calls f(i, states before, terms, adjoints of outputs) for steps i = 3, ..., 0 of four; `after`, the states after
+  /// the step, are then those before it. All are seen from the frame.
   template <class F>
   __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
     const auto staged = this->four_staged(0, step);
     this->enter_frame(0, step + 3, after);
+    state before[2][States];
+    decltype(this->step_terms(staged, 0)) u[2];
+    const auto read = [&](int i) {
+      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
+      kept_state(step + i, before[i & 1]);
+      u[i & 1] = this->step_terms(staged, i);
+    };
+    if (reads_ahead) read(3);
 #pragma unroll
     for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
-      state before[States];
-      kept_state(step + i, before);
-      f(staged, i, before, output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
+      if (!reads_ahead || i > 0) read(reads_ahead ? i - 1 : i);
+      f(i, before[i & 1], u[i & 1], output_adjoints([&](std::size_t r) { return staged.rows[r].x[i]; }));
 #pragma unroll
-      for (int j = 0; j < States; ++j) after[j] = before[j];
+      for (int j = 0; j < States; ++j) after[j] = before[i & 1][j];
     }
   }
   /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step of the tile's `steps`; the same of

@@ -16,6 +16,7 @@
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/simd_value.hpp>
 #include <type_traits>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -122,6 +123,10 @@ struct lane_traversal {
   using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
+  /// Loads do not cross stores. Whether there are registers to read what a step needs before the one before it stores
+  /// anything: in KLA of float there are, of double there are not.
+  static constexpr bool reads_ahead =
+      !Varying && States * (sizeof(state) + sizeof(typename stage_type::state_vec)) <= 96;
 
   const Call& call;
   const layout_type& layout;
@@ -221,12 +226,35 @@ struct lane_traversal {
       f(staged, i);
     }
   }
-  /// Step i of the four, of all lanes of the thread, by the formulas of Lane: side by side where these have no
-  /// branches. Then calls read(j, y) for lane j: y(o) is what it reads out to output o, computed where it is asked for.
-  template <class Lane, class Read>
-  __device__ __forceinline__ void take_step(const staged_steps& staged, int i, state (&x)[States], Read read) const {
+  /// What take_step needs of step i: the terms of all lanes, side by side where the formulas have no branches.
+  __device__ __forceinline__ auto step_terms(const staged_steps& staged, int i) const {
     if constexpr (ordinary_of<M>::exists) {
-      const auto u = wide_terms(staged, i);
+      return wide_terms(staged, i);
+    } else {
+      vec<terms_t<M, T>, States> u;
+#pragma unroll
+      for (int j = 0; j < States; ++j) u.x[j] = terms(staged, i, j);
+      return u;
+    }
+  }
+  /// Calls f(0 ... 3, what take_step needs of the step).
+  template <class F>
+  __device__ __forceinline__ void each_terms_of_four(int buffer, int step, std::int64_t t, F f) {
+    decltype(step_terms(std::declval<const staged_steps&>(), 0)) u[4];
+    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
+      u[i] = step_terms(staged, i);
+      if constexpr (!reads_ahead) f(i, u[i]);
+    });
+    if constexpr (reads_ahead) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) f(i, u[i]);
+    }
+  }
+  /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it
+  /// reads out to output o, computed where it is asked for.
+  template <class Lane, class StepTerms, class Read>
+  __device__ __forceinline__ static void take_step(const StepTerms& u, state (&x)[States], Read read) {
+    if constexpr (ordinary_of<M>::exists) {
       const auto after = Lane::step(together<wide_state, T>(x), u);
       apart<T>(after, x);
       if constexpr (!std::is_same_v<Read, no_readout>) {
@@ -237,10 +265,9 @@ struct lane_traversal {
     } else {
 #pragma unroll
       for (int j = 0; j < States; ++j) {
-        const auto u = terms(staged, i, j);
-        x[j] = Lane::step(x[j], u);
+        x[j] = Lane::step(x[j], u.x[j]);
         if constexpr (!std::is_same_v<Read, no_readout>) {
-          const auto y = as_array<T>(Lane::readout(x[j], u));
+          const auto y = as_array<T>(Lane::readout(x[j], u.x[j]));
           read(j, [&](std::size_t o) { return y[o]; });
         }
       }

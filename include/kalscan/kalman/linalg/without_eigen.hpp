@@ -2,7 +2,7 @@
 // Stands in for the matrix Kalman filter where <kalscan/kalscan.hpp> finds no Eigen: says so to who names it.
 #pragma once
 
-#include <kalscan/backend/contract.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan {
 namespace detail {

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Matrices in arrays in memory, read and written in the widest pieces that a device has.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/support/config.hpp>
+#include <span>
+
+namespace kalscan::detail {
+
+/// Bytes of the pieces in which matrices of X's size can lie one after another: 16 at most.
+template <class X>
+inline constexpr int piece_bytes = [] {
+  constexpr int bytes = static_cast<int>(sizeof(typename X::value_type)) * X::rows * X::columns;
+  return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : static_cast<int>(sizeof(typename X::value_type));
+}();
+
+template <class T, int Count>
+struct alignas(sizeof(T) * Count) piece {
+  T x[static_cast<std::size_t>(Count)];
+};
+
+/// load, where the device reads whole pieces if the array allows it.
+template <class X>
+KALSCAN_HD X read_matrix(const typename X::value_type* from) {
+#if defined(__CUDA_ARCH__)
+  using T = typename X::value_type;
+  constexpr int count = piece_bytes<X> / static_cast<int>(sizeof(T)), pieces = X::rows * X::columns / count;
+  if constexpr (count > 1 && X::rows <= 8) {
+    if (reinterpret_cast<std::uintptr_t>(from) % piece_bytes<X> == 0) {
+      X x{};
+#pragma unroll
+      for (int p = 0; p < pieces; ++p) {
+        const piece<T, count> read = reinterpret_cast<const piece<T, count>*>(from)[p];
+#pragma unroll
+        for (int k = 0; k < count; ++k) {
+          const int at = p * count + k, i = at % X::rows, j = at / X::rows;
+          if (!is_symmetric<X> || i >= j) x(i, j) = read.x[k];
+        }
+      }
+      return x;
+    }
+  }
+#endif
+  return load<X>(from);
+}
+
+/// store, likewise.
+template <class X>
+KALSCAN_HD void write_matrix(typename X::value_type* to, const X& x) {
+#if defined(__CUDA_ARCH__)
+  using T = typename X::value_type;
+  constexpr int count = piece_bytes<X> / static_cast<int>(sizeof(T)), pieces = X::rows * X::columns / count;
+  if constexpr (count > 1 && X::rows <= 8) {
+    if (reinterpret_cast<std::uintptr_t>(to) % piece_bytes<X> == 0) {
+#pragma unroll
+      for (int p = 0; p < pieces; ++p) {
+        piece<T, count> written;
+#pragma unroll
+        for (int k = 0; k < count; ++k) written.x[k] = x((p * count + k) % X::rows, (p * count + k) / X::rows);
+        reinterpret_cast<piece<T, count>*>(to)[p] = written;
+      }
+      return;
+    }
+  }
+#endif
+  store(to, x);
+}
+
+/// As row number `at` of an array that may be empty.
+template <class X>
+KALSCAN_HD void write_row(const std::span<typename X::value_type>& to, std::int64_t at, const X& x) {
+  if (!to.empty()) write_matrix(to.data() + at * (X::rows * X::columns), x);
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// Absorb, carry, replay over chunks of time, a thread each, for any traversal of series (filter_traversal says what one
+// is), and over whole series, a thread each. The order of all operations follows from shapes and chunk alone.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <kalscan/kalman/device/staged_rows.cuh>
+
+namespace kalscan::detail {
+
+template <class X>
+inline constexpr int words_of = sizeof(X) / 4;
+/// Up to so many words are kept in registers; more stay where they are in memory.
+template <class X>
+inline constexpr bool in_registers = words_of<X> <= 256;
+
+/// Word w of x at to[w * stride], and back.
+template <class X>
+__device__ void put_words(unsigned* to, std::int64_t stride, const X& x) {
+  static_assert(sizeof(X) % 4 == 0);
+  if constexpr (in_registers<X>) {
+    unsigned word[words_of<X>];
+    std::memcpy(word, &x, sizeof(X));
+#pragma unroll
+    for (int w = 0; w < words_of<X>; ++w) to[w * stride] = word[w];
+  } else {
+    for (int w = 0; w < words_of<X>; ++w) std::memcpy(to + w * stride, reinterpret_cast<const char*>(&x) + 4 * w, 4);
+  }
+}
+template <class X>
+__device__ X get_words(const unsigned* from, std::int64_t stride) {
+  X x;
+  if constexpr (in_registers<X>) {
+    unsigned word[words_of<X>];
+#pragma unroll
+    for (int w = 0; w < words_of<X>; ++w) word[w] = from[w * stride];
+    std::memcpy(&x, word, sizeof(X));
+  } else {
+    for (int w = 0; w < words_of<X>; ++w) std::memcpy(reinterpret_cast<char*>(&x) + 4 * w, from + w * stride, 4);
+  }
+  return x;
+}
+
+/// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
+template <class Element>
+inline constexpr int chunk_threads =
+    128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
+template <class Traversal>
+inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
+template <class Traversal>
+inline constexpr std::size_t chunk_shared_bytes = sizeof(typename Traversal::element) * chunk_threads_of<Traversal>;
+
+template <class Traversal>
+struct chunk_memory {
+  using element = typename Traversal::element;
+
+  unsigned* before;                      // the chunks of the same block before chunk k, word by word
+  element* totals;                       // of blocks of chunks
+  typename Traversal::state* carries;    // before blocks
+  typename Traversal::sum* sums;         // of blocks
+  std::int64_t blocks;                   // a series has at most
+
+  /// Where word 0 of what comes before a chunk lies, and how far apart the words are.
+  __device__ std::int64_t stride() const { return blocks * chunk_threads<element>; }
+  __device__ unsigned* words(std::int64_t series, std::int64_t k) const {
+    return before + series * words_of<element> * stride() + k;
+  }
+};
+
+/// All elements up to this thread's own of the first `count` threads combined, by doubling distances. `slots` hold the
+/// results afterwards.
+template <class Traversal>
+__device__ typename Traversal::element scan_threads(typename Traversal::element own, int count, unsigned* slots) {
+  using element = typename Traversal::element;
+  constexpr int threads = chunk_threads_of<Traversal>;
+  const int rank = static_cast<int>(threadIdx.x);
+  put_words(slots + rank, threads, own);
+  __syncthreads();
+#pragma unroll 1
+  for (int distance = 1; distance < count; distance *= 2) {
+    const bool active = rank >= distance && rank < count;
+    if (active) own = Traversal::combine(get_words<element>(slots + rank - distance, threads), own);
+    __syncthreads();
+    if (active) put_words(slots + rank, threads, own);
+    __syncthreads();
+  }
+  return own;
+}
+
+template <class Traversal>
+__global__ void __launch_bounds__(chunk_threads_of<Traversal>)
+    absorb_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+  constexpr int threads = chunk_threads_of<Traversal>;
+  extern __shared__ unsigned slots[];
+  const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
+  const std::int64_t left = x.chunks(series) - block * threads;
+  if (left <= 0) return;
+  const int rank = static_cast<int>(threadIdx.x), count = left < threads ? static_cast<int>(left) : threads;
+  const std::int64_t k = block * threads + rank;
+  typename Traversal::element own;
+  if (rank < count) own = x.absorb(series, k);
+  own = scan_threads<Traversal>(own, count, slots);
+  if (rank + 1 < count) put_words(memory.words(series, k + 1), memory.stride(), own);
+  if (rank + 1 == count) memory.totals[series * memory.blocks + block] = own;
+}
+
+/// A block a series; a thread takes neighbouring blocks of chunks.
+template <class Traversal>
+__global__ void __launch_bounds__(chunk_threads_of<Traversal>)
+    carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+  constexpr int threads = chunk_threads_of<Traversal>;
+  using element = typename Traversal::element;
+  extern __shared__ unsigned slots[];
+  const std::int64_t series = blockIdx.x;
+  if (threadIdx.x == 0) x.begin(series);
+  const std::int64_t blocks = (x.chunks(series) + threads - 1) / threads;
+  if (blocks == 0) return;
+  const std::int64_t run = (blocks + threads - 1) / threads;
+  const int rank = static_cast<int>(threadIdx.x), count = static_cast<int>((blocks + run - 1) / run);
+  const std::int64_t first = rank * run, last = first + run < blocks ? first + run : blocks;
+  const element* totals = memory.totals + series * memory.blocks;
+  element own;
+  if (rank < count) own = totals[first];
+#pragma unroll 1
+  for (std::int64_t b = first + 1; b < last; ++b) own = Traversal::combine(own, totals[b]);
+  scan_threads<Traversal>(own, count, slots);
+  if (rank >= count) return;
+  typename Traversal::state s = x.start(series);
+  element next;
+  if (rank > 0) next = get_words<element>(slots + rank - 1, threads);
+#pragma unroll 1
+  for (std::int64_t b = first; b < last; ++b) {
+    if (b > 0) s = Traversal::act(next, s);
+    memory.carries[series * memory.blocks + b] = s;
+    if (b + 1 < last) next = totals[b];
+  }
+}
+
+/// Bytes of shared memory for the rows of a block.
+template <class Traversal>
+inline constexpr std::size_t stage_bytes(int threads) {
+  return static_cast<std::size_t>(belief_stage_of<Traversal>::warp_bytes) * static_cast<std::size_t>(threads / 32);
+}
+template <class Traversal>
+__device__ std::byte* stage_of_warp(uint4* stages) {
+  return reinterpret_cast<std::byte*>(stages) + threadIdx.x / 32 * belief_stage_of<Traversal>::warp_bytes;
+}
+
+/// Of all threads, in thread 0, by halving distances.
+template <int Threads, class T>
+__device__ T sum_of_threads(T x) {
+  __shared__ T slots[Threads];
+  slots[threadIdx.x] = x;
+#pragma unroll 1
+  for (int distance = Threads / 2; distance > 0; distance /= 2) {
+    __syncthreads();
+    if (threadIdx.x < distance) slots[threadIdx.x] += slots[threadIdx.x + distance];
+  }
+  return slots[0];
+}
+
+template <class Traversal>
+__global__ void __launch_bounds__(chunk_threads_of<Traversal>)
+    replay_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+  constexpr int threads = chunk_threads_of<Traversal>;
+  const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
+  const std::int64_t left = x.chunks(series) - block * threads;
+  if (left <= 0) return;
+  extern __shared__ uint4 stages[];
+  const std::int64_t k = block * threads + threadIdx.x;
+  const bool active = threadIdx.x < left;
+  typename Traversal::state s = memory.carries[series * memory.blocks + block];
+  if (active && threadIdx.x > 0)
+    s = Traversal::act(get_words<typename Traversal::element>(memory.words(series, k), memory.stride()), s);
+  typename Traversal::sum sum = replay_staged(x, series, k, s, active, stage_of_warp<Traversal>(stages));
+  if (!x.has_sum()) return;
+  sum = sum_of_threads<threads>(sum);
+  if (threadIdx.x == 0) memory.sums[series * memory.blocks + block] = sum;
+}
+
+/// A block a series.
+template <class Traversal>
+__global__ void __launch_bounds__(128)
+    add_sums(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+  constexpr int threads = chunk_threads_of<Traversal>;
+  const std::int64_t series = blockIdx.x, blocks = (x.chunks(series) + threads - 1) / threads;
+  if (blocks == 0) return;
+  typename Traversal::sum sum = 0;
+  for (std::int64_t b = threadIdx.x; b < blocks; b += 128) sum += memory.sums[series * memory.blocks + b];
+  sum = sum_of_threads<128>(sum);
+  if (threadIdx.x == 0) x.finish_sum(series, sum);
+}
+
+/// A thread a series, which is one chunk.
+template <class Traversal>
+__global__ void __launch_bounds__(64) replay_series(const __grid_constant__ Traversal x) {
+  extern __shared__ uint4 stages[];
+  const std::int64_t own = std::int64_t{blockIdx.x} * 64 + threadIdx.x;
+  bool active = own < x.series.count;
+  const std::int64_t series = active ? own : x.series.count - 1;
+  if (active) x.begin(series);
+  active = active && x.chunks(series) > 0;
+  const auto sum = replay_staged(x, series, 0, x.start(series), active, stage_of_warp<Traversal>(stages));
+  if (active && x.has_sum()) x.finish_sum(series, sum);
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// What a chunk of time of the filter does: absorb its observations into an element, or replay its steps from a carry.
+#pragma once
+
+#include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
+#include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/device/settled.hpp>
+#include <kalscan/kalman/device/step.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <kalscan/support/config.hpp>
+#include <span>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// Leaves the earliest failure of a series in its status, whatever the order in which chunks find theirs.
+KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t series, std::int64_t step,
+                              step_failure reason) {
+  if (status.empty() || reason == step_failure::none) return;
+  const std::uint64_t code = filter_status::code_of(step, reason);
+  filter_status& x = status.data()[series];
+#if defined(__CUDA_ARCH__)
+  static_assert(sizeof(unsigned long long) == sizeof(std::uint64_t));
+  atomicMin(reinterpret_cast<unsigned long long*>(&x.code), static_cast<unsigned long long>(code));
+#else
+  if (code < x.code) x.code = code;
+#endif
+}
+
+/// Replays a chunk, and writes each of its rows as it comes. Returns the chunk's sum.
+template <class Traversal>
+KALSCAN_HD typename Traversal::sum replay_chunk(const Traversal& x, std::int64_t series, std::int64_t k,
+                                                const typename Traversal::state& before) {
+  typename Traversal::replay_type replay(x, series, k, before);
+  for (std::int64_t j = 0; j < replay.steps(); ++j) {
+    const auto& row = replay.step(j);
+    const std::int64_t at = replay.first_row() + replay.direction * j;
+    write_row(x.out.mean, at, row.mean);
+    write_row(x.out.covariance, at, row.covariance);
+  }
+  return replay.finish();
+}
+
+/// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
+template <state_space_model Model>
+struct filter_traversal {
+  using model_type = Model;
+  using T = typename Model::value_type;
+  static constexpr int n = Model::states, m = Model::observed;
+  using element = small_filtering_element<T, n>;
+  using state = small_belief<T, n>;
+  using sum = T;
+
+  Model model;
+  series_layout series;
+  const T* y;
+  filter_arrays<T> out;
+  std::int64_t chunk;
+
+  KALSCAN_HD static element combine(const element& first, const element& second) {
+    return small_filtering_monoid<T, n>{}(first, second);
+  }
+  KALSCAN_HD static state act(const element& x, const state& s) { return kalscan::act(x, s); }
+  KALSCAN_HD state start(std::int64_t i) const { return model.prior(i); }
+  KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return (series.length(i) + chunk - 1) / chunk; }
+  KALSCAN_HD bool has_sum() const { return !out.log_likelihood.empty(); }
+  KALSCAN_HD void finish_sum(std::int64_t i, T total) const { out.log_likelihood.data()[i] = total; }
+  KALSCAN_HD void begin(std::int64_t i) const {
+    if (!out.status.empty()) out.status.data()[i] = {};
+    if (series.length(i) > 0) return;
+    if (has_sum()) finish_sum(i, T(0));
+    finish(i, start(i));
+  }
+
+  KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
+    const std::int64_t first = k * chunk, end = first + chunk, length = series.length(i);
+    const std::int64_t last = end < length ? end : length, begin = series.begin(i);
+    element x = begin_chunk(i, first);
+    for (std::int64_t t = first; t < last; ++t) {
+      if (t > first) {
+        const auto matrices = model.transition(i, t);
+        x.A = times(matrices.F, x.A);
+        predict_by(model, i, t, matrices, x.b, x.C);
+      }
+      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+    }
+    return x;
+  }
+
+  /// The steps of a chunk, one after the other. Step j makes the row number first_row + j of the results.
+  class replay_type {
+   public:
+    static constexpr int direction = 1;
+
+    KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before)
+        : x_(x), series_(series), first_(k * x.chunk), length_(x.series.length(series)), begin_(x.series.begin(series)),
+          belief_(before) {
+      const std::int64_t end = first_ + x.chunk;
+      last_ = end < length_ ? end : length_;
+      if (judge_belief(before) != step_failure::none) fail(first_, step_failure::carry);
+    }
+    KALSCAN_HD std::int64_t steps() const { return last_ - first_; }
+    KALSCAN_HD std::int64_t first_row() const { return begin_ + first_; }
+
+    KALSCAN_HD const state& step(std::int64_t j) {
+      const std::int64_t t = first_ + j, at = begin_ + t;
+      const auto readings = readings_of(x_.model, series_, t, x_.y + at * m);
+      step_failure wrong = step_failure::none;
+      if (Model::constant && settled_.serve(readings)) {
+        step_mean(t, at, readings);
+      } else {
+        wrong = step_belief(t, at, readings);
+      }
+      if (wrong == step_failure::none) wrong = judge_belief(belief_);
+      if (wrong != step_failure::none) fail(t, wrong);
+      return belief_;
+    }
+
+    /// Returns the log-likelihood of the chunk's data given all before.
+    KALSCAN_HD T finish() const {
+      report(x_.out.status, series_, failed_, wrong_);
+      if (last_ == length_ && last_ > first_) x_.finish(series_, belief_);
+      return density_.total();
+    }
+
+   private:
+    KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at,
+                                        const independent_readings<T, n, m>& readings) {
+      const small_symmetric<T, n> before = belief_.covariance;
+      auto& [mean, P] = belief_;
+      if (predicts(x_.model, t)) predict_by(x_.model, series_, t, x_.model.transition(series_, t), mean, P);
+      write_row(x_.out.predicted_mean, at, mean);
+      write_row(x_.out.predicted_covariance, at, P);
+      const step_failure wrong = observe(readings, mean, P, [&](int k, const auto&, T, const auto& innovation) {
+        if (x_.has_sum()) density_.add(innovation);
+        if constexpr (Model::constant) settled_.keep(k, innovation);
+      });
+      if constexpr (Model::constant) {
+        if (t > 0) settled_.judge(before, P, readings);
+      }
+      return wrong;
+    }
+
+    KALSCAN_HD void step_mean(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
+      const auto matrices = x_.model.transition(series_, t);
+      predict_mean(x_.model, series_, t, matrices, belief_.mean);
+      write_row(x_.out.predicted_mean, at, belief_.mean);
+      if (!x_.out.predicted_covariance.empty())
+        write_row(x_.out.predicted_covariance, at, congruence(matrices.F, belief_.covariance, matrices.Q));
+      settled_.observe(readings, belief_.mean, [&](const auto& innovation) {
+        if (x_.has_sum()) density_.add(innovation);
+      });
+    }
+
+    KALSCAN_HD void fail(std::int64_t t, step_failure reason) {
+      if (wrong_ != step_failure::none) return;
+      wrong_ = reason;
+      failed_ = t;
+    }
+
+    const filter_traversal& x_;
+    std::int64_t series_, first_, last_ = 0, length_, begin_, failed_ = 0;
+    state belief_;
+    log_density<T> density_{};
+    settled_gains<T, n, m> settled_{};
+    step_failure wrong_ = step_failure::none;
+  };
+
+ private:
+  /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
+  /// without noise, an unknown state before would be told without bound.
+  KALSCAN_HD element begin_chunk(std::int64_t i, std::int64_t t) const {
+    if (t == 0) {
+      state s = start(i);
+      if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
+      return {{}, s.mean, s.covariance, {}, {}};
+    }
+    const auto matrices = model.transition(i, t);
+    element x{matrices.F, {}, matrices.Q, {}, {}};
+    if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
+    clear_null_variances(x.C);
+    return x;
+  }
+
+  KALSCAN_HD void finish(std::int64_t i, const state& s) const {
+    write_row(out.final_mean, i, s.mean);
+    write_row(out.final_covariance, i, s.covariance);
+  }
+};
+
+}  // namespace kalscan::detail

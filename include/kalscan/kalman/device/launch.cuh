@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// How time is cut, the memory that takes, and the launches.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/kalman/device/chunk_kernels.cuh>
+#include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <string>
+
+namespace kalscan::detail {
+
+/// Series so many, or so short, are taken by a thread each.
+inline constexpr std::int64_t many_series = 4096, short_series = 32;
+
+/// Steps of a chunk: as many threads as a large device holds of elements of this size, and not so few steps that
+/// combining costs more than they do.
+template <class Model>
+std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
+  if (policy.chunk > 0) return policy.chunk;
+  if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
+  constexpr std::size_t size = sizeof(small_filtering_element<typename Model::value_type, Model::states>);
+  constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 4;
+  return (std::max)(least, (longest * count + threads - 1) / threads);
+}
+
+template <class Traversal>
+chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
+                                          std::int64_t count) {
+  constexpr std::int64_t threads = chunk_threads_of<Traversal>;
+  const std::int64_t chunks = (longest + chunk - 1) / chunk;
+  chunk_memory<Traversal> memory{};
+  memory.blocks = (chunks + threads - 1) / threads;
+  const std::int64_t blocks = chunks > 1 ? memory.blocks * count : 0;
+  memory.before = pieces.take<unsigned>(blocks * threads * words_of<typename Traversal::element>);
+  memory.totals = pieces.take<typename Traversal::element>(blocks);
+  memory.carries = pieces.take<typename Traversal::state>(blocks);
+  memory.sums = pieces.take<typename Traversal::sum>(blocks);
+  return memory;
+}
+
+template <class Traversal>
+std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
+  workspace_pieces pieces({});
+  const std::int64_t chunk = chunk_of_time<typename Traversal::model_type>(policy, longest, count);
+  take_chunk_memory<Traversal>(pieces, chunk, longest, count);
+  return pieces.used();
+}
+
+inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
+  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(blocks) + " blocks are more than a launch can take");
+  return static_cast<unsigned>(blocks);
+}
+
+/// Lets a kernel have more shared memory than the 48 KiB that it may have unasked.
+template <class Kernel>
+void allow_shared(Kernel* kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                               static_cast<int>(bytes)));
+}
+
+/// Runs a traversal over whole series.
+template <class Traversal>
+void run_series(const char* verb, const cuda& policy, const Traversal& x) {
+  if (x.series.count == 0) return;
+  constexpr std::size_t shared = stage_bytes<Traversal>(64);
+  allow_shared(&replay_series<Traversal>, shared);
+  replay_series<<<checked_blocks(verb, (x.series.count + 63) / 64), 64, shared, policy.stream>>>(x);
+  require_success("launch of replay_series", cudaGetLastError());
+}
+
+/// Runs a traversal whose chunk is that of chunk_of_time.
+template <class Traversal>
+void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
+  const std::int64_t count = x.series.count, longest = x.series.longest;
+  if (longest <= x.chunk || count == 0) return run_series(verb, policy, x);
+  constexpr int threads = chunk_threads_of<Traversal>;
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, stages = stage_bytes<Traversal>(threads);
+  allow_shared(&absorb_chunks<Traversal>, shared);
+  allow_shared(&carry_chunks<Traversal>, shared);
+  allow_shared(&replay_chunks<Traversal>, stages);
+  require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
+  workspace_pieces pieces(policy.workspace);
+  const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
+  const unsigned all = checked_blocks(verb, memory.blocks * count), each = checked_blocks(verb, count);
+  absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
+  require_success("launch of absorb_chunks", cudaGetLastError());
+  carry_chunks<<<each, threads, shared, policy.stream>>>(x, memory);
+  require_success("launch of carry_chunks", cudaGetLastError());
+  replay_chunks<<<all, threads, stages, policy.stream>>>(x, memory);
+  require_success("launch of replay_chunks", cudaGetLastError());
+  if (!x.has_sum()) return;
+  add_sums<<<each, 128, 0, policy.stream>>>(x, memory);
+  require_success("launch of add_sums", cudaGetLastError());
+}
+
+}  // namespace kalscan::detail

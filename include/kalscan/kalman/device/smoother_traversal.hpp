@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// What a chunk of time of the smoother does: absorb as the filter does, and replay from the last step to the first.
+#pragma once
+
+#include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
+#include <kalscan/kalman/device/filter_traversal.hpp>
+#include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/device/step.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <kalscan/kalman/small/smoothing.hpp>
+#include <kalscan/support/config.hpp>
+
+namespace kalscan::detail {
+
+/// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
+/// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
+/// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
+template <state_space_model Model>
+struct smoother_traversal {
+  using model_type = Model;
+  using T = typename Model::value_type;
+  static constexpr int n = Model::states, m = Model::observed;
+  using element = small_filtering_element<T, n>;
+  using state = small_likelihood<T, n>;
+  using sum = T;
+
+  Model model;
+  series_layout series;
+  const T* y;
+  const T *mean, *covariance;  // of the filter
+  smoother_arrays<T> out;
+  std::int64_t chunk;
+
+  KALSCAN_HD static element combine(const element& first, const element& second) {
+    return small_filtering_monoid<T, n>{}(second, first);
+  }
+  KALSCAN_HD static state act(const element& x, const state& s) { return act_backward(x, s); }
+  KALSCAN_HD state start(std::int64_t) const { return {}; }
+  KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return (series.length(i) + chunk - 1) / chunk; }
+  KALSCAN_HD bool has_sum() const { return false; }
+  KALSCAN_HD void finish_sum(std::int64_t, T) const {}
+  KALSCAN_HD void begin(std::int64_t i) const {
+    if (!out.status.empty()) out.status.data()[i] = {};
+  }
+
+  /// Of the chunk before whose first step there is another; the last one's is not needed.
+  KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
+    const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk, before = last - chunk;
+    element x = small_filtering_monoid<T, n>::identity();
+    if (before < 0) return x;
+    for (std::int64_t t = before + 1; t <= last; ++t) {
+      const auto matrices = model.transition(i, t);
+      x.A = times(matrices.F, x.A);
+      add(x.b, filtered_mean(begin + t - 1));
+      predict_by(model, i, t, matrices, x.b, x.C);
+      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+      add(x.b, filtered_mean(begin + t), T(-1));
+    }
+    return x;
+  }
+
+  /// From the last step of a chunk to its first.
+  class replay_type {
+   public:
+    static constexpr int direction = -1;
+
+    KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later)
+        : x_(x), series_(series), from_(x.series.length(series) - 1 - k * x.chunk), begin_(x.series.begin(series)),
+          later_(later), smoothed_{} {
+      const std::int64_t end = from_ - x.chunk;
+      to_ = end < -1 ? -1 : end;
+    }
+    KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
+    KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
+
+    KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
+      const std::int64_t t = from_ - j;
+      const bool more = t - 1 > to_;
+      const element stretch = more ? x_.lift(series_, begin_, t) : element{};
+      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_, stretch, more);
+      report(x_.out.status, series_, t, judge_belief(smoothed_));
+      return smoothed_;
+    }
+    KALSCAN_HD T finish() const { return T(0); }
+
+   private:
+    const smoother_traversal& x_;
+    std::int64_t series_, from_, to_ = 0, begin_;
+    state later_;
+    small_belief<T, n> smoothed_;
+  };
+
+ private:
+  KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
+    return read_matrix<small_vector<T, n>>(mean + at * n);
+  }
+  KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
+    return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
+  }
+
+  /// The data of step t, which lead from the state at t - 1 to that at t, as an element.
+  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t) const {
+    const auto matrices = model.transition(i, t);
+    element x{matrices.F, filtered_mean(begin + t - 1), matrices.Q, {}, {}};
+    predict_mean(model, i, t, matrices, x.b);
+    clear_null_variances(x.C);
+    observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+    add(x.b, filtered_mean(begin + t), T(-1));
+    return x;
+  }
+};
+
+}  // namespace kalscan::detail

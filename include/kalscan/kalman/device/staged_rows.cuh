@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// Replays chunks side by side, a lane of a warp each, whose rows go through shared memory: the lanes write the rows of
+// one chunk after the other, so that what lies together in memory is written together.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
+#include <kalscan/kalman/device/filter_traversal.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+
+namespace kalscan::detail {
+
+/// How rows of X are kept until they are written: `Steps` of them, in pieces, for each lane, an odd number of 16 bytes
+/// apart, so that lanes use different banks.
+template <class X, int Steps>
+struct row_stage {
+  using T = typename X::value_type;
+  static constexpr int per_piece = piece_bytes<X> / static_cast<int>(sizeof(T));
+  using piece_type = piece<T, per_piece>;
+  static constexpr int pieces = X::rows * X::columns / per_piece;  // a row
+  static constexpr int lane_bytes = ((pieces * Steps * piece_bytes<X> + 15) / 16 | 1) * 16;
+  static constexpr int bytes = 32 * lane_bytes;
+
+  std::byte* memory;
+
+  __device__ piece_type* of_lane(int lane) const { return reinterpret_cast<piece_type*>(memory + lane * lane_bytes); }
+
+  __device__ void put(int lane, int slot, const X& x) const {
+    piece_type* to = of_lane(lane) + slot * pieces;
+#pragma unroll
+    for (int p = 0; p < pieces; ++p) {
+      piece_type written;
+#pragma unroll
+      for (int k = 0; k < per_piece; ++k) {
+        const int entry = p * per_piece + k;
+        written.x[k] = x(entry % X::rows, entry / X::rows);
+      }
+      to[p] = written;
+    }
+  }
+
+  /// Slots [begin, end) of each lane become the rows row + begin ... row + end - 1 of the array.
+  __device__ void flush(T* array, int lane, std::int64_t row, int begin, int end) const {
+    constexpr unsigned all = 0xffffffffu;
+    constexpr int run = pieces * Steps;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(array) % piece_bytes<X> == 0;
+#pragma unroll(run % 2 == 0 ? 2 : 1)
+    for (int r = 0; r < run; ++r) {
+      const int index = 32 * r + lane, from = index / run, offset = index % run;
+      const std::int64_t at = __shfl_sync(all, row, from);
+      const int first = __shfl_sync(all, begin, from) * pieces, last = __shfl_sync(all, end, from) * pieces;
+      if (offset < first || offset >= last) continue;
+      const piece_type x = of_lane(from)[offset];
+      T* to = array + at * (X::rows * X::columns) + offset * per_piece;
+      if (aligned) {
+        *reinterpret_cast<piece_type*>(to) = x;
+      } else {
+#pragma unroll
+        for (int i = 0; i < per_piece; ++i) to[i] = x.x[i];
+      }
+    }
+  }
+};
+
+/// The rows of a belief: as many steps together as make 128 bytes of covariances, at most 8. Larger ones are written by
+/// the lanes themselves.
+template <class T, int N>
+struct belief_stage {
+  using mean_type = small_vector<T, N>;
+  using covariance_type = small_symmetric<T, N>;
+  static constexpr bool used = N <= 8;
+  static constexpr int row_bytes = N * N * static_cast<int>(sizeof(T));
+  static constexpr int steps = row_bytes >= 128 ? 1 : 128 / row_bytes >= 8 ? 8 : 128 / row_bytes;
+  using means = row_stage<mean_type, steps>;
+  using covariances = row_stage<covariance_type, steps>;
+  static constexpr int warp_bytes = used ? means::bytes + covariances::bytes : 0;
+};
+template <class Traversal>
+using belief_stage_of = belief_stage<typename Traversal::T, Traversal::n>;
+
+inline __device__ std::int64_t largest_in_warp(std::int64_t x) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const std::int64_t other = __shfl_xor_sync(0xffffffffu, x, distance);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
+/// replay_chunk of all lanes of a warp that are active. `shared`: belief_stage's warp_bytes for the warp, aligned to 16
+/// bytes.
+template <class Traversal>
+__device__ typename Traversal::sum replay_staged(const Traversal& x, std::int64_t series, std::int64_t k,
+                                                 const typename Traversal::state& before, bool active,
+                                                 std::byte* shared) {
+  using stage = belief_stage_of<Traversal>;
+  if constexpr (!stage::used) {
+    return active ? replay_chunk(x, series, k, before) : typename Traversal::sum(0);
+  } else {
+    constexpr int together = stage::steps;
+    constexpr bool forward = Traversal::replay_type::direction > 0;
+    const typename stage::means means{shared};
+    const typename stage::covariances covariances{shared + stage::means::bytes};
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    typename Traversal::replay_type replay(x, series, k, before);
+    const std::int64_t own = active ? replay.steps() : 0, most = largest_in_warp(own);
+#pragma unroll 1
+    for (std::int64_t group = 0; group < most; group += together) {
+      const int count = own <= group ? 0 : own - group < together ? static_cast<int>(own - group) : together;
+#pragma unroll 1
+      for (int g = 0; g < count; ++g) {
+        const auto& row = replay.step(group + g);
+        const int slot = forward ? g : together - 1 - g;
+        if (!x.out.mean.empty()) means.put(lane, slot, row.mean);
+        if (!x.out.covariance.empty()) covariances.put(lane, slot, row.covariance);
+      }
+      const std::int64_t at = forward ? replay.first_row() + group : replay.first_row() - group - (together - 1);
+      const int begin = forward ? 0 : together - count, end = forward ? count : together;
+      __syncwarp();
+      if (!x.out.mean.empty()) means.flush(x.out.mean.data(), lane, at, begin, end);
+      if (!x.out.covariance.empty()) covariances.flush(x.out.covariance.data(), lane, at, begin, end);
+      __syncwarp();
+    }
+    return active ? replay.finish() : typename Traversal::sum(0);
+  }
+}
+
+}  // namespace kalscan::detail

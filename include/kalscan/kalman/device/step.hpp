@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// The parts of a step of a model: its readings, the prediction, the log-density of innovations, and whether it went
+// well.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/device/access.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/support/config.hpp>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// The sum of logarithms of positive numbers, of which few are taken: the others are multiplied first.
+template <class T>
+struct sum_of_logarithms {
+  T product = 1, sum = 0;
+
+  KALSCAN_HD void add(T x) {
+    constexpr T big = sizeof(T) == 4 ? T(0x1p60) : T(0x1p500), small = 1 / big;  // the product of two is finite
+    if (!(x > small && x < big)) {
+      sum += std::log(x);
+      return;
+    }
+    product *= x;
+    if (product > small && product < big) return;
+    sum += std::log(product);
+    product = 1;
+  }
+  KALSCAN_HD T total() const { return sum + std::log(product); }
+};
+
+/// The log-density of innovations, one after the other.
+template <class T>
+struct log_density {
+  T squares = 0;
+  std::int64_t count = 0;
+  sum_of_logarithms<T> variances{};
+
+  template <int N>
+  KALSCAN_HD void add(const small_innovation<T, N>& x) {
+    if (equal(x.s, T(0))) return;
+    const T scaled = x.v * x.scale;
+    squares += scaled * scaled;
+    ++count;
+    variances.add(x.s);
+  }
+  KALSCAN_HD T total() const {
+    return -(squares + static_cast<T>(count) * std::log(2 * std::numbers::pi_v<T>) + variances.total()) / 2;
+  }
+};
+
+template <class Model>
+KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_t t,
+                            const typename Model::value_type* y) {
+  using T = typename Model::value_type;
+  constexpr int m = Model::observed;
+  const auto matrices = model.observation(series, t);
+  small_vector<T, m> value = read_matrix<small_vector<T, m>>(y);
+  if constexpr (std::is_same_v<decltype(model.observation_input(series, t)), no_input>) {
+    return take_apart(matrices.H, matrices.R, value);
+  } else {
+    const small_vector<T, m> input = model.observation_input(series, t);
+    add(value, input, T(-1));
+    auto o = take_apart(matrices.H, matrices.R, value);
+    unrolled<m>([&](int i) { o.terms(i) += 2 * std::abs(input(i)); });
+    return o;
+  }
+}
+
+template <class Model, class T, int N>
+KALSCAN_HD void predict_mean(const Model& model, std::int64_t series, std::int64_t t,
+                             const transition_matrices<T, N>& matrices, small_vector<T, N>& mean) {
+  mean = times(matrices.F, mean);
+  if constexpr (!std::is_same_v<decltype(model.state_input(series, t)), no_input>)
+    add(mean, model.state_input(series, t));
+}
+
+template <class Model, class T, int N>
+KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t t,
+                           const transition_matrices<T, N>& matrices, small_vector<T, N>& mean,
+                           small_symmetric<T, N>& P) {
+  predict_mean(model, series, t, matrices, mean);
+  P = congruence(matrices.F, P, matrices.Q);
+  clear_null_variances(P);
+}
+
+template <class Model>
+KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
+  return t > 0 || model.before_first_transition;
+}
+
+/// Of the covariance the variances are looked at: they bound the others.
+template <class T, int N>
+KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
+  T means = 0, variances = 0;
+  unrolled<N>([&](int i) {
+    means += x.mean(i) * T(0);
+    variances += x.covariance(i, i) * T(0);
+  });
+  if (equal(means + variances, T(0))) return step_failure::none;
+  return equal(means, T(0)) ? step_failure::covariance : step_failure::mean;
+}
+
+}  // namespace kalscan::detail

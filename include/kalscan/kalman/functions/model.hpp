@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// Linear-Gaussian models whose matrices are functions of the step.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/support/bad_argument.hpp>
+#include <kalscan/support/config.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace kalscan {
+
+/// What leads to a step: x_t = F x_(t-1) + w, w ~ N(0, Q).
+template <class T, int N>
+struct transition_matrices {
+  small_matrix<T, N, N> F;
+  small_symmetric<T, N> Q;
+};
+
+/// How a step is observed: y_t = H x_t + v, v ~ N(0, R).
+template <class T, int N, int M>
+struct observation_matrices {
+  small_matrix<T, M, N> H;
+  small_symmetric<T, M> R;
+};
+
+/// No B u, no D u.
+struct no_input {};
+
+namespace detail {
+
+/// x is the value itself, or a callable (series, t) or (t).
+template <class X>
+KALSCAN_HD constexpr auto value_at(const X& x, std::int64_t series, std::int64_t t) {
+  if constexpr (is_small<X> || std::is_same_v<X, no_input>) {
+    return x;
+  } else if constexpr (std::is_invocable_v<const X&, std::int64_t, std::int64_t>) {
+    return x(series, t);
+  } else {
+    static_assert(std::is_invocable_v<const X&, std::int64_t>,
+                  "kalscan: F, Q, H, R and inputs are small matrices, or callables (t) or (series, t) that give one, "
+                  "annotated KALSCAN_HD");
+    return x(t);
+  }
+}
+
+template <class F, class Q>
+struct separate_transition {
+  F F_;
+  Q Q_;
+};
+
+template <class Transition>
+inline constexpr bool is_constant_transition = false;
+template <class F, class Q>
+inline constexpr bool is_constant_transition<separate_transition<F, Q>> = is_small<F> && is_small<Q>;
+
+}  // namespace detail
+
+/// x_t = F_t x_(t-1) + B_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t + v_t, v_t ~ N(0, R_t), for many series: each
+/// matrix is a small one, or a callable (t) or (series, t) that gives one, for host and device (KALSCAN_HD); it is
+/// evaluated where it is used, more than once a step. Of Q and R, given in full or as small_symmetric, the lower
+/// triangles count. `Transition` gives F and Q together. The prior is a small_belief or a callable (series) that gives
+/// one, of the state at the first observation or, where `before_first_transition`, one transition before. Made by
+/// model_of.
+template <class T, int N, int M, class Transition, class H_, class R_, class Prior, class B_ = no_input,
+          class D_ = no_input>
+struct function_model {
+  using value_type = T;
+  static constexpr int states = N, observed = M;
+  /// Whether F, Q, H and R are values, the same for all steps.
+  static constexpr bool constant =
+      detail::is_constant_transition<Transition> && detail::is_small<H_> && detail::is_small<R_>;
+
+  Transition transition_at;
+  H_ H;
+  R_ R;
+  Prior prior_of;
+  bool before_first_transition = false;
+  B_ B = {};  ///< what inputs add to the state, n numbers
+  D_ D = {};  ///< and to the observation, m numbers
+
+  KALSCAN_HD constexpr transition_matrices<T, N> transition(std::int64_t series, std::int64_t t) const {
+    if constexpr (requires { transition_at.F_; }) {
+      return {detail::to_small<small_matrix<T, N, N>>(detail::value_at(transition_at.F_, series, t)),
+              detail::to_small<small_symmetric<T, N>>(detail::value_at(transition_at.Q_, series, t))};
+    } else {
+      return detail::value_at(transition_at, series, t);
+    }
+  }
+  KALSCAN_HD constexpr observation_matrices<T, N, M> observation(std::int64_t series, std::int64_t t) const {
+    return {detail::to_small<small_matrix<T, M, N>>(detail::value_at(H, series, t)),
+            detail::to_small<small_symmetric<T, M>>(detail::value_at(R, series, t))};
+  }
+  KALSCAN_HD constexpr small_belief<T, N> prior(std::int64_t series) const {
+    if constexpr (std::is_invocable_v<const Prior&, std::int64_t>) {
+      return prior_of(series);
+    } else {
+      return prior_of;
+    }
+  }
+  KALSCAN_HD constexpr auto state_input(std::int64_t series, std::int64_t t) const {
+    return detail::value_at(B, series, t);
+  }
+  KALSCAN_HD constexpr auto observation_input(std::int64_t series, std::int64_t t) const {
+    return detail::value_at(D, series, t);
+  }
+};
+
+/// What the filters for small matrices take.
+template <class Model>
+concept state_space_model =
+    std::copy_constructible<Model> &&
+    requires(const Model& m, std::int64_t i) {
+      typename Model::value_type;
+      { m.transition(i, i) } -> std::same_as<transition_matrices<typename Model::value_type, Model::states>>;
+      {
+        m.observation(i, i)
+      } -> std::same_as<observation_matrices<typename Model::value_type, Model::states, Model::observed>>;
+      { m.prior(i) } -> std::same_as<small_belief<typename Model::value_type, Model::states>>;
+      { m.before_first_transition } -> std::convertible_to<bool>;
+      { Model::constant } -> std::convertible_to<bool>;
+      m.state_input(i, i);
+      m.observation_input(i, i);
+    };
+
+/// The model of F, Q, H, R and a prior.
+template <class T, int N, int M, class F, class Q, class H, class R, class Prior, class B = no_input,
+          class D = no_input>
+[[nodiscard]] constexpr auto model_of(const F& f, const Q& q, const H& h, const R& r, const Prior& prior,
+                                      bool before_first_transition = false, const B& b = {}, const D& d = {}) {
+  using pair = detail::separate_transition<F, Q>;
+  return function_model<T, N, M, pair, H, R, Prior, B, D>{pair{f, q}, h, r, prior, before_first_transition, b, d};
+}
+
+/// Matrices of each step in device memory (or host memory, for the host), in full and column by column, one after
+/// another. All series share them.
+template <class Matrix>
+struct matrix_of_step {
+  const typename Matrix::value_type* data;
+  KALSCAN_HD constexpr Matrix operator()(std::int64_t t) const {
+    return detail::load<Matrix>(data + t * (Matrix::rows * Matrix::columns));
+  }
+};
+
+/// The same of each series, constant in time.
+template <class Matrix>
+struct matrix_of_series {
+  const typename Matrix::value_type* data;
+  KALSCAN_HD constexpr Matrix operator()(std::int64_t series, std::int64_t) const {
+    return detail::load<Matrix>(data + series * (Matrix::rows * Matrix::columns));
+  }
+};
+
+/// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and
+/// it has no inputs. Throws std::invalid_argument otherwise.
+template <template <class, int, int> class Model, class T, int N, int M>
+[[nodiscard]] auto constant_model(const Model<T, N, M>& model) {
+  constexpr const char* name = "constant_model";
+  if (!model.F.constant() || !model.Q.constant() || !model.H.constant() || !model.R.constant())
+    detail::bad_argument(name, "F, Q, H or R is given per step: give model_of a matrix_of_step in its place");
+  if (model.F.empty() || model.Q.empty() || model.H.empty() || model.R.empty())
+    detail::bad_argument(name, "F, Q, H or R is not given");
+  if (!model.B.empty() || !model.D.empty())
+    detail::bad_argument(name, "the model has inputs: give model_of what they add at each step");
+  if (model.prior.has_diffuse())
+    detail::bad_argument(name, "the prior is diffuse: filter the first steps on the host and give the belief after them");
+  using prior_type = small_belief<T, N>;
+  return model_of<T, N, M>(
+      detail::to_small<small_matrix<T, N, N>>(model.F[0]), detail::to_small<small_symmetric<T, N>>(model.Q[0]),
+      detail::to_small<small_matrix<T, M, N>>(model.H[0]), detail::to_small<small_symmetric<T, M>>(model.R[0]),
+      prior_type{detail::to_small<small_vector<T, N>>(model.prior.mean),
+                 detail::to_small<small_symmetric<T, N>>(model.prior.covariance)},
+      model.prior.before_first_transition);
+}
+
+}  // namespace kalscan

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// The filtering element and its operator on small matrices: the information-form Kalman combine for host and device.
+#pragma once
+
+#include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/monoid.hpp>
+#include <kalscan/support/config.hpp>
+#include <limits>
+
+namespace kalscan {
+
+/// A stretch of time of a linear-Gaussian model with N states: x_out | x_in ~ N(A x_in + b, C), and the likelihood of
+/// the stretch's data as a function of x_in, in information form (eta, J). What matrix_filtering_element is with Eigen.
+template <class T, int N>
+struct small_filtering_element {
+  small_matrix<T, N, N> A;
+  small_vector<T, N> b;
+  small_symmetric<T, N> C;
+  small_vector<T, N> eta;
+  small_symmetric<T, N> J;
+};
+
+namespace detail {
+
+/// What a scalar observation of the state after the stretch, with innovation v of variance s, says of the state before
+/// it; and A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+template <class T, int N>
+KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
+                                  const small_innovation<T, N>& x, int first = 0) {
+  const small_vector<T, N> g = transposed_times(e.A, h, first);
+  small_vector<T, N> scaled = g;
+  unrolled<N>([&](int i) { scaled(i) *= x.scale; });
+  add_square(e.J, scaled);
+  add(e.eta, scaled, x.v * x.scale);
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) -= x.K(i) * g(j); }); });
+  if (!loses_digits(d, x.s)) return;
+  small_vector<T, N> w = transposed_times(e.A, h, first);
+  unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
+}
+
+/// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for
+/// the unknown state before the stretch, has no finite information: the element is not finite then.
+template <class T, int N, int M>
+KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
+  observe(o, e.b, e.C, [&](int, const auto& h, T d, const auto& x) {
+    if (equal(x.s, T(0))) {
+      e.b(0) = std::numeric_limits<T>::quiet_NaN();
+    } else {
+      extend_likelihood(e, h, d, x);
+    }
+  });
+}
+
+/// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z
+/// and its value, where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one
+/// that J cannot have.
+template <class T, int N, class Take>
+KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
+                                               Take take) {
+  const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  small_symmetric<T, N> Z = J;  // what is left of J
+  small_vector<T, N> rest = eta;
+  unrolled<N>([&](int k) {
+    if (Z(k, k) <= rounding * J(k, k)) return;
+    const T scale = inverse_root(Z(k, k));
+    small_vector<T, N> h{};
+    unrolled<N>([&](int i) {
+      if (i >= k) h(i) = scale * Z(i, k);
+    });
+    const T w = rest(k) * scale;
+    unrolled<N>([&](int j) {
+      if (j < k) return;
+      rest(j) -= w * h(j);
+      unrolled<N>([&](int i) {
+        if (i >= j) Z(i, j) -= h(i) * h(j);
+      });
+    });
+    take(h, w, k);
+  });
+  return rest;
+}
+
+/// A reading of for_each_reading, taken into N(mean, P).
+template <class T, int N>
+KALSCAN_HD small_innovation<T, N> take_unit_reading(const small_vector<T, N>& h, T w, int first,
+                                                    small_vector<T, N>& mean, small_symmetric<T, N>& P) {
+  const small_innovation<T, N> x = innovation_of(h, T(1), w, mean, P, first);
+  take_reading(mean, P, h, T(1), x, first);
+  return x;
+}
+
+/// Takes the likelihood of later data into the element of a stretch: nothing is lost where C J is huge, and both may be
+/// singular. Returns what for_each_reading does.
+template <class T, int N>
+KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
+                                              small_filtering_element<T, N>& e) {
+  return for_each_reading(eta, J, [&](const small_vector<T, N>& h, T w, int first) {
+    extend_likelihood(e, h, T(1), take_unit_reading(h, w, first, e.b, e.C), first);
+  });
+}
+
+template <class T, int N>
+KALSCAN_HD constexpr filtering_element<T> one_state(const small_filtering_element<T, N>& x) {
+  return {x.A.x[0], x.b.x[0], x.C.x[0], x.eta.x[0], x.J.x[0]};
+}
+
+}  // namespace detail
+
+/// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. Associative up to rounding. One
+/// state is left to the scalar operator, which loses less.
+template <class T, int N>
+struct small_filtering_monoid {
+  using element = small_filtering_element<T, N>;
+
+  KALSCAN_HD static constexpr element identity() { return {detail::identity_matrix<T, N>(), {}, {}, {}, {}}; }
+
+  KALSCAN_HD element operator()(const element& earlier, const element& later) const {
+    using detail::times;
+    if constexpr (N == 1) {
+      const auto x = filtering_monoid<T>{}(detail::one_state(earlier), detail::one_state(later));
+      return {{{x.A}}, {{x.b}}, {{x.C}}, {{x.eta}}, {{x.J}}};
+    } else {
+      element x = earlier;
+      const small_vector<T, N> rest = detail::take_likelihood(later.eta, later.J, x);
+      detail::add(x.eta, detail::transposed_times(x.A, rest));
+      detail::add(x.b, times(x.C, rest));
+      x.A = times(later.A, x.A);
+      x.b = times(later.A, x.b);
+      detail::add(x.b, later.b);
+      x.C = detail::congruence(later.A, x.C, later.C);
+      return x;
+    }
+  }
+};
+static_assert(monoid<small_filtering_monoid<double, 2>>);
+
+/// The belief after the stretch, from the one before it; the covariance before may be singular.
+template <class T, int N>
+[[nodiscard]] KALSCAN_HD small_belief<T, N> act(const small_filtering_element<T, N>& x,
+                                                const small_belief<T, N>& before) {
+  if constexpr (N == 1) {
+    const auto y = act(detail::one_state(x), belief<T>{before.mean.x[0], before.covariance.x[0]});
+    return {{{y.mean}}, {{y.variance}}};
+  } else {
+    small_belief<T, N> s = before;
+    const auto rest = detail::for_each_reading(x.eta, x.J, [&](const small_vector<T, N>& h, T w, int first) {
+      detail::take_unit_reading(h, w, first, s.mean, s.covariance);
+    });
+    detail::add(s.mean, detail::times(s.covariance, rest));
+    small_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C)};
+    detail::add(after.mean, detail::times(x.A, s.mean));
+    return after;
+  }
+}
+
+}  // namespace kalscan

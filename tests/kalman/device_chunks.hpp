@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Filter and smoother as their kernels run them, on the host, from arrays that begin as NaN.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "oracle.hpp"
+#include "run_chunks.hpp"
+
+namespace device_chunks {
+
+/// Results of all steps in the form of the host's filter.
+template <class T>
+struct results {
+  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> mean, predicted_mean, smoothed_mean, final_mean;
+  std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> covariance, predicted_covariance, smoothed_covariance,
+      final_covariance;
+  std::vector<T> log_likelihood;
+  std::vector<kalscan::filter_status> filtered, smoothed;
+};
+
+template <class Model>
+results<typename Model::value_type> filter_and_smooth(const Model& model, const std::vector<typename Model::value_type>& y,
+                                                      const kalscan::series_layout& series, std::int64_t chunk,
+                                                      std::int64_t threads) {
+  using T = typename Model::value_type;
+  constexpr int n = Model::states, m = Model::observed;
+  const std::size_t steps = y.size() / m, count = static_cast<std::size_t>(series.count);
+  const auto numbers = [](std::size_t size) { return std::vector<T>(size, std::numeric_limits<T>::quiet_NaN()); };
+  auto mean = numbers(steps * n), predicted_mean = mean, smoothed_mean = mean, final_mean = numbers(count * n);
+  auto covariance = numbers(steps * n * n), predicted = covariance, smoothed = covariance,
+       final_covariance = numbers(count * n * n);
+  results<T> r;
+  r.log_likelihood = numbers(count);
+  r.filtered.resize(count), r.smoothed.resize(count);
+  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(),
+                                               {mean, covariance, predicted_mean, predicted, final_mean, final_covariance,
+                                                r.log_likelihood, r.filtered},
+                                               chunk},
+      threads);
+  run(kalscan::detail::smoother_traversal<Model>{
+          model, series, y.data(), mean.data(), covariance.data(), {smoothed_mean, smoothed, r.smoothed}, chunk},
+      threads);
+  const auto vectors = [&](std::vector<T>& x) {
+    return Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(x.data(), n, std::ssize(x) / n).eval();
+  };
+  const auto matrices = [&](std::vector<T>& x) {
+    std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> all;
+    for (std::size_t at = 0; at < x.size(); at += n * n)
+      all.push_back(Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(x.data() + at, n, n));
+    return all;
+  };
+  r.mean = vectors(mean), r.predicted_mean = vectors(predicted_mean), r.smoothed_mean = vectors(smoothed_mean);
+  r.final_mean = vectors(final_mean);
+  r.covariance = matrices(covariance), r.predicted_covariance = matrices(predicted);
+  r.smoothed_covariance = matrices(smoothed), r.final_covariance = matrices(final_covariance);
+  return r;
+}
+
+template <class T>
+std::vector<T> numbers_of(const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>& y) {
+  return {y.data(), y.data() + y.size()};
+}
+
+}  // namespace device_chunks

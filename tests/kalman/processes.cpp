@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// Processes in continuous time against the dense Gaussian processes that they are, and their transitions against each
+// other.
+#include <doctest/doctest.h>
+
+#include <Eigen/Cholesky>
+#include <cmath>
+#include <functional>
+#include <kalscan/kalman/functions/irregular.hpp>
+#include <kalscan/kalman/functions/matern.hpp>
+#include <kalscan/kalman/functions/oscillator.hpp>
+#include <numbers>
+#include <random>
+
+#include "device_chunks.hpp"
+
+namespace {
+
+using real = long double;
+using matrix = Eigen::Matrix<real, Eigen::Dynamic, Eigen::Dynamic>;
+
+template <class X>
+matrix full(const X& x) {
+  return matrix::NullaryExpr(X::rows, X::columns, [&](auto i, auto j) {
+    return static_cast<real>(x(static_cast<int>(i), static_cast<int>(j)));
+  });
+}
+
+/// exp(A dt) and the integral of exp(A s) B exp(A s)' by series over a small part of dt, then doublings.
+void compare_transition(const matrix& f, const matrix& g, const matrix& A, const matrix& B, real dt, real epsilon) {
+  constexpr int halvings = 12;
+  const Eigen::Index n = A.rows();
+  const real h = dt / (1 << halvings);
+  matrix F = matrix::Identity(n, n), term = F, Q = B * h, q = Q;
+  for (int k = 1; k < 20; ++k) {
+    term = term * A * h / k;
+    F += term;
+    q = (A * q + q * A.transpose()).eval() * h / (k + 1);
+    Q += q;
+  }
+  for (int k = 0; k < halvings; ++k) {
+    Q += (F * Q * F.transpose()).eval();
+    F = (F * F).eval();
+  }
+  for (Eigen::Index i = 0; i < n; ++i) {
+    for (Eigen::Index j = 0; j < n; ++j) {
+      CAPTURE(i);
+      CAPTURE(j);
+      CAPTURE(static_cast<double>(dt));
+      CHECK(std::abs(f(i, j) - F(i, j)) <= 200 * epsilon * F.row(i).cwiseAbs().maxCoeff());
+      CHECK(std::abs(g(i, j) - Q(i, j)) <= 200 * epsilon * std::sqrt(Q(i, i) * Q(j, j)));
+    }
+  }
+}
+
+template <class T, int N>
+void check_transition(const kalscan::transition_matrices<T, N>& given, const matrix& A, const matrix& B, real dt) {
+  compare_transition(full(given.F), full(given.Q), A, B, dt, std::numeric_limits<T>::epsilon());
+}
+
+template <class T>
+void check_transitions() {
+  for (const T dt : {T(0), T(1e-4), T(0.01), T(0.3), T(0.9), T(1.7), T(4), T(11)}) {
+    {
+      const kalscan::matern32<T> p{T(1.7), T(0.8)};
+      const real l = std::sqrt(real(3)) / p.length;
+      matrix A(2, 2), B = matrix::Zero(2, 2);
+      A << 0, 1, -l * l, -2 * l;
+      B(1, 1) = 4 * l * l * l * p.variance;
+      check_transition(p(dt), A, B, dt);
+    }
+    {
+      const kalscan::matern52<T> p{T(1.7), T(1.8)};
+      const real l = std::sqrt(real(5)) / p.length;
+      matrix A(3, 3), B = matrix::Zero(3, 3);
+      A << 0, 1, 0, 0, 0, 1, -l * l * l, -3 * l * l, -3 * l;
+      B(2, 2) = 16 * l * l * l * l * l * p.variance / 3;
+      check_transition(p(dt), A, B, dt);
+    }
+    for (const T quality : {T(0.2), T(0.5), T(0.50001), T(0.7), T(5), T(300)}) {
+      CAPTURE(quality);
+      const kalscan::damped_oscillator<T> p{T(1.7), T(1.3), quality};
+      const real a = real(p.frequency) / (2 * real(quality)), w2 = real(p.frequency) * real(p.frequency);
+      matrix A(2, 2), B = matrix::Zero(2, 2);
+      A << 0, 1, -w2, -2 * a;
+      B(1, 1) = 4 * a * w2 * p.variance;
+      check_transition(p(dt), A, B, dt);
+    }
+    const kalscan::constant_velocity<T> p{T(0.3), T(0.2)};
+    matrix A(2, 2), B(2, 2);
+    A << 0, 1, 0, 0;
+    B << real(p.level), 0, 0, real(p.spectral_density);
+    check_transition(p(dt), A, B, dt);
+  }
+}
+
+TEST_CASE("transitions of processes are the exponentials and integrals that define them") {
+  check_transitions<double>();
+  check_transitions<float>();
+}
+
+struct series {
+  std::vector<double> times, y;
+};
+series draw_series(int points) {
+  std::mt19937_64 engine(5);
+  std::exponential_distribution<double> gap(6);
+  std::normal_distribution<double> normal;
+  series x;
+  double at = 3;
+  for (int t = 0; t < points; ++t) {
+    x.times.push_back(at += t % 17 == 3 ? 0 : gap(engine));
+    x.y.push_back(normal(engine));
+  }
+  return x;
+}
+
+/// Mean and variance at the points themselves, and the log-likelihood, by a Cholesky factor of the covariance of all.
+void compare_dense(const series& x, const device_chunks::results<double>& r, const std::function<real(real)>& kernel,
+                   real noise) {
+  const auto points = std::ssize(x.y);
+  matrix K(points, points);
+  for (Eigen::Index i = 0; i < points; ++i) {
+    for (Eigen::Index j = 0; j < points; ++j)
+      K(i, j) = kernel(std::abs(real(x.times[static_cast<std::size_t>(i)]) - real(x.times[static_cast<std::size_t>(j)])));
+  }
+  const Eigen::LLT<matrix> factor(K + noise * matrix::Identity(points, points));
+  const matrix Y = Eigen::Map<const Eigen::VectorXd>(x.y.data(), points).cast<real>();
+  const matrix weights = factor.solve(Y), mean = K * weights, covariance = K - K * factor.solve(K);
+  real log_likelihood = -((Y.transpose() * weights)(0, 0) + static_cast<real>(points) * std::log(2 * std::numbers::pi_v<real>)) / 2;
+  for (Eigen::Index i = 0; i < points; ++i) log_likelihood -= std::log(factor.matrixLLT()(i, i));
+  CHECK(std::abs(static_cast<double>(real(r.log_likelihood[0]) - log_likelihood)) < 1e-9);
+  for (Eigen::Index t = 0; t < points; ++t) {
+    CHECK(std::abs(static_cast<double>(real(r.smoothed_mean(0, t)) - mean(t, 0))) < 1e-11);
+    CHECK(std::abs(static_cast<double>(real(r.smoothed_covariance[static_cast<std::size_t>(t)](0, 0)) - covariance(t, t))) < 1e-11);
+  }
+}
+
+template <class Process>
+void check_dense(const Process& process, const std::function<real(real)>& kernel) {
+  const series x = draw_series(200);
+  const auto model = kalscan::observed_at(process, x.times.data(), 0.25);
+  compare_dense(x, device_chunks::filter_and_smooth(model, x.y, {.longest = std::ssize(x.y)}, 16, 4), kernel, 0.25L);
+}
+
+TEST_CASE("processes over irregular times are the dense Gaussian processes") {
+  const real v = real(1.7), length = real(0.8), l3 = std::sqrt(real(3)) / length, l5 = std::sqrt(real(5)) / length;
+  check_dense(kalscan::matern12<double>{1.7, 0.8}, [&](real d) { return v * std::exp(-d / length); });
+  check_dense(kalscan::matern32<double>{1.7, 0.8}, [&](real d) { return v * (1 + l3 * d) * std::exp(-l3 * d); });
+  check_dense(kalscan::matern52<double>{1.7, 0.8},
+              [&](real d) { return v * (1 + l5 * d + l5 * l5 * d * d / 3) * std::exp(-l5 * d); });
+  const real w0 = real(2.3), quality = 4, eta = std::sqrt(1 - 1 / (4 * quality * quality));
+  check_dense(kalscan::damped_oscillator<double>{1.7, 2.3, 4}, [&](real d) {
+    return v * std::exp(-w0 * d / (2 * quality)) *
+           (std::cos(eta * w0 * d) + std::sin(eta * w0 * d) / (2 * eta * quality));
+  });
+}
+
+}  // namespace

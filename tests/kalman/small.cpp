@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+// The filter on small matrices, as the device runs it, against the long double oracle.
+#include <doctest/doctest.h>
+
+#include <kalscan/kalman/device/forecast_traversal.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
+#include <kalscan/kalman/small/smoothing.hpp>
+#include <random>
+
+#include "device_chunks.hpp"
+#include "oracle.hpp"
+#include "quad_oracle.hpp"
+
+namespace {
+
+using kalscan::small_matrix, kalscan::small_symmetric, kalscan::small_vector, kalscan::small_belief;
+
+/// The matrices of a dynamic model as one of functions, inputs included.
+template <class T, int N, int M>
+auto functions_of(const kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>& model) {
+  using kalscan::detail::to_small;
+  const auto* p = &model;
+  const auto input = [p](const auto& B, std::int64_t t) -> Eigen::VectorXd {
+    return B.empty() ? Eigen::VectorXd() : Eigen::VectorXd(B[t] * p->u.col(t));
+  };
+  const small_belief<T, N> prior{to_small<small_vector<T, N>>(model.prior.mean),
+                                 to_small<small_symmetric<T, N>>(model.prior.covariance)};
+  return kalscan::model_of<T, N, M>(
+      [p](std::int64_t t) { return to_small<small_matrix<T, N, N>>(p->F[t]); },
+      [p](std::int64_t t) { return to_small<small_symmetric<T, N>>(p->Q[t]); },
+      [p](std::int64_t t) { return to_small<small_matrix<T, M, N>>(p->H[t]); },
+      [p](std::int64_t t) { return to_small<small_symmetric<T, M>>(p->R[t]); }, prior, model.prior.before_first_transition,
+      [p, input](std::int64_t t) {
+        return p->B.empty() ? small_vector<T, N>{} : to_small<small_vector<T, N>>(input(p->B, t));
+      },
+      [p, input](std::int64_t t) {
+        return p->D.empty() ? small_vector<T, M>{} : to_small<small_vector<T, M>>(input(p->D, t));
+      });
+}
+
+template <class T>
+void compare(const device_chunks::results<T>& r, const oracle::beliefs& expected, double bound) {
+  CHECK(r.filtered[0].ok());
+  CHECK(r.smoothed[0].ok());
+  CHECK(oracle::defect(r.predicted_mean, r.predicted_covariance, expected.predicted_mean,
+                       expected.predicted_covariance) < bound);
+  CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
+  CHECK(oracle::defect(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean, expected.smoothed_covariance) <
+        bound);
+  CHECK(r.final_mean.col(0) == r.mean.col(r.mean.cols() - 1));
+  CHECK(r.final_covariance[0] == r.covariance.back());
+  const auto size = static_cast<double>(r.mean.cols()) + std::abs(static_cast<double>(expected.log_likelihood));
+  CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) - static_cast<double>(expected.log_likelihood)) <
+        bound * size);
+}
+
+template <class T, int N, int M>
+void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& problem, std::int64_t chunk,
+           std::int64_t threads, double bound) {
+  CAPTURE(N);
+  CAPTURE(M);
+  CAPTURE(chunk);
+  const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> y = problem.y.cast<T>();
+  compare(device_chunks::filter_and_smooth(functions_of<T, N, M>(problem.model), device_chunks::numbers_of<T>(y),
+                                           {.longest = y.cols()}, chunk, threads),
+          oracle::run(problem.model, problem.y), bound);
+}
+
+template <class T, int N, int M>
+void check_random_models(double bound) {
+  const oracle::kind kinds[] = {
+      {},
+      {.varying = true},
+      {.missing = true},
+      {.singular_noise = true, .before_first = true},
+      {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true}};
+  std::uint64_t seed = 1;
+  for (const auto& k : kinds) {
+    for (const std::int64_t length : {1, 2, 47}) {
+      CAPTURE(length);
+      const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
+      for (const std::int64_t chunk : {1, 3, 16, 1000}) check<T, N, M>(problem, chunk, 4, bound);
+    }
+  }
+}
+
+TEST_CASE("chunks of the filter and smoother on small matrices agree with the oracle") {
+  check_random_models<double, 1, 1>(1e-10);
+  check_random_models<double, 2, 1>(1e-10);
+  check_random_models<double, 4, 2>(1e-10);
+  check_random_models<double, 9, 9>(1e-10);
+  check_random_models<float, 3, 2>(2e-3);
+}
+
+using dynamic_element = kalscan::matrix_filtering_element<double, Eigen::Dynamic>;
+
+/// The same element with Eigen's matrices.
+template <int N>
+dynamic_element with_eigen(const kalscan::small_filtering_element<double, N>& x) {
+  const auto matrix = [](const auto& a) {
+    Eigen::MatrixXd b(N, N);
+    for (int i = 0; i < N; ++i) {
+      for (int j = 0; j < N; ++j) b(i, j) = a(i, j);
+    }
+    return b;
+  };
+  return {matrix(x.A), Eigen::Map<const Eigen::VectorXd>(x.b.x, N), matrix(x.C), Eigen::Map<const Eigen::VectorXd>(x.eta.x, N), matrix(x.J)};
+}
+
+double distance(const dynamic_element& x, const dynamic_element& y) {
+  double worst = 0;
+  const auto add = [&](const Eigen::MatrixXd& p, const Eigen::MatrixXd& q) { worst = std::max(worst, (p - q).norm() / (1 + q.norm())); };
+  add(x.A, y.A), add(x.b, y.b), add(x.C, y.C), add(x.eta, y.eta), add(x.J, y.J);
+  return worst;
+}
+
+template <int N>
+kalscan::small_filtering_element<double, N> random_element(std::mt19937_64& engine) {
+  using kalscan::detail::to_small;
+  Eigen::MatrixXd A(N, N), b(N, 1), x(N, 1);
+  oracle::fill_normal(A, engine), oracle::fill_normal(b, engine), oracle::fill_normal(x, engine);
+  const auto rank = [&] { return static_cast<Eigen::Index>(engine() % (N + 1)); };
+  const Eigen::MatrixXd C = oracle::random_covariance(N, rank(), engine), J = oracle::random_covariance(N, rank(), engine);
+  const Eigen::MatrixXd eta = J * x;
+  return {to_small<small_matrix<double, N, N>>(A), to_small<small_vector<double, N>>(b),
+          to_small<small_symmetric<double, N>>(C), to_small<small_vector<double, N>>(eta),
+          to_small<small_symmetric<double, N>>(J)};
+}
+
+template <int N>
+void check_operator() {
+  CAPTURE(N);
+  using element = kalscan::small_filtering_element<double, N>;
+  std::mt19937_64 engine(N);
+  const kalscan::small_filtering_monoid<double, N> m;
+  const kalscan::matrix_filtering_monoid<double, Eigen::Dynamic> with_matrices{N};
+  double off = 0, identity = 0;
+  for (int trial = 0; trial < 200; ++trial) {
+    const auto x = random_element<N>(engine), y = random_element<N>(engine), z = random_element<N>(engine);
+    const auto far = [&](const element& a, const element& b) { off = std::max(off, distance(with_eigen(a), with_eigen(b))); };
+    off = std::max(off, distance(with_eigen(m(x, y)), with_matrices(with_eigen(x), with_eigen(y))));
+    far(m(m(x, y), z), m(x, m(y, z)));
+    identity = std::max({identity, distance(with_eigen(m(x, m.identity())), with_eigen(x)),
+                         distance(with_eigen(m(m.identity(), x)), with_eigen(x))});
+    const small_belief<double, N> s{z.b, z.C}, after = act(m(x, y), s), twice = act(y, act(x, s));
+    far({{}, after.mean, after.covariance, {}, {}}, {{}, twice.mean, twice.covariance, {}, {}});
+    const auto back = act_backward(x, act_backward(y, {z.eta, z.J}));
+    const element all = m(x, m(y, z));
+    far({{}, {}, {}, back.eta, back.J}, {{}, {}, {}, all.eta, all.J});
+  }
+  CHECK(off < 1e-9);
+  CHECK(identity < 1e-12);
+}
+
+TEST_CASE("the operator on small matrices is Eigen's, and the laws hold for elements of any rank") {
+  check_operator<1>();
+  check_operator<2>();
+  check_operator<4>();
+}
+
+using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
+using prior_type = kalscan::gaussian_prior<double, Eigen::Dynamic>;
+
+problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& Q, const Eigen::MatrixXd& H,
+                        const Eigen::MatrixXd& R, double variance, std::int64_t length, bool walk = true) {
+  const Eigen::Index n = F.rows(), m = H.rows();
+  problem_type p{{F, Q, H, R, prior_type::of_first_state(Eigen::VectorXd::Ones(n), variance * Eigen::MatrixXd::Identity(n, n))},
+                 Eigen::MatrixXd(m, length)};
+  std::mt19937_64 engine(11);
+  oracle::fill_normal(p.y, engine);
+  for (Eigen::Index t = 1; t < length && walk; ++t) p.y.col(t) = p.y.col(t - 1) + 0.1 * p.y.col(t);
+  for (Eigen::Index t = 40; t < std::min<std::int64_t>(length, 55); ++t)
+    p.y.col(t).setConstant(std::numeric_limits<double>::quiet_NaN());
+  return p;
+}
+
+template <class... X>
+Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
+  const double values[] = {static_cast<double>(x)...};
+  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](auto i, auto j) { return values[i * cols + j]; });
+}
+
+void compare_digits(const device_chunks::results<double>& r, const oracle::beliefs& expected, bool smooth, double bound) {
+  CHECK(r.filtered[0].ok());
+  CHECK(r.smoothed[0].ok());
+  CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
+  if (smooth) {
+    CHECK(quad::error_in_deviations(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean,
+                                    expected.smoothed_covariance) < bound);
+  }
+  CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < bound);
+}
+
+/// In standard deviations of each component, against 113-bit arithmetic. Smoothed beliefs where Q is regular.
+template <int N, int M>
+void check_digits(const std::string& name, const problem_type& p, bool regular, double bound) {
+  CAPTURE(name);
+  const auto expected = quad::run(p.model, p.y, regular);
+  for (const std::int64_t chunk : {3, 16, 1000}) {
+    CAPTURE(chunk);
+    compare_digits(device_chunks::filter_and_smooth(functions_of<double, N, M>(p.model),
+                                                    device_chunks::numbers_of<double>(p.y), {.longest = p.y.cols()},
+                                                    chunk, 4),
+                   expected, regular, bound);
+  }
+}
+
+TEST_CASE("models that joint formulas lose keep their digits in chunks") {
+  const Eigen::MatrixXd velocity = matrix_of(2, 2, 1, 1, 0, 1), position = matrix_of(1, 2, 1, 0);
+  const Eigen::MatrixXd push = 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1);
+  const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
+  check_digits<2, 1>("constant velocity, R = 1e-8", problem_of(velocity, push, position, diagonal(1e-8), 10, 300), true, 1e-10);
+  check_digits<2, 1>("the same from a vague prior", problem_of(velocity, push, position, diagonal(1e-8), 1e7, 300), true, 1e-6);
+  check_digits<2, 1>("near-unit-root trend", problem_of(matrix_of(2, 2, 0.9999, 1, 0, 0.9999), diagonal(1e-4, 1e-8), position, diagonal(1), 1, 1000), true, 1e-10);
+  check_digits<2, 1>("stiff diagonal", problem_of(diagonal(0.999999, 1e-6), diagonal(1e-6, 1e6), matrix_of(1, 2, 1, 1), diagonal(1e-3), 1, 300), true, 1e-10);
+  check_digits<2, 1>("unobserved component", problem_of(diagonal(0.9, 1), diagonal(0.1, 0.1), position, diagonal(1), 1, 300), true, 1e-10);
+  check_digits<2, 1>("Q of rank one", problem_of(velocity, matrix_of(2, 2, 0.25, 0.5, 0.5, 1), position, diagonal(1), 1, 500), true, 1e-10);
+  check_digits<2, 1>("no Q", problem_of(velocity, diagonal(0, 0), position, diagonal(1), 1, 500), true, 1e-10);
+  check_digits<2, 1>("singular F", problem_of(matrix_of(2, 2, 1, 0, 1, 0), diagonal(0.1, 0), position, diagonal(0.5), 1, 200), false, 1e-10);
+  check_digits<2, 1>("states far from zero", [&] {
+    auto p = problem_of(velocity, push, position, diagonal(1e-4), 10, 300);
+    p.y.array() += 1e6;
+    return p;
+  }(), true, 1e-7);
+  check_digits<2, 1>("information far above what is known",
+                     problem_of(diagonal(1, 1), diagonal(1e-6, 1e-6), matrix_of(1, 2, 1, 1), diagonal(1e-12), 1e-3, 200), true, 1e-10);
+  check_digits<4, 2>("equal sensors, vague prior", problem_of(diagonal(1, 1, 1, 1), diagonal(1e6, 1e6, 1, 1), matrix_of(2, 4, 1, 0, 0, 1, 1, 0, 0, 1), diagonal(0.01, 0.01), 1e6, 200), true, 1e-8);
+}
+
+TEST_CASE("what is read without noise is known, where noise of the state comes before each reading") {
+  const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
+  const auto p = problem_of(matrix_of(2, 2, 1, 1, 0, 1), 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1), matrix_of(1, 2, 1, 0), diagonal(0), 10, 300);
+  for (const std::int64_t chunk : {3, 16, 1000}) check<double, 2, 1>(p, chunk, 4, 1e-10);
+
+  // A state at rest that is read twice: a chunk that begins in between has no finite information.
+  const auto rest = problem_of(diagonal(1, 1), diagonal(0, 0), matrix_of(1, 2, 1, 0), diagonal(0), 10, 30);
+  auto same = rest;
+  same.y.setConstant(0.5);
+  struct trial {
+    const problem_type& problem;
+    std::int64_t chunk, step;
+    kalscan::step_failure reason;
+  };
+  for (const trial& x : {trial{same, 30, -1, kalscan::step_failure::none}, trial{same, 10, 10, kalscan::step_failure::carry},
+                         trial{rest, 30, 1, kalscan::step_failure::contradiction}}) {
+    CAPTURE(x.chunk);
+    const auto r = device_chunks::filter_and_smooth(functions_of<double, 2, 1>(x.problem.model), device_chunks::numbers_of<double>(x.problem.y),
+                                                    {.longest = 30}, x.chunk, 4);
+    CHECK(r.filtered[0].reason() == x.reason);
+    if (x.reason != kalscan::step_failure::none) CHECK(r.filtered[0].step() == x.step);
+  }
+}
+
+TEST_CASE("a forecast is what the filter says of as many missing steps, with the noise of y") {
+  const auto problem = oracle::draw_problem(4, 2, 30, {.varying = true, .inputs = true}, 3);
+  const auto model = functions_of<double, 4, 2>(problem.model);
+  auto gap = problem;
+  gap.y.rightCols(10).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(gap.y), {.longest = 30}, 30, 1);
+  std::vector<double> mean(40), covariance(160), y_mean(20), y_covariance(40);
+  std::vector<kalscan::filter_status> status(1);
+  const Eigen::VectorXd last = r.mean.col(19);
+  const Eigen::MatrixXd P = r.covariance[19];
+  const kalscan::detail::forecast_traversal<std::remove_const_t<decltype(model)>> x{
+      model, {.longest = 20}, last.data(), P.data(), {mean, covariance, y_mean, y_covariance, status}, 10};
+  kalscan::detail::replay_chunk(x, 0, 0, x.start(0));
+  CHECK(status[0].ok());
+  for (Eigen::Index k = 0; k < 10; ++k) {
+    const auto& p = problem.model;
+    CHECK((Eigen::Map<Eigen::Vector4d>(mean.data() + 4 * k) - r.mean.col(20 + k)).norm() < 1e-12);
+    CHECK((Eigen::Map<Eigen::Matrix4d>(covariance.data() + 16 * k) - r.covariance[static_cast<std::size_t>(20 + k)]).norm() < 1e-12);
+    const Eigen::MatrixXd H = p.H[20 + k], S = H * r.covariance[static_cast<std::size_t>(20 + k)] * H.transpose() + p.R[20 + k];
+    const Eigen::VectorXd y = H * r.mean.col(20 + k) + p.D[20 + k] * p.u.col(20 + k);
+    CHECK((Eigen::Map<Eigen::Vector2d>(y_mean.data() + 2 * k) - y).norm() < 1e-11);
+    CHECK((Eigen::Map<Eigen::Matrix2d>(y_covariance.data() + 4 * k) - S).norm() < 1e-11);
+  }
+}
+
+TEST_CASE("a kalman_model of constant matrices is taken as it is, and others are refused") {
+  using model_type = kalscan::kalman_model<double, 2, 1>;
+  using prior = kalscan::gaussian_prior<double, 2>;
+  const Eigen::Matrix2d F{{1, 1}, {0, 0.5}}, Q{{2, 1}, {1, 3}}, P{{5, 2}, {2, 4}};
+  const Eigen::RowVector2d H{1, -1};
+  model_type model{F, Q, H, Eigen::Matrix<double, 1, 1>(7), prior::before_first_step(Eigen::Vector2d(1, 2), P)};
+  const auto x = kalscan::constant_model(model);
+  const auto [f, q] = x.transition(0, 0);
+  const auto [h, r] = x.observation(0, 0);
+  CHECK(x.before_first_transition);
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) {
+      CHECK(f(i, j) == F(i, j));
+      CHECK(q(i, j) == Q(i, j));
+      CHECK(x.prior(0).covariance(i, j) == P(i, j));
+    }
+    CHECK(h(0, i) == H(i));
+  }
+  CHECK(r(0, 0) == 7);
+  const auto refused = [](auto change, model_type changed) {
+    change(changed);
+    CHECK_THROWS_AS(static_cast<void>(kalscan::constant_model(changed)), std::invalid_argument);
+  };
+  refused([&](model_type& m) { m.Q = std::vector<Eigen::Matrix2d>(3, Q); }, model);
+  refused([&](model_type& m) { m.prior = prior::all_diffuse(); }, model);
+  refused([&](model_type& m) { m.B = Eigen::Matrix<double, 2, Eigen::Dynamic>(Eigen::Matrix<double, 2, 1>::Ones()); }, model);
+}
+
+TEST_CASE("a constant model whose covariance settles keeps its digits, with gaps, offsets and single readings missing") {
+  auto drawn = oracle::draw_problem(4, 2, 400, {}, 5);
+  drawn.model.R = Eigen::MatrixXd(matrix_of(2, 2, 1, 0.5, 0.5, 2));
+  for (const Eigen::Index t : {60, 61, 62, 200, 330}) drawn.y(t % 2, t) = std::numeric_limits<double>::quiet_NaN();
+  drawn.y.middleCols(210, 9).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto expected = oracle::run(drawn.model, drawn.y);
+  const auto model = kalscan::constant_model(oracle::convert<double, 4, 2>(drawn.model));
+  static_assert(decltype(model)::constant);
+  for (const std::int64_t chunk : {16, 50, 400}) {
+    CAPTURE(chunk);
+    const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(drawn.y), {.longest = 400}, chunk, 8);
+    compare(r, expected, 1e-13);
+    int same = 0;
+    for (std::size_t t = 1; t < r.covariance.size(); ++t) same += r.covariance[t] == r.covariance[t - 1];
+    CHECK(same > 200);  // it did settle
+  }
+}
+
+TEST_CASE("a covariance that stands still because nothing is seen has not settled") {
+  auto p = problem_of(Eigen::Matrix2d::Identity(), Eigen::Matrix2d::Zero(), matrix_of(1, 2, 1, 0), matrix_of(1, 1, 0.5), 2, 60);
+  p.y.leftCols(5).setConstant(std::numeric_limits<double>::quiet_NaN());
+  const auto expected = oracle::run(p.model, p.y);
+  const auto model = kalscan::constant_model(oracle::convert<double, 2, 1>(p.model));
+  const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(p.y), {.longest = 60}, 60, 1);
+  CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < 1e-13);
+}
+
+TEST_CASE("series end at their offsets, and at the longest length that was announced") {
+  const std::int64_t offsets[] = {0, 3, 3, 12};
+  const kalscan::series_layout ragged{.longest = 5, .count = 3, .offsets = offsets}, equal{.longest = 4, .count = 2};
+  CHECK(ragged.length(0) == 3);
+  CHECK(ragged.length(1) == 0);
+  CHECK(ragged.length(2) == 5);
+  CHECK(ragged.begin(2) == 3);
+  CHECK(equal.length(1) == 4);
+  CHECK(equal.begin(1) == 4);
+}
+
+}  // namespace
