@@ -87,8 +87,8 @@ struct backward_pieces {
 
 template <class M, class T>
 time_cuts backward_cuts(const cuda& policy, const mixer_shape& shape) {
-  return cuts_of(shape,
-                 chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, backward_every<M, T>(shape), fill_of<M>));
+  const int every = backward_every<M, T>(shape);
+  return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_adjoint_elements<M>, every, fill_of<M>));
 }
 
 template <class Call>
@@ -200,9 +200,9 @@ void run_backward(const P& policy, const Call& call) {
 
 // backward with the policy `cuda`: results as in <kalscan/kla/backward.hpp>, and what is said of forward in
 // <kalscan/cuda/kla_forward.cuh>. All gradients have the same bits on every run: no sum depends on which block comes
-// first. States are computed again from checkpoints: those of the forward call if it left one every backward_checkpoints
-// steps, else from those that a forward pass of its own leaves in the workspace. `initial` is to be that of the forward
-// call in either case. What does not fit a block's shared memory is refused.
+// first. States are computed again from checkpoints: those of the forward call if it left one every
+// backward_checkpoints steps, else from those that a forward pass of its own leaves in the workspace. `initial` is to
+// be that of the forward call in either case. What does not fit a block's shared memory is refused.
 
 /// The distance of the checkpoints that save `backward` a forward pass of its own: 16 steps for KLA in float, 8 for
 /// states of 9 to 16 bytes, 4 for larger ones and for more than 128 states.

@@ -189,7 +189,7 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
     if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
       return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
   }
-  // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones want more threads.
+  // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
   with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
     launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
   });

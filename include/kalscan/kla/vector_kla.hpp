@@ -15,9 +15,10 @@
 
 namespace kalscan {
 
-/// A channel is a head: three values that turn together. Value (vx, vy, vz) and its precision Lambda >= 0 [B, L, M]; the
-/// quaternion (rw, rx, ry, rz) [B, L, M]; key k and query q [B, L, S]; decay a and process noise p >= 0 ([M, S] or per
-/// token). An array [B, L, M, 3] of values is three tensors with a stride of three between channels: see `components`.
+/// A channel is a head: three values that turn together. Value (vx, vy, vz) and its precision Lambda >= 0 [B, L, M];
+/// the quaternion (rw, rx, ry, rz) [B, L, M]; key k and query q [B, L, S]; decay a and process noise p >= 0 ([M, S] or
+/// per token). An array [B, L, M, 3] of values is three tensors with a stride of three between channels: see
+/// `components`.
 template <class X, class P = X>
 struct rotating_kla_inputs {
   X vx, vy, vz, Lambda, rw, rx, ry, rz, k, q;
@@ -39,7 +40,7 @@ struct vector_kla_terms {
   T vx, vy, vz, Lambda, k, kk, q, qq, a, aa, p;
 };
 
-/// Composition of the maps of adjoints where nothing turns, operands in order of time: their rotations count for nothing.
+/// Composition of the maps of adjoints where nothing turns, operands in order of time: rotations count for nothing.
 template <class T>
 struct vector_adjoint_monoid {
   KALSCAN_HD static constexpr rotating_adjoint_map<T> identity() { return rotating_adjoint_monoid<T>::identity(); }

@@ -91,9 +91,10 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
 
-  /// Whether the code of one step's adjoint is so long that four of them would not fit the instruction cache next to the
-  /// schedulers. Then each thread has the sums of a channel for one of four steps.
-  static constexpr bool one_by_one = base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known && Kind.group >= 4;
+  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
+  /// schedulers. Each thread then has the sums of a channel for one of four steps.
+  static constexpr bool one_by_one =
+      base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known && Kind.group >= 4;
 
   /// four_adjoints, in a loop.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],

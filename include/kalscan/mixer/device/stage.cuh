@@ -67,8 +67,8 @@ __device__ inline const no_bars& no_bars_on_device() {
 }
 
 /// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are. Where
-/// the mixer has a frame all are seen from it; behind them lie the frames after each step and, with Bars, the steps that
-/// they took.
+/// the mixer has a frame all are seen from it; behind them lie the frames after each step and, with Bars, the steps
+/// that they took.
 template <class Mixer, class Layout, class In, class Bars = no_bars>
 struct mixer_stage {
   using M = lane_mixer<Mixer>;

@@ -80,7 +80,8 @@ struct device_fill {
 /// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
 /// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
 /// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler (fewer where lanes have
-/// more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry would cost more than it gains.
+/// more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry would cost
+/// more than it gains.
 inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
                              const device_fill& fill = {}) {
   constexpr std::int64_t least_steps = 32;

@@ -174,7 +174,8 @@ struct lane_traversal {
   }
   /// The same from what is staged of one step: row(k) of its channel, and its states' terms.
   template <class Row>
-  __device__ __forceinline__ terms_t<M, numbers> wide_terms(Row row, const typename stage_type::state_vec* states) const {
+  __device__ __forceinline__ terms_t<M, numbers> wide_terms(Row row,
+                                                            const typename stage_type::state_vec* states) const {
     typename stage_type::state_vec of_states[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) of_states[j] = states[j * layout.group()];
