@@ -13,6 +13,7 @@
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/filter_sweep.hpp>
+#include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <numeric>
 #include <span>
@@ -98,7 +99,8 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   return results;
 }
 
-/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others.
+/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others, which are carried as
+/// roots in any form: where nothing but an exact reading holds a variance down, its digits fade from a covariance.
 template <class T, int N, int M, class Run>
 void each_kind(const std::vector<filter_result<T, N, M>>& results, std::span<const filter_step<T, N, M>> steppers,
                std::span<const observations<T, M>> series, Run run) {
@@ -123,6 +125,23 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stre
   }
 }
 
+/// Filters the chosen series as roots from where their beginnings end.
+template <host_policy P, class T, int N, int M>
+void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
+                  std::vector<filter_result<T, N, M>>& results, filter_outputs outputs, stretch_sums<T>& sums, bool keeps,
+                  const chosen_series& chosen) {
+  for (const std::int64_t i : chosen.numbers) {
+    auto& result = results[static_cast<std::size_t>(i)];
+    result.covariance_root.resize(result.covariance.size());
+    for (std::int64_t t = 0; keeps && t < result.beginning.size(); ++t) {
+      const auto index = static_cast<std::size_t>(t);
+      result.covariance_root[index] = square_root_steps<T, N, M>::root_of(result.covariance[index]);
+    }
+  }
+  const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
+  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums, chosen});
+}
+
 /// What the public functions do. Without `keeps` the results hold the log-likelihood alone.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
@@ -132,7 +151,11 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums;
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+    if (chosen.exact) {
+      filter_roots<P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
+    } else {
+      run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+    }
   });
   sum_log_likelihood(results, sums, keeps);
   return results;

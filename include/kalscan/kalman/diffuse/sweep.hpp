@@ -61,14 +61,13 @@ class vague_states {
 enum class beginning { diffuse, wherever_better };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
-/// vague, or something is read without noise, where the square root of a variance tells better whether it is zero.
+/// vague and the model is not carried as roots, as all are that are read without noise.
 template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
   if (which == beginning::diffuse) return false;
-  // The bounds on rounding here are wider than those of ordinary steps: too wide for float to tell zero by.
-  if (stepper.exact) return std::numeric_limits<T>::digits > 30;
+  if (stepper.exact) return false;
   const vague_states<T, N, M> vague(stepper.model);
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
