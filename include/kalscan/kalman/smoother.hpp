@@ -269,15 +269,15 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
   std::vector<std::int64_t> as_covariances, as_roots, as_exact_roots;
   std::int64_t longest = 1;
   for (std::int64_t i = 0; i < std::ssize(results); ++i) {
-    const auto& filtered = results[static_cast<std::size_t>(i)].filtered;
-    const bool has_roots = filtered.covariance_root.size() == filtered.covariance.size();
+    const auto& f = results[static_cast<std::size_t>(i)].filtered;
+    const bool has_roots = f.covariance_root.size() == f.covariance.size();
     const bool exact = of_series<filter_step<T, N, M>>(steppers, i).exact;
-    const auto first = (std::max<std::int64_t>)(filtered.beginning.size(), 1);
+    const auto first = (std::max<std::int64_t>)(f.beginning.size(), 1);
     const bool roots =
-        has_roots && (!exact || has_finite_information(of_series<square_root_steps<T, N, M>>(steps, i), filtered.y, first));
+        has_roots && (!exact || has_finite_information(of_series<square_root_steps<T, N, M>>(steps, i), f.y, first));
     (!roots ? as_covariances : exact ? as_exact_roots : as_roots).push_back(i);
-    cancelled.emplace_back(filtered.covariance.size());
-    longest = (std::max<std::int64_t>)(longest, filtered.mean.cols());
+    cancelled.emplace_back(f.covariance.size());
+    longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
   const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};
   if (!as_covariances.empty()) run_sweep(p, sweep);

@@ -62,19 +62,17 @@ void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y
   x.mean += update.gain() * (y - h.dot(x.mean));
   update.apply(x.root);
 }
-/// Returns false where it is exact, and known but for what the stretch began with: no finite information is left out.
 template <class T, int N>
-bool observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
+void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
   const root_update<T, N> update(x.U, h, d);
+  if (!update.tells()) return;
   const Eigen::Vector<T, N> row = times(x.A.transpose(), h);
-  if (!update.tells()) return row.isZero(0);
   const T v = y - h.dot(x.b), deviation = std::sqrt(update.s);
   add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row / deviation, v / deviation);
   const Eigen::Vector<T, N> gain = update.gain();
   x.A -= times(gain, row.transpose());
   x.b += gain * v;
   update.apply(x.U);
-  return true;
 }
 
 /// The likelihood |Z'x - w|^2 of what comes later: n observations with noise of variance one.

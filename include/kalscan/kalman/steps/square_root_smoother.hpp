@@ -112,13 +112,11 @@ struct square_root_smoother_sweep {
   }
 };
 
-/// Whether what is read at each step without noise has a variance given the state before: else the later data have no
-/// finite information about a state, which this smoother takes them by.
+/// Whether the later data have finite information about each state, which this smoother takes them by.
 template <class T, int N, int M>
 bool has_finite_information(const square_root_steps<T, N, M>& steps, const observations<T, M>& y, std::int64_t first) {
   for (std::int64_t t = first; t < y.cols(); ++t) {
-    auto x = no_steps<typename square_root_steps<T, N, M>::wide, N>(steps.model.states());
-    if (!steps.absorb(t, y.col(t), x)) return false;
+    if (!steps.informs_finitely(t, y.col(t))) return false;
   }
   return true;
 }

@@ -15,6 +15,8 @@
 #include <kalscan/kalman/steps/filter_sweep.hpp>
 #include <kalscan/kalman/steps/observation.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <type_traits>
@@ -73,20 +75,84 @@ class square_root_steps {
     }
   }
 
-  /// Returns whether all that was read had a variance, given the state before the stretch, or says nothing of it.
+  /// What exact models have beside a belief, see root_rounding.
+  static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
+    const auto& P = prior.covariance;
+    root_rounding<T, N> x{root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix()};
+    if (prior.rounding.size() > 0) x.E += prior.rounding;
+    return x;
+  }
+
+  /// `rounding` is null where all noise has a variance.
+  void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
+    const auto before = rounding ? x.root : matrix();
+    predict<T>(t, x);
+    if (rounding && predicts(t)) rounding->predict(model.F[t], before, x.root);
+  }
+
+  /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
   template <class Column>
-  bool absorb(std::int64_t t, const Column& y, element& x) const {
+  const char* take(std::int64_t t, const Column& y, square_root_belief<T, N>& x, root_rounding<T, N>* rounding,
+                   T& log_density) const {
+    const auto o = observe(t, y);
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      if (const char* wrong = take(o, i, x, rounding, log_density)) return wrong;
+    }
+    if (rounding) rounding->clear(x.root);
+    return nullptr;
+  }
+
+  template <class Column>
+  void absorb(std::int64_t t, const Column& y, element& x) const {
     predict<wide>(t, x);
     const auto o = observe(t, y);
-    bool finite = true;
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      detail::observe<wide, N>(x, o.H.row(i).transpose().template cast<wide>(), wide(o.d(i)), wide(o.y(i)));
+    }
+  }
+
+  /// Whether all that is read at step t has a variance given the state before, or says nothing of the state. Q tells
+  /// such a variance to the rounding of its own terms.
+  template <class Column>
+  bool informs_finitely(std::int64_t t, const Column& y) const {
+    element x = no_steps<wide, N>(model.states());
+    predict<wide>(t, x);
+    const Eigen::Vector<wide, N> deviations = x.U.rowwise().norm();
+    const wide rounding = 64 * static_cast<wide>(model.states()) * std::numeric_limits<T>::epsilon();
+    const auto o = observe(t, y);
     for (Eigen::Index i = 0; i < o.count; ++i) {
       const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
-      finite = detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i))) && finite;
+      const wide terms = h.cwiseAbs().dot(deviations);
+      const bool nothing = times(x.U.transpose(), h).squaredNorm() <= rounding * terms * terms;
+      if (equal(o.d(i), 0) && nothing && !times(x.A.transpose(), h).isZero(0)) return false;
+      detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
     }
-    return finite;
+    return true;
   }
 
  private:
+  const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
+                   root_rounding<T, N>* rounding, T& log_density) const {
+    auto& [mean, root] = x;
+    const Eigen::Vector<T, N> h = o.H.row(i).transpose();
+    const root_update<T, N> update(root, h, o.d(i));
+    const T v = o.y(i) - h.dot(mean), error = rounding ? 4 * rounding->along(h) : T(0);
+    if (!std::isfinite(update.s)) return bad_innovation;
+    if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
+      const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+      const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
+      return agrees ? nullptr : contradiction;
+    }
+    const Eigen::Vector<T, N> K = update.gain();
+    mean += K * v;
+    // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
+    if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
+    if (rounding) rounding->update(h, K, root);
+    update.apply(root);
+    log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
+    return nullptr;
+  }
+
   observer<T, N, M> observer_;
   Eigen::Matrix<wide, N, N> root_;
 };
@@ -140,11 +206,7 @@ struct square_root_filter_sweep {
       const auto column = static_cast<std::size_t>(last);
       const auto& prior = steps->model.prior;
       state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
-      if (exact()) {
-        x.rounding.E =
-            root_rounding<T, N>::unit(prior.mean.size()) * prior.covariance.diagonal().asDiagonal().toDenseMatrix();
-        if (prior.rounding.size() > 0) x.rounding.E += prior.rounding;
-      }
+      if (exact()) x.rounding = steps_type::rounding_of(prior);
       if (done > 0) {
         x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
         if (exact()) x.rounding.E = record.result->rounding[column];
@@ -158,15 +220,12 @@ struct square_root_filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       auto& [mean, root] = state.belief;
-      const auto before = exact() ? root : Eigen::Matrix<T, N, N>();
-      steps->template predict<T>(t, state.belief);
-      if (exact() && steps->predicts(t)) state.rounding.predict(steps->model.F[t], before, root);
+      auto* rounding = exact() ? &state.rounding : nullptr;
+      steps->predict_belief(t, state.belief, rounding);
       if (record.outputs.predictions) record.predicted(t, mean, times(root, root.transpose()));
-      const auto o = steps->observe(t, y->col(t));
       if (record.outputs.innovations) innovation(t, state.belief);
       T log_density = 0;
-      for (Eigen::Index i = 0; i < o.count; ++i) log_density += take(t, o, i, state);
-      if (exact()) state.rounding.clear(root);
+      if (const char* wrong = steps->take(t, y->col(t), state.belief, rounding, log_density)) record.fail(t, wrong);
       if (!record.keeps()) {
         require_finite_belief("filtered", record.series, t, mean, root);
         sweep->sums->add(state.sum, record.series, s, log_density);
@@ -195,28 +254,6 @@ struct square_root_filter_sweep {
    private:
     /// Whether something may be observed without noise.
     bool exact() const { return !record.result->rounding.empty(); }
-
-    /// Takes component i of an observation; returns its log-density.
-    T take(std::int64_t t, const scalar_observations<T, N, M>& o, Eigen::Index i, state_type& x) const {
-      auto& [mean, root] = x.belief;
-      const Eigen::Vector<T, N> h = o.H.row(i).transpose();
-      const root_update<T, N> update(root, h, o.d(i));
-      const T v = o.y(i) - h.dot(mean), error = exact() ? 4 * x.rounding.along(h) : T(0);
-      if (!std::isfinite(update.s)) record.fail(t, bad_innovation);
-      if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
-        const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
-        if (!(std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error)))
-          record.fail(t, contradiction);
-        return 0;
-      }
-      const Eigen::Vector<T, N> K = update.gain();
-      mean += K * v;
-      // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
-      if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
-      if (exact()) x.rounding.update(h, K, root);
-      update.apply(root);
-      return -(v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
-    }
 
     void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
       const auto& model = steps->model;
