@@ -215,6 +215,23 @@ TEST_CASE("ARMA models, of which all is known exactly in the end") {
   check_exact_family(model_families::arma(150), 150);
 }
 
+TEST_CASE("one shock and a diffuse prior: what is known in the end, and the states given all data") {
+  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    CAPTURE(seed);
+    problem_type p = model_families::draw(model_families::one_shock(20), seed);
+    p.model.prior = prior_type::all_diffuse(p.model.states());
+    const auto expected = joint(p);
+    kalscan::smoother_result<double, Dynamic, Dynamic> s;
+    CHECK_NOTHROW(s = kalscan::smooth(kalscan::omp{1}, p.model, p.y));
+    CHECK(s.diffuse.empty());
+    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 10) <
+          1e-4);
+    CHECK(oracle::error_in_deviations(s.filtered.mean.rightCols(1), std::vector{s.filtered.covariance.back()},
+                                      {expected.mean.back()}, std::vector{expected.covariance.back()}, 10) < 1e-4);
+    CHECK(s.filtered.log_likelihood == doctest::Approx(static_cast<double>(expected.log_likelihood)).epsilon(bound));
+  }
+}
+
 TEST_CASE("correlated noise of any rank, with partly missing observations") {
   check_family(model_families::correlated_noise);
 }

@@ -153,7 +153,8 @@ inline draw_type one_shock(Index length, bool beside = false) {
     const MatrixXd F = (g.between(0, 1) ? 0.8 : 1.0) * g.rotation(n), H = g.normal(beside ? 2 : 1, n);
     MatrixXd R = zero(H.rows());
     if (beside) R(1, 1) = 0.01;
-    problem_type p{{F, MatrixXd(W * W.transpose()), H, R, prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+    problem_type p{{F, MatrixXd(W * W.transpose()), H, R,
+                    prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
                    MatrixXd(H.rows(), length)};
     VectorXd x = 3 * g.normal(n, 1);
     for (Index t = 0; t < length; ++t, x = (F * x + W * g.normal(1, 1)).eval())

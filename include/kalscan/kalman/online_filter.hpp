@@ -37,7 +37,7 @@ struct online_update {
 };
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
-/// the prior is vague beside R or R is singular:
+/// the prior is vague beside R or R is singular. Roots are carried where `filter` does:
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -67,8 +67,8 @@ class online_filter {
       const detail::diffuse_directions<T> x(prior);
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
-    if (step_.exact) return {prior.mean, prior.covariance, root_steps::rounding_of(prior).E, root_steps::root_of(prior)};
-    return {prior.mean, prior.covariance};
+    if (!step_.as_roots) return {prior.mean, prior.covariance, step_.rounding_of(prior)};
+    return {prior.mean, prior.covariance, root_steps::rounding_of(prior).E, root_steps::root_of(prior)};
   }
 
   /// The belief after the last step of a result, which must be proper. The next step is t = its length.
@@ -91,7 +91,7 @@ class online_filter {
     require_step("Q", model.Q, t);
     if (!model.B.empty()) require_input("B", model.B, t);
     complete(x);
-    if (step_.exact) {
+    if (step_.as_roots) {
       predict_root(x, t);
     } else {
       step_.predict(t, x.mean, x.covariance, x.rounding);
@@ -112,7 +112,7 @@ class online_filter {
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
-    const T log_density = step_.exact ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
+    const T log_density = step_.as_roots ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
     return {std::move(x), log_density};
   }
 
@@ -182,7 +182,7 @@ class online_filter {
   void complete(belief& x) const {
     if (!step_.exact) return;
     if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = step_.rounding_of(x.covariance);
-    if (x.root.size() == 0 || !is_root(x.root, x.covariance)) x.root = root_steps::root_of(x.covariance);
+    if (step_.as_roots && (x.root.size() == 0 || !is_root(x.root, x.covariance))) x.root = root_steps::root_of(x.covariance);
   }
 
   static bool is_root(const Eigen::Matrix<T, N, N>& root, const Eigen::Matrix<T, N, N>& P) {

@@ -112,14 +112,5 @@ struct square_root_smoother_sweep {
   }
 };
 
-/// Whether the later data have finite information about each state, which this smoother takes them by.
-template <class T, int N, int M>
-bool has_finite_information(const square_root_steps<T, N, M>& steps, const observations<T, M>& y, std::int64_t first) {
-  for (std::int64_t t = first; t < y.cols(); ++t) {
-    if (!steps.informs_finitely(t, y.col(t))) return false;
-  }
-  return true;
-}
-
 }  // namespace detail
 }  // namespace kalscan

@@ -111,25 +111,6 @@ class square_root_steps {
     }
   }
 
-  /// Whether all that is read at step t has a variance given the state before, or says nothing of the state. Q tells
-  /// such a variance to the rounding of its own terms.
-  template <class Column>
-  bool informs_finitely(std::int64_t t, const Column& y) const {
-    element x = no_steps<wide, N>(model.states());
-    predict<wide>(t, x);
-    const Eigen::Vector<wide, N> deviations = x.U.rowwise().norm();
-    const wide rounding = 64 * static_cast<wide>(model.states()) * std::numeric_limits<T>::epsilon();
-    const auto o = observe(t, y);
-    for (Eigen::Index i = 0; i < o.count; ++i) {
-      const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
-      const wide terms = h.cwiseAbs().dot(deviations);
-      const bool nothing = times(x.U.transpose(), h).squaredNorm() <= rounding * terms * terms;
-      if (equal(o.d(i), 0) && nothing && !times(x.A.transpose(), h).isZero(0)) return false;
-      detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
-    }
-    return true;
-  }
-
  private:
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
