@@ -147,7 +147,7 @@ struct diffuse_sweep {
         const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (!known && !(exact && x.worn())) continue;
+        if (!known && !stepper->as_roots && !(exact && x.worn())) continue;
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }
