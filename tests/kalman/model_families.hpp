@@ -144,18 +144,51 @@ inline problem_type constant_states(generator& g, Index n, Index m) {
 }
 
 /// One shock moves all states, and one sum of them is read without noise: the rest is known by the inverse system,
-/// which may be unstable.
-inline problem_type one_shock(generator& g, Index, Index) {
-  const Index n = g.between(2, 5), length = 20;
-  MatrixXd W = g.eighths(n, 1);
-  W(0) = 0.25;
-  const MatrixXd F = (g.between(0, 1) ? 0.8 : 1.0) * g.rotation(n), H = g.normal(1, n);
-  problem_type p{{F, MatrixXd(W * W.transpose()), H, zero(1),
-                  prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
-                 MatrixXd(1, length)};
-  VectorXd x = 3 * g.normal(n, 1);
-  for (Index t = 0; t < length; ++t, x = (F * x + W * g.normal(1, 1)).eval()) p.y.col(t) = H * x;
-  return p;
+/// which may be unstable. `beside`: another sum is read with noise.
+inline draw_type one_shock(Index length, bool beside = false) {
+  return [=](generator& g, Index, Index) {
+    const Index n = g.between(2, 5);
+    MatrixXd W = g.eighths(n, 1);
+    W(0) = 0.25;
+    const MatrixXd F = (g.between(0, 1) ? 0.8 : 1.0) * g.rotation(n), H = g.normal(beside ? 2 : 1, n);
+    MatrixXd R = zero(H.rows());
+    if (beside) R(1, 1) = 0.01;
+    problem_type p{{F, MatrixXd(W * W.transpose()), H, R,
+                    prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+                   MatrixXd(H.rows(), length)};
+    VectorXd x = 3 * g.normal(n, 1);
+    for (Index t = 0; t < length; ++t, x = (F * x + W * g.normal(1, 1)).eval())
+      p.y.col(t) = H * x + R.cwiseSqrt() * g.normal(H.rows(), 1);
+    return p;
+  };
+}
+
+/// ARMA models in the form of Harvey, where all is known exactly in the end; some moving averages are not invertible.
+/// The coefficients are such that the rank of Q is one exactly.
+inline draw_type arma(Index length) {
+  return [=](generator& g, Index, Index) {
+    const Index n = g.between(2, 5);
+    const auto polynomial = [&](Index degree, Index most) {
+      VectorXd c = VectorXd::Zero(degree + 1);
+      c(0) = 1;
+      for (Index k = 0; k < degree; ++k) {
+        const double root = 0.125 * static_cast<double>(g.between(-most, most));
+        for (Index i = k + 1; i > 0; --i) c(i) -= root * c(i - 1);
+      }
+      return c;
+    };
+    MatrixXd F = zero(n), H = MatrixXd::Zero(1, n);
+    F.col(0) = -polynomial(n, 7).tail(n);
+    F.topRightCorner(n - 1, n - 1).setIdentity();
+    H(0) = 1;
+    const MatrixXd W = polynomial(n - 1, g.between(0, 3) ? 7 : 11);
+    problem_type p{{F, MatrixXd(W * W.transpose()), H, zero(1),
+                    prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+                   MatrixXd(1, length)};
+    VectorXd x = 3 * g.normal(n, 1);
+    for (Index t = 0; t < length; ++t, x = (F * x + W * g.normal(1, 1)).eval()) p.y.col(t) = H * x;
+    return p;
+  };
 }
 
 /// States that shrink or grow at each step, by factors up to `most` tenths, with a gap in the data.

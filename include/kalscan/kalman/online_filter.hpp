@@ -4,24 +4,29 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/square_root_sweep.hpp>
+#include <limits>
 #include <string>
 #include <utility>
 
 namespace kalscan {
 
-/// A Gaussian N(mean, covariance) of n states, on its way from step to step. `rounding` bounds the rounding errors of
-/// the covariance where something is observed without noise; whoever makes a belief may leave it out.
+/// A Gaussian N(mean, covariance) of n states, on its way from step to step. Where something is
+/// observed without noise, it is carried by a root of the covariance, with a bound on the errors of that; whoever makes
+/// a belief may leave both out.
 template <class T, int N>
 struct online_belief {
   Eigen::Vector<T, N> mean{};
   Eigen::Matrix<T, N, N> covariance{};
   Eigen::Matrix<T, N, N> rounding = detail::filled<Eigen::Matrix<T, N, N>>(T(0));
+  Eigen::Matrix<T, N, N> root = detail::filled<Eigen::Matrix<T, N, N>>(T(0));
 };
 
 /// A belief after an observation, and the log-density of that given all before.
@@ -32,7 +37,7 @@ struct online_update {
 };
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
-/// the prior is vague beside R or R is singular:
+/// the prior is vague beside R or R is singular. Roots are carried where `filter` does:
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -52,7 +57,7 @@ class online_filter {
  public:
   using belief = online_belief<T, N>;
 
-  explicit online_filter(const kalman_model<T, N, M>& model) : step_(checked(model)) {}
+  explicit online_filter(const kalman_model<T, N, M>& model) : step_(checked(model)), root_steps_(model) {}
   explicit online_filter(const kalman_model<T, N, M>&&) = delete;  // would not live long enough
 
   /// The prior, which must be proper: under a diffuse one `filter` the first data, and go on from after(result).
@@ -62,7 +67,8 @@ class online_filter {
       const detail::diffuse_directions<T> x(prior);
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
-    return {prior.mean, prior.covariance, step_.rounding_of(prior)};
+    if (!step_.as_roots) return {prior.mean, prior.covariance, step_.rounding_of(prior)};
+    return {prior.mean, prior.covariance, root_steps::rounding_of(prior).E, root_steps::root_of(prior)};
   }
 
   /// The belief after the last step of a result, which must be proper. The next step is t = its length.
@@ -72,6 +78,7 @@ class online_filter {
     if (std::ssize(result.diffuse) > last) require_proper("the last belief", result.diffuse.back());
     belief x{result.mean.col(last), result.covariance.back()};
     if (!result.rounding.empty()) x.rounding = result.rounding.back();
+    if (!result.covariance_root.empty()) x.root = result.covariance_root.back();
     return x;
   }
 
@@ -84,7 +91,11 @@ class online_filter {
     require_step("Q", model.Q, t);
     if (!model.B.empty()) require_input("B", model.B, t);
     complete(x);
-    step_.predict(t, x.mean, x.covariance, x.rounding);
+    if (step_.as_roots) {
+      predict_root(x, t);
+    } else {
+      step_.predict(t, x.mean, x.covariance, x.rounding);
+    }
     if (!x.mean.allFinite() || !x.covariance.allFinite()) throw filter_error(0, t, "the prediction is not finite");
     return x;
   }
@@ -101,11 +112,34 @@ class online_filter {
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
-    const T log_density = step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
+    const T log_density = step_.as_roots ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
     return {std::move(x), log_density};
   }
 
  private:
+  using root_steps = detail::square_root_steps<T, N, M>;
+
+  void predict_root(belief& x, std::int64_t t) const {
+    const auto& model = step_.model;
+    square_root_belief<T, N> carried{x.mean, x.root};
+    const Eigen::Matrix<T, N, N> noise =
+        root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
+    detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
+    detail::root_rounding<T, N> rounding{x.rounding};
+    rounding.predict(model.F[t], x.root, carried.root);
+    x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
+  }
+
+  T take_as_root(belief& x, const Eigen::Vector<T, M>& y, std::int64_t t) const {
+    square_root_belief<T, N> carried{x.mean, x.root};
+    detail::root_rounding<T, N> rounding{x.rounding};
+    T log_density = 0;
+    if (const char* wrong = root_steps_.take(t, y, carried, &rounding, log_density)) throw filter_error(0, t, wrong);
+    detail::require_finite_belief("filtered", 0, t, carried.mean, carried.root);
+    x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
+    return log_density;
+  }
+
   static const kalman_model<T, N, M>& checked(const kalman_model<T, N, M>& model) {
     detail::check_model(model, detail::steps_at_least(0));
     return model;
@@ -146,10 +180,24 @@ class online_filter {
 
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
-    if (step_.exact && (x.rounding.size() == 0 || x.rounding.isZero(0))) x.rounding = step_.rounding_of(x.covariance);
+    if (!step_.exact) return;
+    if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = step_.rounding_of(x.covariance);
+    if (step_.as_roots && (x.root.size() == 0 || !is_root(x.root, x.covariance))) x.root = root_steps::root_of(x.covariance);
+  }
+
+  static bool is_root(const Eigen::Matrix<T, N, N>& root, const Eigen::Matrix<T, N, N>& P) {
+    const T rounding = 8 * static_cast<T>(P.rows()) * std::numeric_limits<T>::epsilon();
+    const Eigen::Matrix<T, N, N> product = detail::times(root, root.transpose());
+    for (Eigen::Index i = 0; i < P.rows(); ++i) {
+      for (Eigen::Index j = 0; j < P.cols(); ++j) {
+        if (!(std::abs(product(i, j) - P(i, j)) <= rounding * std::sqrt(P(i, i) * P(j, j)))) return false;
+      }
+    }
+    return true;
   }
 
   detail::filter_step<T, N, M> step_;
+  root_steps root_steps_;
 };
 
 }  // namespace kalscan

@@ -15,6 +15,8 @@
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/square_root_smoother.hpp>
+#include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <limits>
 #include <span>
 #include <utility>
@@ -56,13 +58,14 @@ struct smoother_sweep {
 
   std::span<const filter_step<T, N, M>> steppers;  // one for all series, or one each
   std::span<smoother_result<T, N, M>> results;
+  std::span<const std::int64_t> chosen;    // of the results
   std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
 
   static constexpr bool has_outputs = true;
   static constexpr double absorb_cost = 1;
 
-  std::int64_t lanes() const { return std::ssize(results); }
+  std::int64_t lanes() const { return std::ssize(chosen); }
   std::int64_t length() const { return longest - 1; }
   bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const {
@@ -131,6 +134,26 @@ struct smoother_sweep {
       if (result->filtered.beginning.size() > 0) smooth_beginning();
     }
 
+    /// The steps of the beginning, when its last state is smoothed.
+    void smooth_beginning() const {
+      const auto& filtered = result->filtered;
+      const auto& history = filtered.beginning;
+      const std::int64_t end = first();
+      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols(),
+                                    result->mean.col(end) - filtered.mean.col(end),
+                                    result->covariance[static_cast<std::size_t>(end)]);
+      for (std::int64_t t = end; t >= 0; --t) {
+        const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
+        if (t < end) write(t, {x.mean, x.covariance});
+        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
+        if (known && x.cancelled) from_next(t);
+        if (!x.proper) result->diffuse.push_back(x.diffuse);
+        if (t == 0) break;
+        backwards.transition(stepper->model.F[t]);
+      }
+      std::reverse(result->diffuse.begin(), result->diffuse.end());
+    }
+
    private:
     /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
     static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
@@ -183,33 +206,14 @@ struct smoother_sweep {
       write(t, x);
     }
 
-    /// The steps of the beginning, when its last state is smoothed.
-    void smooth_beginning() const {
-      const auto& filtered = result->filtered;
-      const auto& history = filtered.beginning;
-      const std::int64_t end = first();
-      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols(),
-                                    result->mean.col(end) - filtered.mean.col(end),
-                                    result->covariance[static_cast<std::size_t>(end)]);
-      for (std::int64_t t = end; t >= 0; --t) {
-        const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
-        if (t < end) write(t, {x.mean, x.covariance});
-        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
-        if (known && x.cancelled) from_next(t);
-        if (!x.proper) result->diffuse.push_back(x.diffuse);
-        if (t == 0) break;
-        backwards.transition(stepper->model.F[t]);
-      }
-      std::reverse(result->diffuse.begin(), result->diffuse.end());
-    }
-
     void write(std::int64_t t, const belief& x) const {
       require_finite_belief("smoothed", series, t, x.mean, x.covariance);
       result->mean.col(t) = x.mean;
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }
   };
-  lane_type lane(std::int64_t i) const {
+  lane_type lane(std::int64_t lane) const { return lane_of(chosen[static_cast<std::size_t>(lane)]); }
+  lane_type lane_of(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
     return {this, &of_series(steppers, i), &results[index], &cancelled[index], i};
   }
@@ -260,13 +264,28 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
                                                    std::vector<filter_result<T, N, M>> filtered) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
+  const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
   std::vector<std::vector<char>> cancelled;
+  std::vector<std::int64_t> as_covariances, as_roots, as_exact_roots;
   std::int64_t longest = 1;
-  for (const auto& result : results) {
-    cancelled.emplace_back(result.covariance.size());
-    longest = (std::max<std::int64_t>)(longest, result.mean.cols());
+  for (std::int64_t i = 0; i < std::ssize(results); ++i) {
+    const auto& f = results[static_cast<std::size_t>(i)].filtered;
+    const bool has_roots = f.covariance_root.size() == f.covariance.size();
+    const auto& stepper = of_series<filter_step<T, N, M>>(steppers, i);
+    const bool exact = stepper.exact, roots = has_roots && (!exact || stepper.as_roots);
+    (!roots ? as_covariances : exact ? as_exact_roots : as_roots).push_back(i);
+    cancelled.emplace_back(f.covariance.size());
+    longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
-  run_sweep(p, smoother_sweep<T, N, M>{steppers, results, cancelled, longest});
+  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};
+  if (!as_covariances.empty()) run_sweep(p, sweep);
+  for (const auto* chosen : {&as_roots, &as_exact_roots}) {
+    if (chosen->empty()) continue;
+    run_sweep(p, square_root_smoother_sweep<T, N, M>{steps, results, *chosen, longest, chosen == &as_exact_roots});
+    for (const std::int64_t i : *chosen) {
+      if (results[static_cast<std::size_t>(i)].filtered.beginning.size() > 0) sweep.lane_of(i).smooth_beginning();
+    }
+  }
   return results;
 }
 
@@ -276,8 +295,11 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
 /// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
 /// from the next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are
-/// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`;
-/// time is split whatever R is.
+/// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`.
+/// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
+/// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
+/// least epsilon^(3/4) of the filtered ones. Series of which some reading is certain given the state before have no
+/// such information and are smoothed from the covariances, with time split.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {

@@ -86,7 +86,7 @@ template <class T, int N, int M>
 struct filter_result {
   Eigen::Matrix<T, N, Eigen::Dynamic> mean{};  ///< of x_t given y_0 ... y_t
   std::vector<Eigen::Matrix<T, N, N>> covariance{};
-  std::vector<Eigen::Matrix<T, N, N>> covariance_root{};  ///< root root' = covariance; of the square-root form alone
+  std::vector<Eigen::Matrix<T, N, N>> covariance_root{};  ///< root root' = covariance; where roots are carried
   std::vector<Eigen::Matrix<T, N, N>> diffuse{};
   Eigen::Matrix<T, N, Eigen::Dynamic> predicted_mean{};  ///< of x_t given y_0 ... y_(t-1), on request
   std::vector<Eigen::Matrix<T, N, N>> predicted_covariance{};

@@ -11,6 +11,7 @@
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/certain_readings.hpp>
 #include <kalscan/kalman/steps/observation.hpp>
 #include <kalscan/kalman/steps/scalar_update.hpp>
 #include <limits>
@@ -30,10 +31,14 @@ struct filter_step {
 
   const kalman_model<T, N, M>& model;
   observer<T, N, M> components;
-  bool exact;  // R is singular at some step: something may be observed without noise
+  bool exact;     // R is singular at some step: something may be observed without noise
+  bool as_roots;  // and no reading is certain: in any form the model is carried by roots, which keep what fades
 
   filter_step(const kalman_model<T, N, M>& model_)
-      : model(model_), components(model), exact(!noise_is_definite(model)) {}
+      : model(model_),
+        components(model),
+        exact(!noise_is_definite(model)),
+        as_roots(exact && no_reading_is_certain(model)) {}
 
   /// A bound on the rounding of a covariance, see new_rounding; used where `exact`.
   matrix_nn rounding_of(const matrix_nn& P) const {

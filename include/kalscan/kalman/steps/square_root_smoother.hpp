@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// The smoother in square-root form as work along time, for a back end.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/elements/square_root_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/square_root_sweep.hpp>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace kalscan {
+
+template <class T, int N, int M>
+struct smoother_result;
+
+namespace detail {
+
+/// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
+/// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
+/// ones.
+template <class T, int N, int M>
+struct square_root_smoother_sweep {
+  struct state_type {
+    Eigen::Matrix<T, N, N> Z;
+    Eigen::Vector<T, N> w;
+  };
+  using steps_type = square_root_steps<T, N, M>;
+  using wide = typename steps_type::wide;
+  using element = typename steps_type::element;
+
+  std::span<const steps_type> all_steps;
+  std::span<smoother_result<T, N, M>> results;
+  std::span<const std::int64_t> chosen;  // of the results
+  std::int64_t longest;
+  bool exact;  // something is read without noise: in a long stretch information may grow without bound
+
+  static constexpr bool has_outputs = true;
+  static constexpr double absorb_cost = 1;
+
+  std::int64_t lanes() const { return std::ssize(chosen); }
+  std::int64_t length() const { return longest; }
+  bool splits() const { return !exact; }
+  state_type act(const element& x, const state_type& s) const {
+    element all = x;
+    observe_likelihood<element, wide, N>(all, s.Z.template cast<wide>(), s.w.template cast<wide>());
+    return {all.Z.template cast<T>(), all.w.template cast<T>()};
+  }
+
+  struct lane_type {
+    const square_root_smoother_sweep* sweep;
+    const steps_type* steps;
+    smoother_result<T, N, M>* result;
+    std::int64_t series;
+
+    std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 1 - s; }
+    /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
+    std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
+    state_type start() const {
+      const auto none = no_steps<T, N>(steps->model.states());
+      return {none.Z, none.w};
+    }
+    void finish(const state_type&) const {}
+
+    void replay(std::int64_t s, state_type& x) const {
+      const std::int64_t t = time(s);
+      if (t < first()) return;
+      const auto i = static_cast<std::size_t>(t);
+      bound(result->filtered.covariance_root[i], x);
+      square_root_belief<T, N> belief{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
+      observe_likelihood<square_root_belief<T, N>, T, N>(belief, x.Z, x.w);
+      require_finite_belief("smoothed", series, t, belief.mean, belief.root);
+      result->mean.col(t) = belief.mean;
+      result->covariance[i] = times(belief.root, belief.root.transpose());
+      x = sweep->act(lift(s), x);
+    }
+
+    element lift(std::int64_t s) const {
+      const std::int64_t t = time(s);
+      element x = no_steps<wide, N>(steps->model.states());
+      if (t > first()) steps->absorb(t, result->filtered.y.col(t), x);
+      return x;
+    }
+    void absorb(std::int64_t s, element& x) const {
+      if (time(s) > first()) x = square_root_monoid<wide, N>{x.b.size()}(lift(s), x);
+    }
+
+    /// What later data tell to far less than the rounding of what is known, is told a little less well: information
+    /// that grows with every step, as where the inverse of a system that is read exactly is unstable, would be all that
+    /// its digits hold.
+    static void bound(const Eigen::Matrix<T, N, N>& root, state_type& x) {
+      const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
+      for (Eigen::Index i = 0; i < x.w.size(); ++i) {
+        const T size = times(root.transpose(), x.Z.col(i)).norm();
+        if (!(size > most)) continue;
+        x.Z.col(i) *= most / size;
+        x.w(i) *= most / size;
+      }
+    }
+  };
+  lane_type lane(std::int64_t lane) const {
+    const std::int64_t i = chosen[static_cast<std::size_t>(lane)];
+    return {this, &of_series(all_steps, i), &results[static_cast<std::size_t>(i)], i};
+  }
+};
+
+}  // namespace detail
+}  // namespace kalscan

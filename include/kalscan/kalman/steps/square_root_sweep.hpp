@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// The Kalman filter in square-root form as work along time, for a back end.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/elements/square_root_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/filter_sweep.hpp>
+#include <kalscan/kalman/steps/observation.hpp>
+#include <kalscan/kalman/steps/stretch_sums.hpp>
+#include <kalscan/support/numbers.hpp>
+#include <limits>
+#include <numbers>
+#include <span>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// The number type of the elements: what a chunk does to its beginning must not lose more than its steps do.
+template <class T>
+using element_number_t = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
+
+/// What the steps of the square-root form share.
+template <class T, int N, int M>
+class square_root_steps {
+ public:
+  using wide = element_number_t<T>;
+  using element = square_root_element<wide, N>;
+  using matrix = Eigen::Matrix<T, N, N>;
+
+  explicit square_root_steps(const kalman_model<T, N, M>& model_)
+      : model(model_), observer_(model_), root_(root_of(model_.Q[0].template cast<wide>())) {}
+
+  const kalman_model<T, N, M>& model;
+
+  template <class Covariance>
+  static auto root_of(const Covariance& covariance) {
+    const Eigen::Matrix<typename Covariance::Scalar, N, N> x = covariance;
+    return root_semidefinite(x, pivot_rounding(x), typename Covariance::Scalar(1), x.diagonal()).root;
+  }
+
+  static matrix root_of(const gaussian_prior<T, N>& prior) {
+    const Eigen::Index n = prior.covariance.rows(), columns = prior.root.cols();
+    if (columns == 0 || columns > n) return root_of(prior.covariance);
+    matrix root = matrix::Zero(n, n);
+    root.leftCols(columns) = prior.root;
+    return root;
+  }
+
+  template <class Column>
+  scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
+    return observer_.observe(t, y);
+  }
+
+  bool predicts(std::int64_t t) const { return t > 0 || model.prior.before_first_transition; }
+
+  /// Takes a belief or an element, with numbers of type X, through the transition that leads to step t.
+  template <class X, class State>
+  void predict(std::int64_t t, State& x) const {
+    if (!predicts(t)) return;
+    Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
+    if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
+    const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
+    if (model.Q.constant()) {
+      detail::predict<X, N>(x, F, offset, root_.template cast<X>());
+    } else {
+      detail::predict<X, N>(x, F, offset, root_of(model.Q[t].template cast<X>()));
+    }
+  }
+
+  /// What exact models have beside a belief, see root_rounding.
+  static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
+    const auto& P = prior.covariance;
+    root_rounding<T, N> x{root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix()};
+    if (prior.rounding.size() > 0) x.E += prior.rounding;
+    return x;
+  }
+
+  /// `rounding` is null where all noise has a variance.
+  void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
+    const auto before = rounding ? x.root : matrix();
+    predict<T>(t, x);
+    if (rounding && predicts(t)) rounding->predict(model.F[t], before, x.root);
+  }
+
+  /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
+  template <class Column>
+  const char* take(std::int64_t t, const Column& y, square_root_belief<T, N>& x, root_rounding<T, N>* rounding,
+                   T& log_density) const {
+    const auto o = observe(t, y);
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      if (const char* wrong = take(o, i, x, rounding, log_density)) return wrong;
+    }
+    if (rounding) rounding->clear(x.root);
+    return nullptr;
+  }
+
+  template <class Column>
+  void absorb(std::int64_t t, const Column& y, element& x) const {
+    predict<wide>(t, x);
+    const auto o = observe(t, y);
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      detail::observe<wide, N>(x, o.H.row(i).transpose().template cast<wide>(), wide(o.d(i)), wide(o.y(i)));
+    }
+  }
+
+ private:
+  const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
+                   root_rounding<T, N>* rounding, T& log_density) const {
+    auto& [mean, root] = x;
+    const Eigen::Vector<T, N> h = o.H.row(i).transpose();
+    const root_update<T, N> update(root, h, o.d(i));
+    const T v = o.y(i) - h.dot(mean), error = rounding ? 4 * rounding->along(h) : T(0);
+    if (!std::isfinite(update.s)) return bad_innovation;
+    if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
+      const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+      const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
+      return agrees ? nullptr : contradiction;
+    }
+    const Eigen::Vector<T, N> K = update.gain();
+    mean += K * v;
+    // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
+    if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
+    if (rounding) rounding->update(h, K, root);
+    update.apply(root);
+    log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
+    return nullptr;
+  }
+
+  observer<T, N, M> observer_;
+  Eigen::Matrix<wide, N, N> root_;
+};
+
+/// The same numbers in another type.
+template <class To, class From, int N>
+square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
+  return {x.mean.template cast<To>(), x.root.template cast<To>()};
+}
+
+/// Filters a number of series, the lanes of the sweep; as filter_sweep.
+template <class T, int N, int M>
+struct square_root_filter_sweep {
+  using steps_type = square_root_steps<T, N, M>;
+  using wide = typename steps_type::wide;
+  using element = typename steps_type::element;
+
+  struct state_type {
+    square_root_belief<T, N> belief;
+    root_rounding<T, N> rounding;  // where something may be observed without noise
+    T* sum = nullptr;              // as in filter_sweep
+  };
+
+  std::span<const steps_type> all_steps;  // of one model for all series, or of one each
+  std::span<const observations<T, M>> data;
+  std::span<filter_result<T, N, M>> results;
+  filter_outputs outputs;
+  stretch_sums<T>* sums;
+  const chosen_series& chosen;
+
+  static constexpr bool has_outputs = true;
+  static constexpr double absorb_cost = 1.6;
+
+  std::int64_t lanes() const { return std::ssize(chosen.numbers); }
+  std::int64_t length() const { return chosen.longest; }
+  bool splits() const { return !chosen.exact; }
+  state_type act(const element& x, const state_type& s) const {
+    return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
+  }
+
+  struct lane_type {
+    const square_root_filter_sweep* sweep;
+    const steps_type* steps;
+    const observations<T, M>* y;
+    filter_recorder<T, N, M> record;
+
+    std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
+
+    state_type start() const {
+      const std::int64_t done = time(0), last = record.column(done - 1);
+      const auto column = static_cast<std::size_t>(last);
+      const auto& prior = steps->model.prior;
+      state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
+      if (exact()) x.rounding = steps_type::rounding_of(prior);
+      if (done > 0) {
+        x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
+        if (exact()) x.rounding.E = record.result->rounding[column];
+      }
+      if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
+      return x;
+    }
+    void finish(const state_type&) const {}
+
+    void replay(std::int64_t s, state_type& state) const {
+      const std::int64_t t = time(s);
+      if (t >= y->cols()) return;
+      auto& [mean, root] = state.belief;
+      auto* rounding = exact() ? &state.rounding : nullptr;
+      steps->predict_belief(t, state.belief, rounding);
+      if (record.outputs.predictions) record.predicted(t, mean, times(root, root.transpose()));
+      if (record.outputs.innovations) innovation(t, state.belief);
+      T log_density = 0;
+      if (const char* wrong = steps->take(t, y->col(t), state.belief, rounding, log_density)) record.fail(t, wrong);
+      if (!record.keeps()) {
+        require_finite_belief("filtered", record.series, t, mean, root);
+        sweep->sums->add(state.sum, record.series, s, log_density);
+        return;
+      }
+      record.filtered(t, mean, times(root, root.transpose()), log_density);
+      const auto index = static_cast<std::size_t>(t);
+      record.result->covariance_root[index] = root;
+      if (exact()) {
+        auto& E = record.result->rounding[index];
+        E = state.rounding.E;
+        E.diagonal() += new_rounding(record.result->covariance[index].diagonal());
+      }
+    }
+
+    element lift(std::int64_t s) const {
+      element x = no_steps<wide, N>(steps->model.states());
+      absorb(s, x);
+      return x;
+    }
+    void absorb(std::int64_t s, element& x) const {
+      const std::int64_t t = time(s);
+      if (t < y->cols()) steps->absorb(t, y->col(t), x);
+    }
+
+   private:
+    /// Whether something may be observed without noise.
+    bool exact() const { return !record.result->rounding.empty(); }
+
+    void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
+      const auto& model = steps->model;
+      const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
+      Eigen::Vector<T, M> predicted = times(model.H[t], x.mean);
+      if (!model.D.empty()) predicted += model.D[t] * model.u.col(t);
+      record.innovation(t, y->col(t), predicted, times(HU, HU.transpose()) + model.R[t]);
+    }
+  };
+  lane_type lane(std::int64_t lane) const {
+    const std::int64_t i = chosen.numbers[static_cast<std::size_t>(lane)];
+    const auto index = static_cast<std::size_t>(i);
+    return {this, &of_series(all_steps, i), &data[index], {&results[index], outputs, i}};
+  }
+};
+
+}  // namespace kalscan::detail
