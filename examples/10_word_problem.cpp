@@ -24,7 +24,7 @@ int main() {
   const kalscan::rotating_kla_inputs<in> inputs{
       vx, vy, vz, precisions, rw, rx, ry, rz, each_token, each_token, {&one, 1, 1, 1, 1}, {&none, 1, 1, 1, 1}};
   std::vector<float> y(3 * L);
-  const auto [yx, yy, yz] = kalscan::components<3>(y.data(), 1, L, 1);
+  const auto means = kalscan::components<3>(y.data(), 1, L, 1);
   const in zero(&none, 1, 1, 1, 1);  // precision and vector: nothing is known of where the point starts
   const kalscan::mixer_states<kalscan::rotating_kla, float> states{
       .initial = kalscan::isotropic_information<in>{zero, zero, zero, zero}};
@@ -39,7 +39,7 @@ int main() {
   const auto run = [&](const char* what, auto policy) {
     const double time = seconds([&] {
       kalscan::forward(policy, kalscan::rotating_kla{}, {1, L, 1, 1}, inputs,
-                       kalscan::rotating_kla_outputs<out>{yx, yy, yz, {}}, states);
+                       kalscan::rotating_kla_outputs<out>{means[0], means[1], means[2], {}}, states);
     });
     report(what, time, words.errors(y, 0), words.errors(y, settled));
   };
@@ -59,7 +59,7 @@ int main() {
                                                   kalscan::gaussian_prior<double, 3>::all_diffuse()};
   kalscan::filter_result<double, 3, 3> result;
   const double time = seconds([&] { result = kalscan::filter(kalscan::seq{}, model, data); });
-  const std::vector<double> means(result.mean.data(), result.mean.data() + 3 * L);
-  report("matrix filter, seq", time, words.errors(means, 0), words.errors(means, settled));
+  const std::vector<double> filtered(result.mean.data(), result.mean.data() + 3 * L);
+  report("matrix filter, seq", time, words.errors(filtered, 0), words.errors(filtered, settled));
   return good ? 0 : 1;
 }

@@ -107,9 +107,10 @@ struct vector_kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    return component::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance}) &
-           component::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance}) &
-           component::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
+    const bool first = component::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance});
+    const bool second = component::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance});
+    const bool third = component::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
+    return first & second & third;  // without branches, for vector code
   }
 
   template <class T>

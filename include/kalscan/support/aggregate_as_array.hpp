@@ -19,7 +19,12 @@ KALSCAN_HD constexpr std::array<T, array_size<Aggregate, T>> as_array(const Aggr
   return std::bit_cast<std::array<T, array_size<Aggregate, T>>>(x);
 }
 
-/// The aggregate whose field number I is read(std::integral_constant<std::size_t, I>{}).
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wmissing-braces"
+#endif
+/// The aggregate whose field number I is read(std::integral_constant<std::size_t, I>{}). Fields of aggregates within it
+/// count one by one.
 template <class Aggregate, class T, class Read>
 KALSCAN_HD constexpr Aggregate from_fields(Read read) {
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -27,6 +32,9 @@ KALSCAN_HD constexpr Aggregate from_fields(Read read) {
   }
   (std::make_index_sequence<array_size<Aggregate, T>>{});
 }
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 /// Calls f(std::integral_constant<std::size_t, I>{}) for I = 0 ... N - 1.
 template <std::size_t N, class F>
