@@ -38,7 +38,7 @@ namespace kalscan {
 namespace detail {
 
 template <class Model>
-using number_of = typename Model::value_type;
+using model_number = typename Model::value_type;
 
 template <class Model>
 constexpr void explain_device_model() {
@@ -86,8 +86,8 @@ template <class Model>
 
 /// Filters series: beliefs, predictions, last beliefs and log-likelihoods as there are arrays for them in `out`.
 template <state_space_model Model>
-void filter(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-            const series_layout& series, const filter_arrays<detail::number_of<Model>>& out) {
+void filter(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "filter";
   detail::explain_device_model<Model>();
   constexpr int n = Model::states;
@@ -108,22 +108,22 @@ void filter(const cuda& policy, const Model& model, std::span<const detail::numb
 }
 /// One series.
 template <state_space_model Model>
-void filter(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-            const filter_arrays<detail::number_of<Model>>& out) {
+void filter(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const filter_arrays<detail::model_number<Model>>& out) {
   kalscan::filter(policy, model, y, detail::one_series<Model>(std::ssize(y)), out);
 }
 
 /// log p(y) of each series.
 template <state_space_model Model>
-void log_likelihood(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-                    const series_layout& series, std::span<detail::number_of<Model>> out,
+void log_likelihood(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+                    const series_layout& series, std::span<detail::model_number<Model>> out,
                     std::span<filter_status> status = {}) {
   detail::require_size("log_likelihood", "out", std::ssize(out), series.count);
   kalscan::filter(policy, model, y, series, {.log_likelihood = out, .status = status});
 }
 template <state_space_model Model>
-void log_likelihood(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-                    std::span<detail::number_of<Model>> out, std::span<filter_status> status = {}) {
+void log_likelihood(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+                    std::span<detail::model_number<Model>> out, std::span<filter_status> status = {}) {
   kalscan::log_likelihood(policy, model, y, detail::one_series<Model>(std::ssize(y)), out, status);
 }
 
@@ -131,9 +131,9 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
 /// backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance.
 /// Covariances are differences from the filtered ones, with errors relative to these.
 template <state_space_model Model>
-void smooth(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-            const series_layout& series, const filter_arrays<detail::number_of<Model>>& filtered,
-            const smoother_arrays<detail::number_of<Model>>& out) {
+void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
+            const smoother_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "smooth";
   detail::explain_device_model<Model>();
   constexpr int n = Model::states;
@@ -155,9 +155,9 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::numb
 }
 /// One series.
 template <state_space_model Model>
-void smooth(const cuda& policy, const Model& model, std::span<const detail::number_of<Model>> y,
-            const filter_arrays<detail::number_of<Model>>& filtered,
-            const smoother_arrays<detail::number_of<Model>>& out) {
+void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const filter_arrays<detail::model_number<Model>>& filtered,
+            const smoother_arrays<detail::model_number<Model>>& out) {
   kalscan::smooth(policy, model, y, detail::one_series<Model>(std::ssize(y)), filtered, out);
 }
 
@@ -165,8 +165,8 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::numb
 /// the model gives per step it must give for these too: t goes on from the length of the series. Needs no workspace.
 template <state_space_model Model>
 void forecast(const cuda& policy, const Model& model, const series_layout& series, std::int64_t steps,
-              const filter_arrays<detail::number_of<Model>>& filtered,
-              const forecast_arrays<detail::number_of<Model>>& out) {
+              const filter_arrays<detail::model_number<Model>>& filtered,
+              const forecast_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "forecast";
   detail::explain_device_model<Model>();
   constexpr int n = Model::states, m = Model::observed;

@@ -55,7 +55,7 @@ template <class Traversal>
 inline constexpr std::size_t chunk_shared_bytes = sizeof(typename Traversal::element) * chunk_threads_of<Traversal>;
 
 template <class Traversal>
-struct chunk_memory {
+struct series_chunk_memory {
   using element = typename Traversal::element;
 
   unsigned* before;                      // the chunks of the same block before chunk k, word by word
@@ -93,7 +93,7 @@ __device__ typename Traversal::element scan_threads(typename Traversal::element 
 
 template <class Traversal>
 __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
-    absorb_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+    absorb_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   extern __shared__ unsigned slots[];
   const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
 /// A block a series; a thread takes neighbouring blocks of chunks.
 template <class Traversal>
 __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
-    carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+    carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   using element = typename Traversal::element;
   extern __shared__ unsigned slots[];
@@ -165,7 +165,7 @@ __device__ T sum_of_threads(T x) {
 
 template <class Traversal>
 __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
-    replay_chunks(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+    replay_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
   const std::int64_t left = x.chunks(series) - block * threads;
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
 /// A block a series.
 template <class Traversal>
 __global__ void __launch_bounds__(128)
-    add_sums(const __grid_constant__ Traversal x, const __grid_constant__ chunk_memory<Traversal> memory) {
+    add_sums(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   const std::int64_t series = blockIdx.x, blocks = (x.chunks(series) + threads - 1) / threads;
   if (blocks == 0) return;

@@ -29,11 +29,11 @@ std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_
 }
 
 template <class Traversal>
-chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
+series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
                                           std::int64_t count) {
   constexpr std::int64_t threads = chunk_threads_of<Traversal>;
   const std::int64_t chunks = (longest + chunk - 1) / chunk;
-  chunk_memory<Traversal> memory{};
+  series_chunk_memory<Traversal> memory{};
   memory.blocks = (chunks + threads - 1) / threads;
   const std::int64_t blocks = chunks > 1 ? memory.blocks * count : 0;
   memory.before = pieces.take<unsigned>(blocks * threads * words_of<typename Traversal::element>);
