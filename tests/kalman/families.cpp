@@ -193,7 +193,7 @@ void check_exact_family(const model_families::draw_type& draw, std::uint64_t cou
     CHECK_NOTHROW(s = kalscan::smooth(kalscan::omp{2, 7}, p.model, p.y));
     const auto& f = s.filtered;
     for (const double exact : {1e-8, 1e-6}) {
-      const double allowed = 1e-12 / exact;
+      const double allowed = 1e-11 / exact;
       CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest, exact) <
             allowed);
       CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance,

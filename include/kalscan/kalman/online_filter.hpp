@@ -112,7 +112,8 @@ class online_filter {
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
-    const T log_density = step_.as_roots ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
+    const T log_density =
+        step_.as_roots ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
     return {std::move(x), log_density};
   }
 
@@ -182,7 +183,8 @@ class online_filter {
   void complete(belief& x) const {
     if (!step_.exact) return;
     if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = step_.rounding_of(x.covariance);
-    if (step_.as_roots && (x.root.size() == 0 || !is_root(x.root, x.covariance))) x.root = root_steps::root_of(x.covariance);
+    if (!step_.as_roots || (x.root.size() > 0 && is_root(x.root, x.covariance))) return;
+    x.root = root_steps::root_of(x.covariance);
   }
 
   static bool is_root(const Eigen::Matrix<T, N, N>& root, const Eigen::Matrix<T, N, N>& P) {

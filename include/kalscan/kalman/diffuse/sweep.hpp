@@ -119,7 +119,7 @@ struct diffuse_sweep {
                          model.prior.rounding, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
-      const std::int64_t least = exact && !stepper->as_roots ? 64 : 0;
+      const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (t > 0 || model.prior.before_first_transition) {

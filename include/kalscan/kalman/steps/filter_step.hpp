@@ -38,7 +38,12 @@ struct filter_step {
       : model(model_),
         components(model),
         exact(!noise_is_definite(model)),
-        as_roots(exact && no_reading_is_certain(model)) {}
+        as_roots(exact && ranks_are_given(model) && no_reading_is_certain(model)) {}
+
+  /// Under a diffuse prior exact readings that differ from step to step ask what is known already, whatever Q is.
+  static bool ranks_are_given(const kalman_model<T, N, M>& model) {
+    return !model.prior.has_diffuse() || (model.H.constant() && model.R.constant());
+  }
 
   /// A bound on the rounding of a covariance, see new_rounding; used where `exact`.
   matrix_nn rounding_of(const matrix_nn& P) const {
