@@ -127,11 +127,12 @@ struct initial_states : given_states<M, const T> {
     return any;
   }
   KALSCAN_HD typename M::template state<T> operator()(std::int64_t n, std::int64_t m, std::int64_t s) const {
-    using state = typename M::template state<T>;
     if (!present()) return M::template start<T>();
     const auto all = all_tensors();
     return detail::state_of(static_cast<const base&>(*this),
-                            detail::from_fields<state, T>([&](auto i) { return all[i](n, 0, m, s); }));
+                            detail::from_fields<typename M::template state<T>, T>([&](auto i) {
+                              return all[i](n, 0, m, s);
+                            }));
   }
 };
 
