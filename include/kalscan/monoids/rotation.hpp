@@ -127,7 +127,7 @@ template <class T>
   const auto larger = [](const T& x, const T& y) { return x > y ? x : y; };
   const auto size = [](const T& x) { return x < T(0) ? -x : x; };
   const T largest = larger(larger(size(r.w), size(r.x)), larger(size(r.y), size(r.z)));
-  const bool none = largest < std::numeric_limits<T>::min();
+  const bool none = largest < (std::numeric_limits<T>::min)();
   // A quarter of what is large: the device's instruction takes what is below 2^126.
   const T part = largest < T(1) ? T(1) : T(0.25);
   const T scale = none ? T(0) : part * detail::reciprocal<detail::inverse::bounded>(part * largest);
