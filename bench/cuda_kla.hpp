@@ -23,7 +23,7 @@ inline void ok(cudaError_t code) {
 
 struct shape_row {
   std::int64_t B, L, M;
-  double floor, forward_bar, forward_goal, backward_bar, backward_goal;  // ms
+  double floor = 0, forward_bar = 0, forward_goal = 0, backward_bar = 0, backward_goal = 0;  // ms; 0: not stated
 };
 inline constexpr std::array<shape_row, 7> shapes{{{8, 2048, 1024, 0.09, 0.30, 0.15, 0.98, 0.50},
                                                   {1, 2048, 1024, 0.011, 0.053, 0.035, 0.25, 0.12},
