@@ -15,34 +15,11 @@
 #include <string>
 #include <vector>
 
+#include "cuda_array.cuh"
+
 namespace {
 
 using kalscan::small_belief, kalscan::small_matrix, kalscan::small_symmetric;
-
-void require(cudaError_t error) {
-  if (error != cudaSuccess) {
-    std::fprintf(stderr, "CUDA: %s\n", cudaGetErrorString(error));
-    std::exit(1);
-  }
-}
-
-template <class T>
-struct array {
-  T* data = nullptr;
-  std::size_t size;
-  explicit array(std::size_t n) : size(n) { require(cudaMalloc(&data, n * sizeof(T))); }
-  explicit array(const std::vector<T>& x) : array(x.size()) {
-    require(cudaMemcpy(data, x.data(), size * sizeof(T), cudaMemcpyHostToDevice));
-  }
-  array(const array&) = delete;
-  ~array() { cudaFree(data); }
-  std::span<T> span() const { return {data, size}; }
-  std::vector<T> host() const {
-    std::vector<T> x(size);
-    require(cudaMemcpy(x.data(), data, size * sizeof(T), cudaMemcpyDeviceToHost));
-    return x;
-  }
-};
 
 /// Milliseconds of one call, the median of 11, after 256 MiB have gone through the L2 cache.
 template <class Call>

@@ -10,26 +10,10 @@
 #include <memory>
 #include <string>
 
+#include "cuda_array.cuh"
 #include "cuda_workloads.cuh"
 
 namespace {
-
-void require(cudaError_t error) {
-  if (error != cudaSuccess) {
-    std::fprintf(stderr, "CUDA: %s\n", cudaGetErrorString(error));
-    std::exit(1);
-  }
-}
-
-template <class T>
-struct array {
-  T* data = nullptr;
-  std::int64_t size;
-  explicit array(std::int64_t n) : size(n) { require(cudaMalloc(&data, static_cast<std::size_t>(n) * sizeof(T))); }
-  array(const array&) = delete;
-  ~array() { cudaFree(data); }
-  std::span<T> span() const { return {data, static_cast<std::size_t>(size)}; }
-};
 
 template <class W, class T>
 __global__ void fill(T* x, std::int64_t n) {
@@ -93,7 +77,7 @@ void device_scan(benchmark::State& state, bool with_cub) {
   const kalscan::cuda_workspace memory(kalscan::scan_workspace(kalscan::cuda{}, m, n));
   std::size_t bytes = 0;
   require(cub::DeviceScan::InclusiveScan(nullptr, bytes, in.data, out.data, cub_operator<W>{}, static_cast<int>(n)));
-  const array<char> cub_memory(static_cast<std::int64_t>(bytes));
+  const array<char> cub_memory(bytes);
   const auto ours = [&] { kalscan::inclusive_scan(kalscan::cuda{.workspace = memory}, m, in.span(), out.span()); };
   const auto theirs = [&] {
     require(cub::DeviceScan::InclusiveScan(cub_memory.data, bytes, in.data, other.data, cub_operator<W>{}, static_cast<int>(n)));
@@ -223,9 +207,9 @@ void fixed_chunk(benchmark::State& state) {
 
 void copy(benchmark::State& state) {
   const array<char> in(state.range(0)), out(state.range(0));
-  require(cudaMemset(in.data, 1, static_cast<std::size_t>(in.size)));
+  require(cudaMemset(in.data, 1, in.size));
   time_calls(state, 2.0 * static_cast<double>(in.size), [&] {
-    require(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.size), cudaMemcpyDeviceToDevice));
+    require(cudaMemcpyAsync(out.data, in.data, in.size, cudaMemcpyDeviceToDevice));
   });
 }
 
