@@ -40,12 +40,9 @@ struct rotating_kla_terms {
   T rw, rx, ry, rz, inverse_length;
   T k, kk, q, qq, a, aa, p;
 
-  KALSCAN_HD constexpr vector3<T> rotated(const vector3<T>& v) const {
-    return {xx * v.x + xy * v.y + xz * v.z, yx * v.x + yy * v.y + yz * v.z, zx * v.x + zy * v.y + zz * v.z};
-  }
-  KALSCAN_HD constexpr vector3<T> rotated_back(const vector3<T>& v) const {
-    return {xx * v.x + yx * v.y + zx * v.z, xy * v.x + yy * v.y + zy * v.z, xz * v.x + yz * v.y + zz * v.z};
-  }
+  KALSCAN_HD constexpr rotation_matrix<T> matrix() const { return {xx, xy, xz, yx, yy, yz, zx, zy, zz}; }
+  KALSCAN_HD constexpr vector3<T> rotated(const vector3<T>& v) const { return matrix() * v; }
+  KALSCAN_HD constexpr vector3<T> rotated_back(const vector3<T>& v) const { return matrix().transposed_times(v); }
   KALSCAN_HD constexpr quaternion<T> rotation() const { return {rw, rx, ry, rz}; }
 };
 
@@ -60,24 +57,13 @@ struct rotating_kla_terms {
 /// The length of r does not matter, and its adjoint is orthogonal to r. A quaternion whose numbers are all 0 or
 /// subnormal is the identity, with adjoint 0. With a NaN or an infinity in it the means become NaN.
 template <readout Readout = readout::filtered, bool Ordinary = false>
-struct rotating_kla_mixer : rotating_kla_frame<Readout> {
-  template <class X, class P = X>
-  using inputs = rotating_kla_inputs<X, P>;
-  template <class X>
-  using outputs = rotating_kla_outputs<X>;
-  template <class X>
-  using state = isotropic_belief<X>;
-  template <class T>
-  using given_states = rotating_belief_tensors<T>;  ///< in either form; N(0, I) where none are given
+struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Readout> {
   template <class T>
   using terms = rotating_kla_terms<T>;
   using ordinary = rotating_kla_mixer<Readout, true>;
   /// The filter between turns.
   using lanes = vector_kla_mixer<Readout, Ordinary>;
 
-  static constexpr auto inputs_info = lanes::inputs_info;
-  static constexpr auto output_names = lanes::output_names;
-  static constexpr auto state_info = lanes::state_info;
   static constexpr auto term_roles = [] {
     std::array<role, 25> roles{};
     for (std::size_t i = 0; i < roles.size(); ++i)
@@ -93,19 +79,6 @@ struct rotating_kla_mixer : rotating_kla_frame<Readout> {
     return {u.vx, u.vy, u.vz, u.Lambda, m.xx, m.xy, m.xz, m.yx, m.yy, m.yz, m.zx, m.zy, m.zz,
             w, x, y, z, inverse_length,
             u.k, u.k * u.k, u.q, u.q * u.q, u.a, u.a * u.a, u.p};
-  }
-
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> start() {
-    return lanes::template start<T>();
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool is_ordinary(const isotropic_belief<T>& x) {
-    return lanes::is_ordinary(x);
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    return lanes::has_ordinary_adjoint(x);
   }
 
   template <class T>
@@ -137,10 +110,6 @@ struct rotating_kla_mixer : rotating_kla_frame<Readout> {
   }
 
   template <class T>
-  KALSCAN_HD static constexpr rotating_monoid<T> monoid() {
-    return {};
-  }
-  template <class T>
   KALSCAN_HD static constexpr rotating_element<T> lift(const rotating_kla_terms<T>& u) {
     const auto x = lanes::lift(between_turns(u));
     return {x.gain, u.rotation(), x.b, x.C, u.rotated_back(x.eta), x.J};
@@ -154,12 +123,6 @@ struct rotating_kla_mixer : rotating_kla_frame<Readout> {
     return {y.gain, rotation, y.b, y.C, x.eta + kalscan::rotated(conjugate(rotation), y.eta), y.J};
   }
   template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> act(const rotating_element<T>& x,
-                                                      const isotropic_belief<T>& before) {
-    return kalscan::act(x, before);
-  }
-
-  template <class T>
   KALSCAN_HD static constexpr rotating_adjoint_monoid<T> adjoint_monoid() {
     return {};
   }
@@ -171,12 +134,6 @@ struct rotating_kla_mixer : rotating_kla_frame<Readout> {
     const auto x = lanes::adjoint_lift(turned(before, u), between_turns(u), after, read_adjoint(u, bar));
     return {x.x, u.rotation(), x.y, u.rotated_back(x.c), x.d};
   }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> adjoint_act(const rotating_adjoint_map<T>& map,
-                                                              const isotropic_belief<T>& later) {
-    return kalscan::act(map, later);
-  }
-
  private:
   static constexpr bool predicts = Readout == readout::predicted;
 

@@ -53,11 +53,8 @@ struct vector_adjoint_monoid {
 };
 static_assert(monoid<vector_adjoint_monoid<float>>);
 
-/// Three lanes of KLA with the same variance: what takes a reciprocal is computed once. Inputs are those of rotating
-/// KLA, whose quaternion counts for nothing here; the three last numbers of its adjoint are the torque with which a
-/// step's adjoint turns the mean before it, the first one is 0.
-template <readout Readout = readout::filtered, bool Ordinary = false>
-struct vector_kla_mixer {
+/// What lanes of vectors with one variance have in common, whether they turn or not.
+struct isotropic_lanes {
   template <class X, class P = X>
   using inputs = rotating_kla_inputs<X, P>;
   template <class X>
@@ -65,12 +62,7 @@ struct vector_kla_mixer {
   template <class X>
   using state = isotropic_belief<X>;
   template <class T>
-  using given_states = rotating_belief_tensors<T>;
-  template <class T>
-  using terms = vector_kla_terms<T>;
-  using ordinary = vector_kla_mixer<Readout, true>;
-  /// The filter of one component.
-  using component = kla_mixer<Readout, Ordinary>;
+  using given_states = rotating_belief_tensors<T>;  ///< in either form; N(0, I) where none are given
 
   static constexpr std::array<mixer_input, 12> inputs_info{{{"vx", role::channel},
                                                             {"vy", role::channel},
@@ -86,6 +78,50 @@ struct vector_kla_mixer {
                                                             {"p", role::parameter, true}}};
   static constexpr std::array output_names{"yx", "yy", "yz", "yvar"};
   static constexpr std::array<mixer_state, 4> state_info{{{"mean x"}, {"mean y"}, {"mean z"}, {"variance", true}}};
+
+  template <class T>
+  KALSCAN_HD static constexpr isotropic_belief<T> start() {
+    return {T(0), T(0), T(0), T(1)};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool is_ordinary(const isotropic_belief<T>& x) {
+    return kla::is_ordinary(belief<T>{T(0), x.variance});
+  }
+  template <class T>
+  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
+    const bool first = kla::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance});
+    const bool second = kla::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance});
+    const bool third = kla::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
+    return first & second & third;  // without branches, for vector code
+  }
+
+  template <class T>
+  KALSCAN_HD static constexpr rotating_monoid<T> monoid() {
+    return {};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr isotropic_belief<T> act(const rotating_element<T>& x,
+                                                      const isotropic_belief<T>& before) {
+    return kalscan::act(x, before);
+  }
+  template <class T>
+  KALSCAN_HD static constexpr isotropic_belief<T> adjoint_act(const rotating_adjoint_map<T>& map,
+                                                              const isotropic_belief<T>& later) {
+    return kalscan::act(map, later);
+  }
+};
+
+/// Three lanes of KLA with the same variance: what takes a reciprocal is computed once. Inputs are those of rotating
+/// KLA, whose quaternion counts for nothing here; the three last numbers of its adjoint are the torque with which a
+/// step's adjoint turns the mean before it, the first one is 0.
+template <readout Readout = readout::filtered, bool Ordinary = false>
+struct vector_kla_mixer : isotropic_lanes {
+  template <class T>
+  using terms = vector_kla_terms<T>;
+  using ordinary = vector_kla_mixer<Readout, true>;
+  /// The filter of one component.
+  using component = kla_mixer<Readout, Ordinary>;
+
   static constexpr auto term_roles = [] {
     std::array<role, 11> roles{};
     for (std::size_t i = 0; i < roles.size(); ++i)
@@ -97,22 +133,6 @@ struct vector_kla_mixer {
   KALSCAN_HD static constexpr vector_kla_terms<T> prepare(const rotating_kla_inputs<T>& u) {
     return {u.vx, u.vy, u.vz, u.Lambda, u.k, u.k * u.k, u.q, u.q * u.q, u.a, u.a * u.a, u.p};
   }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> start() {
-    return {T(0), T(0), T(0), T(1)};
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool is_ordinary(const isotropic_belief<T>& x) {
-    return component::is_ordinary(belief<T>{T(0), x.variance});
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    const bool first = component::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance});
-    const bool second = component::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance});
-    const bool third = component::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
-    return first & second & third;  // without branches, for vector code
-  }
-
   template <class T>
   KALSCAN_HD static constexpr isotropic_belief<T> step(const isotropic_belief<T>& before,
                                                        const vector_kla_terms<T>& u) {
@@ -168,10 +188,6 @@ struct vector_kla_mixer {
   }
 
   template <class T>
-  KALSCAN_HD static constexpr rotating_monoid<T> monoid() {
-    return {};
-  }
-  template <class T>
   KALSCAN_HD static constexpr rotating_element<T> lift(const vector_kla_terms<T>& u) {
     const auto x = detail::each_component([&](const T& v) { return component::lift(terms_of(u, v)); }, value(u));
     return {x.x.A, rotation_monoid<T>::identity(), {x.x.b, x.y.b, x.z.b}, x.x.C, {x.x.eta, x.y.eta, x.z.eta}, x.x.J};
@@ -187,12 +203,6 @@ struct vector_kla_mixer {
     return {gain, x.rotation, kept * x.b + (C * Lk) * value(u), C, x.eta + (gain * Lk) * innovation,
             x.J + u.a * x.gain * phi * gain + T(0) * phiC};
   }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> act(const rotating_element<T>& x,
-                                                      const isotropic_belief<T>& before) {
-    return kalscan::act(x, before);
-  }
-
   template <class T>
   KALSCAN_HD static constexpr vector_adjoint_monoid<T> adjoint_monoid() {
     return {};
@@ -213,12 +223,6 @@ struct vector_kla_mixer {
       return general_adjoint_lift(before, u, after, bar);
     }
   }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> adjoint_act(const rotating_adjoint_map<T>& map,
-                                                              const isotropic_belief<T>& later) {
-    return kalscan::act(map, later);
-  }
-
  private:
   template <class T>
   KALSCAN_HD static constexpr vector3<T> value(const vector_kla_terms<T>& u) {
