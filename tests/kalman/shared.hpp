@@ -6,11 +6,13 @@
 #include <span>
 #include <vector>
 
-#define KALSCAN_TEST_FILTER(prefix, policy, T, N, M)                                                              \
-  prefix template std::vector<filter_result<T, N, M>> detail::run_filter(                                         \
-      const policy&, std::span<const kalman_model<T, N, M>>, std::span<const observations<T, M>>, filter_outputs, \
-      bool);                                                                                                      \
-  prefix template std::vector<smoother_result<T, N, M>> detail::run_smoother(                                     \
+#define KALSCAN_TEST_FILTER(prefix, policy, T, N, M)                                                             \
+  prefix template std::vector<filter_result<T, N, M>> detail::run_filter(                                        \
+      const policy&, std::span<const kalman_model<T, N, M>>, std::span<const observations<T, M>>, filter_outputs,\
+      bool);                                                                                                     \
+  prefix template std::vector<smoother_result<T, N, M>> detail::run_smoother<true>(                              \
+      const policy&, std::span<const kalman_model<T, N, M>>, std::vector<filter_result<T, N, M>>);               \
+  prefix template std::vector<smoother_result<T, N, M>> detail::run_smoother<false>(                             \
       const policy&, std::span<const kalman_model<T, N, M>>, std::vector<filter_result<T, N, M>>);
 
 #define KALSCAN_TEST_FILTERS(prefix)                                       \

@@ -126,8 +126,8 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stre
   }
 }
 
-/// Filters the chosen series as roots from where their beginnings end.
-template <host_policy P, class T, int N, int M>
+/// Filters the chosen series as roots from where their beginnings end. Whole: all are exact.
+template <bool Whole, host_policy P, class T, int N, int M>
 void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
                   std::vector<filter_result<T, N, M>>& results, filter_outputs outputs, stretch_sums<T>& sums,
                   bool keeps, const chosen_series& chosen) {
@@ -140,7 +140,7 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
     }
   }
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
-  run_sweep(p, square_root_filter_sweep<T, N, M>{steps, series, results, outputs, &sums, chosen});
+  run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
 /// What the public functions do. Without `keeps` the results hold the log-likelihood alone.
@@ -153,7 +153,7 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   stretch_sums<T> sums;
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
     if (chosen.as_roots) {
-      filter_roots<P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
+      filter_roots<true, P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
     } else {
       run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
     }

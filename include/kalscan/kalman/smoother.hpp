@@ -259,7 +259,8 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
   return results;
 }
 
-template <host_policy P, class T, int N, int M>
+/// Whole: what has roots is exact, as in results of the default form.
+template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                    std::vector<filter_result<T, N, M>> filtered) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
@@ -281,7 +282,8 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
   if (!as_covariances.empty()) run_sweep(p, sweep);
   for (const auto* chosen : {&as_roots, &as_exact_roots}) {
     if (chosen->empty()) continue;
-    run_sweep(p, square_root_smoother_sweep<T, N, M>{steps, results, *chosen, longest, chosen == &as_exact_roots});
+    run_sweep(p, square_root_smoother_sweep<T, N, M, Whole>{steps, results, *chosen, longest,
+                                                            chosen == &as_exact_roots});
     for (const std::int64_t i : *chosen) {
       if (results[static_cast<std::size_t>(i)].filtered.beginning.size() > 0) sweep.lane_of(i).smooth_beginning();
     }
@@ -305,7 +307,7 @@ template <host_policy P, class T, int N, int M>
                                                            std::vector<filter_result<T, N, M>> filtered) {
   const std::span<const kalman_model<T, N, M>> models(&model, 1);
   detail::check_smoother<T, N, M>(models, filtered, false);
-  return detail::run_smoother(p, models, std::move(filtered));
+  return detail::run_smoother<false>(p, models, std::move(filtered));
 }
 
 /// One series.
@@ -323,7 +325,7 @@ template <host_policy P, class T, int N, int M>
                                                            const std::vector<kalman_model<T, N, M>>& models,
                                                            std::vector<filter_result<T, N, M>> filtered) {
   detail::check_smoother<T, N, M>(models, filtered, true);
-  return detail::run_smoother(p, std::span(models), std::move(filtered));
+  return detail::run_smoother<false>(p, std::span(models), std::move(filtered));
 }
 
 /// Filters and smooths independent series, of one model or each of its own.
@@ -331,13 +333,14 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
-  return smooth(p, model, filter(p, model, series, outputs));
+  return detail::run_smoother<true>(p, std::span<const kalman_model<T, N, M>>(&model, 1),
+                                    filter(p, model, series, outputs));
 }
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const std::vector<kalman_model<T, N, M>>& models,
     std::type_identity_t<std::span<const observations<T, M>>> series, filter_outputs outputs = {}) {
-  return smooth(p, models, filter(p, models, series, outputs));
+  return detail::run_smoother<true>(p, std::span(models), filter(p, models, series, outputs));
 }
 
 /// Filters and smooths one series; of a model or of its square-root form.

@@ -41,7 +41,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);
   stretch_sums<T> sums;
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    filter_roots<P, T, N, M>(p, form.models, series, results, outputs, sums, keeps, chosen);
+    filter_roots<false, P, T, N, M>(p, form.models, series, results, outputs, sums, keeps, chosen);
   });
   sum_log_likelihood(results, sums, keeps);
   return results;
@@ -71,7 +71,7 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
     const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
-  return detail::run_smoother(p, form.models, filter(p, form, series, outputs));
+  return detail::run_smoother<false>(p, form.models, filter(p, form, series, outputs));
 }
 
 }  // namespace kalscan

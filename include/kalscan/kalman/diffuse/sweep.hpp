@@ -122,7 +122,7 @@ struct diffuse_sweep {
       const std::int64_t least = exact ? 64 : 0;
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
-        if (t > 0 || model.prior.before_first_transition) {
+        if (predicts(model, t)) {
           x.predict(model.F[t], stepper->transition_offset(t), model.Q[t]);
         }
         if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);

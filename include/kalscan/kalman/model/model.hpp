@@ -205,5 +205,11 @@ void check_model_of(const kalman_model<T, N, M>& model, const model_steps& steps
   }
 }
 
+/// Whether a transition leads to step t.
+template <class T, int N, int M>
+bool predicts(const kalman_model<T, N, M>& model, std::int64_t t) {
+  return t > 0 || model.prior.before_first_transition;
+}
+
 }  // namespace detail
 }  // namespace kalscan

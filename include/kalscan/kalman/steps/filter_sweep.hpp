@@ -61,7 +61,6 @@ struct filter_sweep {
 
     /// Where the series has a beginning of its own, its steps are done before the sweep.
     std::int64_t time(std::int64_t s) const { return record.result->beginning.size() + s; }
-    bool predicts(std::int64_t t) const { return t > 0 || stepper->model.prior.before_first_transition; }
 
     state_type start() const {
       const auto& prior = stepper->model.prior;
@@ -84,7 +83,7 @@ struct filter_sweep {
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
       auto& [mean, P] = x.belief;
-      if (predicts(t)) step.predict(t, mean, P, x.rounding);
+      if (predicts(stepper->model, t)) step.predict(t, mean, P, x.rounding);
       record.predicted(t, mean, P);
       if (record.outputs.innovations) {
         record.innovation(t, y->col(t), step.observation_mean(t, mean), step.innovation_covariance(t, P));
@@ -109,7 +108,7 @@ struct filter_sweep {
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
       matrix rounding;  // time is split only where it is not used
-      if (predicts(t)) {
+      if (predicts(stepper->model, t)) {
         x.A = times(step.model.F[t], x.A);
         step.predict(t, x.b, x.C, rounding);
       }

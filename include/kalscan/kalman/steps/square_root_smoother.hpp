@@ -26,8 +26,8 @@ namespace detail {
 
 /// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
 /// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
-/// ones.
-template <class T, int N, int M>
+/// ones. Whole: all are exact, so that time is not split.
+template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
   struct state_type {
     Eigen::Matrix<T, N, N> Z;
@@ -43,7 +43,7 @@ struct square_root_smoother_sweep {
   std::int64_t longest;
   bool exact;  // something is read without noise: in a long stretch information may grow without bound
 
-  static constexpr bool has_outputs = true;
+  static constexpr bool has_outputs = true, whole_lanes = Whole;
   static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(chosen); }

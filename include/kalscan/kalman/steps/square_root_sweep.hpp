@@ -59,12 +59,10 @@ class square_root_steps {
     return observer_.observe(t, y);
   }
 
-  bool predicts(std::int64_t t) const { return t > 0 || model.prior.before_first_transition; }
-
   /// Takes a belief or an element, with numbers of type X, through the transition that leads to step t.
   template <class X, class State>
   void predict(std::int64_t t, State& x) const {
-    if (!predicts(t)) return;
+    if (!predicts(model, t)) return;
     Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
     if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
     const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
@@ -87,7 +85,7 @@ class square_root_steps {
   void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
     const auto before = rounding ? x.root : matrix();
     predict<T>(t, x);
-    if (rounding && predicts(t)) rounding->predict(model.F[t], before, x.root);
+    if (rounding && predicts(model, t)) rounding->predict(model.F[t], before, x.root);
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
@@ -144,8 +142,8 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
   return {x.mean.template cast<To>(), x.root.template cast<To>()};
 }
 
-/// Filters a number of series, the lanes of the sweep; as filter_sweep.
-template <class T, int N, int M>
+/// Filters a number of series, the lanes of the sweep; as filter_sweep. Whole: all are exact, so that time is not split.
+template <class T, int N, int M, bool Whole>
 struct square_root_filter_sweep {
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
@@ -164,7 +162,7 @@ struct square_root_filter_sweep {
   stretch_sums<T>* sums;
   const chosen_series& chosen;
 
-  static constexpr bool has_outputs = true;
+  static constexpr bool has_outputs = true, whole_lanes = Whole;
   static constexpr double absorb_cost = 1.6;
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
