@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/kalman/device/filter_traversal.hpp>
-#include <kalscan/kalman/device/smoother_traversal.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/smoother_traversal.hpp>
 #include <vector>
 
 namespace device_chunks {

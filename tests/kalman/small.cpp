@@ -2,42 +2,20 @@
 // The filter on small matrices, as the device runs it, against the long double oracle.
 #include <doctest/doctest.h>
 
-#include <kalscan/kalman/device/forecast_traversal.hpp>
+#include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <random>
 
 #include "device_chunks.hpp"
+#include "functions_of.hpp"
 #include "oracle.hpp"
 #include "quad_oracle.hpp"
 
 namespace {
 
 using kalscan::small_matrix, kalscan::small_symmetric, kalscan::small_vector, kalscan::small_belief;
-
-/// The matrices of a dynamic model as one of functions, inputs included.
-template <class T, int N, int M>
-auto functions_of(const kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>& model) {
-  using kalscan::detail::to_small;
-  const auto* p = &model;
-  const auto input = [p](const auto& B, std::int64_t t) -> Eigen::VectorXd {
-    return B.empty() ? Eigen::VectorXd() : Eigen::VectorXd(B[t] * p->u.col(t));
-  };
-  const small_belief<T, N> prior{to_small<small_vector<T, N>>(model.prior.mean),
-                                 to_small<small_symmetric<T, N>>(model.prior.covariance)};
-  return kalscan::model_of<T, N, M>(
-      [p](std::int64_t t) { return to_small<small_matrix<T, N, N>>(p->F[t]); },
-      [p](std::int64_t t) { return to_small<small_symmetric<T, N>>(p->Q[t]); },
-      [p](std::int64_t t) { return to_small<small_matrix<T, M, N>>(p->H[t]); },
-      [p](std::int64_t t) { return to_small<small_symmetric<T, M>>(p->R[t]); }, prior, model.prior.before_first_transition,
-      [p, input](std::int64_t t) {
-        return p->B.empty() ? small_vector<T, N>{} : to_small<small_vector<T, N>>(input(p->B, t));
-      },
-      [p, input](std::int64_t t) {
-        return p->D.empty() ? small_vector<T, M>{} : to_small<small_vector<T, M>>(input(p->D, t));
-      });
-}
 
 template <class T>
 void compare(const device_chunks::results<T>& r, const oracle::beliefs& expected, double bound) {

@@ -23,12 +23,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
-#include <kalscan/kalman/device/filter_traversal.hpp>
-#include <kalscan/kalman/device/forecast_traversal.hpp>
 #include <kalscan/kalman/device/launch.cuh>
-#include <kalscan/kalman/device/series.hpp>
-#include <kalscan/kalman/device/smoother_traversal.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/checks.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/forecast_traversal.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/smoother_traversal.hpp>
 #include <kalscan/support/bad_argument.hpp>
 #include <span>
 #include <string>
@@ -38,39 +39,21 @@ namespace kalscan {
 namespace detail {
 
 template <class Model>
-using model_number = typename Model::value_type;
-
-template <class Model>
 constexpr void explain_device_model() {
-  static_assert(Model::states >= 1 && Model::states <= 16 && Model::observed >= 1 && Model::observed <= Model::states,
-                "kalscan: on a device, models have 1 to 16 states and at most as many observed components");
   static_assert(std::is_trivially_copyable_v<Model>,
                 "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device memory");
 }
 
-/// The number of steps of all series.
-template <class Model>
-std::int64_t checked_steps(const char* verb, std::int64_t numbers, const series_layout& series) {
-  constexpr int m = Model::observed;
-  if (series.count < 0) bad_argument(verb, "the number of series is " + std::to_string(series.count));
-  if (series.longest < 0) bad_argument(verb, "the longest series has " + std::to_string(series.longest) + " steps");
-  if (numbers % m != 0) {
-    bad_argument(verb, "y has " + std::to_string(numbers) + " numbers, which are no steps of " + std::to_string(m));
-  }
-  if (series.offsets == nullptr) require_size(verb, "y", numbers, series.longest * series.count * m);
-  return numbers / m;
-}
-
-template <class X>
-void require_array(const char* verb, const char* argument, std::span<X> x, std::int64_t size) {
-  if (x.empty()) return;
-  require_size(verb, argument, std::ssize(x), size);
-  require_device_memory(verb, argument, x.data());
-}
-
-template <class Model>
-series_layout one_series(std::int64_t numbers) {
-  return {.longest = numbers / Model::observed};
+/// The checks of a verb of this header.
+template <class Model, class Checks>
+void check_series(const char* verb, const cuda& policy, const series_layout& series, const Checks& run) {
+  explain_device_model<Model>();
+  if (policy.chunk < 0) bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
+  const auto accessible = [verb](const char* argument, const void* pointer) {
+    require_device_memory(verb, argument, pointer);
+  };
+  series_checks<Model, decltype(accessible)> checks(verb, series, accessible);
+  run(checks);
 }
 
 }  // namespace detail
@@ -89,21 +72,11 @@ template <state_space_model Model>
 void filter(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "filter";
-  detail::explain_device_model<Model>();
-  constexpr int n = Model::states;
-  const std::int64_t steps = detail::checked_steps<Model>(verb, std::ssize(y), series), count = series.count;
-  if (policy.chunk < 0) detail::bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
-  detail::require_device_memory(verb, "y", y.data());
-  detail::require_device_memory(verb, "offsets", series.offsets);
-  detail::require_array(verb, "mean", out.mean, steps * n);
-  detail::require_array(verb, "covariance", out.covariance, steps * n * n);
-  detail::require_array(verb, "predicted_mean", out.predicted_mean, steps * n);
-  detail::require_array(verb, "predicted_covariance", out.predicted_covariance, steps * n * n);
-  detail::require_array(verb, "final_mean", out.final_mean, count * n);
-  detail::require_array(verb, "final_covariance", out.final_covariance, count * n * n);
-  detail::require_array(verb, "log_likelihood", out.log_likelihood, count);
-  detail::require_array(verb, "status", out.status, count);
-  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, count);
+  detail::check_series<Model>(verb, policy, series, [&](auto& check) {
+    check.data(y);
+    check.results(out);
+  });
+  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy, detail::filter_traversal<Model>{model, series, y.data(), out, chunk});
 }
 /// One series.
@@ -135,19 +108,11 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "smooth";
-  detail::explain_device_model<Model>();
-  constexpr int n = Model::states;
-  const std::int64_t steps = detail::checked_steps<Model>(verb, std::ssize(y), series);
-  if (policy.chunk < 0) detail::bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
-  detail::require_device_memory(verb, "y", y.data());
-  detail::require_device_memory(verb, "offsets", series.offsets);
-  detail::require_size(verb, "the filtered mean", std::ssize(filtered.mean), steps * n);
-  detail::require_size(verb, "the filtered covariance", std::ssize(filtered.covariance), steps * n * n);
-  detail::require_device_memory(verb, "the filtered mean", filtered.mean.data());
-  detail::require_device_memory(verb, "the filtered covariance", filtered.covariance.data());
-  detail::require_array(verb, "mean", out.mean, steps * n);
-  detail::require_array(verb, "covariance", out.covariance, steps * n * n);
-  detail::require_array(verb, "status", out.status, series.count);
+  detail::check_series<Model>(verb, policy, series, [&](auto& check) {
+    check.data(y);
+    check.filtered_steps(filtered);
+    check.results(out);
+  });
   const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
@@ -168,21 +133,10 @@ void forecast(const cuda& policy, const Model& model, const series_layout& serie
               const filter_arrays<detail::model_number<Model>>& filtered,
               const forecast_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "forecast";
-  detail::explain_device_model<Model>();
-  constexpr int n = Model::states, m = Model::observed;
-  const std::int64_t count = series.count;
-  if (steps < 0) detail::bad_argument(verb, "the number of steps is " + std::to_string(steps));
-  if (count < 0) detail::bad_argument(verb, "the number of series is " + std::to_string(count));
-  detail::require_size(verb, "the last mean", std::ssize(filtered.final_mean), count * n);
-  detail::require_size(verb, "the last covariance", std::ssize(filtered.final_covariance), count * n * n);
-  detail::require_device_memory(verb, "the last mean", filtered.final_mean.data());
-  detail::require_device_memory(verb, "the last covariance", filtered.final_covariance.data());
-  detail::require_device_memory(verb, "offsets", series.offsets);
-  detail::require_array(verb, "mean", out.mean, count * steps * n);
-  detail::require_array(verb, "covariance", out.covariance, count * steps * n * n);
-  detail::require_array(verb, "y_mean", out.y_mean, count * steps * m);
-  detail::require_array(verb, "y_covariance", out.y_covariance, count * steps * m * m);
-  detail::require_array(verb, "status", out.status, count);
+  detail::check_series<Model>(verb, policy, series, [&](auto& check) {
+    check.last_beliefs(filtered);
+    check.results(out, steps);
+  });
   detail::run_series(verb, policy,
                      detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
                                                        filtered.final_covariance.data(), out, steps});

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/chunk_kernels.cuh>
-#include <kalscan/kalman/device/series.hpp>
+#include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <string>
 

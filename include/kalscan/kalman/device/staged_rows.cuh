@@ -7,8 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/kalman/device/access.hpp>
-#include <kalscan/kalman/device/filter_traversal.hpp>
+#include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 

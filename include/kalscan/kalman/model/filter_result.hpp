@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <kalscan/kalman/model/diffuse_history.hpp>
+#include <kalscan/kalman/model/filter_error.hpp>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -32,17 +33,6 @@ template <class T, int M, class Mask>
   }
   return y;
 }
-
-/// A step that could not be computed, found at that step.
-class filter_error : public std::runtime_error {
- public:
-  filter_error(std::int64_t series_, std::int64_t step_, const std::string& reason)
-      : std::runtime_error("kalscan: series " + std::to_string(series_) + ", step " + std::to_string(step_) + ": " +
-                           reason),
-        series(series_),
-        step(step_) {}
-  std::int64_t series, step;
-};
 
 /// What a filter returns besides the filtered beliefs.
 struct filter_outputs {

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/kalman/device/access.hpp>
-#include <kalscan/kalman/device/filter_traversal.hpp>
-#include <kalscan/kalman/device/series.hpp>
-#include <kalscan/kalman/device/step.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/step.hpp>
 #include <kalscan/support/config.hpp>
 #include <type_traits>
 
@@ -42,7 +42,8 @@ struct forecast_traversal {
    public:
     static constexpr int direction = 1;
 
-    KALSCAN_HD replay_type(const forecast_traversal& x, std::int64_t series, std::int64_t, const state& last)
+    KALSCAN_HD replay_type(const forecast_traversal& x, std::int64_t series, std::int64_t, const state& last,
+                           bool = false)
         : x_(x), series_(series), length_(x.series.length(series)), belief_(last) {}
     KALSCAN_HD std::int64_t steps() const { return x_.steps; }
     KALSCAN_HD std::int64_t first_row() const { return series_ * x_.steps; }
@@ -61,6 +62,7 @@ struct forecast_traversal {
       report(x_.out.status, series_, t, judge_belief(belief_));
       return belief_;
     }
+    KALSCAN_HD const state& after() const { return belief_; }
     KALSCAN_HD T finish() const { return T(0); }
 
    private:

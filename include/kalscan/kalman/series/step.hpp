@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <kalscan/kalman/device/access.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>

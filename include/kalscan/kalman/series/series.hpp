@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the filters on a device are given and where their results go.
+// What the filters of models of functions are given and where their results go.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 namespace kalscan {
 
 /// How the steps of series lie in an array, one series after the other: series i has steps [offsets[i], offsets[i + 1])
-/// of it, with offsets in device memory; without offsets, all have `longest` steps. Steps of a series beyond `longest`
-/// are not looked at.
+/// of it, with offsets in memory that the policy reads; without offsets, all have `longest` steps. Steps of a series
+/// beyond `longest` are not looked at.
 struct series_layout {
   std::int64_t longest = 0, count = 1;
   const std::int64_t* offsets = nullptr;
@@ -38,8 +38,8 @@ struct filter_status {
   }
 };
 
-/// Where results go, in device memory; what is empty is not computed. A step of an array has n numbers, or a matrix of
-/// n x n in full.
+/// Where results go, in memory that the policy writes; what is empty is not computed. A step of an array has n numbers,
+/// or a matrix of n x n in full.
 template <class T>
 struct filter_arrays {
   std::span<T> mean = {}, covariance = {};                      ///< of x_t given y_0 ... y_t, for each step

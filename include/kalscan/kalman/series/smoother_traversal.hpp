@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/kalman/device/access.hpp>
-#include <kalscan/kalman/device/filter_traversal.hpp>
-#include <kalscan/kalman/device/series.hpp>
-#include <kalscan/kalman/device/step.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
@@ -61,14 +61,15 @@ struct smoother_traversal {
     return x;
   }
 
-  /// From the last step of a chunk to its first.
+  /// From the last step of a chunk to its first, and on to the state before it where `goes_on`.
   class replay_type {
    public:
     static constexpr int direction = -1;
 
-    KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later)
-        : x_(x), series_(series), from_(x.series.length(series) - 1 - k * x.chunk), begin_(x.series.begin(series)),
-          later_(later), smoothed_{} {
+    KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later,
+                           bool goes_on = false)
+        : x_(x), goes_on_(goes_on), series_(series), from_(x.series.length(series) - 1 - k * x.chunk),
+          begin_(x.series.begin(series)), later_(later), smoothed_{} {
       const std::int64_t end = from_ - x.chunk;
       to_ = end < -1 ? -1 : end;
     }
@@ -77,16 +78,19 @@ struct smoother_traversal {
 
     KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
       const std::int64_t t = from_ - j;
-      const bool more = t - 1 > to_;
+      const bool more = t - 1 > to_ || goes_on_;
       const element stretch = more ? x_.lift(series_, begin_, t) : element{};
       smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_, stretch, more);
       report(x_.out.status, series_, t, judge_belief(smoothed_));
       return smoothed_;
     }
+    /// What the chunk's data and all later ones say of the state before it: where the replay goes on.
+    KALSCAN_HD const state& after() const { return later_; }
     KALSCAN_HD T finish() const { return T(0); }
 
    private:
     const smoother_traversal& x_;
+    bool goes_on_;
     std::int64_t series_, from_, to_ = 0, begin_;
     state later_;
     small_belief<T, n> smoothed_;

@@ -2,12 +2,13 @@
 // What a chunk of time of the filter does: absorb its observations into an element, or replay its steps from a carry.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <kalscan/kalman/device/access.hpp>
-#include <kalscan/kalman/device/series.hpp>
-#include <kalscan/kalman/device/settled.hpp>
-#include <kalscan/kalman/device/step.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/settled.hpp>
+#include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
@@ -25,22 +26,29 @@ KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t seri
   static_assert(sizeof(unsigned long long) == sizeof(std::uint64_t));
   atomicMin(reinterpret_cast<unsigned long long*>(&x.code), static_cast<unsigned long long>(code));
 #else
-  if (code < x.code) x.code = code;
+  std::atomic_ref<std::uint64_t> earliest(x.code);
+  std::uint64_t known = earliest.load();
+  while (code < known && !earliest.compare_exchange_weak(known, code)) {
+  }
 #endif
 }
 
-/// Replays a chunk, and writes each of its rows as it comes. Returns the chunk's sum.
+/// Takes a chunk's steps, and writes each of its rows as it comes. Returns the chunk's sum.
+template <class Replay, class Out>
+KALSCAN_HD auto replay_steps_into(Replay& replay, const Out& out) {
+  for (std::int64_t j = 0; j < replay.steps(); ++j) {
+    const auto& row = replay.step(j);
+    const std::int64_t at = replay.first_row() + replay.direction * j;
+    write_row(out.mean, at, row.mean);
+    write_row(out.covariance, at, row.covariance);
+  }
+  return replay.finish();
+}
 template <class Traversal>
 KALSCAN_HD typename Traversal::sum replay_chunk(const Traversal& x, std::int64_t series, std::int64_t k,
                                                 const typename Traversal::state& before) {
   typename Traversal::replay_type replay(x, series, k, before);
-  for (std::int64_t j = 0; j < replay.steps(); ++j) {
-    const auto& row = replay.step(j);
-    const std::int64_t at = replay.first_row() + replay.direction * j;
-    write_row(x.out.mean, at, row.mean);
-    write_row(x.out.covariance, at, row.covariance);
-  }
-  return replay.finish();
+  return replay_steps_into(replay, x.out);
 }
 
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
@@ -94,7 +102,8 @@ struct filter_traversal {
    public:
     static constexpr int direction = 1;
 
-    KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before)
+    KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before,
+                           bool = false)
         : x_(x), series_(series), first_(k * x.chunk), length_(x.series.length(series)), begin_(x.series.begin(series)),
           belief_(before) {
       const std::int64_t end = first_ + x.chunk;
@@ -118,6 +127,8 @@ struct filter_traversal {
       return belief_;
     }
 
+    /// The state after the chunk's steps, once they are taken.
+    KALSCAN_HD const state& after() const { return belief_; }
     /// Returns the log-likelihood of the chunk's data given all before.
     KALSCAN_HD T finish() const {
       report(x_.out.status, series_, failed_, wrong_);

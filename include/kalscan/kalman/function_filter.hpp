@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// Kalman filter, smoother and forecast of models whose matrices are functions of the step, on the host: the same calls
+// as <kalscan/cuda/kalman.cuh> has for a device. Needs no Eigen.
+//
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and as many observed components, with a
+// proper prior (a diffuse one: kalman_model and <kalscan/kalman/filter.hpp>). float or double. y has m numbers a step,
+// one series after the other; a NaN is a component that is missing. Components are taken one at a time, R decorrelated,
+// so that R may be tiny beside what it meets, and correlated, and Q and F may be singular. R may be singular where
+// nothing else is known exactly; else a step may fail.
+//
+// Results go into the caller's arrays; those that are empty are not computed. Policies: `seq`, `omp`, or a task_policy
+// of one's own. Of many series, each is taken as a whole; few long ones are cut in time, into chunks of `omp`'s chunk,
+// or one chunk more than there are workers. Results have the same bits on every run: they depend on shapes and chunk
+// alone. Allocates a state, an element and a sum a chunk, nothing a step.
+//
+// Wrong sizes throw std::invalid_argument before anything is written. A step that cannot be computed throws
+// kalscan::filter_error when all series are done, for the first series that has one; where `status` is given it is told
+// there instead. Results from that step on mean nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/contract.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/model/filter_error.hpp>
+#include <kalscan/kalman/series/chains.hpp>
+#include <kalscan/kalman/series/checks.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/forecast_traversal.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/smoother_traversal.hpp>
+#include <span>
+#include <vector>
+
+namespace kalscan {
+namespace detail {
+
+inline const char* description_of(step_failure reason) {
+  switch (reason) {
+    case step_failure::none: break;
+    case step_failure::innovation: return "the innovation covariance is not finite or not positive semi-definite";
+    case step_failure::contradiction: return "an observation without noise contradicts a prediction without variance";
+    case step_failure::mean: return "the mean is not finite";
+    case step_failure::covariance: return "the covariance is not finite";
+    case step_failure::carry: return "the summary of the steps before is not finite";
+  }
+  return "";
+}
+
+/// Calls run(out), where out.status has room for all series. Throws filter_error where the caller asked for no status.
+template <class Out, class Run>
+void run_and_judge(Out out, std::int64_t count, Run run) {
+  if (!out.status.empty()) return run(out);
+  std::vector<filter_status> status(static_cast<std::size_t>(count));
+  out.status = status;
+  run(out);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const filter_status& x = status[static_cast<std::size_t>(i)];
+    if (!x.ok()) throw filter_error(i, x.step(), description_of(x.reason()));
+  }
+}
+
+/// The checks of a verb of this header.
+template <class Model, class Checks>
+void check_host_series(const char* verb, const series_layout& series, const Checks& run) {
+  const auto accessible = [](const char*, const void*) {};
+  series_checks<Model, decltype(accessible)> checks(verb, series, accessible);
+  run(checks);
+}
+
+}  // namespace detail
+
+/// Filters series: beliefs, predictions, last beliefs and log-likelihoods as there are arrays for them in `out`.
+template <host_policy P, state_space_model Model>
+void filter(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
+  detail::check_host_series<Model>("filter", series, [&](auto& check) {
+    check.data(y);
+    check.results(out);
+  });
+  const std::int64_t chunk = detail::host_chunk(policy, series);
+  detail::run_and_judge(out, series.count, [&](const auto& to) {
+    detail::run_series_on_host(policy, detail::filter_traversal<Model>{model, series, y.data(), to, chunk});
+  });
+}
+/// One series.
+template <host_policy P, state_space_model Model>
+void filter(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const filter_arrays<detail::model_number<Model>>& out) {
+  kalscan::filter(policy, model, y, detail::one_series<Model>(std::ssize(y)), out);
+}
+
+/// log p(y) of each series.
+template <host_policy P, state_space_model Model>
+void log_likelihood(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+                    const series_layout& series, std::span<detail::model_number<Model>> out,
+                    std::span<filter_status> status = {}) {
+  detail::require_size("log_likelihood", "out", std::ssize(out), series.count);
+  kalscan::filter(policy, model, y, series, {.log_likelihood = out, .status = status});
+}
+/// log p(y) of one series.
+template <host_policy P, state_space_model Model>
+[[nodiscard]] detail::model_number<Model> log_likelihood(const P& policy, const Model& model,
+                                                         std::span<const detail::model_number<Model>> y) {
+  detail::model_number<Model> value = 0;
+  kalscan::log_likelihood(policy, model, y, detail::one_series<Model>(std::ssize(y)), {&value, 1});
+  return value;
+}
+
+/// Smooths what `filter` wrote for the same model and y: `filtered` has its means and covariances of all steps. By the
+/// backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance. The
+/// results may go where the filter's are.
+template <host_policy P, state_space_model Model>
+void smooth(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
+            const smoother_arrays<detail::model_number<Model>>& out) {
+  detail::check_host_series<Model>("smooth", series, [&](auto& check) {
+    check.data(y);
+    check.filtered_steps(filtered);
+    check.results(out);
+  });
+  const std::int64_t chunk = detail::host_chunk(policy, series);
+  detail::run_and_judge(out, series.count, [&](const auto& to) {
+    detail::run_series_on_host(policy, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
+                                                                         filtered.covariance.data(), to, chunk});
+  });
+}
+/// One series.
+template <host_policy P, state_space_model Model>
+void smooth(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
+            const filter_arrays<detail::model_number<Model>>& filtered,
+            const smoother_arrays<detail::model_number<Model>>& out) {
+  kalscan::smooth(policy, model, y, detail::one_series<Model>(std::ssize(y)), filtered, out);
+}
+
+/// The predictions of the `steps` steps after the data of each series, from the last beliefs that `filter` wrote. What
+/// the model gives per step it must give for these too: t goes on from the length of the series.
+template <host_policy P, state_space_model Model>
+void forecast(const P& policy, const Model& model, const series_layout& series, std::int64_t steps,
+              const filter_arrays<detail::model_number<Model>>& filtered,
+              const forecast_arrays<detail::model_number<Model>>& out) {
+  detail::check_host_series<Model>("forecast", series, [&](auto& check) {
+    check.last_beliefs(filtered);
+    check.results(out, steps);
+  });
+  detail::run_and_judge(out, series.count, [&](const auto& to) {
+    detail::run_whole_series_on_host(
+        policy, detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
+                                                  filtered.final_covariance.data(), to, steps});
+  });
+}
+
+}  // namespace kalscan

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// What the filters of the host throw when data and model cannot both be right.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace kalscan {
+
+/// A step that could not be computed, found at that step.
+class filter_error : public std::runtime_error {
+ public:
+  filter_error(std::int64_t series_, std::int64_t step_, const std::string& reason)
+      : std::runtime_error("kalscan: series " + std::to_string(series_) + ", step " + std::to_string(step_) + ": " +
+                           reason),
+        series(series_),
+        step(step_) {}
+  std::int64_t series, step;
+};
+
+}  // namespace kalscan

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// The checks that the filters of models of functions make of their arguments, on the host and for a device.
+#pragma once
+
+#include <cstdint>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/support/bad_argument.hpp>
+#include <span>
+#include <string>
+
+namespace kalscan::detail {
+
+template <class Model>
+using model_number = typename Model::value_type;
+
+/// Does not compile for a model of other sizes.
+template <class Model>
+constexpr void explain_model_sizes() {
+  static_assert(Model::states >= 1 && Model::states <= 16 && Model::observed >= 1 && Model::observed <= Model::states,
+                "kalscan: models of functions have 1 to 16 states and at most as many observed components; kalman_model "
+                "takes any sizes, on the host");
+}
+
+template <class Model>
+series_layout one_series(std::int64_t numbers) {
+  return {.longest = numbers / Model::observed};
+}
+
+/// What a verb is given, argument by argument. `accessible(argument, pointer)` throws unless the verb may follow the
+/// pointer.
+template <class Model, class Accessible>
+class series_checks {
+ public:
+  using T = typename Model::value_type;
+  static constexpr int n = Model::states, m = Model::observed;
+
+  series_checks(const char* verb, const series_layout& series, const Accessible& accessible)
+      : verb_(verb), series_(series), accessible_(accessible) {
+    explain_model_sizes<Model>();
+    if (series.count < 0) bad_argument(verb, "the number of series is " + std::to_string(series.count));
+    if (series.longest < 0)
+      bad_argument(verb, "the longest series has " + std::to_string(series.longest) + " steps");
+    accessible_("offsets", series.offsets);
+  }
+
+  /// The observations: as many steps as all series have.
+  void data(std::span<const T> y) {
+    const std::int64_t numbers = std::ssize(y);
+    if (numbers % m != 0)
+      bad_argument(verb_, "y has " + std::to_string(numbers) + " numbers, which are no steps of " + std::to_string(m));
+    if (series_.offsets == nullptr) require_size(verb_, "y", numbers, series_.longest * series_.count * m);
+    accessible_("y", y.data());
+    steps_ = numbers / m;
+  }
+  /// Needed.
+  template <class X>
+  void array(const char* argument, std::span<X> x, std::int64_t size) const {
+    require_size(verb_, argument, std::ssize(x), size);
+    accessible_(argument, x.data());
+  }
+  /// Not computed where empty.
+  template <class X>
+  void result(const char* argument, std::span<X> x, std::int64_t size) const {
+    if (!x.empty()) array(argument, x, size);
+  }
+
+  void results(const filter_arrays<T>& out) const {
+    result("mean", out.mean, steps_ * n);
+    result("covariance", out.covariance, steps_ * n * n);
+    result("predicted_mean", out.predicted_mean, steps_ * n);
+    result("predicted_covariance", out.predicted_covariance, steps_ * n * n);
+    result("final_mean", out.final_mean, series_.count * n);
+    result("final_covariance", out.final_covariance, series_.count * n * n);
+    result("log_likelihood", out.log_likelihood, series_.count);
+    result("status", out.status, series_.count);
+  }
+  void results(const smoother_arrays<T>& out) const {
+    result("mean", out.mean, steps_ * n);
+    result("covariance", out.covariance, steps_ * n * n);
+    result("status", out.status, series_.count);
+  }
+  void results(const forecast_arrays<T>& out, std::int64_t steps) const {
+    if (steps < 0) bad_argument(verb_, "the number of steps is " + std::to_string(steps));
+    result("mean", out.mean, series_.count * steps * n);
+    result("covariance", out.covariance, series_.count * steps * n * n);
+    result("y_mean", out.y_mean, series_.count * steps * m);
+    result("y_covariance", out.y_covariance, series_.count * steps * m * m);
+    result("status", out.status, series_.count);
+  }
+  /// What the smoother takes of the filter.
+  void filtered_steps(const filter_arrays<T>& filtered) const {
+    array("the filtered mean", filtered.mean, steps_ * n);
+    array("the filtered covariance", filtered.covariance, steps_ * n * n);
+  }
+  /// What a forecast takes of the filter.
+  void last_beliefs(const filter_arrays<T>& filtered) const {
+    array("the last mean", filtered.final_mean, series_.count * n);
+    array("the last covariance", filtered.final_covariance, series_.count * n * n);
+  }
+
+ private:
+  const char* verb_;
+  const series_layout& series_;
+  const Accessible& accessible_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace kalscan::detail
