@@ -135,4 +135,43 @@ TEST_CASE("of several exceptions that of the earliest chunk reaches the caller")
   }
 }
 
+#if defined(__x86_64__)
+/// Says whether a chunk's gain was subnormal.
+struct fading {
+  using state_type = double;
+  using input_type = kalscan::affine_map<double>;
+  bool* subnormal;
+  static kalscan::affine_monoid<double> monoid() { return {}; }
+  static double step(double s, const input_type& u) { return u.gain * s + u.offset; }
+  static kalscan::affine_map<double> lift(const input_type& u) { return u; }
+  double act(const kalscan::affine_map<double>& x, double s) const {
+    *subnormal |= std::fpclassify(x.gain) == FP_SUBNORMAL;
+    return x.gain * s + x.offset;
+  }
+};
+
+TEST_CASE("gains that fade leave no subnormal numbers in a chunk, which would make it slow, and the caller's mode stays") {
+  const std::vector<kalscan::affine_map<double>> in(5000, {0.6, 1.0});  // 0.6 times the least number is rounded to that
+  std::vector<double> out(in.size());
+  bool subnormal = false;
+  kalscan::scan_states(kalscan::omp{1, 2000}, fading{&subnormal}, in, out, 0.0);
+  CHECK_FALSE(subnormal);
+  volatile double least = std::numeric_limits<double>::min();
+  CHECK(least / 2 > 0);
+}
+#endif
+
+TEST_CASE("subnormal numbers that an operator only compares keep their bits where time is split") {
+  struct larger {
+    static double identity() { return 0; }
+    double operator()(double earlier, double later) const { return earlier < later ? later : earlier; }
+  };
+  std::vector<double> in(200, std::numeric_limits<double>::denorm_min()), out(200);
+  in[150] *= 3;
+  CHECK(kalscan::reduce(kalscan::omp{2, 30}, larger{}, in) == in[150]);
+  kalscan::inclusive_scan(kalscan::omp{2, 30}, larger{}, in, out);
+  CHECK(out.front() == in[0]);
+  CHECK(out.back() == in[150]);
+}
+
 }  // namespace

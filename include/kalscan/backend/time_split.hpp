@@ -31,6 +31,7 @@
 #include <vector>
 
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/support/subnormals.hpp>
 
 namespace kalscan {
 namespace detail {
@@ -147,6 +148,8 @@ void run_chains(const P& p, C c) {
       x.after.emplace(c.start(i));
       c.replay(i, 0, *x.after);
     } else if (absorbs(i, k)) {
+      // Products of gains below one fade, and would stay subnormal for the rest of the piece.
+      const no_new_subnormals guard;
       x.element.emplace(c.absorb(i, k));
     }
   });
