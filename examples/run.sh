@@ -21,8 +21,9 @@ examples=(
   "07_compare"
   "09_tracking"
   "10_word_problem"
+  "12_gaussian_process $data/cenogrid.csv $build/cenogrid.csv"
 )
-pictures=(nile co2 text)
+pictures=(nile co2 text cenogrid)
 
 step "install packages" cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev gnuplot-nox
 quiet_step configure cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DKALSCAN_BUILD_TESTS=OFF \
