@@ -31,7 +31,7 @@
 #include <vector>
 
 #include <kalscan/backend/contract.hpp>
-#include <kalscan/support/subnormals.hpp>
+#include <kalscan/backend/subnormals.hpp>
 
 namespace kalscan {
 namespace detail {
