@@ -21,7 +21,7 @@ examples=(
   "07_compare"
   "09_tracking"
   "10_word_problem"
-  "12_gaussian_process $data/cenogrid.csv $build/cenogrid.csv"
+  "13_gaussian_process $data/cenogrid.csv $build/cenogrid.csv"
 )
 pictures=(nile co2 text cenogrid)
 

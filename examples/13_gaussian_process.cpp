@@ -2,7 +2,7 @@
 // Gaussian-process regression of 24,255 irregular points in a moment: 67 million years of climate, as the oxygen isotopes
 // of foraminifera of the deep sea tell it. Of three Matérn covariances, each fitted by maximizing the likelihood, the
 // likeliest one is smoothed, with its band. A solver for dense matrices would need 4.7 GB for one of 24,255 rows.
-// Usage: 12_gaussian_process DATA OUTPUT
+// Usage: 13_gaussian_process DATA OUTPUT
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -144,7 +144,7 @@ points with_grid(const points& data, double apart) {
 }
 
 int main(int argc, char** argv) try {
-  if (argc != 3) throw std::invalid_argument("usage: 12_gaussian_process cenogrid.csv output.csv");
+  if (argc != 3) throw std::invalid_argument("usage: 13_gaussian_process cenogrid.csv output.csv");
   points data = read_points(argv[1]);
   double average = 0;
   for (const double y : data.value) average += y / static_cast<double>(data.value.size());
