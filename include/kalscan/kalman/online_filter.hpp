@@ -127,7 +127,7 @@ class online_filter {
         root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
     detail::root_rounding<T, N> rounding{x.rounding};
-    rounding.predict(model.F[t], x.root, carried.root);
+    rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
     x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
   }
 

@@ -38,7 +38,7 @@ struct filter_step {
       : model(model_),
         components(model),
         exact(!noise_is_definite(model)),
-        as_roots(exact && ranks_are_given(model) && no_reading_is_certain(model)) {}
+        as_roots(exact && ranks_are_given(model)) {}
 
   /// Under a diffuse prior exact readings that differ from step to step ask what is known already, whatever Q is.
   static bool ranks_are_given(const kalman_model<T, N, M>& model) {

@@ -86,9 +86,38 @@ struct square_root_smoother_sweep {
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
       element x = no_steps<wide, N>(steps->model.states());
-      if (t > first()) steps->absorb(t, result->filtered.y.col(t), x);
+      if (t > first()) absorb_step(t, x);
       return x;
     }
+    void absorb_step(std::int64_t t, element& x) const {
+      if (!sweep->exact) return steps->absorb(t, result->filtered.y.col(t), x);
+      const auto index = static_cast<std::size_t>(t - 1);
+      root_rounding<wide, N> rounding{steps->noise_rounding(t).template cast<wide>()};
+      root_rounding<T, N> before{result->filtered.rounding[index]};
+      steps->template predict<wide>(t, x);
+      const auto& root = result->filtered.covariance_root[index];
+      Eigen::Vector<T, N> size = times(steps->model.F[t].cwiseAbs(), root.rowwise().norm());
+      const auto o = steps->observe(t, result->filtered.y.col(t));
+      for (Eigen::Index i = 0; i < o.count; ++i) {
+        const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
+        const root_update<wide, N> update(x.U, h, wide(o.d(i)));
+        if (update.tells() && !(equal(o.d(i), 0) && update.s <= 4 * rounding.along(h))) {
+          rounding.update(h, update.gain(), x.U);
+          detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
+          const T along = o.H.row(i).cwiseAbs().dot(size);
+          size += update.gain().template cast<T>().cwiseAbs() * along;
+          continue;
+        }
+        const Eigen::Vector<wide, N> row = times(x.A.transpose(), h);
+        const Eigen::Vector<T, N> r = row.template cast<T>();
+        const T variance = times(root.transpose(), r).squaredNorm(), terms = o.H.row(i).cwiseAbs().dot(size);
+        if (variance <= 4 * (before.along(r) + root_rounding<T, N>::unit(r.size()) * terms * terms)) continue;
+        const wide deviation = std::sqrt(wide(variance)) * wide(std::pow(std::numeric_limits<T>::epsilon(), T(0.75)));
+        const wide v = wide(o.y(i)) - h.dot(x.b);
+        add_equation<Eigen::Matrix<wide, N, N>, Eigen::Vector<wide, N>>(x.Z, x.w, row / deviation, v / deviation);
+      }
+    }
+
     void absorb(std::int64_t s, element& x) const {
       if (time(s) > first()) x = square_root_monoid<wide, N>{x.b.size()}(lift(s), x);
     }

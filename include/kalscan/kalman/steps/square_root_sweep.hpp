@@ -73,6 +73,12 @@ class square_root_steps {
     }
   }
 
+  /// Of the root of Q that leads to step t, see root_rounding.
+  matrix noise_rounding(std::int64_t t) const {
+    const matrix Q = model.Q[t];
+    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
+  }
+
   /// What exact models have beside a belief, see root_rounding.
   static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
     const auto& P = prior.covariance;
@@ -83,9 +89,9 @@ class square_root_steps {
 
   /// `rounding` is null where all noise has a variance.
   void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
-    const auto before = rounding ? x.root : matrix();
+    const auto before = rounding ? x : square_root_belief<T, N>();
     predict<T>(t, x);
-    if (rounding && predicts(model, t)) rounding->predict(model.F[t], before, x.root);
+    if (rounding && predicts(model, t)) rounding->predict(model.F[t], before.mean, before.root, x.root, noise_rounding(t));
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
@@ -120,13 +126,21 @@ class square_root_steps {
     if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
       const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
       const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
-      return agrees ? nullptr : contradiction;
+      if (!agrees) return contradiction;
+      if (!rounding) return nullptr;
+      const Eigen::Vector<T, N> K = rounding->read_again(h, scale);
+      mean += K * v;
+      root -= times(K, times(root.transpose(), h).transpose());
+      return nullptr;
     }
     const Eigen::Vector<T, N> K = update.gain();
     mean += K * v;
     // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
-    if (rounding) rounding->update(h, K, root);
+    if (rounding) {
+      rounding->update(h, K, root);
+      rounding->round(mean);
+    }
     update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
     return nullptr;
@@ -213,11 +227,7 @@ struct square_root_filter_sweep {
       record.filtered(t, mean, times(root, root.transpose()), log_density);
       const auto index = static_cast<std::size_t>(t);
       record.result->covariance_root[index] = root;
-      if (exact()) {
-        auto& E = record.result->rounding[index];
-        E = state.rounding.E;
-        E.diagonal() += new_rounding(record.result->covariance[index].diagonal());
-      }
+      if (exact()) record.result->rounding[index] = state.rounding.E;
     }
 
     element lift(std::int64_t s) const {
