@@ -12,6 +12,7 @@
 #include <kalscan/kalman/diffuse/unknowns.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/steps/scalar_update.hpp>
 #include <kalscan/support/numbers.hpp>
@@ -184,11 +185,30 @@ class diffuse_start {
   void end(history_type& history) const {
     unknowns_.end(history);
     history.precise = !worn();
+    history.end_root = root_of_sum(history.A, history.root);
     history.rounding = rounding_of_root();
   }
 
  private:
   static constexpr T most_worn = 16;
+
+  /// A root of (A root) (A root)' + C.
+  matrix root_of_sum(const matrix& A, const matrix& root) const {
+    const matrix known = cleared_product(A, root), rest = root_of<T>(given_.C());
+    const Eigen::Index n = known.rows(), q = known.cols() + rest.cols();
+    matrix all(n, q);
+    all.leftCols(known.cols()) = known;
+    all.rightCols(rest.cols()) = rest;
+    if (q <= n) return all;
+    matrix sum = all.leftCols(n);
+    for (Eigen::Index j = n; j < q; j += n) {
+      matrix more = matrix::Zero(n, n);
+      const Eigen::Index columns = (std::min)(n, q - j);
+      more.leftCols(columns) = all.middleCols(j, columns);
+      sum = detail::root_of_sum(sum, more);
+    }
+    return sum;
+  }
 
   /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
   /// state.

@@ -74,7 +74,7 @@ struct square_root_smoother_sweep {
       const std::int64_t t = time(s);
       if (t < first()) return;
       const auto i = static_cast<std::size_t>(t);
-      bound(result->filtered.covariance_root[i], x);
+      bound(i, x);
       square_root_belief<T, N> belief{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
       observe_likelihood<square_root_belief<T, N>, T, N>(belief, x.Z, x.w);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
@@ -125,10 +125,12 @@ struct square_root_smoother_sweep {
     /// What later data tell to far less than the rounding of what is known, is told a little less well: information
     /// that grows with every step, as where the inverse of a system that is read exactly is unstable, would be all that
     /// its digits hold.
-    static void bound(const Eigen::Matrix<T, N, N>& root, state_type& x) {
+    void bound(std::size_t t, state_type& x) const {
+      const auto& root = result->filtered.covariance_root[t];
       const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        const T size = times(root.transpose(), x.Z.col(i)).norm();
+        T size = times(root.transpose(), x.Z.col(i)).norm();
+        if (sweep->exact) size += std::sqrt(root_rounding<T, N>{result->filtered.rounding[t]}.along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;

@@ -47,12 +47,10 @@ class square_root_steps {
   }
 
   static matrix root_of(const gaussian_prior<T, N>& prior) {
-    const Eigen::Index n = prior.covariance.rows(), columns = prior.root.cols();
-    if (columns == 0 || columns > n) return root_of(prior.covariance);
-    matrix root = matrix::Zero(n, n);
-    root.leftCols(columns) = prior.root;
-    return root;
+    const Eigen::Index columns = prior.root.cols();
+    return columns == 0 || columns > prior.root.rows() ? root_of(prior.covariance) : square(prior.root);
   }
+  static matrix root_after(const diffuse_history<T>& beginning) { return square(beginning.end_root); }
 
   template <class Column>
   scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
@@ -80,9 +78,11 @@ class square_root_steps {
   }
 
   /// What exact models have beside a belief, see root_rounding.
+  static matrix rounding_of(const matrix& P) {
+    return root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix();
+  }
   static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
-    const auto& P = prior.covariance;
-    root_rounding<T, N> x{root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix()};
+    root_rounding<T, N> x{rounding_of(prior.covariance)};
     if (prior.rounding.size() > 0) x.E += prior.rounding;
     return x;
   }
@@ -116,6 +116,13 @@ class square_root_steps {
   }
 
  private:
+  template <class Root>
+  static matrix square(const Root& x) {
+    matrix root = matrix::Zero(x.rows(), x.rows());
+    root.leftCols(x.cols()) = x;
+    return root;
+  }
+
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
     auto& [mean, root] = x;
@@ -196,13 +203,12 @@ struct square_root_filter_sweep {
 
     state_type start() const {
       const std::int64_t done = time(0), last = record.column(done - 1);
-      const auto column = static_cast<std::size_t>(last);
       const auto& prior = steps->model.prior;
       state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
       if (exact()) x.rounding = steps_type::rounding_of(prior);
       if (done > 0) {
-        x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
-        if (exact()) x.rounding.E = record.result->rounding[column];
+        x.belief = {record.result->mean.col(last), steps_type::root_after(record.result->beginning)};
+        if (exact()) x.rounding.E = record.result->rounding[static_cast<std::size_t>(last)];
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
