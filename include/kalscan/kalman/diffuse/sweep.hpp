@@ -116,6 +116,7 @@ struct diffuse_sweep {
                          model.prior.rounding, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
+      const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (predicts(model, t)) {
@@ -137,12 +138,13 @@ struct diffuse_sweep {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           continue;
         }
-        // Mostly the first steps decide; later the question is not worth asking at every step.
+        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read without
+        // error differs from step to step, what is known already is told apart better here than by roots.
         const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-        const bool asks = o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
+        const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (!known && !exact) continue;
+        if (exact ? proper_steps < least : !known) continue;
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }
