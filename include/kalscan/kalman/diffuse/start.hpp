@@ -72,6 +72,7 @@ class diffuse_start {
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
       if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
+      given_.round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -84,6 +85,7 @@ class diffuse_start {
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
     unknowns_.reduce(h, o, given_);
     given_.update(h, d, o);
+    given_.round_mean(o.gain.data(), o.terms);
     return nullptr;
   }
 
@@ -138,8 +140,9 @@ class diffuse_start {
     const bool replaced = worn();
     for (Eigen::Index i = 0; i < E.rows(); ++i) {
       const T own = given_.rounding() * x.covariance(i, i);
+      const T of_root = given_.rounding() * given_.rounding() * (x.covariance(i, i) + x.mean(i) * x.mean(i));
       if (replaced) E.row(i).setZero();
-      E(i, i) = replaced ? most_worn * own : E(i, i) + own;
+      E(i, i) = replaced ? most_worn * own : E(i, i) + of_root;
     }
     return E;
   }

@@ -146,7 +146,7 @@ class square_root_steps {
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
     if (rounding) {
       rounding->update(h, K, root);
-      rounding->round(mean);
+      rounding->round(mean.cwiseAbs() + (o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs())) * K.cwiseAbs());
     }
     update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
