@@ -72,7 +72,7 @@ class diffuse_start {
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
       if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
-      given_.round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
+      round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -85,7 +85,7 @@ class diffuse_start {
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
     unknowns_.reduce(h, o, given_);
     given_.update(h, d, o);
-    given_.round_mean(o.gain.data(), o.terms);
+    round_mean(o.gain.data(), o.terms);
     return nullptr;
   }
 
@@ -142,7 +142,7 @@ class diffuse_start {
       const T own = given_.rounding() * x.covariance(i, i);
       const T of_root = given_.rounding() * given_.rounding() * (x.covariance(i, i) + x.mean(i) * x.mean(i));
       if (replaced) E.row(i).setZero();
-      E(i, i) = replaced ? most_worn * own : E(i, i) + of_root;
+      E(i, i) = of_root + (replaced ? most_worn * own : E(i, i));
     }
     return E;
   }
@@ -211,6 +211,15 @@ class diffuse_start {
       sum = detail::root_of_sum(sum, more);
     }
     return sum;
+  }
+
+  /// The rounding of the mean does not make the bound worn.
+  void round_mean(const T* column, T factor) {
+    given_.round_mean(column, factor);
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
+      const T terms = factor * column[i];
+      largest_(i) = (std::max)(largest_(i), given_.rounding() * terms * terms);
+    }
   }
 
   /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the

@@ -13,6 +13,7 @@
 #include <limits>
 
 namespace kalscan {
+
 /// The belief after the last step of `result`, as the prior of a model whose first step is the next one. With it, what
 /// follows is filtered as one series would have been, and the log-likelihoods add up: to the rounding of the numbers in
 /// `result`, and with the bits of the one series where the prior was proper and R is definite. An improper belief is
