@@ -138,8 +138,8 @@ struct diffuse_sweep {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           continue;
         }
-        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read without
-        // error differs from step to step, what is known already is told apart better here than by roots.
+        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
+        // without error differs from step to step, what is known already is told apart better here than by roots.
         const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
         const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;

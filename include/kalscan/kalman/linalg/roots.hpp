@@ -111,8 +111,8 @@ struct root_update {
   static T rounding(Eigen::Index n) { return 8 * static_cast<T>(n) * std::numeric_limits<T>::epsilon(); }
 };
 
-/// A bound on the rounding of a root, in the form of a covariance, for models that are read without noise: what such a
-/// reading finds below it is nothing. Empty for other models.
+/// A bound on the rounding of a root and of the mean, in the form of a covariance, for models that are read without
+/// noise: what such a reading finds below it is nothing new, and tells of these errors alone. Empty for other models.
 template <class T, int N>
 struct root_rounding {
   Eigen::Matrix<T, N, N> E{};
@@ -121,6 +121,7 @@ struct root_rounding {
     const T x = 2 * static_cast<T>(n) * std::numeric_limits<T>::epsilon();
     return x * x;
   }
+  /// `noise`: of the root of Q.
   void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& mean, const Eigen::Matrix<T, N, N>& before,
                const Eigen::Matrix<T, N, N>& after, const Eigen::Matrix<T, N, N>& noise) {
     const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm() + mean.cwiseAbs());
@@ -129,11 +130,13 @@ struct root_rounding {
   }
   void round(const Eigen::Vector<T, N>& mean) { E.diagonal() += unit(mean.size()) * mean.cwiseAbs2(); }
   /// Of a root that a covariance has been factored into: a column has the rounding of the covariance over its pivot.
-  static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x, const Eigen::Vector<T, N>& variances) {
+  static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x,
+                                          const Eigen::Vector<T, N>& variances) {
     Eigen::Matrix<T, N, N> E = Eigen::Matrix<T, N, N>::Zero(variances.size(), variances.size());
     for (Eigen::Index k = 0; k < x.rank; ++k) {
       const T pivot = x.root(x.pivot(k), k);
-      E.diagonal() += unit(variances.size()) * (variances(x.pivot(k)) / (pivot * pivot)) * variances;
+      const T lost = variances(x.pivot(k)) / (pivot * pivot);
+      E.diagonal() += unit(variances.size()) * lost * variances;
     }
     return E;
   }

@@ -48,7 +48,8 @@ struct filter_step {
       const T scaled = seen.v * seen.scale;
       sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
     };
-    if (const char* wrong = detail::observe(components.observe(t, y), mean, P, count)) throw filter_error(series, t, wrong);
+    const char* wrong = detail::observe(components.observe(t, y), mean, P, count);
+    if (wrong) throw filter_error(series, t, wrong);
     require_finite_belief("filtered", series, t, mean, P);
     return -sum / 2;
   }

@@ -47,8 +47,7 @@ struct filter_sweep {
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
   std::int64_t length() const { return chosen.longest; }
-  /// Without noise the likelihood of a stretch has no finite J.
-  bool splits() const { return !chosen.exact; }
+  bool splits() const { return true; }
 
   state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief)}; }
 

@@ -89,11 +89,16 @@ struct square_root_smoother_sweep {
       if (t > first()) absorb_step(t, x);
       return x;
     }
+    /// To what the state after step t is known where it is known exactly.
+    root_rounding<T, N> known_to(std::size_t t) const { return {result->filtered.rounding[t]}; }
+
+    /// As steps->absorb, where a reading may be certain given the state before: what it tells of that has no error, and
+    /// is told to epsilon^(3/4) of the filtered deviation, unless it was known already.
     void absorb_step(std::int64_t t, element& x) const {
       if (!sweep->exact) return steps->absorb(t, result->filtered.y.col(t), x);
       const auto index = static_cast<std::size_t>(t - 1);
       root_rounding<wide, N> rounding{steps->noise_rounding(t).template cast<wide>()};
-      root_rounding<T, N> before{result->filtered.rounding[index]};
+      const root_rounding<T, N> before = known_to(index);
       steps->template predict<wide>(t, x);
       const auto& root = result->filtered.covariance_root[index];
       Eigen::Vector<T, N> size = times(steps->model.F[t].cwiseAbs(), root.rowwise().norm());
@@ -130,7 +135,7 @@ struct square_root_smoother_sweep {
       const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
         T size = times(root.transpose(), x.Z.col(i)).norm();
-        if (sweep->exact) size += std::sqrt(root_rounding<T, N>{result->filtered.rounding[t]}.along(x.Z.col(i)));
+        if (sweep->exact) size += std::sqrt(known_to(t).along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;

@@ -91,7 +91,8 @@ class square_root_steps {
   void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
     const auto before = rounding ? x : square_root_belief<T, N>();
     predict<T>(t, x);
-    if (rounding && predicts(model, t)) rounding->predict(model.F[t], before.mean, before.root, x.root, noise_rounding(t));
+    if (!rounding || !predicts(model, t)) return;
+    rounding->predict(model.F[t], before.mean, before.root, x.root, noise_rounding(t));
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
@@ -146,7 +147,8 @@ class square_root_steps {
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
     if (rounding) {
       rounding->update(h, K, root);
-      rounding->round(mean.cwiseAbs() + (o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs())) * K.cwiseAbs());
+      const T terms = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+      rounding->round(mean.cwiseAbs() + terms * K.cwiseAbs());
     }
     update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
