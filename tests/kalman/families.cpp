@@ -210,6 +210,46 @@ TEST_CASE("one shock moves all states, read without noise: the inverse system ma
   }
 }
 
+TEST_CASE("more exact sensors than shocks: what is known stays known where the inverse of each of them is unstable") {
+  const char* other = std::getenv("KALSCAN_SEED");
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  oracle::matrix states;
+  for (const auto& [shocks, sensors, length] : {std::array{1, 2, 20}, {1, 2, 100}, {2, 3, 40}}) {
+    const auto draw = model_families::fewer_shocks(shocks, sensors, length, states);
+    for (std::uint64_t seed = first; seed < first + 50; ++seed) {
+      CAPTURE(length);
+      CAPTURE(seed);
+      const problem_type p = model_families::draw(draw, seed);
+      const auto expected = oracle::run_by_scalars(p, states);
+      const oracle::real largest = largest_deviation(p);
+      kalscan::smoother_result<double, Dynamic, Dynamic> s;
+      CHECK_NOTHROW(s = kalscan::smooth(kalscan::omp{2, 7}, p.model, p.y));
+      const auto& f = s.filtered;
+      CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest) < 1e-9);
+      CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance,
+                                        largest) < 1e-9);
+      CHECK(f.log_likelihood == doctest::Approx(static_cast<double>(expected.log_likelihood)).epsilon(bound));
+      // Cut anywhere, and step by step.
+      const Eigen::Index cut = 1 + static_cast<Eigen::Index>(seed % 6);
+      const auto before = kalscan::filter(kalscan::seq{}, p.model.steps(0, cut), p.y.leftCols(cut));
+      auto rest = p.model.steps(cut, length);
+      rest.prior = kalscan::prior_after(before);
+      const auto after = kalscan::filter(kalscan::seq{}, rest, p.y.rightCols(length - cut));
+      CHECK(before.log_likelihood + after.log_likelihood == doctest::Approx(f.log_likelihood).epsilon(bound));
+      const kalscan::online_filter steps(p.model);
+      auto belief = steps.start();
+      double sum = 0;
+      for (Eigen::Index t = 0; t < length; ++t) {
+        const auto [updated, log_density] = steps.update(steps.predict(std::move(belief), t), p.y.col(t), t);
+        belief = updated;
+        sum += log_density;
+      }
+      CHECK(sum == doctest::Approx(f.log_likelihood).epsilon(bound));
+      CHECK((belief.mean - f.mean.rightCols(1)).norm() < 1e-9 * (1 + belief.mean.norm()));
+    }
+  }
+}
+
 TEST_CASE("ARMA models, of which all is known exactly in the end") {
   check_exact_family(model_families::arma(20), 150);
   check_exact_family(model_families::arma(150), 150);

@@ -163,6 +163,28 @@ inline draw_type one_shock(Index length, bool beside = false) {
   };
 }
 
+/// Fewer shocks than sensors without noise: some say for certain what the state before was, and all is known soon, but
+/// by the inverse of any part of them, which may be unstable, it would not stay known. `states` are those of the data.
+inline draw_type fewer_shocks(Index shocks, Index sensors, Index length, oracle::matrix& states) {
+  return [=, &states](generator& g, Index, Index) {
+    const Index n = g.between(2, 5);
+    MatrixXd W = g.eighths(n, shocks);
+    W(0) = 0.25;
+    const MatrixXd F = (g.between(0, 1) ? 0.8 : 1.0) * g.rotation(n), H = g.normal(sensors, n);
+    problem_type p{{F, MatrixXd(W * W.transpose()), H, zero(sensors),
+                    prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+                   MatrixXd(sensors, length)};
+    states.resize(n, length);
+    oracle::matrix x = 3 * g.normal(n, 1).cast<oracle::real>();
+    for (Index t = 0; t < length; ++t) {
+      states.col(t) = x;
+      p.y.col(t) = (H.cast<oracle::real>() * x).eval().cast<double>();
+      x = F.cast<oracle::real>() * x + (W * g.normal(shocks, 1)).cast<oracle::real>();
+    }
+    return p;
+  };
+}
+
 /// ARMA models in the form of Harvey, where all is known exactly in the end; some moving averages are not invertible.
 /// The coefficients are such that the rank of Q is one exactly.
 inline draw_type arma(Index length) {

@@ -18,7 +18,10 @@ struct NumTraits<__float128> : GenericNumTraits<__float128> {
 
 namespace oracle {
 
-inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic>& problem) {
+/// `states`: those that made the data, which are not to be told by these alone where the inverse of the system is
+/// unstable. Where nothing is unknown, the state is that one.
+inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic>& problem,
+                              const oracle::matrix& states = {}) {
   using quad = __float128;
   using quad_matrix = Eigen::Matrix<quad, Eigen::Dynamic, Eigen::Dynamic>;
   using quad_vector = Eigen::Vector<quad, Eigen::Dynamic>;
@@ -97,6 +100,12 @@ inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic
       r.log_likelihood -= (static_cast<real>(x.v * x.v / s) + std::log(2 * std::numbers::pi_v<real> * static_cast<real>(s))) / 2;
       readings.back().push_back(x);
     }
+    bool known = states.size() > 0;
+    for (Eigen::Index i = 0; i < n; ++i) known = known && P(i, i) <= quad(1e-22L) * size.maxCoeff();
+    if (known) {
+      m = states.col(step).cast<quad>();
+      P.setZero();
+    }
     means.push_back(m);
     covariances.push_back(P);
   }
@@ -104,6 +113,10 @@ inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic
   quad_matrix N = quad_matrix::Zero(n, n);
   for (auto t = static_cast<std::size_t>(y.cols()); t-- > 0;) {
     const quad_matrix& filtered = covariances[t];
+    if (states.size() > 0 && filtered.isZero(0)) {
+      back.setZero();
+      N.setZero();
+    }
     r.smoothed_mean.push_back((means[t] + filtered * back).cast<real>());
     r.smoothed_covariance.push_back((filtered - filtered * N * filtered).eval().cast<real>());
     for (auto x = readings[t].rbegin(); x != readings[t].rend(); ++x) {
@@ -123,9 +136,9 @@ inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic
 }
 
 template <class T>
-beliefs run_by_scalars(const problem<T, Eigen::Dynamic, Eigen::Dynamic>& p) {
+beliefs run_by_scalars(const problem<T, Eigen::Dynamic, Eigen::Dynamic>& p, const oracle::matrix& states = {}) {
   return run_by_scalars(problem<real, Eigen::Dynamic, Eigen::Dynamic>{
-      convert<real, Eigen::Dynamic, Eigen::Dynamic>(p.model), p.y.template cast<real>()});
+      convert<real, Eigen::Dynamic, Eigen::Dynamic>(p.model), p.y.template cast<real>()}, states);
 }
 
 /// The worst error of all components and steps: of a mean in standard deviations, of a variance relative to it. What is

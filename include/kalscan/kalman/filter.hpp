@@ -99,16 +99,15 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   return results;
 }
 
-/// Calls run(chosen) with the series whose noise is definite at all steps, and with those of the others that are
-/// carried by roots in any form, and that are not.
+/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others, which are carried as
+/// roots in any form: where nothing but an exact reading holds a variance down, its digits fade from a covariance.
 template <class T, int N, int M, class Run>
 void each_kind(const std::vector<filter_result<T, N, M>>& results, std::span<const filter_step<T, N, M>> steppers,
                std::span<const observations<T, M>> series, Run run) {
-  for (const auto& [exact, as_roots] : {std::pair(false, false), std::pair(true, false), std::pair(true, true)}) {
-    chosen_series chosen{{}, 0, exact, as_roots};
+  for (const bool exact : {false, true}) {
+    chosen_series chosen{{}, 0, exact};
     for (std::size_t i = 0; i < results.size(); ++i) {
-      const auto& stepper = of_series(steppers, static_cast<std::int64_t>(i));
-      if (stepper.exact != exact || stepper.as_roots != as_roots) continue;
+      if (of_series(steppers, static_cast<std::int64_t>(i)).exact != exact) continue;
       chosen.numbers.push_back(static_cast<std::int64_t>(i));
       const std::int64_t rest = series[i].cols() - results[i].beginning.size();
       chosen.longest = (std::max)(chosen.longest, rest);
@@ -136,7 +135,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
     result.covariance_root.resize(result.covariance.size());
     for (std::int64_t t = 0; keeps && t < result.beginning.size(); ++t) {
       const auto index = static_cast<std::size_t>(t);
-      result.covariance_root[index] = square_root_steps<T, N, M>::root_of(result.covariance[index]);
+      result.covariance_root[index] = t + 1 == result.beginning.size()
+                                          ? square_root_steps<T, N, M>::root_after(result.beginning)
+                                          : square_root_steps<T, N, M>::root_of(result.covariance[index]);
     }
   }
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
@@ -152,7 +153,7 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums;
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (chosen.as_roots) {
+    if (chosen.exact) {
       filter_roots<true, P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
     } else {
       run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
@@ -186,9 +187,8 @@ constexpr void explain_data() {
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, and no reading is
-/// certain given the state before, roots are carried, see square_root.hpp. Where the prior is diffuse in part, the first
-/// steps of each series are taken in sequence, until the states' correlations are far from singular (at two to three
+/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried, see
+/// square_root.hpp, with a bound on their rounding. Where the prior is diffuse in part, the first steps of each series are taken in sequence, until the states' correlations are far from singular (at two to three
 /// times the cost of an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d /
 /// 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number of directions of these that the
 /// data have seen.

@@ -67,7 +67,7 @@ class online_filter {
       const detail::diffuse_directions<T> x(prior);
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
-    if (!step_.as_roots) return {prior.mean, prior.covariance, step_.rounding_of(prior)};
+    if (!step_.exact) return {prior.mean, prior.covariance};
     return {prior.mean, prior.covariance, root_steps::rounding_of(prior).E, root_steps::root_of(prior)};
   }
 
@@ -91,10 +91,10 @@ class online_filter {
     require_step("Q", model.Q, t);
     if (!model.B.empty()) require_input("B", model.B, t);
     complete(x);
-    if (step_.as_roots) {
+    if (step_.exact) {
       predict_root(x, t);
     } else {
-      step_.predict(t, x.mean, x.covariance, x.rounding);
+      step_.predict(t, x.mean, x.covariance);
     }
     if (!x.mean.allFinite() || !x.covariance.allFinite()) throw filter_error(0, t, "the prediction is not finite");
     return x;
@@ -113,7 +113,7 @@ class online_filter {
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
     const T log_density =
-        step_.as_roots ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, x.rounding, 0);
+        step_.exact ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, 0);
     return {std::move(x), log_density};
   }
 
@@ -127,7 +127,7 @@ class online_filter {
         root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
     detail::root_rounding<T, N> rounding{x.rounding};
-    rounding.predict(model.F[t], x.root, carried.root);
+    rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
     x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
   }
 
@@ -182,8 +182,8 @@ class online_filter {
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
     if (!step_.exact) return;
-    if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = step_.rounding_of(x.covariance);
-    if (!step_.as_roots || (x.root.size() > 0 && is_root(x.root, x.covariance))) return;
+    if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = root_steps::rounding_of(x.covariance);
+    if (x.root.size() > 0 && is_root(x.root, x.covariance)) return;
     x.root = root_steps::root_of(x.covariance);
   }
 

@@ -112,12 +112,10 @@ struct smoother_sweep {
       const Eigen::Index n = step.model.states();
       if (t < first()) return monoid_type{n}.identity();
       const auto index = static_cast<std::size_t>(t);
-      matrix rounding;
-      if (step.exact) rounding = filtered.rounding[index];
       matrix_filtering_element<T, N> x{step.model.F[t + 1], filtered.mean.col(t), filtered.covariance[index],
                                        vector::Zero(n), matrix::Zero(n, n)};
-      step.predict(t + 1, x.b, x.C, rounding);
-      if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x, rounding)) {
+      step.predict(t + 1, x.b, x.C);
+      if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x)) {
         throw filter_error(series, t + 1, wrong);
       }
       return {x.A, x.eta, x.J};
@@ -271,9 +269,8 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
   std::int64_t longest = 1;
   for (std::int64_t i = 0; i < std::ssize(results); ++i) {
     const auto& f = results[static_cast<std::size_t>(i)].filtered;
-    const bool has_roots = f.covariance_root.size() == f.covariance.size();
-    const auto& stepper = of_series<filter_step<T, N, M>>(steppers, i);
-    const bool exact = stepper.exact, roots = has_roots && (!exact || stepper.as_roots);
+    const bool roots = f.covariance_root.size() == f.covariance.size();
+    const bool exact = of_series<filter_step<T, N, M>>(steppers, i).exact;
     (!roots ? as_covariances : exact ? as_exact_roots : as_roots).push_back(i);
     cancelled.emplace_back(f.covariance.size());
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
@@ -300,8 +297,7 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`.
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
 /// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
-/// least epsilon^(3/4) of the filtered ones. Series of which some reading is certain given the state before have no
-/// such information and are smoothed from the covariances, with time split.
+/// least epsilon^(3/4) of the filtered ones, also where a later reading tells all.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {

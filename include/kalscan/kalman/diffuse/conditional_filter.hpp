@@ -94,6 +94,14 @@ class conditional_state {
     for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * along;
   }
 
+  /// The mean has changed by a multiple of this column, a sum of terms that are so many times it.
+  void round_mean(const T* column, T factor) {
+    for (Eigen::Index i = 0; exact_ && i < b_.size(); ++i) {
+      const T error = rounding() * factor * column[i];
+      E_(i, i) += error * error;
+    }
+  }
+
   /// f > 0.
   void update(const vector& h, T d, const reading& o) {
     const Eigen::Index n = h.size();

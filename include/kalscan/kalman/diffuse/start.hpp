@@ -12,6 +12,7 @@
 #include <kalscan/kalman/diffuse/unknowns.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/steps/scalar_update.hpp>
 #include <kalscan/support/numbers.hpp>
@@ -71,6 +72,7 @@ class diffuse_start {
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
       if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
+      round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -83,6 +85,7 @@ class diffuse_start {
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
     unknowns_.reduce(h, o, given_);
     given_.update(h, d, o);
+    round_mean(o.gain.data(), o.terms);
     return nullptr;
   }
 
@@ -137,8 +140,9 @@ class diffuse_start {
     const bool replaced = worn();
     for (Eigen::Index i = 0; i < E.rows(); ++i) {
       const T own = given_.rounding() * x.covariance(i, i);
+      const T of_root = given_.rounding() * given_.rounding() * (x.covariance(i, i) + x.mean(i) * x.mean(i));
       if (replaced) E.row(i).setZero();
-      E(i, i) = replaced ? most_worn * own : E(i, i) + own;
+      E(i, i) = of_root + (replaced ? most_worn * own : E(i, i));
     }
     return E;
   }
@@ -184,11 +188,39 @@ class diffuse_start {
   void end(history_type& history) const {
     unknowns_.end(history);
     history.precise = !worn();
+    history.end_root = root_of_sum(history.A, history.root);
     history.rounding = rounding_of_root();
   }
 
  private:
   static constexpr T most_worn = 16;
+
+  /// A root of (A root) (A root)' + C.
+  matrix root_of_sum(const matrix& A, const matrix& root) const {
+    const matrix known = cleared_product(A, root), rest = root_of<T>(given_.C());
+    const Eigen::Index n = known.rows(), q = known.cols() + rest.cols();
+    matrix all(n, q);
+    all.leftCols(known.cols()) = known;
+    all.rightCols(rest.cols()) = rest;
+    if (q <= n) return all;
+    matrix sum = all.leftCols(n);
+    for (Eigen::Index j = n; j < q; j += n) {
+      matrix more = matrix::Zero(n, n);
+      const Eigen::Index columns = (std::min)(n, q - j);
+      more.leftCols(columns) = all.middleCols(j, columns);
+      sum = detail::root_of_sum(sum, more);
+    }
+    return sum;
+  }
+
+  /// The rounding of the mean does not make the bound worn.
+  void round_mean(const T* column, T factor) {
+    given_.round_mean(column, factor);
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
+      const T terms = factor * column[i];
+      largest_(i) = (std::max)(largest_(i), given_.rounding() * terms * terms);
+    }
+  }
 
   /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
   /// state.

@@ -61,16 +61,13 @@ class vague_states {
 enum class beginning { diffuse, wherever_better };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
-/// vague, or some reading is certain given the state before, where the square root of a variance tells better whether
-/// it is zero.
+/// vague and the model is not carried as roots, as all are that are read without noise.
 template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
   if (which == beginning::diffuse) return false;
-  if (stepper.as_roots) return false;
-  // The bounds on rounding here are wider than those of ordinary steps: too wide for float to tell zero by.
-  if (stepper.exact) return std::numeric_limits<T>::digits > 30;
+  if (stepper.exact) return false;
   const vague_states<T, N, M> vague(stepper.model);
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
@@ -119,7 +116,7 @@ struct diffuse_sweep {
                          model.prior.rounding, prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
-      const std::int64_t least = exact ? 64 : 0;
+      const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
         if (predicts(model, t)) {
@@ -141,13 +138,13 @@ struct diffuse_sweep {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           continue;
         }
-        // Mostly the first steps decide; later the question is not worth asking at every step. What is known without
-        // error is told apart better here than by ordinary steps, hence models with certain readings stay longer.
+        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
+        // without error differs from step to step, what is known already is told apart better here than by roots.
         const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-        const bool asks = o.count > 0 && proper_steps >= least && (proper_steps < 16 || proper_steps % 16 == 0);
+        const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (!known && !stepper->as_roots && !(exact && x.worn())) continue;
+        if (exact ? proper_steps < least : !known) continue;
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }

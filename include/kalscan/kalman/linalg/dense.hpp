@@ -115,6 +115,25 @@ void transpose(dense_matrix<T>& y, view_of<T> x) {
   }
 }
 
+/// x y, where sums that are no more than the rounding of their terms are zero.
+template <class X, class Y>
+product_t<X, Y> cleared_product(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
+  using T = typename X::Scalar;
+  product_t<X, Y> product(x.rows(), y.cols());
+  const T rounding = 8 * static_cast<T>(x.cols()) * std::numeric_limits<T>::epsilon();
+  for (Eigen::Index j = 0; j < y.cols(); ++j) {
+    for (Eigen::Index i = 0; i < x.rows(); ++i) {
+      T sum = 0, terms = 0;
+      for (Eigen::Index k = 0; k < x.cols(); ++k) {
+        sum += x(i, k) * y(k, j);
+        terms += std::abs(x(i, k) * y(k, j));
+      }
+      product(i, j) = std::abs(sum) > rounding * terms ? sum : T(0);
+    }
+  }
+  return product;
+}
+
 /// y += factor a b'.
 template <class T>
 void add_outer(dense_matrix<T>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {

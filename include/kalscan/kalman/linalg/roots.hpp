@@ -111,8 +111,8 @@ struct root_update {
   static T rounding(Eigen::Index n) { return 8 * static_cast<T>(n) * std::numeric_limits<T>::epsilon(); }
 };
 
-/// A bound on the rounding of a root, in the form of a covariance, for models that are read without noise: what such a
-/// reading finds below it is nothing. Empty for other models.
+/// A bound on the rounding of a root and of the mean, in the form of a covariance, for models that are read without
+/// noise: what such a reading finds below it is nothing new, and tells of these errors alone. Empty for other models.
 template <class T, int N>
 struct root_rounding {
   Eigen::Matrix<T, N, N> E{};
@@ -121,11 +121,35 @@ struct root_rounding {
     const T x = 2 * static_cast<T>(n) * std::numeric_limits<T>::epsilon();
     return x * x;
   }
-  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before,
-               const Eigen::Matrix<T, N, N>& after) {
-    const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm());
-    E = congruence(F, E);
+  /// `noise`: of the root of Q.
+  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& mean, const Eigen::Matrix<T, N, N>& before,
+               const Eigen::Matrix<T, N, N>& after, const Eigen::Matrix<T, N, N>& noise) {
+    const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm() + mean.cwiseAbs());
+    E = congruence(F, E) + noise;
     E.diagonal() += unit(F.rows()) * (terms.cwiseAbs2() + after.rowwise().squaredNorm());
+  }
+  void round(const Eigen::Vector<T, N>& mean) { E.diagonal() += unit(mean.size()) * mean.cwiseAbs2(); }
+  /// Of a root that a covariance has been factored into: a column has the rounding of the covariance over its pivot.
+  static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x,
+                                          const Eigen::Vector<T, N>& variances) {
+    Eigen::Matrix<T, N, N> E = Eigen::Matrix<T, N, N>::Zero(variances.size(), variances.size());
+    for (Eigen::Index k = 0; k < x.rank; ++k) {
+      const T pivot = x.root(x.pivot(k), k);
+      const T lost = variances(x.pivot(k)) / (pivot * pivot);
+      E.diagonal() += unit(variances.size()) * lost * variances;
+    }
+    return E;
+  }
+  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain that is returned.
+  Eigen::Vector<T, N> read_again(const Eigen::Vector<T, N>& h, T terms) {
+    const Eigen::Vector<T, N> Eh = times(E, h);
+    const T noise = unit(1) * terms * terms, s = (std::max)(h.dot(Eh), T(0)) + noise;
+    if (!(s > 0)) return Eigen::Vector<T, N>::Zero(h.size());
+    const Eigen::Vector<T, N> K = Eh / s;
+    Eigen::Matrix<T, N, N> keep = -times(K, h.transpose());
+    keep.diagonal().array() += T(1);
+    E = congruence(keep, E) + noise * times(K, K.transpose());
+    return K;
   }
   void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {
     Eigen::Matrix<T, N, N> keep = -times(K, h.transpose());

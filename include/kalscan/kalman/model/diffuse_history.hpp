@@ -36,6 +36,7 @@ struct diffuse_history {
   // Given all of these steps, d is N(mean, root root') + kappa free free', kappa without bound, and x after the last
   // step is as above with A.
   matrix A{}, root{}, free{};
+  matrix end_root{};     // of the covariance of x after the last step, of no more columns than states
   matrix rounding{};     // a bound on the errors of A root, as a covariance; where R is singular at some step
   bool precise = false;  // whether A root is known better than its square
   vector mean{};

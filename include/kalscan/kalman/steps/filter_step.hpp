@@ -11,7 +11,6 @@
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
-#include <kalscan/kalman/steps/certain_readings.hpp>
 #include <kalscan/kalman/steps/observation.hpp>
 #include <kalscan/kalman/steps/scalar_update.hpp>
 #include <limits>
@@ -31,67 +30,36 @@ struct filter_step {
 
   const kalman_model<T, N, M>& model;
   observer<T, N, M> components;
-  bool exact;     // R is singular at some step: something may be observed without noise
-  bool as_roots;  // and no reading is certain: in any form the model is carried by roots, which keep what fades
+  bool exact;  // R is singular at some step: something may be observed without noise, and roots are carried
 
   filter_step(const kalman_model<T, N, M>& model_)
-      : model(model_),
-        components(model),
-        exact(!noise_is_definite(model)),
-        as_roots(exact && ranks_are_given(model) && no_reading_is_certain(model)) {}
+      : model(model_), components(model), exact(!noise_is_definite(model)) {}
 
-  /// Under a diffuse prior exact readings that differ from step to step ask what is known already, whatever Q is.
-  static bool ranks_are_given(const kalman_model<T, N, M>& model) {
-    return !model.prior.has_diffuse() || (model.H.constant() && model.R.constant());
-  }
-
-  /// A bound on the rounding of a covariance, see new_rounding; used where `exact`.
-  matrix_nn rounding_of(const matrix_nn& P) const {
-    matrix_nn E = matrix_nn::Zero(P.rows(), P.cols());
-    E.diagonal() = new_rounding(P.diagonal());
-    return E;
-  }
-
-  matrix_nn rounding_of(const gaussian_prior<T, N>& prior) const {
-    matrix_nn E = rounding_of(prior.covariance);
-    if (prior.rounding.size() > 0) E += prior.rounding;
-    return E;
-  }
-
-  void predict(std::int64_t t, vector_n& mean, matrix_nn& P, matrix_nn& E) const {
-    if (exact) {
-      E = congruence(model.F[t], E);
-      E.diagonal() += new_rounding(congruence_scale(model.F[t], P) + model.Q[t].diagonal());
-    }
+  void predict(std::int64_t t, vector_n& mean, matrix_nn& P) const {
     mean = predict_mean(t, mean);
     P = predict_covariance(t, P);
   }
 
-  template <class Seen>
-  const char* update(const scalar_observations<T, N, M>& o, vector_n& mean, matrix_nn& P, matrix_nn& E,
-                     Seen seen) const {
-    return detail::observe(o, mean, P, exact ? &E : nullptr, seen);
-  }
-
   /// Takes y_t into a prediction, and returns the log-density of y_t given that. Throws filter_error.
   template <class Column>
-  T take(std::int64_t t, const Column& y, vector_n& mean, matrix_nn& P, matrix_nn& E, std::int64_t series) const {
+  T take(std::int64_t t, const Column& y, vector_n& mean, matrix_nn& P, std::int64_t series) const {
     T sum = 0;
     const auto count = [&sum](Eigen::Index, const vector_n&, const scalar_innovation<T, N>& seen) {
       const T scaled = seen.v * seen.scale;
       sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
     };
-    if (const char* wrong = update(components.observe(t, y), mean, P, E, count)) throw filter_error(series, t, wrong);
+    const char* wrong = detail::observe(components.observe(t, y), mean, P, count);
+    if (wrong) throw filter_error(series, t, wrong);
     require_finite_belief("filtered", series, t, mean, P);
     return -sum / 2;
   }
 
   /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
-  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x, matrix_nn& E) const {
+  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x) const {
     const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
       extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.scale, seen.K);
     };
-    return update(o, x.b, x.C, E, extend);
+    return detail::observe(o, x.b, x.C, extend);
   }
 
   /// The prediction of y_t from that of x_t, of all components.

@@ -19,7 +19,7 @@ namespace kalscan::detail {
 struct chosen_series {
   std::vector<std::int64_t> numbers;
   std::int64_t longest = 0;  // the most steps that are left of one
-  bool exact = false, as_roots = false;
+  bool exact = false;
 };
 
 /// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
@@ -32,7 +32,6 @@ struct filter_sweep {
 
   struct state_type {
     matrix_belief<T, N> belief;
-    matrix rounding;   // of the belief's covariance, where something may be observed without noise
     T* sum = nullptr;  // of the log-likelihood, of the stretch of time at hand
   };
 
@@ -48,10 +47,9 @@ struct filter_sweep {
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
   std::int64_t length() const { return chosen.longest; }
-  /// Without noise the likelihood of a stretch has no finite J.
-  bool splits() const { return !chosen.exact; }
+  bool splits() const { return true; }
 
-  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief), s.rounding}; }
+  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief)}; }
 
   struct lane_type {
     const filter_sweep* sweep;
@@ -65,13 +63,9 @@ struct filter_sweep {
     state_type start() const {
       const auto& prior = stepper->model.prior;
       const std::int64_t done = time(0), last = record.column(done - 1);
-      state_type x{{prior.mean, prior.covariance}, {}};
+      state_type x{{prior.mean, prior.covariance}};
       if (done > 0) {
-        const auto column = static_cast<std::size_t>(last);
-        x.belief = {record.result->mean.col(last), record.result->covariance[column]};
-        if (stepper->exact) x.rounding = record.result->rounding[column];
-      } else if (stepper->exact) {
-        x.rounding = stepper->rounding_of(prior);
+        x.belief = {record.result->mean.col(last), record.result->covariance[static_cast<std::size_t>(last)]};
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
@@ -83,18 +77,17 @@ struct filter_sweep {
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
       auto& [mean, P] = x.belief;
-      if (predicts(stepper->model, t)) step.predict(t, mean, P, x.rounding);
+      if (predicts(stepper->model, t)) step.predict(t, mean, P);
       record.predicted(t, mean, P);
       if (record.outputs.innovations) {
         record.innovation(t, y->col(t), step.observation_mean(t, mean), step.innovation_covariance(t, P));
       }
-      const T log_density = step.take(t, y->col(t), mean, P, x.rounding, record.series);
+      const T log_density = step.take(t, y->col(t), mean, P, record.series);
       if (!record.keeps()) {
         sweep->sums->add(x.sum, record.series, s, log_density);
         return;
       }
       record.write(t, mean, P, log_density);
-      if (step.exact) record.result->rounding[static_cast<std::size_t>(t)] = x.rounding;
     }
 
     element lift(std::int64_t s) const {
@@ -107,12 +100,11 @@ struct filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
-      matrix rounding;  // time is split only where it is not used
       if (predicts(stepper->model, t)) {
         x.A = times(step.model.F[t], x.A);
-        step.predict(t, x.b, x.C, rounding);
+        step.predict(t, x.b, x.C);
       }
-      if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, rounding)) record.fail(t, wrong);
+      if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x)) record.fail(t, wrong);
     }
   };
   lane_type lane(std::int64_t lane) const {

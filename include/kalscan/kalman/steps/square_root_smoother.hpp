@@ -74,7 +74,7 @@ struct square_root_smoother_sweep {
       const std::int64_t t = time(s);
       if (t < first()) return;
       const auto i = static_cast<std::size_t>(t);
-      bound(result->filtered.covariance_root[i], x);
+      bound(i, x);
       square_root_belief<T, N> belief{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
       observe_likelihood<square_root_belief<T, N>, T, N>(belief, x.Z, x.w);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
@@ -86,9 +86,43 @@ struct square_root_smoother_sweep {
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
       element x = no_steps<wide, N>(steps->model.states());
-      if (t > first()) steps->absorb(t, result->filtered.y.col(t), x);
+      if (t > first()) absorb_step(t, x);
       return x;
     }
+    /// To what the state after step t is known where it is known exactly.
+    root_rounding<T, N> known_to(std::size_t t) const { return {result->filtered.rounding[t]}; }
+
+    /// As steps->absorb, where a reading may be certain given the state before: what it tells of that has no error, and
+    /// is told to epsilon^(3/4) of the filtered deviation, unless it was known already.
+    void absorb_step(std::int64_t t, element& x) const {
+      if (!sweep->exact) return steps->absorb(t, result->filtered.y.col(t), x);
+      const auto index = static_cast<std::size_t>(t - 1);
+      root_rounding<wide, N> rounding{steps->noise_rounding(t).template cast<wide>()};
+      const root_rounding<T, N> before = known_to(index);
+      steps->template predict<wide>(t, x);
+      const auto& root = result->filtered.covariance_root[index];
+      Eigen::Vector<T, N> size = times(steps->model.F[t].cwiseAbs(), root.rowwise().norm());
+      const auto o = steps->observe(t, result->filtered.y.col(t));
+      for (Eigen::Index i = 0; i < o.count; ++i) {
+        const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
+        const root_update<wide, N> update(x.U, h, wide(o.d(i)));
+        if (update.tells() && !(equal(o.d(i), 0) && update.s <= 4 * rounding.along(h))) {
+          rounding.update(h, update.gain(), x.U);
+          detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
+          const T along = o.H.row(i).cwiseAbs().dot(size);
+          size += update.gain().template cast<T>().cwiseAbs() * along;
+          continue;
+        }
+        const Eigen::Vector<wide, N> row = times(x.A.transpose(), h);
+        const Eigen::Vector<T, N> r = row.template cast<T>();
+        const T variance = times(root.transpose(), r).squaredNorm(), terms = o.H.row(i).cwiseAbs().dot(size);
+        if (variance <= 4 * (before.along(r) + root_rounding<T, N>::unit(r.size()) * terms * terms)) continue;
+        const wide deviation = std::sqrt(wide(variance)) * wide(std::pow(std::numeric_limits<T>::epsilon(), T(0.75)));
+        const wide v = wide(o.y(i)) - h.dot(x.b);
+        add_equation<Eigen::Matrix<wide, N, N>, Eigen::Vector<wide, N>>(x.Z, x.w, row / deviation, v / deviation);
+      }
+    }
+
     void absorb(std::int64_t s, element& x) const {
       if (time(s) > first()) x = square_root_monoid<wide, N>{x.b.size()}(lift(s), x);
     }
@@ -96,10 +130,12 @@ struct square_root_smoother_sweep {
     /// What later data tell to far less than the rounding of what is known, is told a little less well: information
     /// that grows with every step, as where the inverse of a system that is read exactly is unstable, would be all that
     /// its digits hold.
-    static void bound(const Eigen::Matrix<T, N, N>& root, state_type& x) {
+    void bound(std::size_t t, state_type& x) const {
+      const auto& root = result->filtered.covariance_root[t];
       const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        const T size = times(root.transpose(), x.Z.col(i)).norm();
+        T size = times(root.transpose(), x.Z.col(i)).norm();
+        if (sweep->exact) size += std::sqrt(known_to(t).along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;

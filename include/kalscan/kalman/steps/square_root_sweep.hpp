@@ -47,12 +47,10 @@ class square_root_steps {
   }
 
   static matrix root_of(const gaussian_prior<T, N>& prior) {
-    const Eigen::Index n = prior.covariance.rows(), columns = prior.root.cols();
-    if (columns == 0 || columns > n) return root_of(prior.covariance);
-    matrix root = matrix::Zero(n, n);
-    root.leftCols(columns) = prior.root;
-    return root;
+    const Eigen::Index columns = prior.root.cols();
+    return columns == 0 || columns > prior.root.rows() ? root_of(prior.covariance) : square(prior.root);
   }
+  static matrix root_after(const diffuse_history<T>& beginning) { return square(beginning.end_root); }
 
   template <class Column>
   scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
@@ -73,19 +71,28 @@ class square_root_steps {
     }
   }
 
+  /// Of the root of Q that leads to step t, see root_rounding.
+  matrix noise_rounding(std::int64_t t) const {
+    const matrix Q = model.Q[t];
+    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
+  }
+
   /// What exact models have beside a belief, see root_rounding.
+  static matrix rounding_of(const matrix& P) {
+    return root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix();
+  }
   static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
-    const auto& P = prior.covariance;
-    root_rounding<T, N> x{root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix()};
+    root_rounding<T, N> x{rounding_of(prior.covariance)};
     if (prior.rounding.size() > 0) x.E += prior.rounding;
     return x;
   }
 
   /// `rounding` is null where all noise has a variance.
   void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
-    const auto before = rounding ? x.root : matrix();
+    const auto before = rounding ? x : square_root_belief<T, N>();
     predict<T>(t, x);
-    if (rounding && predicts(model, t)) rounding->predict(model.F[t], before, x.root);
+    if (!rounding || !predicts(model, t)) return;
+    rounding->predict(model.F[t], before.mean, before.root, x.root, noise_rounding(t));
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
@@ -110,6 +117,13 @@ class square_root_steps {
   }
 
  private:
+  template <class Root>
+  static matrix square(const Root& x) {
+    matrix root = matrix::Zero(x.rows(), x.rows());
+    root.leftCols(x.cols()) = x;
+    return root;
+  }
+
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
     auto& [mean, root] = x;
@@ -120,13 +134,22 @@ class square_root_steps {
     if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
       const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
       const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
-      return agrees ? nullptr : contradiction;
+      if (!agrees) return contradiction;
+      if (!rounding) return nullptr;
+      const Eigen::Vector<T, N> K = rounding->read_again(h, scale);
+      mean += K * v;
+      root -= times(K, times(root.transpose(), h).transpose());
+      return nullptr;
     }
     const Eigen::Vector<T, N> K = update.gain();
     mean += K * v;
     // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
-    if (rounding) rounding->update(h, K, root);
+    if (rounding) {
+      rounding->update(h, K, root);
+      const T terms = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+      rounding->round(mean.cwiseAbs() + terms * K.cwiseAbs());
+    }
     update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
     return nullptr;
@@ -182,13 +205,12 @@ struct square_root_filter_sweep {
 
     state_type start() const {
       const std::int64_t done = time(0), last = record.column(done - 1);
-      const auto column = static_cast<std::size_t>(last);
       const auto& prior = steps->model.prior;
       state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
       if (exact()) x.rounding = steps_type::rounding_of(prior);
       if (done > 0) {
-        x.belief = {record.result->mean.col(last), steps_type::root_of(record.result->covariance[column])};
-        if (exact()) x.rounding.E = record.result->rounding[column];
+        x.belief = {record.result->mean.col(last), steps_type::root_after(record.result->beginning)};
+        if (exact()) x.rounding.E = record.result->rounding[static_cast<std::size_t>(last)];
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
@@ -213,11 +235,7 @@ struct square_root_filter_sweep {
       record.filtered(t, mean, times(root, root.transpose()), log_density);
       const auto index = static_cast<std::size_t>(t);
       record.result->covariance_root[index] = root;
-      if (exact()) {
-        auto& E = record.result->rounding[index];
-        E = state.rounding.E;
-        E.diagonal() += new_rounding(record.result->covariance[index].diagonal());
-      }
+      if (exact()) record.result->rounding[index] = state.rounding.E;
     }
 
     element lift(std::int64_t s) const {
