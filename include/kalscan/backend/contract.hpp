@@ -38,6 +38,13 @@ constexpr void explain_policy() {
 
 }  // namespace detail
 
+/// Runs the checks that a verb makes of its arguments before it begins, which throw. A back end whose workers wait for each
+/// other has an overload for its policy, found by argument-dependent lookup, that tells them.
+template <class P, class Check>
+void check_arguments(const P&, Check check) {
+  check();
+}
+
 /// What the lanes of a sweep are, their states and their elements.
 template <class S>
 using lane_t = decltype(std::declval<const S&>().lane(0));
@@ -55,6 +62,7 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     whole_lanes                optional: true where splits() never is, so that nothing is compiled for it
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
+///     goes_back                  optional: true where step 0 is the last one in time
 ///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop
 ///                                over steps is worth all the code that it calls
 ///
