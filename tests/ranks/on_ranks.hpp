@@ -51,7 +51,7 @@ inline std::vector<std::int64_t> random_bounds(int ranks, std::int64_t length, s
 /// All ranks' parts, one after the other.
 template <class X>
 std::vector<X> collect(const communicator& comm, const std::vector<X>& part) {
-  kalscan::detail::bytes mine, memory;
+  kalscan::detail::byte_string mine, memory;
   kalscan::detail::put(mine, part);
   std::vector<X> whole;
   for (auto& from : kalscan::detail::exchange(comm, {}, mine, std::nullopt, memory)) {

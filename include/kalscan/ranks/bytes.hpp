@@ -19,7 +19,7 @@
 
 namespace kalscan::detail {
 
-using bytes = std::vector<std::byte>;
+using byte_string = std::vector<std::byte>;
 
 /// Takes bytes from the front.
 struct byte_reader {
@@ -32,7 +32,7 @@ struct byte_reader {
   }
 };
 
-inline void write_raw(bytes& to, const void* from, std::size_t size) {
+inline void write_raw(byte_string& to, const void* from, std::size_t size) {
   const auto* first = static_cast<const std::byte*>(from);
   to.insert(to.end(), first, first + size);
 }
@@ -53,7 +53,7 @@ inline constexpr bool has_fixed_size = std::is_trivially_copyable_v<T>;
 /// `void write_bytes(std::vector<std::byte>& to, const T& x)` and `void read_bytes(byte_reader& from, T& x)` in its
 /// namespace.
 template <class T>
-void put(bytes& to, const T& x) {
+void put(byte_string& to, const T& x) {
   if constexpr (requires { write_bytes(to, x); }) {
     write_bytes(to, x);
   } else if constexpr (std::is_pointer_v<T>) {

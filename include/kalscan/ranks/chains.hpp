@@ -66,12 +66,14 @@ struct shared_sequences {
 ///     advance(id, element, state)  changes the sent state as `act` would; false where the element cannot tell
 ///     take(id, state)              a sent state as one that chains go on from
 ///     leave(i, state)              the state that goes from this rank's pieces to the next rank's
+///     pass(id, state)              the state where this rank is, which has no piece
 ///     starts_move                  whether the state at the beginning is the first holder's to give
 ///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every holder
 template <class C>
-concept shareable = piecewise<C> && requires(C& c, std::int64_t i, bytes& to, byte_reader& from, typename C::sent_state& state) {
+concept shareable = piecewise<C> && requires(C& c, std::int64_t i, byte_string& to, byte_reader& from, typename C::sent_state& state,
+                                           typename C::sent_element& element) {
   c.put_start(i, to);
-  { c.advance(i, c.get_element(i, from), state) } -> std::same_as<bool>;
+  { c.advance(i, element = c.get_element(i, from), state) } -> std::same_as<bool>;
   { c.take(i, std::as_const(state)) } -> std::same_as<chain_state_t<C>>;
   c.receive(i, c.get_state(i, from));
 };
@@ -122,7 +124,7 @@ class chains_over_ranks {
   /// Where no piece is on the first holder, its state goes to the first owner.
   void start() {
     if (std::none_of(shared_.holders.begin(), shared_.holders.end(), table::starts_elsewhere)) return;
-    bytes mine;
+    byte_string mine;
     each(table::starts_elsewhere, [&](std::int64_t id, const auto& parts) {
       if (parts.front().rank == shared_.me) work_([&] { c_.put_start(id, mine); });
     });
@@ -131,6 +133,10 @@ class chains_over_ranks {
       sent_state x = c_.get_state(id, from[static_cast<std::size_t>(parts.front().rank)]);
       const int owner = table::first_owner(parts);
       if (owner == shared_.me) run_.arrive(c_.local(id), c_.take(id, x));
+      for (const part& one : parts) {
+        if (one.rank == owner) break;
+        if (one.rank == shared_.me && owner >= 0) c_.pass(id, x);
+      }
       if (owner < 0 && c_.local(id) >= 0) c_.receive(id, x);
     });
   }
@@ -159,7 +165,7 @@ class chains_over_ranks {
   };
 
   void carry_between() {
-    bytes mine;
+    byte_string mine;
     work_([&] {
       each(is_shared, [&](std::int64_t id, const auto& parts) {
         const std::int64_t i = c_.local(id);
@@ -190,9 +196,11 @@ class chains_over_ranks {
       ++x.owner;
     });
     for (;;) {
-      run_all(p_, std::ssize(courses), [&](std::int64_t id) {
-        const auto& parts = shared_.of(id);
-        if (is_shared(parts)) advance(id, parts, courses[static_cast<std::size_t>(id)]);
+      work_([&] {
+        run_all(p_, std::ssize(courses), [&](std::int64_t id) {
+          const auto& parts = shared_.of(id);
+          if (is_shared(parts)) advance(id, parts, courses[static_cast<std::size_t>(id)]);
+        });
       });
       std::size_t stopped = 0;
       mine.clear();
@@ -222,7 +230,10 @@ class chains_over_ranks {
   void advance(std::int64_t id, const std::vector<part>& parts, course& x) {
     for (;; ++x.owner) {
       const part& one = parts[x.owner];
-      if (one.pieces == 0) continue;
+      if (one.pieces == 0) {
+        if (one.rank == shared_.me) c_.pass(id, x.state);
+        continue;
+      }
       if (one.rank == shared_.me) run_.arrive(c_.local(id), c_.take(id, x.state));
       if (one.rank == table::last_owner(parts)) return;
       for (std::size_t k = 0; k < static_cast<std::size_t>(one.pieces); ++k) {
@@ -235,7 +246,7 @@ class chains_over_ranks {
 
   /// The state after the last piece, to all; and no rank is done before all are.
   void end() {
-    bytes mine;
+    byte_string mine;
     const bool wanted = c_.wants_end();
     const auto has_owner = [](const auto& parts) { return table::first_owner(parts) >= 0; };
     if (wanted) {
@@ -284,7 +295,7 @@ class chains_over_ranks {
   const table& shared_;
   chain_passes<P, C, pieces_here<C>> run_;
   attempt work_{};
-  bytes memory_{};
+  byte_string memory_{};
   std::vector<char> carried_ = std::vector<char>(static_cast<std::size_t>(shared_.count()));
 };
 

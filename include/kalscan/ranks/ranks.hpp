@@ -119,9 +119,9 @@ struct stretch_of_lanes {
   const shared_sequences& shared() const { return table; }
   std::int64_t number(std::int64_t i) const { return i; }
   std::int64_t local(std::int64_t id) const { return id; }
-  void put_start(std::int64_t id, bytes& to) const { put(to, start(id)); }
-  void put_state(std::int64_t, const state& x, bytes& to) const { put(to, x); }
-  void put_element(std::int64_t, const element& x, bytes& to) const { put(to, x); }
+  void put_start(std::int64_t id, byte_string& to) const { put(to, start(id)); }
+  void put_state(std::int64_t, const state& x, byte_string& to) const { put(to, x); }
+  void put_element(std::int64_t, const element& x, byte_string& to) const { put(to, x); }
   state get_state(std::int64_t, byte_reader& from) const { return get<state>(from); }
   element get_element(std::int64_t, byte_reader& from) const { return get<element>(from); }
   static std::optional<std::size_t> state_size() {
@@ -137,6 +137,7 @@ struct stretch_of_lanes {
   }
   state take(std::int64_t, const state& x) const { return x; }
   void leave(std::int64_t, const state&) const {}
+  void pass(std::int64_t, const state&) const {}
   static constexpr bool wants_end() { return !requires { requires S::ends_unseen; }; }
   void receive(std::int64_t id, const state& x) const { finish(id, x); }
 };
