@@ -50,6 +50,11 @@ struct shared_sequences {
     const auto it = std::find_if(parts.rbegin(), parts.rend(), [](const part& x) { return x.pieces > 0; });
     return it == parts.rend() ? -1 : it->rank;
   }
+  /// Whether no piece is on a rank that the state meets after this one.
+  static bool is_behind(const std::vector<part>& parts, int rank) {
+    const auto here = std::find_if(parts.begin(), parts.end(), [&](const part& x) { return x.rank == rank; });
+    return std::all_of(here + 1, parts.end(), [](const part& x) { return x.pieces == 0; });
+  }
   /// Whether the state at the beginning comes from a rank that has no piece.
   static bool starts_elsewhere(const std::vector<part>& parts) { return parts.front().rank != first_owner(parts); }
 };

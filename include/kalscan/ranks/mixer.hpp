@@ -41,7 +41,7 @@ struct mixer_stretches {
   int me = 0;
   std::int64_t chunk = 0;            // as the policy has it
   std::int64_t longest = 0;          // all ranks' steps of a sequence are not more
-  bool wants_end = false;            // on some rank
+  bool wants_end = false, kept = false;  // on some rank; `kept` are checkpoints
   std::uint64_t varying = 0;         // inputs, a bit each, that are parameters and vary with time
   std::vector<std::int64_t> first{};  // number of each rank's first sequence among all
   std::vector<std::int64_t> sequences{}, time{}, first_length{}, last_length{};
@@ -97,18 +97,17 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
   const std::int64_t N = s.sequences(), given = call.states.every;
   mine.text = text_of(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
   const bool kept = with_members(call.states.checkpoints, [](const auto& first, const auto&...) { return first.present(); });
-  mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given, kept};
+  mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given};
   mine.own = {s.time,
               N,
               p.continues,
               N == 0 ? 0 : call.sequence_at(0).length,
               N == 0 ? 0 : call.sequence_at(N - 1).length,
-              wants_end,
+              (wants_end ? 1 : 0) + (kept ? 2 : 0) + (!kept && N > 0 ? 4 : 0),
               static_cast<std::int64_t>(varying),
               static_cast<std::int64_t>(constant)};
   const auto calls = agree(p.communicator, mine, {"the batch", "the channels", "the states", "whether sequences are packed",
-                                                  "the chunk", "the distance of checkpoints",
-                                                  "whether there are checkpoints"});
+                                                  "the chunk", "the distance of checkpoints"});
   constant = 0;
   std::int64_t number = 0;
   for (int r = 0; r < p.communicator.size(); ++r) {
@@ -116,7 +115,8 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
     x.time.push_back(own[0]), x.sequences.push_back(own[1]), x.continues.push_back(own[2] != 0);
     x.first_length.push_back(own[3]), x.last_length.push_back(own[4]);
     x.longest += x.packed ? (std::max)(own[3], own[4]) : own[0];
-    x.wants_end = x.wants_end || own[5] != 0;
+    x.wants_end = x.wants_end || (own[5] & 1) != 0;
+    x.kept = x.kept || (own[5] & 2) != 0;
     x.varying |= static_cast<std::uint64_t>(own[6]);
     constant |= static_cast<std::uint64_t>(own[7]);
     if (!x.packed) {
@@ -135,6 +135,11 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
       if (own[1] > 1) x.at_ends.push_back({number + own[1] - 1, {r}});
     }
     number += own[1];
+  }
+  if (x.kept && std::any_of(calls.begin(), calls.end(), [](const rank_call& one) { return (one.own[5] & 4) != 0; })) {
+    throw std::invalid_argument("kalscan: the ranks differ in checkpoints: " + who_says_what(p.communicator.size(), [&](int r) {
+                                  return std::string((calls[static_cast<std::size_t>(r)].own[5] & 4) != 0 ? "none" : "given");
+                                }));
   }
   for (std::size_t i = 0; i < M::inputs_info.size(); ++i) {
     const std::uint64_t bit = std::uint64_t{1} << i;
@@ -247,9 +252,8 @@ class mixer_stretch : public mixer_chains<Make> {
   bool wants_end() const { return wants_end_; }
   void receive(std::int64_t id, sent_state x) {
     const std::int64_t i = local(id), n = base::split(i).n;
-    const auto& parts = table_.of(id);
     auto steps = steps_of(i);
-    if (base::pieces(i) == 0 || shared_sequences::last_owner(parts) == table_.me) steps.keep_end(n, x.data());
+    if (shared_sequences::is_behind(table_.of(id), table_.me)) steps.keep_end(n, x.data());
     steps.take_end(n, x.data());
   }
 
@@ -371,7 +375,7 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "backward", false);
   if (call.shape.channels == 0 || call.shape.states == 0) return run_backward(seq{}, call);
   call.ends = all.ends();
-  run_backward_passes(p, call, all.longest);
+  run_backward_passes(p, call, all.longest, all.kept);
 }
 
 }  // namespace kalscan::detail

@@ -56,10 +56,10 @@ inline std::int64_t longest_sequence(const auto& call) {
 
 /// With the forward pass once more where its checkpoints are not given.
 template <policy P, class Call>
-void run_backward_passes(const P& policy, const Call& call, std::int64_t longest) {
+void run_backward_passes(const P& policy, const Call& call, std::int64_t longest, bool checkpoints) {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  if (!as_array<tensor<const T>>(call.states.checkpoints)[0].present()) {
+  if (!checkpoints) {
     // The forward pass once more, for its checkpoints: one a tile, further apart where these would be many.
     constexpr std::size_t count = array_size<typename M::template state<T>, T>;
     Call with = call;
@@ -89,7 +89,8 @@ void run_backward_passes(const P& policy, const Call& call, std::int64_t longest
 template <task_policy P, class Call>
 void run_backward(const P& policy, const Call& call) {
   if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) return run_backward(seq{}, call);
-  run_backward_passes(policy, call, longest_sequence(call));
+  const bool checkpoints = as_array<tensor<const typename Call::number>>(call.states.checkpoints)[0].present();
+  run_backward_passes(policy, call, longest_sequence(call), checkpoints);
 }
 
 }  // namespace kalscan::detail
