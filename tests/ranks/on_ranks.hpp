@@ -1,41 +1,55 @@
 // SPDX-License-Identifier: MIT
-// Runs a check on 1, 2, ... ranks: threads, or the processes of MPI where the tests are built for these.
+// Runs a check on 1, 2, ... ranks.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <kalscan/ranks/ranks.hpp>
+#include <kalscan/ranks/threads.hpp>
 #include <optional>
 #include <random>
+#include <span>
 #include <vector>
-
-#if defined(KALSCAN_TEST_MPI)
-#include <kalscan/ranks/mpi.hpp>
-#else
-#include <kalscan/ranks/threads.hpp>
-#endif
 
 namespace test {
 
-#if defined(KALSCAN_TEST_MPI)
-using communicator = kalscan::mpi_communicator;
-inline std::vector<int> rank_counts() { return {communicator().size()}; }
-inline bool reports(const communicator&) { return true; }
-template <class Work>
-void on_ranks(int, Work work) {
-  work(communicator());
+/// A communicator of any kind: threads, or the processes of MPI where mpi/processes.cpp is linked to the tests.
+class communicator {
+ public:
+  template <class C>
+  static communicator of(const C& c) {
+    communicator x;
+    x.rank_ = c.rank(), x.size_ = c.size();
+    x.gather_ = [c](auto in, auto out) { c.all_gather(in, out); };
+    return x;
+  }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  void all_gather(std::span<const std::byte> in, std::span<std::byte> out) const { gather_(in, out); }
+
+ private:
+  int rank_ = 0, size_ = 1;
+  std::function<void(std::span<const std::byte>, std::span<std::byte>)> gather_{};
+};
+
+struct ranks_under_test {
+  std::vector<int> counts{1, 2, 3, 5, 16};
+  /// Calls work(communicator) on each of so many ranks that this process has.
+  std::function<void(int, const std::function<void(const communicator&)>&)> run = [](int ranks, const auto& work) {
+    kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& comm) { work(communicator::of(comm)); });
+  };
+  bool are_threads = true;
+};
+inline ranks_under_test& under_test() {
+  static ranks_under_test x;
+  return x;
 }
-#else
-using communicator = kalscan::thread_communicator;
-inline std::vector<int> rank_counts() { return {1, 2, 3, 5, 16}; }
+inline const std::vector<int>& rank_counts() { return under_test().counts; }
+inline void on_ranks(int ranks, const std::function<void(const communicator&)>& work) { under_test().run(ranks, work); }
 /// Whether a rank is one that writes results for the test to check: every process, but one of all threads.
-inline bool reports(const communicator& comm) { return comm.rank() == 0; }
-template <class Work>
-void on_ranks(int ranks, Work work) {
-  kalscan::run_on_threads(ranks, work);
-}
-#endif
+inline bool reports(const communicator& comm) { return !under_test().are_threads || comm.rank() == 0; }
 
 /// bounds[r] to bounds[r + 1] are rank r's steps, of `length`: on multiples of `multiple`, but the last one. Some ranks are
 /// empty, some far longer than others.

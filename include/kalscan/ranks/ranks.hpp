@@ -56,6 +56,9 @@ ranks(Communicator, Inner, bool) -> ranks<Communicator, Inner>;
 template <class Communicator, class Inner>
 inline constexpr bool is_policy<ranks<Communicator, Inner>> = true;
 
+template <class Communicator, class Inner>
+inline constexpr bool shares_time<ranks<Communicator, Inner>> = true;
+
 namespace detail {
 
 /// Tasks one after the other: `seq` for the engine that runs tasks.
