@@ -64,9 +64,9 @@ int run(Eigen::Index steps) {
   int here = same ? 1 : 0, everywhere = 0;
   MPI_Allreduce(&here, &everywhere, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
   if (processes.rank() == 0) {
-    std::cout << steps << " steps, smoothed by " << processes.size() << " processes in " << readable(time) << ", by one in "
-              << readable(time_alone) << "\nlog-likelihood " << shared.filtered.log_likelihood << ", by one "
-              << alone.filtered.log_likelihood << "\nthe smoothed beliefs are "
+    std::cout << steps << " steps, smoothed by " << processes.size() << " processes in " << readable(time)
+              << ", by one in " << readable(time_alone) << "\nlog-likelihood " << shared.filtered.log_likelihood
+              << ", by one " << alone.filtered.log_likelihood << "\nthe smoothed beliefs are "
               << (everywhere ? "bit for bit the same" : "NOT the same") << '\n';
   }
   return everywhere ? 0 : 1;

@@ -21,7 +21,8 @@
 
 class files {
  public:
-  files(std::filesystem::path directory, int rank, int size) : directory_(std::move(directory)), rank_(rank), size_(size) {}
+  files(std::filesystem::path directory, int rank, int size)
+      : directory_(std::move(directory)), rank_(rank), size_(size) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
 
@@ -46,7 +47,8 @@ class files {
   static void wait_for(const std::filesystem::path& file, int rank) {
     const auto last = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (!std::filesystem::exists(file)) {
-      if (std::chrono::steady_clock::now() > last) throw std::runtime_error("rank " + std::to_string(rank) + " is lost");
+      if (std::chrono::steady_clock::now() > last)
+        throw std::runtime_error("rank " + std::to_string(rank) + " is lost");
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
   }
@@ -71,7 +73,8 @@ int main() {
     const std::span mine(x.data() + bounds[rank], x.data() + bounds[rank + 1]);
     std::vector<kalscan::affine_map<unsigned>> out(mine.size());
     const auto all = kalscan::inclusive_scan(kalscan::ranks{files(directory, rank, 3)}, monoid{}, mine, out);
-    const bool right = all == total && std::equal(out.begin(), out.end(), expected.begin() + static_cast<std::ptrdiff_t>(bounds[rank]));
+    const bool right = all == total &&
+                       std::equal(out.begin(), out.end(), expected.begin() + static_cast<std::ptrdiff_t>(bounds[rank]));
     _exit(right ? 0 : 1);
   }
   int failed = 0;
@@ -80,6 +83,8 @@ int main() {
     failed += status != 0;
   }
   std::filesystem::remove_all(directory);
-  std::cout << (failed ? "FAILED on " + std::to_string(failed) + " ranks" : "three processes, one scan: every state as in one process") << '\n';
+  std::cout << (failed ? "FAILED on " + std::to_string(failed) + " ranks"
+                       : "three processes, one scan: every state as in one process")
+            << '\n';
   return failed;
 }

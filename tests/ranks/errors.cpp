@@ -40,11 +40,12 @@ using sum = kalscan::affine_monoid<double>;
 const std::vector<kalscan::affine_map<double>> in(100, {1, 1});
 
 TEST_CASE("an argument that does not fit on one rank is told on all") {
-  check_all_throw<std::invalid_argument>("kalscan: rank 1: kalscan::inclusive_scan: out has size 99, not 100", [](const auto& comm) {
-    auto out = in;
-    if (comm.rank() == 1) out.pop_back();
-    kalscan::inclusive_scan(kalscan::ranks{comm}, sum{}, in, out);
-  });
+  check_all_throw<std::invalid_argument>("kalscan: rank 1: kalscan::inclusive_scan: out has size 99, not 100",
+                                         [](const auto& comm) {
+                                           auto out = in;
+                                           if (comm.rank() == 1) out.pop_back();
+                                           kalscan::inclusive_scan(kalscan::ranks{comm}, sum{}, in, out);
+                                         });
 }
 
 TEST_CASE("ranks that differ in chunks, or in what they call, say which of them does what") {
@@ -63,7 +64,8 @@ TEST_CASE("ranks that differ in chunks, or in what they call, say which of them 
   check_all_throw<std::invalid_argument>("the number of sequences: 4 on rank 0, 5 on rank", [](const auto& comm) {
     auto out = in;
     const std::int64_t lanes = comm.rank() == 0 ? 4 : 5;
-    kalscan::inclusive_scan(kalscan::ranks{comm}, sum{}, {in.data(), 1, 100 / lanes, lanes}, {out.data(), 1, 100 / lanes, lanes});
+    kalscan::inclusive_scan(kalscan::ranks{comm}, sum{}, {in.data(), 1, 100 / lanes, lanes},
+                            {out.data(), 1, 100 / lanes, lanes});
   });
 }
 
@@ -125,8 +127,8 @@ TEST_CASE("gains whose product overflows leave the state that steps leave it, ac
       const std::vector<kalscan::affine_map<float>> part(x.begin() + bounds[r], x.begin() + bounds[r + 1]);
       for (const std::int64_t chunk : {0, 64, 7}) {
         std::vector<float> out(part.size());
-        CHECK(kalscan::scan_states(kalscan::ranks{comm, kalscan::omp{2, chunk}}, kalscan::linear_recurrence<float>{}, part, out, 0.0F) ==
-              total);
+        CHECK(kalscan::scan_states(kalscan::ranks{comm, kalscan::omp{2, chunk}}, kalscan::linear_recurrence<float>{},
+                                   part, out, 0.0F) == total);
         CHECK(std::equal(out.begin(), out.end(), expected.begin() + bounds[r]));
       }
     });
@@ -140,7 +142,8 @@ TEST_CASE("segments go on across ranks, and elements may be of any size") {
   };
   using segmented = kalscan::segmented<join>;
   std::vector<kalscan::element_t<segmented>> x;
-  for (int t = 0; t < 40; ++t) x.push_back({std::string(static_cast<std::size_t>(t % 3), static_cast<char>('a' + t % 26)), t % 11 == 3});
+  for (int t = 0; t < 40; ++t)
+    x.push_back({std::string(static_cast<std::size_t>(t % 3), static_cast<char>('a' + t % 26)), t % 11 == 3});
   std::vector<kalscan::element_t<segmented>> expected(x);
   kalscan::inclusive_scan(kalscan::seq{}, segmented{}, x, expected);
   for (const int ranks : test::rank_counts()) {
@@ -150,7 +153,8 @@ TEST_CASE("segments go on across ranks, and elements may be of any size") {
       const std::vector<kalscan::element_t<segmented>> part(x.begin() + bounds[r], x.begin() + bounds[r + 1]);
       auto out = part;
       kalscan::inclusive_scan(kalscan::ranks{comm, kalscan::omp{2, 3}}, segmented{}, part, out);
-      for (std::size_t t = 0; t < out.size(); ++t) CHECK(out[t].value == expected[static_cast<std::size_t>(bounds[r]) + t].value);
+      for (std::size_t t = 0; t < out.size(); ++t)
+        CHECK(out[t].value == expected[static_cast<std::size_t>(bounds[r]) + t].value);
     });
   }
 }

@@ -45,7 +45,8 @@ model random_model(std::int64_t length, bool varying, bool diffuse, std::uint64_
     x.F = F[0];
   }
   x.prior = diffuse ? kalscan::gaussian_prior<double, Eigen::Dynamic>::all_diffuse(n)
-                    : kalscan::gaussian_prior<double, Eigen::Dynamic>::of_first_state(Eigen::VectorXd::Ones(n), covariance(n));
+                    : kalscan::gaussian_prior<double, Eigen::Dynamic>::of_first_state(Eigen::VectorXd::Ones(n),
+                                                                                      covariance(n));
   return x;
 }
 
@@ -81,7 +82,8 @@ void check_ranks(const model& x, const series& y, int ranks, const std::vector<s
     const auto total = kalscan::log_likelihood(policy, part, mine);
     for (std::size_t i = 0; i < y.size(); ++i) {
       CHECK(close(smoothed[i].filtered.mean, whole[i].filtered.mean.middleCols(from, steps), bound));
-      CHECK(close(smoothed[i].filtered.predicted_mean, whole[i].filtered.predicted_mean.middleCols(from, steps), bound));
+      CHECK(
+          close(smoothed[i].filtered.predicted_mean, whole[i].filtered.predicted_mean.middleCols(from, steps), bound));
       CHECK(close(smoothed[i].mean, whole[i].mean.middleCols(from, steps), bound));
       for (std::int64_t t = 0; t < steps; ++t) {
         const auto here = static_cast<std::size_t>(t), there = static_cast<std::size_t>(from + t);
@@ -120,8 +122,12 @@ TEST_CASE("a model of each step's own, and a diffuse beginning on the first rank
 
 TEST_CASE("steps that are smoothed from the next one are so across ranks") {
   // A vague prior and a state that decays: later data tell far more than all before.
-  model x{.F = matrix::Constant(1, 1, 1.0), .Q = matrix::Constant(1, 1, 1e-12), .H = matrix::Identity(1, 1), .R = matrix::Identity(1, 1)};
-  x.prior = kalscan::gaussian_prior<double, Eigen::Dynamic>::of_first_state(Eigen::VectorXd::Zero(1), matrix::Constant(1, 1, 1.0));
+  model x{.F = matrix::Constant(1, 1, 1.0),
+          .Q = matrix::Constant(1, 1, 1e-12),
+          .H = matrix::Identity(1, 1),
+          .R = matrix::Identity(1, 1)};
+  x.prior = kalscan::gaussian_prior<double, Eigen::Dynamic>::of_first_state(Eigen::VectorXd::Zero(1),
+                                                                            matrix::Constant(1, 1, 1.0));
   std::vector<matrix> R(60, matrix::Constant(1, 1, 1e12));
   for (std::size_t t = 30; t < 60; ++t) R[t](0, 0) = 1e-12;
   x.R = R;

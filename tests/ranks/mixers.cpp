@@ -9,6 +9,7 @@
 #include <kalscan/kla/forward.hpp>
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
+#include <kalscan/kla/rotating_kla.hpp>
 #include <kalscan/ranks/mixer.hpp>
 #include <random>
 #include <string>
@@ -69,7 +70,8 @@ part<M> part_of(const k::problem<M, float>& p, std::int64_t from, std::int64_t t
     x.first = -1;
     for (std::int64_t n = 0; n + 1 < std::ssize(p.offsets); ++n) {
       const auto begin = p.offsets[static_cast<std::size_t>(n)], end = p.offsets[static_cast<std::size_t>(n) + 1];
-      const bool here = begin == end ? (from <= begin && begin < to) || (last_rank && begin == to) : begin < to && end > from;
+      const bool here =
+          begin == end ? (from <= begin && begin < to) || (last_rank && begin == to) : begin < to && end > from;
       if (!here) continue;
       if (x.first < 0) x.first = n, x.begins = begin >= from;
       x.ends = end <= to;
@@ -91,8 +93,8 @@ part<M> part_of(const k::problem<M, float>& p, std::int64_t from, std::int64_t t
 
 /// `summed`: whether gradients that all times share are bit for bit those of one rank.
 template <class M>
-void check_ranks(const k::problem<M, float>& p, const kalscan::omp& inner, int ranks, const std::vector<std::int64_t>& bounds,
-                 double bound, bool given_checkpoints = false) {
+void check_ranks(const k::problem<M, float>& p, const kalscan::omp& inner, int ranks,
+                 const std::vector<std::int64_t>& bounds, double bound, bool given_checkpoints = false) {
   constexpr std::int64_t every = 16;
   const auto whole = k::run_forward<M>(inner, p, every);
   const auto whole_back = k::run_backward<M>(inner, p, given_checkpoints ? &whole : nullptr, every);
@@ -107,7 +109,8 @@ void check_ranks(const k::problem<M, float>& p, const kalscan::omp& inner, int r
     const auto forward = k::run_forward<M>(policy, x.p, every);
     const auto back = k::run_backward<M>(policy, x.p, given_checkpoints ? &forward : nullptr, every);
     const std::int64_t rows = x.p.shape.sequences();
-    for (std::size_t i = 0; i < forward.out.size(); ++i) CHECK(equal(forward.out[i], slice(whole.out[i], 1, x.from, x.to)));
+    for (std::size_t i = 0; i < forward.out.size(); ++i)
+      CHECK(equal(forward.out[i], slice(whole.out[i], 1, x.from, x.to)));
     for (std::size_t i = 0; i < forward.final.size(); ++i)
       CHECK(equal(forward.final[i], slice(whole.final[i], 0, x.first, x.first + rows)));
     if (p.offsets.empty() && x.from % every == 0) {
@@ -140,12 +143,13 @@ void check_ranks(const k::problem<M, float>& p, const kalscan::omp& inner, int r
 
 constexpr std::int64_t steps = 16;
 
-TEST_CASE_TEMPLATE("a mixer over ranks has the bits of one rank, whatever they have of a batch", M, kalscan::kla, kalscan::gla) {
+TEST_CASE_TEMPLATE("a mixer over ranks has the bits of one rank, whatever they have of a batch", M, kalscan::kla,
+                   kalscan::gla, kalscan::rotating_kla) {
   std::uint64_t seed = 0;
   for (const int ranks : test::rank_counts()) {
     for (const given g : {given::fixed, given::per_token, given::per_batch}) {
       CAPTURE(ranks);
-      const auto p = k::random_problem<M, float>(2, 131, 35, 3, ++seed, g);
+      const auto p = k::random_problem<M, float>(2, 131, 33, 3, ++seed, g);
       check_ranks(p, {2, steps}, ranks, test::random_bounds(ranks, 131, steps, seed), 0);
       check_ranks(p, {1, steps}, ranks, test::random_bounds(ranks, 131, steps, seed + 100), 0, true);
       check_ranks(p, {2, steps}, ranks, test::random_bounds(ranks, 131, 1, seed), 1e-4);

@@ -53,7 +53,8 @@ inline bool reports(const communicator& comm) { return !under_test().are_threads
 
 /// bounds[r] to bounds[r + 1] are rank r's steps, of `length`: on multiples of `multiple`, but the last one. Some ranks are
 /// empty, some far longer than others.
-inline std::vector<std::int64_t> random_bounds(int ranks, std::int64_t length, std::int64_t multiple, std::uint64_t seed) {
+inline std::vector<std::int64_t> random_bounds(int ranks, std::int64_t length, std::int64_t multiple,
+                                               std::uint64_t seed) {
   std::mt19937_64 engine(seed);
   std::uniform_int_distribution<std::int64_t> cut(0, length / multiple);
   std::vector<std::int64_t> bounds{0, length};

@@ -85,7 +85,8 @@ struct spread_calls {
           }
           column = test::collect(comm, column);
           for (std::int64_t t = 0; t < out.time && test::reports(comm); ++t) {
-            out.data[b * to.batch_stride + t * to.time_stride + l * to.lane_stride] = column[static_cast<std::size_t>(t)];
+            out.data[b * to.batch_stride + t * to.time_stride + l * to.lane_stride] =
+                column[static_cast<std::size_t>(t)];
           }
         }
       }
@@ -144,9 +145,11 @@ struct spread_calls {
     }, m, x, unused, initial);
   }
   template <class M, class In, class T>
-  void reduce(const M& m, const kalscan::sequences<In>& in, std::vector<T>& final, const std::vector<T>& initial) const {
+  void reduce(const M& m, const kalscan::sequences<In>& in, std::vector<T>& final,
+              const std::vector<T>& initial) const {
     std::vector<T> copy(in.data, in.data + in.batch * in.batch_stride);
-    kalscan::sequences<T> unused(copy.data(), in.batch, in.time, in.lanes, in.batch_stride, in.time_stride, in.lane_stride);
+    kalscan::sequences<T> unused(copy.data(), in.batch, in.time, in.lanes, in.batch_stride, in.time_stride,
+                                 in.lane_stride);
     of_view([](const auto& p, const auto& a, const auto& x, const auto&, const auto& first, auto& last) {
       kalscan::reduce(p, a, x, last, first);
     }, m, kalscan::sequences<const T>(in), unused, initial, final);

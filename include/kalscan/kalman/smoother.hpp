@@ -70,7 +70,8 @@ struct smoother_sweep {
   std::span<const std::int64_t> chosen;    // of the results
   std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
-  std::span<stretch_edges<T, N>> edges = {};  // of each result, where they are stretches: the caller then finishes the lanes
+  std::span<stretch_edges<T, N>> edges =
+      {};  // of each result, where they are stretches: the caller then finishes the lanes
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr double absorb_cost = 1;
@@ -112,7 +113,8 @@ struct smoother_sweep {
       const std::int64_t t = time(s);
       if (t < last_lift()) return;
       x = sweep->act(lift(s), x);
-      const auto& P = t < 0 ? edges->filtered_before.covariance : result->filtered.covariance[static_cast<std::size_t>(t)];
+      const auto& P =
+          t < 0 ? edges->filtered_before.covariance : result->filtered.covariance[static_cast<std::size_t>(t)];
       const matrix NP = times(x.N_, P);
       belief smoothed{times(P, x.r), P - times(P, NP)};
       symmetrize(smoothed.covariance);
@@ -231,7 +233,8 @@ struct smoother_sweep {
     /// Step t, or that before a stretch, from the smoothed belief of the next.
     belief from_next(std::int64_t t) const {
       const auto next = static_cast<std::size_t>(t + 1);
-      const belief filtered = t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
+      const belief filtered =
+          t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
       const backward c = conditional(t, filtered.covariance);
       const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered.mean);
       belief x{filtered.mean + times(c.G, ahead), congruence(c.G, result->covariance[next]) + c.rest};
@@ -248,7 +251,8 @@ struct smoother_sweep {
   lane_type lane(std::int64_t lane) const { return lane_of(chosen[static_cast<std::size_t>(lane)]); }
   lane_type lane_of(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
-    return {this, &of_series(steppers, i), &results[index], &cancelled[index], i, edges.empty() ? nullptr : &edges[index]};
+    return {
+        this, &of_series(steppers, i), &results[index], &cancelled[index], i, edges.empty() ? nullptr : &edges[index]};
   }
 };
 

@@ -145,8 +145,8 @@ class attempt {
 /// All ranks' messages, of any sizes; or, where one has failed, its exception there and rank_error on the others. `bound` is
 /// one of the sizes that all ranks know; without it a small gather more finds it.
 template <communicator C>
-std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte_string& mine, std::optional<std::size_t> bound,
-                                  byte_string& memory) {
+std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte_string& mine,
+                                  std::optional<std::size_t> bound, byte_string& memory) {
   const auto size = static_cast<std::size_t>(comm.size());
   std::size_t most = bound.value_or(0);
   if (!bound) {

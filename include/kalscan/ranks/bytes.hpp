@@ -102,7 +102,9 @@ void get(byte_reader& from, T& x) {
     }
     for (auto& one : x) get(from, one);
   } else {
-    with_members(x, [&](const auto&... member) { (get(from, const_cast<std::remove_cvref_t<decltype(member)>&>(member)), ...); });
+    with_members(x, [&](const auto&... member) {
+      (get(from, const_cast<std::remove_cvref_t<decltype(member)>&>(member)), ...);
+    });
   }
 }
 

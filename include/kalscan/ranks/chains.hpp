@@ -15,6 +15,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -22,46 +23,16 @@
 #include <kalscan/ranks/agree.hpp>
 #include <kalscan/ranks/bytes.hpp>
 #include <kalscan/ranks/communicator.hpp>
+#include <kalscan/ranks/shared_sequences.hpp>
 #include <optional>
 #include <utility>
 #include <vector>
 
 namespace kalscan::detail {
 
-/// The sequences that ranks share, and how many pieces of each a rank has. Chains of a sequence are cut alike: chain j of
-/// sequence q has number q * chains + j on all ranks. Ranks come in the order in which the state meets them.
-struct shared_sequences {
-  struct part {
-    int rank;
-    std::int64_t pieces;
-  };
-  int me = 0;
-  std::int64_t chains = 0;                    // of each sequence
-  std::vector<std::vector<part>> holders{};  // of each sequence: perhaps of no piece
-
-  std::int64_t count() const { return std::ssize(holders) * chains; }
-  const std::vector<part>& of(std::int64_t id) const { return holders[static_cast<std::size_t>(id / chains)]; }
-  /// The first and the last of the holders that have pieces, or -1.
-  static int first_owner(const std::vector<part>& parts) {
-    const auto it = std::find_if(parts.begin(), parts.end(), [](const part& x) { return x.pieces > 0; });
-    return it == parts.end() ? -1 : it->rank;
-  }
-  static int last_owner(const std::vector<part>& parts) {
-    const auto it = std::find_if(parts.rbegin(), parts.rend(), [](const part& x) { return x.pieces > 0; });
-    return it == parts.rend() ? -1 : it->rank;
-  }
-  /// Whether no piece is on a rank that the state meets after this one.
-  static bool is_behind(const std::vector<part>& parts, int rank) {
-    const auto here = std::find_if(parts.begin(), parts.end(), [&](const part& x) { return x.rank == rank; });
-    return std::all_of(here + 1, parts.end(), [](const part& x) { return x.pieces == 0; });
-  }
-  /// Whether the state at the beginning comes from a rank that has no piece.
-  static bool starts_elsewhere(const std::vector<part>& parts) { return parts.front().rank != first_owner(parts); }
-};
-
 /// Chains whose sequences are shared: beside what `piecewise` asks for,
 ///
-///     shared()                     the table above
+///     shared()                     a table: ranks/shared_sequences.hpp
 ///     number(i)                    the number of chain i among the shared ones, or -1 where this rank has all of it
 ///     local(id)                    the other direction; -1 where this rank has no part of it
 ///     sent_state, sent_element     what a state and an element are on a rank that they came to
@@ -75,8 +46,8 @@ struct shared_sequences {
 ///     starts_move                  whether the state at the beginning is the first holder's to give
 ///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every holder
 template <class C>
-concept shareable = piecewise<C> && requires(C& c, std::int64_t i, byte_string& to, byte_reader& from, typename C::sent_state& state,
-                                           typename C::sent_element& element) {
+concept shareable = piecewise<C> && requires(C& c, std::int64_t i, byte_string& to, byte_reader& from,
+                                             typename C::sent_state& state, typename C::sent_element& element) {
   c.put_start(i, to);
   { c.advance(i, element = c.get_element(i, from), state) } -> std::same_as<bool>;
   { c.take(i, std::as_const(state)) } -> std::same_as<chain_state_t<C>>;
@@ -194,7 +165,8 @@ class chains_over_ranks {
       }
     });
     const auto each_course = [&](auto visit) {
-      each(is_shared, [&](std::int64_t id, const auto& parts) { visit(id, parts, courses[static_cast<std::size_t>(id)]); });
+      each(is_shared,
+           [&](std::int64_t id, const auto& parts) { visit(id, parts, courses[static_cast<std::size_t>(id)]); });
     };
     each_course([&](std::int64_t, const auto& parts, course& x) {
       while (parts[x.owner].rank != table::first_owner(parts)) ++x.owner;
@@ -260,8 +232,9 @@ class chains_over_ranks {
       });
     }
     const auto size = wanted ? c_.state_size() : std::size_t{0};
-    auto from = exchange(comm_, work_, mine, size ? std::optional(static_cast<std::size_t>(shared_.count()) * *size) : std::nullopt,
-                         memory_);
+    auto from =
+        exchange(comm_, work_, mine,
+                 size ? std::optional(static_cast<std::size_t>(shared_.count()) * *size) : std::nullopt, memory_);
     if (!wanted) return;
     each(has_owner, [&](std::int64_t id, const auto& parts) {
       sent_state x = c_.get_state(id, from[static_cast<std::size_t>(table::last_owner(parts))]);
@@ -269,7 +242,9 @@ class chains_over_ranks {
     });
   }
 
-  static bool is_shared(const std::vector<part>& parts) { return table::first_owner(parts) != table::last_owner(parts); }
+  static bool is_shared(const std::vector<part>& parts) {
+    return table::first_owner(parts) != table::last_owner(parts);
+  }
 
   template <class Which, class Visit>
   void each(Which which, Visit visit) {
@@ -287,8 +262,8 @@ class chains_over_ranks {
       for (const part& one : parts) {
         if (one.pieces == 0 || one.rank == table::last_owner(parts)) continue;
         const bool first = one.rank == table::first_owner(parts);
-        sent[static_cast<std::size_t>(one.rank)] +=
-            static_cast<std::size_t>(shared_.chains) * (first ? *state : static_cast<std::size_t>(one.pieces) * *element);
+        sent[static_cast<std::size_t>(one.rank)] += static_cast<std::size_t>(shared_.chains) *
+                                                    (first ? *state : static_cast<std::size_t>(one.pieces) * *element);
       }
     }
     return *std::max_element(sent.begin(), sent.end());

@@ -17,7 +17,8 @@ namespace kalscan {
 ///
 /// No operator is handed over, since libraries of collectives may reorder operands: all that is asked of them is bytes.
 template <class C>
-concept communicator = std::copy_constructible<C> && requires(const C& c, std::span<const std::byte> in, std::span<std::byte> out) {
+concept communicator = std::copy_constructible<C> &&
+    requires(const C& c, std::span<const std::byte> in, std::span<std::byte> out) {
   { c.rank() } -> std::convertible_to<int>;
   { c.size() } -> std::convertible_to<int>;
   c.all_gather(in, out);

@@ -35,7 +35,8 @@ namespace detail {
 
 /// How many steps of each series each rank has, [rank][series]; and that none is what ranks do not share.
 template <class P, class T, int N, int M>
-std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* verb, std::span<const kalman_model<T, N, M>> models,
+std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* verb,
+                                                      std::span<const kalman_model<T, N, M>> models,
                                                       const std::vector<std::int64_t>& lengths) {
   check_arguments(p, [&] {
     for (std::size_t i = 0; i < models.size(); ++i) {
@@ -47,7 +48,8 @@ std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* ve
   call.text = text_of(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
   call.equal = {std::ssize(lengths), std::ssize(models), models.empty() ? 0 : models[0].states(),
                 models.empty() ? 0 : models[0].observed()};
-  agree(p.communicator, call, {"the number of series", "the number of models", "the states", "the observed components"});
+  agree(p.communicator, call,
+        {"the number of series", "the number of models", "the states", "the observed components"});
   byte_string mine, memory;
   put(mine, lengths);
   std::vector<std::vector<std::int64_t>> all;
@@ -82,8 +84,10 @@ std::vector<T> sums_by_chunk(const std::vector<T>& terms, std::int64_t beginning
 }  // namespace detail
 
 template <communicator Communicator, class Inner, class T, int N, int M>
-std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, Inner>& p, std::span<const kalman_model<T, N, M>> models,
-                                                    std::span<const observations<T, M>> series, filter_outputs outputs, bool keeps) {
+std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, Inner>& p,
+                                                    std::span<const kalman_model<T, N, M>> models,
+                                                    std::span<const observations<T, M>> series, filter_outputs outputs,
+                                                    bool keeps) {
   using namespace detail;
   if (p.communicator.size() == 1) return run_filter(p.inner, models, series, outputs, keeps);
   std::vector<std::int64_t> lengths;
@@ -94,7 +98,8 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   const auto is_empty = [](const std::vector<std::int64_t>& of_rank) {
     return std::all_of(of_rank.begin(), of_rank.end(), [](std::int64_t x) { return x == 0; });
   };
-  const std::size_t start = static_cast<std::size_t>(std::find_if_not(steps.begin(), steps.end(), is_empty) - steps.begin());
+  const std::size_t start =
+      static_cast<std::size_t>(std::find_if_not(steps.begin(), steps.end(), is_empty) - steps.begin());
 
   // Models whose first step here is not the series' first one: a transition leads to it.
   std::vector<kalman_model<T, N, M>> own;
@@ -123,7 +128,8 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
       const bool goes_on = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(me) + 1, steps.end(),
                                        [&](const auto& of_rank) { return of_rank[i] > 0; });
       if (goes_on && results[i].beginning.size() >= lengths[i])
-        bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " + std::to_string(lengths[i]) +
+        bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " +
+                  std::to_string(lengths[i]) +
                   " steps of the first rank do not end its beginning: give that rank more");
     }
   });
@@ -139,7 +145,8 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
 
   auto by_stretch = sums.by_stretch(count);
   for (std::size_t i = 0; i < count && keeps; ++i)
-    by_stretch[i] = sums_by_chunk(results[i].log_likelihood_terms, results[i].beginning.size(), chunk_length(tasks_of(p.inner)));
+    by_stretch[i] =
+        sums_by_chunk(results[i].log_likelihood_terms, results[i].beginning.size(), chunk_length(tasks_of(p.inner)));
   const auto all = share(p, {}, by_stretch);
   for (std::size_t i = 0; i < count; ++i) {
     results[i].log_likelihood = 0;
@@ -236,7 +243,8 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
     const auto all = share(p, work, again);
     work([&] {
       for (std::size_t i = 0; i < count; ++i) {
-        if (edges[i].has_after && next_rank(i) == r && all_before[r][i].cancelled) lane(i).write(lengths[i] - 1, all[r][i]);
+        if (edges[i].has_after && next_rank(i) == r && all_before[r][i].cancelled)
+          lane(i).write(lengths[i] - 1, all[r][i]);
       }
     });
   }

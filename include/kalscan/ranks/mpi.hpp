@@ -35,7 +35,8 @@ class mpi_communicator {
       const int count = static_cast<int>((std::min)(most, in.size() - done));
       MPI_Datatype stretch = MPI_DATATYPE_NULL, spaced = MPI_DATATYPE_NULL;
       require(MPI_Type_contiguous(count, MPI_BYTE, &stretch), "MPI_Type_contiguous");
-      require(MPI_Type_create_resized(stretch, 0, static_cast<MPI_Aint>(in.size()), &spaced), "MPI_Type_create_resized");
+      require(MPI_Type_create_resized(stretch, 0, static_cast<MPI_Aint>(in.size()), &spaced),
+              "MPI_Type_create_resized");
       require(MPI_Type_commit(&spaced), "MPI_Type_commit");
       const int error = MPI_Allgather(in.data() + done, count, MPI_BYTE, out.data() + done, 1, spaced, comm_);
       MPI_Type_free(&spaced);
@@ -50,7 +51,8 @@ class mpi_communicator {
     std::array<char, MPI_MAX_ERROR_STRING> text{};
     int length = 0;
     MPI_Error_string(error, text.data(), &length);
-    throw std::runtime_error("kalscan: " + std::string(call) + ": " + std::string(text.data(), static_cast<std::size_t>(length)));
+    throw std::runtime_error("kalscan: " + std::string(call) + ": " +
+                             std::string(text.data(), static_cast<std::size_t>(length)));
   }
 
   MPI_Comm comm_;

@@ -196,7 +196,8 @@ void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
   for (int r = 0; r < comm.size(); ++r) table.holders[0].push_back({r, calls[static_cast<std::size_t>(r)].own[0]});
   if (goes_back<S>()) std::reverse(table.holders[0].begin(), table.holders[0].end());
   if (lanes == 0) table.holders.clear();
-  stretch_of_lanes<S> chains{{s, pieces == 0 ? std::vector<std::int64_t>{0} : equal_chunks(length, chunk)}, std::move(table), splits};
+  stretch_of_lanes<S> chains{
+      {s, pieces == 0 ? std::vector<std::int64_t>{0} : equal_chunks(length, chunk)}, std::move(table), splits};
   chains_over_ranks(comm, tasks, chains).run();
 }
 

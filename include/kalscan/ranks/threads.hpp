@@ -23,7 +23,8 @@ namespace kalscan {
 /// A rank has ended while others wait for it.
 class lost_rank : public std::runtime_error {
  public:
-  explicit lost_rank(int rank_) : std::runtime_error("kalscan: rank " + std::to_string(rank_) + " has ended"), rank(rank_) {}
+  explicit lost_rank(int rank_)
+      : std::runtime_error("kalscan: rank " + std::to_string(rank_) + " has ended"), rank(rank_) {}
   int rank;
 };
 
@@ -86,10 +87,13 @@ class thread_meeting {
 /// The communicator of one of the threads that `run_on_threads` starts.
 class thread_communicator {
  public:
-  thread_communicator(std::shared_ptr<detail::thread_meeting> meeting, int rank) : meeting_(std::move(meeting)), rank_(rank) {}
+  thread_communicator(std::shared_ptr<detail::thread_meeting> meeting, int rank)
+      : meeting_(std::move(meeting)), rank_(rank) {}
   int rank() const { return rank_; }
   int size() const { return meeting_->size(); }
-  void all_gather(std::span<const std::byte> in, std::span<std::byte> out) const { meeting_->all_gather(rank_, in, out); }
+  void all_gather(std::span<const std::byte> in, std::span<std::byte> out) const {
+    meeting_->all_gather(rank_, in, out);
+  }
 
  private:
   std::shared_ptr<detail::thread_meeting> meeting_;

@@ -103,7 +103,9 @@ class gradient_parts {
   /// Those of input i, in the order in which they are added.
   std::vector<slot_sums> all_slots(std::size_t i) {
     std::vector<slot_sums> all;
-    for_each_slot([&](std::int64_t slot, std::int64_t n) { all.push_back({over_time(i, slot, 0), call_.sequence_at(n).batch}); });
+    for_each_slot([&](std::int64_t slot, std::int64_t n) {
+      all.push_back({over_time(i, slot, 0), call_.sequence_at(n).batch});
+    });
     return all;
   }
   /// Calls f(slot, its first sequence).
