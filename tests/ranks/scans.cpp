@@ -24,10 +24,9 @@ constexpr std::int64_t more_lengths[] = {3};
 constexpr shape more_shapes[] = {{1, 5, 70}};
 
 /// A policy of so many ranks, which the calls below make of it.
-template <class Inner>
 struct spread {
   int size;
-  Inner inner;
+  kalscan::omp inner;
 };
 
 template <class Check>
@@ -35,16 +34,14 @@ void for_each_policy(Check check) {
   for (const int ranks : test::rank_counts()) {
     if (ranks == 1) continue;
     CAPTURE(ranks);
-    check(spread<kalscan::seq>{ranks, {}});
-    check(spread<kalscan::omp>{ranks, {2, 0}});
-    check(spread<kalscan::omp>{ranks, {2, chunk}});
+    check(spread{ranks, {2, 0}});
+    check(spread{ranks, {2, chunk}});
   }
 }
 
 /// The verbs of the host on whole arrays, of which each rank takes a part.
-template <class Inner>
 struct spread_calls {
-  spread<Inner> s;
+  spread s;
 
   template <class Verb, class M, class X, class... Initial>
   X of_range(Verb verb, const M& m, const std::vector<X>& x, std::vector<X>& y, const Initial&... initial) const {
@@ -170,8 +167,7 @@ struct spread_calls {
   }
 };
 
-template <class Inner>
-spread_calls<Inner> on(const spread<Inner>& s) {
+inline spread_calls on(const spread& s) {
   return {s};
 }
 
