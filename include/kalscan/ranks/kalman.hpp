@@ -102,15 +102,20 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
       static_cast<std::size_t>(std::find_if_not(steps.begin(), steps.end(), is_empty) - steps.begin());
 
   // Models whose first step here is not the series' first one: a transition leads to it.
-  std::vector<kalman_model<T, N, M>> own;
+  std::vector<char> begins(count);
   for (std::size_t i = 0; i < count; ++i) {
+    begins[i] = std::none_of(steps.begin(), steps.begin() + static_cast<std::ptrdiff_t>(me),
+                             [&](const auto& of_rank) { return of_rank[i] > 0; });
+  }
+  const bool alike = models.size() == 1 && std::equal(begins.begin() + (count > 0), begins.end(), begins.begin());
+  std::vector<kalman_model<T, N, M>> own;
+  for (std::size_t i = 0; i < (alike ? models.size() : count); ++i) {
     own.push_back(of_series(models, static_cast<std::int64_t>(i)));
-    const bool begins = std::none_of(steps.begin(), steps.begin() + static_cast<std::ptrdiff_t>(me),
-                                     [&](const auto& of_rank) { return of_rank[i] > 0; });
-    if (begins && me == start) continue;
+    const bool begins_here = count == 0 || begins[i];
+    if (begins_here && me == start) continue;
     gaussian_prior<T, N>& prior = own.back().prior;
-    const bool before = !begins || prior.before_first_transition;
-    const Eigen::Index n = own.back().states();
+    const bool before = !begins_here || prior.before_first_transition;
+    const Eigen::Index n = own.back().states();  // the state arrives from another rank
     prior = gaussian_prior<T, N>::of_first_state(Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n));
     prior.before_first_transition = before;
   }
@@ -124,7 +129,8 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
     }
     results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better);
     for (std::size_t i = 0; i < count; ++i) {
-      if (!has_beginning(steppers[i], beginning::wherever_better)) continue;
+      const auto& stepper = of_series<filter_step<T, N, M>>(steppers, static_cast<std::int64_t>(i));
+      if (!has_beginning(stepper, beginning::wherever_better)) continue;
       const bool goes_on = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(me) + 1, steps.end(),
                                        [&](const auto& of_rank) { return of_rank[i] > 0; });
       if (goes_on && results[i].beginning.size() >= lengths[i])

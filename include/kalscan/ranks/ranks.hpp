@@ -165,6 +165,8 @@ void check_arguments(const ranks<Communicator, Inner>& p, Check check) {
     check();
   } catch (const std::exception& error) {
     detail::disagree(p.communicator, error.what());
+  } catch (...) {
+    detail::disagree(p.communicator, "an argument is refused by an exception of another kind than std::exception");
   }
 }
 
