@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <kalscan/support/config.hpp>
 #include <span>
 
 namespace kalscan {

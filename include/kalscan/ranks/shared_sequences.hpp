@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <kalscan/support/config.hpp>
 #include <vector>
 
 namespace kalscan::detail {
