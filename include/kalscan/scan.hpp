@@ -54,7 +54,7 @@ struct recurrence_sweep {
   Initial initial;
   Final final;
 
-  static constexpr bool has_outputs = Emit != emit::nothing;
+  static constexpr bool has_outputs = Emit != emit::nothing, goes_back = is_reversed<In>;
   static constexpr bool in_registers = std::is_trivially_copyable_v<state_type> &&
                                        std::is_trivially_copyable_v<element> &&
                                        sizeof(state_type) <= 64;  // more would not fit, and g++ makes worse loops of it
@@ -126,7 +126,7 @@ element_t<M> scan_range(const char* verb, const P& p, const M& m, In& in, Out& o
   require_range_to_read<In, element_t<M>>();
   require_range_to_write<Out, element_t<M>>();
   const range_rows<In> from(in);
-  require_size(verb, "out", range_rows<Out>(out).length, from.length);
+  check_arguments(p, [&] { require_size(verb, "out", range_rows<Out>(out).length, from.length); });
   return with_rows_to_write<P>(out, [&](auto to) {
     if constexpr (Suffix) {
       return scan_one<Emit>(p, running<reversed<M>>{{m}}, reversed_rows(from), reversed_rows(to), initial);
@@ -139,11 +139,13 @@ element_t<M> scan_range(const char* verb, const P& p, const M& m, In& in, Out& o
 template <emit Emit, bool Suffix, host_policy P, monoid M, class T>
 void scan_sequences(const char* verb, const P& p, const M& m, const sequences<const T>& in, const sequences<T>& out,
                     std::span<const element_t<M>> initial, std::span<element_t<M>> final) {
-  require_same_shape(verb, in, out);
   const array_rows<const T> from(in);
   const array_rows<T> to(out);
-  if (!initial.empty()) require_size(verb, "initial", std::ssize(initial), from.count());
-  if (!final.empty()) require_size(verb, "final", std::ssize(final), from.count());
+  check_arguments(p, [&] {
+    require_same_shape(verb, in, out);
+    if (!initial.empty()) require_size(verb, "initial", std::ssize(initial), from.count());
+    if (!final.empty()) require_size(verb, "final", std::ssize(final), from.count());
+  });
   const auto start = [&](std::int64_t i) -> element_t<M> {
     return initial.empty() ? m.identity() : initial[static_cast<std::size_t>(i)];
   };
@@ -171,10 +173,12 @@ template <host_policy P, monoid M, detail::readable In>
 template <host_policy P, monoid M>
 void reduce(const P& p, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
             detail::values_in<M> initial = {}) {
-  detail::require_valid("reduce", "in", in);
   const detail::array_rows<const element_t<M>> rows(in);
-  detail::require_size("reduce", "final", std::ssize(final), rows.count());
-  if (!initial.empty()) detail::require_size("reduce", "initial", std::ssize(initial), rows.count());
+  check_arguments(p, [&] {
+    detail::require_valid("reduce", "in", in);
+    detail::require_size("reduce", "final", std::ssize(final), rows.count());
+    if (!initial.empty()) detail::require_size("reduce", "initial", std::ssize(initial), rows.count());
+  });
   const auto start = [&](std::int64_t i) -> element_t<M> {
     return initial.empty() ? m.identity() : initial[static_cast<std::size_t>(i)];
   };
@@ -249,7 +253,9 @@ typename R::state_type scan_states(const P& p, const R& r, In&& in, Out&& out, c
   detail::require_range_to_read<In, typename R::input_type>();
   detail::require_range_to_write<Out, typename R::state_type>();
   const detail::range_rows<std::remove_reference_t<In>> from(in);
-  detail::require_size("scan_states", "out", detail::range_rows<out_range>(out).length, from.length);
+  check_arguments(p, [&] {
+    detail::require_size("scan_states", "out", detail::range_rows<out_range>(out).length, from.length);
+  });
   return detail::with_rows_to_write<P>(
       out, [&](auto to) { return detail::scan_one<detail::emit::after>(p, r, from, to, initial); });
 }
@@ -259,11 +265,13 @@ void scan_states(const P& p, const R& r, const std::type_identity_t<sequences<co
                  const std::type_identity_t<sequences<typename R::state_type>>& out,
                  std::type_identity_t<std::span<const typename R::state_type>> initial,
                  std::type_identity_t<std::span<typename R::state_type>> final = {}) {
-  detail::require_same_shape("scan_states", in, out);
   const detail::array_rows<const typename R::input_type> from(in);
   const detail::array_rows<typename R::state_type> to(out);
-  detail::require_size("scan_states", "initial", std::ssize(initial), from.count());
-  if (!final.empty()) detail::require_size("scan_states", "final", std::ssize(final), from.count());
+  check_arguments(p, [&] {
+    detail::require_same_shape("scan_states", in, out);
+    detail::require_size("scan_states", "initial", std::ssize(initial), from.count());
+    if (!final.empty()) detail::require_size("scan_states", "final", std::ssize(final), from.count());
+  });
   const auto start = [&](std::int64_t i) { return initial[static_cast<std::size_t>(i)]; };
   detail::scan_many<detail::emit::after>(p, r, from, to, start, final);
 }

@@ -38,6 +38,18 @@ constexpr void explain_policy() {
 
 }  // namespace detail
 
+/// Set to true by a back end each of whose callers has a stretch of all the time: verbs that do more than run a sweep have
+/// overloads for it.
+template <class P>
+inline constexpr bool shares_time = false;
+
+/// Runs the checks that a verb makes of its arguments before it begins, which throw. A back end whose workers wait for each
+/// other has an overload for its policy, found by argument-dependent lookup, that tells them.
+template <class P, class Check>
+void check_arguments(const P&, Check check) {
+  check();
+}
+
 /// What the lanes of a sweep are, their states and their elements.
 template <class S>
 using lane_t = decltype(std::declval<const S&>().lane(0));
@@ -55,6 +67,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     whole_lanes                optional: true where splits() never is, so that nothing is compiled for it
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
+///     end_stretch(state)         optional: called with the state after the last step of each stretch that is replayed
+///     goes_back                  optional: true where step 0 is the last one in time
 ///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop
 ///                                over steps is worth all the code that it calls
 ///

@@ -123,6 +123,7 @@ struct cut_lanes {
   state start(std::int64_t i) const { return sweep.lane(i).start(); }
   void replay(std::int64_t i, std::int64_t k, state& x) const {
     x = replay_steps<S>(sweep.lane(i), begin(k), begin(k + 1), std::move(x));
+    if constexpr (requires { sweep.end_stretch(x); }) sweep.end_stretch(x);
   }
   element absorb(std::int64_t i, std::int64_t k) const {
     return absorb_steps<S>(sweep.lane(i), begin(k), begin(k + 1));

@@ -11,7 +11,8 @@
 //     2. carry    chain by chain, the elements take the state from the end of piece 0 to the beginning of every piece
 //     3. replay   every piece takes its steps from there and writes its outputs
 //
-// A chain of one piece takes all its steps in the first pass. Who cuts: for a `sweep`, whose steps are all alike,
+// A chain of one piece takes all its steps in the first pass. Over ranks (<kalscan/ranks/chains.hpp>) the same passes run
+// on the pieces that a rank has, with a gather of elements between the first and the second. Who cuts: for a `sweep`, whose steps are all alike,
 // <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself (mixer/host/plan.hpp).
 //
 // Results depend on the cuts alone, never on how many tasks run at once or in which order: every element, carry and
@@ -92,91 +93,162 @@ void run_all(const P& p, std::int64_t count, Task task) {
   failure.rethrow();
 }
 
-template <task_policy P, piecewise C>
-void run_chains(const P& p, C c) {
+/// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch of
+/// neighbouring ones.
+struct all_pieces {
+  static constexpr bool all_here(std::int64_t) { return true; }
+  static constexpr bool first_here(std::int64_t) { return true; }
+  static constexpr bool last_here(std::int64_t) { return true; }
+};
+
+/// The three passes over chains. `Here` says of each chain which pieces are here; where the first one is not, the state
+/// before those that are arrives between the first pass and the others.
+template <task_policy P, piecewise C, class Here = all_pieces>
+class chain_passes {
+ public:
+  using state = chain_state_t<C>;
+
+  chain_passes(const P& p, C& c, Here here = {}) : p_(p), c_(c), here_(here) {
+    const std::int64_t chains = c.chains();
+    std::size_t count = 0;
+    offsets_.reserve(static_cast<std::size_t>(chains));
+    for (std::int64_t i = 0; i < chains; ++i) {
+      offsets_.push_back(count);
+      count += static_cast<std::size_t>(c.pieces(i));
+    }
+    records_.resize(count);
+    arrivals_.resize(static_cast<std::size_t>(chains));
+    // The first pieces of all chains, then the second ones, and so on.
+    order_.reserve(count);
+    for (const bool first : {true, false}) {
+      for (std::int64_t i = 0; i < chains; ++i) {
+        if (here_.first_here(i) == first && c.pieces(i) > 0) order_.push_back({i, 0});
+      }
+      if (first) starts_ = std::ssize(order_);
+    }
+    for (std::size_t j = 0; j < order_.size(); ++j) {
+      const auto [i, k] = order_[j];
+      if (k + 1 < c.pieces(i)) order_.push_back({i, k + 1});
+    }
+  }
+
+  /// Gives chain i the state before the first piece that is here.
+  void arrive(std::int64_t i, state x) { arrivals_[static_cast<std::size_t>(i)].emplace(std::move(x)); }
+
+  void absorb() {
+    run_pieces(0, [&](std::int64_t i, std::int64_t k) {
+      if (c_.pieces(i) == 1 && here_.all_here(i)) return take_whole(c_, i);
+      record& x = at(i, k);
+      if (k == 0 && here_.first_here(i)) {
+        const auto& arrived = arrivals_[static_cast<std::size_t>(i)];
+        x.after.emplace(arrived ? *arrived : c_.start(i));
+        c_.replay(i, 0, *x.after);
+      } else if (absorbs(i, k)) {
+        // Products of gains below one fade, and would stay subnormal for the rest of the piece.
+        const no_new_subnormals guard;
+        x.element.emplace(c_.absorb(i, k));
+      }
+    });
+  }
+
+  void carry(std::int64_t i) {
+    for (std::int64_t k = here_.first_here(i) ? 1 : 0; k < c_.pieces(i) && absorbs(i, k); ++k) {
+      const state& before = before_piece(i, k);
+      record& x = at(i, k);
+      if (auto after = c_.act(i, k, *x.element, before)) {
+        x.after.emplace(std::move(*after));
+      } else {
+        x.after.emplace(before);
+        c_.replay(i, k, *x.after);
+        x.replayed = true;
+      }
+    }
+  }
+  void carry() {
+    run_all(p_, c_.chains(), [&](std::int64_t i) { carry(i); });
+  }
+
+  void replay() {
+    if constexpr (C::has_outputs) {
+      run_pieces(starts_, [&](std::int64_t i, std::int64_t k) {
+        if (!at(i, k).replayed) c_.replay(i, k, before_piece(i, k));
+      });
+    }
+  }
+
+  void finish() {
+    for (std::int64_t i = 0; i < c_.chains(); ++i) {
+      if (c_.pieces(i) > 1) c_.finish(i, end(i));
+    }
+  }
+
+  /// The element of a piece, after `absorb`.
+  const auto& element(std::int64_t i, std::int64_t k) { return *at(i, k).element; }
+  /// The state into what follows the pieces that are here, after `carry`; there are some.
+  const state& leaving(std::int64_t i) { return *at(i, c_.pieces(i) - 1).after; }
+  /// The state at the chain's end, after `replay`, where its last piece is here.
+  const state& end(std::int64_t i) {
+    const std::int64_t last = c_.pieces(i) - 1;
+    if (!C::has_outputs || (last == 0 && here_.first_here(i))) return *at(i, last).after;
+    return before_piece(i, last);  // which the last replay has changed
+  }
+
+  static void take_whole(C& c, std::int64_t i) {
+    auto x = c.start(i);
+    c.replay(i, 0, x);
+    c.finish(i, x);
+  }
+
+ private:
   /// `after` is the state after a piece, until the next piece starts from it and leaves its own in its place.
   struct record {
-    std::optional<chain_state_t<C>> after{};
+    std::optional<state> after{};
     std::optional<chain_element_t<C>> element{};
     bool replayed = false;
   };
   struct piece {
     std::int64_t chain, k;
   };
-  const auto whole = [&](std::int64_t i) {
-    auto state = c.start(i);
-    c.replay(i, 0, state);
-    c.finish(i, state);
-  };
-  const std::int64_t chains = c.chains();
-  std::int64_t count = 0, most = 0;
-  for (std::int64_t i = 0; i < chains; ++i) {
-    count += c.pieces(i);
-    most = (std::max)(most, c.pieces(i));
-  }
-  if (most <= 1) return run_all(p, chains, whole);
 
-  std::vector<record> records(static_cast<std::size_t>(count));
-  std::vector<std::size_t> first;  // of the chains' records
-  first.reserve(static_cast<std::size_t>(chains));
-  count = 0;
-  for (std::int64_t i = 0; i < chains; count += c.pieces(i++)) first.push_back(static_cast<std::size_t>(count));
-  const auto at = [&](std::int64_t i, std::int64_t k) -> record& {
-    return records[first[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
-  };
-  // The first pieces of all chains, then the second ones, and so on.
-  std::vector<piece> order;
-  order.reserve(records.size());
-  for (std::int64_t i = 0; i < chains; ++i) order.push_back({i, 0});
-  for (std::size_t j = 0; j < order.size(); ++j) {
-    const auto [i, k] = order[j];
-    if (k + 1 < c.pieces(i)) order.push_back({i, k + 1});
+  record& at(std::int64_t i, std::int64_t k) {
+    return records_[offsets_[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
   }
-  const auto run_pieces = [&](std::int64_t from, auto task) {
-    run_all(p, std::ssize(order) - from, [&](std::int64_t t) {
-      const auto [i, k] = order[static_cast<std::size_t>(from + t)];
+  state& before_piece(std::int64_t i, std::int64_t k) {
+    return k == 0 ? *arrivals_[static_cast<std::size_t>(i)] : *at(i, k - 1).after;
+  }
+  /// The chain's last element is needed only where no replay follows.
+  bool absorbs(std::int64_t i, std::int64_t k) const {
+    return !C::has_outputs || k + 1 < c_.pieces(i) || !here_.last_here(i);
+  }
+  template <class Task>
+  void run_pieces(std::int64_t from, Task task) {
+    run_all(p_, std::ssize(order_) - from, [&](std::int64_t t) {
+      const auto [i, k] = order_[static_cast<std::size_t>(from + t)];
       task(i, k);
     });
-  };
+  }
 
-  // Absorb. The last piece's element is needed only where no replay follows.
-  const auto absorbs = [&](std::int64_t i, std::int64_t k) { return !C::has_outputs || k + 1 < c.pieces(i); };
-  run_pieces(0, [&](std::int64_t i, std::int64_t k) {
-    if (c.pieces(i) == 1) return whole(i);
-    record& x = at(i, k);
-    if (k == 0) {
-      x.after.emplace(c.start(i));
-      c.replay(i, 0, *x.after);
-    } else if (absorbs(i, k)) {
-      // Products of gains below one fade, and would stay subnormal for the rest of the piece.
-      const no_new_subnormals guard;
-      x.element.emplace(c.absorb(i, k));
-    }
-  });
-  // Carry.
-  run_all(p, chains, [&](std::int64_t i) {
-    for (std::int64_t k = 1; k < c.pieces(i) && absorbs(i, k); ++k) {
-      const auto& before = *at(i, k - 1).after;
-      record& x = at(i, k);
-      if (auto after = c.act(i, k, *x.element, before)) {
-        x.after.emplace(std::move(*after));
-      } else {
-        x.after.emplace(before);
-        c.replay(i, k, *x.after);
-        x.replayed = true;
-      }
-    }
-  });
-  // Replay.
-  if constexpr (C::has_outputs) {
-    run_pieces(chains, [&](std::int64_t i, std::int64_t k) {
-      if (!at(i, k).replayed) c.replay(i, k, *at(i, k - 1).after);
-    });
-  }
-  for (std::int64_t i = 0; i < chains; ++i) {
-    const std::int64_t last = c.pieces(i) - 1;
-    if (last > 0) c.finish(i, *at(i, C::has_outputs ? last - 1 : last).after);
-  }
+  const P& p_;
+  C& c_;
+  Here here_;
+  std::vector<record> records_{};
+  std::vector<std::size_t> offsets_{};  // of the chains' records
+  std::vector<std::optional<state>> arrivals_{};
+  std::vector<piece> order_{};
+  std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here
+};
+
+template <task_policy P, piecewise C>
+void run_chains(const P& p, C c) {
+  using passes = chain_passes<P, C>;
+  std::int64_t most = 0;
+  for (std::int64_t i = 0; i < c.chains(); ++i) most = (std::max)(most, c.pieces(i));
+  if (most <= 1) return run_all(p, c.chains(), [&](std::int64_t i) { passes::take_whole(c, i); });
+  passes run(p, c);
+  run.absorb();
+  run.carry();
+  run.replay();
+  run.finish();
 }
 
 }  // namespace detail

@@ -38,17 +38,17 @@ template <class T, int N, int M>
 inline constexpr bool is_model<square_root<T, N, M>> = true;
 
 template <class T, int M>
-void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t series) {
+void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
   const std::string name = "y of series " + std::to_string(series);
   if (y.rows() != m) bad_model(name + " has " + std::to_string(y.rows()) + " rows, H has " + std::to_string(m));
-  if (y.cols() == 0) bad_model(name + " is empty");
+  if (y.cols() == 0 && !may_be_empty) bad_model(name + " is empty");
   for (Eigen::Index t = 0; t < y.cols(); ++t) require_no_infinity(name, y.col(t), t);
 }
 
 /// Throws std::invalid_argument unless models and data fit each other: one model for all series, or one for each.
 template <class T, int N, int M>
 void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
-                  bool one_each) {
+                  bool one_each, bool may_be_empty = false) {
   if (!one_each) {
     std::int64_t longest = 0;
     for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
@@ -59,7 +59,7 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
   }
   for (std::size_t i = 0; i < series.size(); ++i) {
     if (one_each) check_model_of(models[i], steps_of_data(series[i].cols()), i);
-    check_series<T, M>(series[i], of_series(models, static_cast<std::int64_t>(i)).observed(), i);
+    check_series<T, M>(series[i], of_series(models, static_cast<std::int64_t>(i)).observed(), i, may_be_empty);
   }
 }
 
@@ -149,6 +149,7 @@ template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
                                                bool keeps) {
+  if constexpr (shares_time<P>) return run_filter_over(p, models, series, outputs, keeps);
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums;
@@ -202,7 +203,7 @@ template <host_policy P, class T, int N, int M>
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   const std::span<const kalman_model<T, N, M>> models(&model, 1);
-  detail::check_filter(models, series, false);
+  check_arguments(p, [&] { detail::check_filter(models, series, false, shares_time<P>); });
   return detail::run_filter(p, models, series, outputs, true);
 }
 
@@ -211,7 +212,7 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const std::vector<kalman_model<T, N, M>>& models,
     std::type_identity_t<std::span<const observations<T, M>>> series, filter_outputs outputs = {}) {
-  detail::check_filter(std::span(models), series, true);
+  check_arguments(p, [&] { detail::check_filter(std::span(models), series, true, shares_time<P>); });
   return detail::run_filter(p, std::span(models), series, outputs, true);
 }
 
@@ -233,7 +234,7 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<T> log_likelihood(const P& p, const kalman_model<T, N, M>& model,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {
   const std::span<const kalman_model<T, N, M>> models(&model, 1);
-  detail::check_filter(models, series, false);
+  check_arguments(p, [&] { detail::check_filter(models, series, false, shares_time<P>); });
   return detail::log_likelihoods_of(detail::run_filter(p, models, series, {}, false));
 }
 
@@ -241,7 +242,7 @@ template <host_policy P, class T, int N, int M>
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<T> log_likelihood(const P& p, const std::vector<kalman_model<T, N, M>>& models,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {
-  detail::check_filter(std::span(models), series, true);
+  check_arguments(p, [&] { detail::check_filter(std::span(models), series, true, shares_time<P>); });
   return detail::log_likelihoods_of(detail::run_filter(p, std::span(models), series, {}, false));
 }
 

@@ -42,6 +42,15 @@ struct smoother_result {
 
 namespace detail {
 
+/// Where the steps at hand are a stretch of a series: whether there are steps behind the last of them, and the step before
+/// the first one, which the sweep then smooths, too.
+template <class T, int N>
+struct stretch_edges {
+  bool has_before = false, has_after = false;
+  matrix_belief<T, N> filtered_before{}, smoothed_before{};
+  bool cancelled_before = false;
+};
+
 /// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
 template <class T, int N, int M>
 struct smoother_sweep {
@@ -61,8 +70,10 @@ struct smoother_sweep {
   std::span<const std::int64_t> chosen;    // of the results
   std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
   std::int64_t longest;
+  std::span<stretch_edges<T, N>> edges =
+      {};  // of each result, where they are stretches: the caller then finishes the lanes
 
-  static constexpr bool has_outputs = true;
+  static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(chosen); }
@@ -80,28 +91,42 @@ struct smoother_sweep {
     smoother_result<T, N, M>* result;
     std::vector<char>* cancelled;
     std::int64_t series;
+    stretch_edges<T, N>* edges;
 
+    bool has_before() const { return edges && edges->has_before; }
+    bool has_after() const { return edges && edges->has_after; }
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
     /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
     std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
+    /// Time -1 is the step before a stretch.
+    std::int64_t last_lift() const { return has_before() ? -1 : first(); }
 
     state_type start() const {
       const auto& filtered = result->filtered;
       const Eigen::Index n = filtered.mean.rows(), last = filtered.mean.cols() - 1;
-      write(last, {filtered.mean.col(last), filtered.covariance.back()});
+      if (last >= 0 && !has_after()) write(last, {filtered.mean.col(last), filtered.covariance.back()});
       return {vector::Zero(n), matrix::Zero(n, n)};
     }
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
-      if (t < first()) return;
+      if (t < last_lift()) return;
       x = sweep->act(lift(s), x);
-      const auto& P = result->filtered.covariance[static_cast<std::size_t>(t)];
+      const auto& P =
+          t < 0 ? edges->filtered_before.covariance : result->filtered.covariance[static_cast<std::size_t>(t)];
       const matrix NP = times(x.N_, P);
-      belief smoothed{result->filtered.mean.col(t) + times(P, x.r), P - times(P, NP)};
+      belief smoothed{times(P, x.r), P - times(P, NP)};
       symmetrize(smoothed.covariance);
-      write(t, smoothed);
-      (*cancelled)[static_cast<std::size_t>(t)] = cancels(P, x.N_, smoothed.covariance);
+      const bool lost = cancels(P, x.N_, smoothed.covariance);
+      if (t < 0) {
+        smoothed.mean = edges->filtered_before.mean + smoothed.mean;
+        edges->smoothed_before = smoothed;
+        edges->cancelled_before = lost;
+      } else {
+        smoothed.mean = result->filtered.mean.col(t) + smoothed.mean;
+        write(t, smoothed);
+        (*cancelled)[static_cast<std::size_t>(t)] = lost;
+      }
     }
 
     /// What the data of step t + 1 say of the state at t.
@@ -110,10 +135,13 @@ struct smoother_sweep {
       const auto& filtered = result->filtered;
       const auto& step = *stepper;
       const Eigen::Index n = step.model.states();
-      if (t < first()) return monoid_type{n}.identity();
-      const auto index = static_cast<std::size_t>(t);
-      matrix_filtering_element<T, N> x{step.model.F[t + 1], filtered.mean.col(t), filtered.covariance[index],
-                                       vector::Zero(n), matrix::Zero(n, n)};
+      if (t < last_lift()) return monoid_type{n}.identity();
+      matrix_filtering_element<T, N> x{step.model.F[t + 1], {}, {}, vector::Zero(n), matrix::Zero(n, n)};
+      if (t < 0) {
+        x.b = edges->filtered_before.mean, x.C = edges->filtered_before.covariance;
+      } else {
+        x.b = filtered.mean.col(t), x.C = filtered.covariance[static_cast<std::size_t>(t)];
+      }
       step.predict(t + 1, x.b, x.C);
       if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x)) {
         throw filter_error(series, t + 1, wrong);
@@ -122,12 +150,16 @@ struct smoother_sweep {
     }
 
     void absorb(std::int64_t s, element& x) const {
-      if (time(s) >= first()) x = monoid_type{stepper->model.states()}(lift(s), x);
+      if (time(s) >= last_lift()) x = monoid_type{stepper->model.states()}(lift(s), x);
     }
 
     void finish(const state_type&) const {
+      if (!edges) finish();
+    }
+    /// When all steps behind these are smoothed.
+    void finish() const {
       for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
-        if ((*cancelled)[static_cast<std::size_t>(t)]) from_next(t);
+        if ((*cancelled)[static_cast<std::size_t>(t)]) write(t, from_next(t));
       }
       if (result->filtered.beginning.size() > 0) smooth_beginning();
     }
@@ -137,14 +169,14 @@ struct smoother_sweep {
       const auto& filtered = result->filtered;
       const auto& history = filtered.beginning;
       const std::int64_t end = first();
-      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols(),
+      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols() || has_after(),
                                     result->mean.col(end) - filtered.mean.col(end),
                                     result->covariance[static_cast<std::size_t>(end)]);
       for (std::int64_t t = end; t >= 0; --t) {
         const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
         const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
-        if (known && x.cancelled) from_next(t);
+        if (known && x.cancelled) write(t, from_next(t));
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
         backwards.transition(stepper->model.F[t]);
@@ -193,15 +225,17 @@ struct smoother_sweep {
       return x;
     }
 
-    /// Smooths step t from the smoothed belief of the next.
-    void from_next(std::int64_t t) const {
-      const auto index = static_cast<std::size_t>(t);
-      const vector filtered = result->filtered.mean.col(t);
-      const backward c = conditional(t, result->filtered.covariance[index]);
-      const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered);
-      belief x{filtered + times(c.G, ahead), congruence(c.G, result->covariance[index + 1]) + c.rest};
+   public:
+    /// Step t, or that before a stretch, from the smoothed belief of the next.
+    belief from_next(std::int64_t t) const {
+      const auto next = static_cast<std::size_t>(t + 1);
+      const belief filtered =
+          t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
+      const backward c = conditional(t, filtered.covariance);
+      const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered.mean);
+      belief x{filtered.mean + times(c.G, ahead), congruence(c.G, result->covariance[next]) + c.rest};
       symmetrize(x.covariance);
-      write(t, x);
+      return x;
     }
 
     void write(std::int64_t t, const belief& x) const {
@@ -213,14 +247,15 @@ struct smoother_sweep {
   lane_type lane(std::int64_t lane) const { return lane_of(chosen[static_cast<std::size_t>(lane)]); }
   lane_type lane_of(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);
-    return {this, &of_series(steppers, i), &results[index], &cancelled[index], i};
+    return {
+        this, &of_series(steppers, i), &results[index], &cancelled[index], i, edges.empty() ? nullptr : &edges[index]};
   }
 };
 
 /// Throws std::invalid_argument unless models and results fit each other: one model for all, or one for each.
 template <class T, int N, int M>
 void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
-                    bool one_each) {
+                    bool one_each, bool may_be_empty = false) {
   if (one_each && models.size() != filtered.size()) {
     bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(filtered.size()) +
               " filter results: give each result the model that it came from");
@@ -231,7 +266,7 @@ void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<con
     const Eigen::Index length = filtered[i].mean.cols();
     const std::string name = "the filter result of series " + std::to_string(i);
     if (model.F.empty()) bad_model("F is not given");
-    if (length == 0) bad_model(name + " is empty");
+    if (length == 0 && !may_be_empty) bad_model(name + " is empty");
     if (filtered[i].mean.rows() != model.states()) {
       bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
                 std::to_string(model.states()));
@@ -261,6 +296,7 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                    std::vector<filter_result<T, N, M>> filtered) {
+  if constexpr (shares_time<P>) return run_smoother_over(p, models, std::move(filtered));
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
@@ -302,7 +338,7 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {
   const std::span<const kalman_model<T, N, M>> models(&model, 1);
-  detail::check_smoother<T, N, M>(models, filtered, false);
+  check_arguments(p, [&] { detail::check_smoother<T, N, M>(models, filtered, false, shares_time<P>); });
   return detail::run_smoother<false>(p, models, std::move(filtered));
 }
 
@@ -320,7 +356,7 @@ template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p,
                                                            const std::vector<kalman_model<T, N, M>>& models,
                                                            std::vector<filter_result<T, N, M>> filtered) {
-  detail::check_smoother<T, N, M>(models, filtered, true);
+  check_arguments(p, [&] { detail::check_smoother<T, N, M>(models, filtered, true, shares_time<P>); });
   return detail::run_smoother<false>(p, std::span(models), std::move(filtered));
 }
 

@@ -36,6 +36,7 @@ template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const square_root<T, N, M>& form,
                                                            std::span<const observations<T, M>> series,
                                                            filter_outputs outputs, bool keeps) {
+  static_assert(!shares_time<P>, "kalscan: square-root forms are not run over ranks: pass the model itself");
   check_filter(form.models, series, form.one_each);
   const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);

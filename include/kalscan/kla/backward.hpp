@@ -36,7 +36,7 @@ void backward(const P& p, const M&, const mixer_shape& shape, const In& in, cons
               const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {},
               nan_check nan = nan_check::off) {
   const detail::backward_call<M, In, OutBar, InBar> call{shape, in, out_bar, in_bar, states};
-  detail::check_backward_call<M>(call, nan == nan_check::on, detail::reads_values<P>);
+  check_arguments(p, [&] { detail::check_backward_call<M>(call, nan == nan_check::on, detail::reads_values<P>); });
   if constexpr (requires { run_backward(p, call); }) {
     run_backward(p, call);
   } else {

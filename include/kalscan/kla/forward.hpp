@@ -30,7 +30,7 @@ template <policy P, mixer M, class In, class Out>
 void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const Out& out,
              const std::type_identity_t<mixer_states<M, number_t<In>>>& states = {}, nan_check nan = nan_check::off) {
   const detail::forward_call<M, In, Out> call{shape, in, out, states};
-  detail::check_forward_call(call, nan == nan_check::on, detail::reads_values<P>);
+  check_arguments(p, [&] { detail::check_forward_call(call, nan == nan_check::on, detail::reads_values<P>); });
   if constexpr (requires { run_forward(p, call); }) {
     run_forward(p, call);  // by argument-dependent lookup: a back end is a file of its own
   } else {
@@ -44,10 +44,12 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
 template <policy P, mixer M, class In, class Out>
 void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
           const std::type_identity_t<given_states<M, number_t<In>>>& states) {
-  if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
-  for (const auto& x : detail::tensors_of<number_t<In>>(states)) {
-    if (!x.present()) detail::bad_mixer("step needs all states");
-  }
+  check_arguments(p, [&] {
+    if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
+    for (const auto& x : detail::tensors_of<number_t<In>>(states)) {
+      if (!x.present()) detail::bad_mixer("step needs all states");
+    }
+  });
   forward(p, m, shape, in, out, {.initial = states, .final = states});
 }
 

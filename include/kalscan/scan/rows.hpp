@@ -76,6 +76,11 @@ struct reversed_rows {
   auto operator[](std::int64_t i) const { return reversed_row{rows[i], length - 1}; }
 };
 
+template <class Rows>
+inline constexpr bool is_reversed = false;
+template <class Rows>
+inline constexpr bool is_reversed<reversed_rows<Rows>> = true;
+
 /// to = x; a number may be rounded.
 template <class To, class T>
 constexpr void write(To&& to, const T& x) {

@@ -42,7 +42,7 @@ struct filter_sweep {
   stretch_sums<T>* sums;
   const chosen_series& chosen;
 
-  static constexpr bool has_outputs = true;
+  static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
@@ -50,6 +50,7 @@ struct filter_sweep {
   bool splits() const { return true; }
 
   state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief)}; }
+  void end_stretch(state_type& s) const { s.sum = nullptr; }
 
   struct lane_type {
     const filter_sweep* sweep;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/support/config.hpp>
+#include <numeric>
 #include <vector>
 
 namespace kalscan::detail {
@@ -35,13 +36,18 @@ class stretch_sums {
     *sum += value;
   }
 
-  /// Of each lane.
-  std::vector<T> totals(std::size_t lanes) const {
+  /// Of each lane, in the order of time.
+  std::vector<std::vector<T>> by_stretch(std::size_t lanes) const {
     std::vector<const stretch*> all;
     for (const stretch* x = last_; x != nullptr; x = x->before) all.push_back(x);
     std::sort(all.begin(), all.end(), [](const stretch* x, const stretch* y) { return x->step < y->step; });
-    std::vector<T> sums(lanes);
-    for (const stretch* x : all) sums[static_cast<std::size_t>(x->lane)] += x->sum;
+    std::vector<std::vector<T>> sums(lanes);
+    for (const stretch* x : all) sums[static_cast<std::size_t>(x->lane)].push_back(x->sum);
+    return sums;
+  }
+  std::vector<T> totals(std::size_t lanes) const {
+    std::vector<T> sums;
+    for (const auto& lane : by_stretch(lanes)) sums.push_back(std::accumulate(lane.begin(), lane.end(), T(0)));
     return sums;
   }
 

@@ -73,9 +73,9 @@ class backward_traversal {
         [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
           T* bar = block_of(bars, g);
           stage_out_bar(at.batch, at.first + t, steps, g);
-          if (t + steps == at.length) take_final(steps, bar);
+          if (t + steps == at.length && at.ends) take_final(steps, bar);
           adjoint_steps<true>(steps, g, bar);
-          if (t == 0) give_initial(0, bar);
+          if (t == 0 && at.begins) give_initial(0, bar);
           sums_.add_block(at, stage(), t, steps, g);
         },
         [&](std::int64_t t, std::int64_t steps) { sums_.finish_tile(at, t, steps); });
@@ -89,9 +89,10 @@ class backward_traversal {
   void store(std::int64_t n, T* bars) {
     for (std::int64_t g = 0; g < states_.blocks(); ++g) {
       T* bar = block_of(bars, g);
-      if (call_.sequence_at(n).length == 0) {
-        states_.load_initial(n, g);
-        take_final(0, bar);
+      const sequence_range at = call_.sequence_at(n);
+      if (at.length == 0) {
+        states_.load_only(n, g);
+        if (at.ends) take_final(0, bar);
         give_initial(0, bar);
       }
       store_block(call_.states.initial_bar, n, 0, bar, call_.shape.states, stage().channel(g), stage().width(g),
@@ -99,6 +100,22 @@ class backward_traversal {
     }
   }
   void finish(std::int64_t slot) { sums_.finish(slot); }
+
+  sequence_range range(std::int64_t n) const { return call_.sequence_at(n); }
+  static bool enters(const sequence_range& at) { return at.ends; }
+  static bool leaves(const sequence_range& at) { return at.begins; }
+  /// Of a part of a sequence. The adjoints after the last step of one without any are carried further as others are.
+  void load_empty(std::int64_t n, T* bars) {
+    load(n, bars);
+    for (std::int64_t g = 0; g < states_.blocks(); ++g) {
+      states_.load_only(n, g);
+      take_final(0, block_of(bars, g));
+    }
+  }
+  void keep_end(std::int64_t, const T*) {}
+  void take_end(std::int64_t n, T* bars) {
+    if (call_.sequence_at(n).begins && call_.sequence_at(n).length == 0) store(n, bars);
+  }
 
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires splits {
     using element_words = lane_words<element_t<decltype(monoid())>, T>;

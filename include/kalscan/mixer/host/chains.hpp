@@ -31,6 +31,7 @@ enum class time_direction { forward, backward };
 ///     load(n, states)                  the states before the first piece of sequence n
 ///     take(n, from, to, states)        takes steps [from, to): changes the states, writes the outputs
 ///     store(n, states)                 after the last piece, by the traversal that took it
+///     enters(range), leaves(range)     whether load, and store, are to be called for a sequence that is split
 ///     finish(slot)                     the task of the plan's slot is done
 ///     absorb(n, from, to, elements)    steps [from, to) as elements
 ///     advance(n, from, to, states)     changes the states as `take` does, and writes nothing
@@ -76,9 +77,10 @@ class mixer_chains {
       return steps.finish(i / groups_);
     }
     const auto [n, from, to] = stretch_of(i, k);
-    if (k == 0) steps.load(n, states);
+    const sequence_range at = steps.range(n);
+    if (k == 0 && Traversal::enters(at)) steps.load(n, states);
     steps.take(n, from, to, states);
-    if (k + 1 == pieces(i)) steps.store(n, states);
+    if (k + 1 == pieces(i) && Traversal::leaves(at)) steps.store(n, states);
     steps.finish(std::ssize(plan_.whole) + split(i).slot + chunk_of(i, k));
   }
 
@@ -95,20 +97,22 @@ class mixer_chains {
   /// instead: products of gains above one may leave the range of the numbers. So the decision is each lane's own, and
   /// depends on the data alone.
   std::optional<T*> act(std::int64_t i, std::int64_t k, T* const& elements, T* const& before) {
-    T* after = states_.data() + cell(i, k) * state_length_;
-    if constexpr (Traversal::splits) {
+    if constexpr (!Traversal::splits) {
+      return {};
+    } else {
+      T* after = states_.data() + cell(i, k) * state_length_;
       for (std::int64_t g = first_block(i); g < last_block(i); ++g) {
         const std::int64_t block = g - first_block(i);
         act_on_block(i, k, g, elements + block * element_length_, before + block * state_length_,
                      after + block * state_length_);
       }
+      return after;
     }
-    return after;
   }
 
   void finish(std::int64_t, T* const&) {}
 
- private:
+ protected:
   struct stretch {
     std::int64_t n, from, to;
   };
@@ -140,25 +144,35 @@ class mixer_chains {
     }
   }
 
-  void act_on_block(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
-    const std::int64_t states = shape_.states;
-    const lane_words<element_t<decltype(Traversal::monoid())>, T> x{elements};
+  static auto element_arrays(T* elements) { return lane_words<element_t<decltype(Traversal::monoid())>, T>{elements}; }
+
+  /// Whether an element can tell the state after its stretch.
+  template <class Elements>
+  static bool holds(const Elements& x, const state_arrays& after, std::int64_t s, std::int64_t w) {
+    return all_finite<T>(x(s, w)) && all_finite<T>(after(s, w));
+  }
+  /// The states after the stretch that the elements of a block summarize. False where some cannot tell.
+  static bool act_by_elements(std::int64_t states, T* elements, T* before, T* after) {
+    const auto x = element_arrays(elements);
     const state_arrays from{before}, to{after};
-    const auto holds = [&](std::int64_t s, std::int64_t w) {
-      return all_finite<T>(x(s, w)) && all_finite<T>(to(s, w));
-    };
     bool all_hold = true;
     for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
       to.set(s, w, Traversal::act(x(s, w), from(s, w)));
-      all_hold = all_hold && holds(s, w);
+      all_hold = all_hold && holds(x, to, s, w);
     });
-    if (all_hold) return;
+    return all_hold;
+  }
+  void act_on_block(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
+    const std::int64_t states = shape_.states;
+    if (act_by_elements(states, elements, before, after)) return;
+    const auto x = element_arrays(elements);
+    const state_arrays to{after};
     aligned_vector<T> memory(before, before + state_length_);
     const auto [n, first, last] = stretch_of(i, k);
     make_(g, g + 1).advance(n, first, last, memory.data());
     const state_arrays stepped{memory.data()};
     for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
-      if (!holds(s, w)) to.set(s, w, stepped(s, w));
+      if (!holds(x, to, s, w)) to.set(s, w, stepped(s, w));
     });
   }
 

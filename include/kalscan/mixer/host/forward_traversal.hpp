@@ -66,6 +66,20 @@ class forward_traversal {
   }
   void finish(std::int64_t) {}
 
+  sequence_range range(std::int64_t n) const { return call_.sequence_at(n); }
+  static bool enters(const sequence_range& at) { return at.begins; }
+  static bool leaves(const sequence_range& at) { return !at.is_part(); }
+  /// Of a part of a sequence: what is kept after its last step here, and, where that is asked for, the final states. The
+  /// states before the first step of a part without any are as `load` has them.
+  void load_empty(std::int64_t n, T* states) { load(n, states); }
+  void keep_end(std::int64_t n, const T* states) { keep(n, call_.sequence_at(n).length, states); }
+  void take_end(std::int64_t n, const T* states) {
+    for (std::int64_t g = 0; g < blocks_; ++g) {
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
+    }
+    store_final(n, states);
+  }
+
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires splits {
     using element = element_t<decltype(monoid())>;
     const std::int64_t S = call_.shape.states;

@@ -14,6 +14,7 @@
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aligned_vector.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -94,15 +95,46 @@ class gradient_parts {
     return part_[i].data() + (slot * plan_.blocks + block) * call_.shape.states * W;
   }
 
-  /// Sums the parts, in the order of groups and of slots, into the caller's arrays.
+  /// The sums over the times of a slot, in batch b.
+  struct slot_sums {
+    const T* sums;
+    std::int64_t batch;
+  };
+  /// Those of input i, in the order in which they are added.
+  std::vector<slot_sums> all_slots(std::size_t i) {
+    std::vector<slot_sums> all;
+    for_each_slot([&](std::int64_t slot, std::int64_t n) {
+      all.push_back({over_time(i, slot, 0), call_.sequence_at(n).batch});
+    });
+    return all;
+  }
+  /// Calls f(slot, its first sequence).
+  template <class F>
+  void for_each_slot(F f) const {
+    std::int64_t slot = 0;
+    for (const auto& range : plan_.whole) f(slot++, range.first);
+    for (const auto& split : plan_.split) {
+      for (std::int64_t k = 0; k < split.chunks(); ++k) f(slot++, split.n);
+    }
+  }
+  std::int64_t slot_length() const { return plan_.blocks * call_.shape.states * W; }
+
+  /// Sums the parts, in the order of groups and of slots(i), into the caller's arrays.
   void write() {
+    write([&](std::size_t i) { return all_slots(i); });
+  }
+  template <class Slots>
+  void write(Slots slots) {
     std::array<std::array<std::int64_t, 4>, inputs> extent;
     std::size_t i = 0;
     for_each_member(call_.in, [&](const auto& x) { extent[i++] = x.extent; });
     i = 0;
     for_each_member(call_.in_bar, [&](const auto& to) {
       if (to.present() && how_[i] == gathering::over_lanes) write_over_lanes(i, extent[i], to);
-      if (to.present() && how_[i] == gathering::over_time) write_over_time(i, extent[i], to);
+      if (how_[i] == gathering::over_time) {
+        const std::vector<slot_sums> all = slots(i);
+        if (to.present()) write_over_time(all, extent[i], to);
+      }
       ++i;
     });
   }
@@ -132,18 +164,15 @@ class gradient_parts {
   }
 
   template <class E>
-  void write_over_time(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
+  void write_over_time(const std::vector<slot_sums>& slots, const std::array<std::int64_t, 4>& extent,
+                       const tensor<E>& to) {
     gradient_sum<T> sum(extent);
-    const auto add = [&](std::int64_t slot, std::int64_t b) {
-      for (std::int64_t s = 0; s < call_.shape.states; ++s) {
+    const std::int64_t S = call_.shape.states;
+    for (const slot_sums& slot : slots) {
+      for (std::int64_t s = 0; s < S; ++s) {
         for (std::int64_t m = 0; m < call_.shape.channels; ++m)
-          sum(b, 0, m, s) += over_time(i, slot, m / W)[s * W + m % W];
+          sum(slot.batch, 0, m, s) += slot.sums[(m / W * S + s) * W + m % W];
       }
-    };
-    std::int64_t slot = 0;
-    for (const auto& range : plan_.whole) add(slot++, call_.sequence_at(range.first).batch);
-    for (const auto& split : plan_.split) {
-      for (std::int64_t k = 0; k < split.chunks(); ++k) add(slot++, call_.sequence_at(split.n).batch);
     }
     sum.write(to, call_.states.accumulate);
   }

@@ -53,9 +53,15 @@ bool gains_within_one(const Call& call, std::int64_t n) {
   return within;
 }
 
+/// The steps in a chunk of a part of a sequence of `length` steps here, where `wanted` is the policy's.
+inline std::int64_t chunk_of_part(std::int64_t length, std::int64_t wanted, bool may_split, std::int64_t multiple) {
+  if (wanted == 0 || !may_split || wanted >= length || multiple >= length) return length;
+  return (wanted + multiple - 1) / multiple * multiple;
+}
+
 /// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 blocks of channels
 /// and at least 2^15 steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone. `multiple`
-/// divides all bounds but the last.
+/// divides all bounds but the last. A part of a sequence, of whatever length, is split: into chunks of that many steps.
 template <class Call>
 mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
@@ -68,6 +74,12 @@ mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::i
   std::int64_t collected = 0;
   for (std::int64_t n = 0; n < call.shape.sequences(); ++n) {
     const std::int64_t length = call.sequence_at(n).length;
+    if (call.sequence_at(n).is_part()) {
+      plan.split.push_back({n, plan.slots, equal_chunks(length, chunk_of_part(length, wanted, may_split, multiple))});
+      plan.slots += plan.split.back().chunks();
+      collected = 0;
+      continue;
+    }
     std::int64_t chunk = wanted;
     if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(call, n)) {
       chunk = (length + default_chunks - 1) / default_chunks;

@@ -65,7 +65,8 @@ class recomputed_states {
           advance_block<false, M>(stage_.terms(g), steps, steps_.data(), length_, static_cast<T*>(nullptr),
                                   saved_.data(), ordinary_);
           if constexpr (requires { typename M::ordinary; }) {
-            if (!ordinary_ && t + steps < at.length) take_stored_end(n, t + steps, tile + 1, end, g, steps);
+            const bool stored = t + steps < at.length || (!at.ends && at.length % every == 0);
+            if (!ordinary_ && stored) take_stored_end(n, t + steps, tile + 1, end, g, steps);
           }
           visit(t, steps, g);
         }
@@ -75,11 +76,12 @@ class recomputed_states {
     }
   }
 
-  /// Where sequence n has no steps: `before(0)` of block g is the initial state.
-  void load_initial(std::int64_t n, std::int64_t g) {
+  /// Where sequence n has no steps here: `before(0)` of block g is its only state.
+  void load_only(std::int64_t n, std::int64_t g) {
+    ordinary_ = false;
+    if (!call_.sequence_at(n).begins) return load_checkpoint(n, 0, g, steps_.data());
     load_block<M>(steps_.data(), call_.shape.states, stage_.channel(g), stage_.width(g),
                   [&](std::int64_t m, std::int64_t s) { return call_.states.initial(n, m, s); });
-    ordinary_ = false;
   }
 
  private:

@@ -48,17 +48,21 @@ void backward_in_chains(const P& policy, const Call& call) {
   parts.write();
 }
 
-template <task_policy P, class Call>
-void run_backward(const P& policy, const Call& call) {
+inline std::int64_t longest_sequence(const auto& call) {
+  std::int64_t longest = 0;
+  for (std::int64_t n = 0; n < call.shape.sequences(); ++n) longest = (std::max)(longest, call.sequence_at(n).length);
+  return longest;
+}
+
+/// With the forward pass once more where its checkpoints are not given.
+template <policy P, class Call>
+void run_backward_passes(const P& policy, const Call& call, std::int64_t longest, bool checkpoints) {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) return run_backward(seq{}, call);
-  if (!as_array<tensor<const T>>(call.states.checkpoints)[0].present()) {
+  if (!checkpoints) {
     // The forward pass once more, for its checkpoints: one a tile, further apart where these would be many.
     constexpr std::size_t count = array_size<typename M::template state<T>, T>;
     Call with = call;
-    std::int64_t longest = 0;
-    for (std::int64_t n = 0; n < call.shape.sequences(); ++n) longest = (std::max)(longest, call.sequence_at(n).length);
     with.states.every = tile_steps;
     while (with.states.every * with.states.every < tile_steps * longest / 256) with.states.every *= 2;
     const std::int64_t times = checkpoint_count(call.shape, with.states.every);
@@ -77,9 +81,16 @@ void run_backward(const P& policy, const Call& call) {
                             none,
                             {.initial = call.states.initial, .checkpoints = tensors, .every = with.states.every}});
     with.states.checkpoints = read_only<M>(tensors);
-    return run_backward(policy, with);
+    return backward_in_chains(policy, with);
   }
   backward_in_chains(policy, call);
+}
+
+template <task_policy P, class Call>
+void run_backward(const P& policy, const Call& call) {
+  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) return run_backward(seq{}, call);
+  const bool checkpoints = as_array<tensor<const typename Call::number>>(call.states.checkpoints)[0].present();
+  run_backward_passes(policy, call, longest_sequence(call), checkpoints);
 }
 
 }  // namespace kalscan::detail

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// What each rank has of a mixer's call: how many steps and sequences, and who shares a sequence with whom.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/host/tile.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/ranks/agree.hpp>
+#include <kalscan/ranks/ranks.hpp>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// What the ranks have of a call, as they have told each other.
+struct mixer_stretches {
+  int me = 0;
+  std::int64_t chunk = 0;            // as the policy has it
+  std::int64_t longest = 0;          // all ranks' steps of a sequence are not more
+  bool wants_end = false, kept = false;  // on some rank; `kept` are checkpoints
+  std::uint64_t varying = 0;         // inputs, a bit each, that are parameters and vary with time
+  std::vector<std::int64_t> first{};  // number of each rank's first sequence among all
+  std::vector<std::int64_t> sequences{}, time{}, first_length{}, last_length{};
+  std::vector<char> continues{};
+  bool packed = false;
+
+  struct held {
+    std::int64_t number;
+    std::vector<int> ranks;
+  };
+  /// Of packed sequences: those at the ends of stretches, with who has a part of them.
+  std::vector<held> at_ends{};
+
+  bool shares(const held& x) const { return x.ranks.size() > 1; }
+  const held* of(std::int64_t number) const {
+    for (const held& x : at_ends) {
+      if (x.number == number) return &x;
+    }
+    return nullptr;
+  }
+  std::int64_t my_first() const { return first[static_cast<std::size_t>(me)]; }
+  std::int64_t my_sequences() const { return sequences[static_cast<std::size_t>(me)]; }
+  /// Whether this rank's first and last sequence begin and end here.
+  stretch_ends ends() const {
+    if (!packed) return {me == 0, me + 1 == static_cast<int>(time.size())};
+    if (my_sequences() == 0) return {};
+    return {of(my_first())->ranks.front() == me, of(my_first() + my_sequences() - 1)->ranks.back() == me};
+  }
+  std::int64_t length_on(std::int64_t number, int rank) const {
+    const auto r = static_cast<std::size_t>(rank);
+    return !packed ? time[r] : number == first[r] ? first_length[r] : last_length[r];
+  }
+};
+
+/// Tells the other ranks of a call, and learns of theirs.
+template <class P, class Call>
+mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wants_end) {
+  using M = typename Call::mixer;
+  const mixer_shape& s = call.shape;
+  rank_call mine;
+  mixer_stretches x;
+  x.me = p.communicator.rank();
+  x.packed = !s.offsets.empty();
+  check_arguments(p, [&] { x.chunk = chunk_length(tasks_of(p.inner)); });
+  std::uint64_t varying = 0, constant = 0;
+  for_each_parameter<M>(call.in, [&](std::size_t i, const auto& tensor) {
+    if (tensor.extent[1] != 1) {
+      varying |= std::uint64_t{1} << i;
+    } else if (s.time != 1) {
+      constant |= std::uint64_t{1} << i;
+    }
+  });
+  const std::int64_t N = s.sequences(), given = call.states.every;
+  mine.text = text_of(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
+  const bool kept =
+      with_members(call.states.checkpoints, [](const auto& first, const auto&...) { return first.present(); });
+  mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given};
+  mine.own = {s.time,
+              N,
+              p.continues,
+              N == 0 ? 0 : call.sequence_at(0).length,
+              N == 0 ? 0 : call.sequence_at(N - 1).length,
+              (wants_end ? 1 : 0) + (kept ? 2 : 0) + (!kept && N > 0 ? 4 : 0),
+              static_cast<std::int64_t>(varying),
+              static_cast<std::int64_t>(constant)};
+  const auto calls = agree(p.communicator, mine,
+                           {"the batch", "the channels", "the states", "whether sequences are packed", "the chunk",
+                            "the distance of checkpoints"});
+  constant = 0;
+  std::int64_t number = 0;
+  for (int r = 0; r < p.communicator.size(); ++r) {
+    const auto& own = calls[static_cast<std::size_t>(r)].own;
+    x.time.push_back(own[0]), x.sequences.push_back(own[1]), x.continues.push_back(own[2] != 0);
+    x.first_length.push_back(own[3]), x.last_length.push_back(own[4]);
+    x.longest += x.packed ? (std::max)(own[3], own[4]) : own[0];
+    x.wants_end = x.wants_end || (own[5] & 1) != 0;
+    x.kept = x.kept || (own[5] & 2) != 0;
+    x.varying |= static_cast<std::uint64_t>(own[6]);
+    constant |= static_cast<std::uint64_t>(own[7]);
+    if (!x.packed) {
+      x.first.push_back(0);
+      continue;
+    }
+    const bool joins = own[2] != 0 && number > 0 && own[1] > 0;
+    if (joins) --number;
+    x.first.push_back(number);
+    if (own[1] > 0) {
+      if (joins) {
+        x.at_ends.back().ranks.push_back(r);
+      } else {
+        x.at_ends.push_back({number, {r}});
+      }
+      if (own[1] > 1) x.at_ends.push_back({number + own[1] - 1, {r}});
+    }
+    number += own[1];
+  }
+  if (x.kept && std::any_of(calls.begin(), calls.end(), [](const rank_call& one) { return (one.own[5] & 4) != 0; })) {
+    throw std::invalid_argument(
+        "kalscan: the ranks differ in checkpoints: " + who_says_what(p.communicator.size(), [&](int r) {
+          return std::string((calls[static_cast<std::size_t>(r)].own[5] & 4) != 0 ? "none" : "given");
+        }));
+  }
+  for (std::size_t i = 0; i < M::inputs_info.size(); ++i) {
+    const std::uint64_t bit = std::uint64_t{1} << i;
+    if ((x.varying & constant & bit) == 0) continue;
+    throw std::invalid_argument("kalscan: the ranks differ in " + std::string(M::inputs_info[i].name) + ": " +
+                                who_says_what(p.communicator.size(), [&](int r) {
+                                  const auto& own = calls[static_cast<std::size_t>(r)].own;
+                                  return std::string((static_cast<std::uint64_t>(own[6]) & bit) != 0 ? "one a token"
+                                                     : own[0] == 1                                   ? "for one token"
+                                                                   : "the same for all tokens");
+                                }));
+  }
+  return x;
+}
+
+}  // namespace kalscan::detail
