@@ -77,6 +77,7 @@ inline void require_shape(const std::string& name, const DLTensor& x, std::span<
 }
 /// What is written has an element of its own for each index.
 inline void require_own_elements(const std::string& name, const DLTensor& x) {
+  if (size_of(x) == 0) return;
   for (std::size_t i = 0; i < static_cast<std::size_t>(x.ndim); ++i) {
     if (x.shape[i] > 1 && stride_of(x, i) == 0)
       bad(name + " repeats its elements along axis " + std::to_string(i) + ": what is written needs memory of its own");

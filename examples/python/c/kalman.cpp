@@ -22,6 +22,7 @@ void require_host(const kalscan_beliefs& x) { require_host({x.mean, x.covariance
 const kalman_functions& prepared(const kalscan_model* model, const DLTensor* y, const kalscan_filtered& results) {
   if (model == nullptr) bad("the model is not given");
   if (y == nullptr) bad("y is not given");
+  if (model->F == nullptr) bad("F is not given");
   const auto& [F, Q, H, R, B, D, u, mean, covariance, diffuse, before, root] = *model;
   require_host({F, Q, H, R, B, D, u, mean, covariance, diffuse, y, results.innovation, results.innovation_covariance,
                 results.log_likelihood_terms, results.log_likelihood});
