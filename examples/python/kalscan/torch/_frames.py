@@ -10,6 +10,7 @@ from .._library import DataType, Device, DLTensor
 
 _TYPES = {torch.float64: DataType(2, 64, 1), torch.float32: DataType(2, 32, 1), torch.float16: DataType(2, 16, 1),
           torch.bfloat16: DataType(4, 16, 1), torch.int64: DataType(0, 64, 1)}
+_CPU = Device(1, 0)
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 
 
@@ -29,7 +30,7 @@ class _Slot:
         tensor.data, tensor.ndim = x.data_ptr(), n
         self.axes[0:n], self.axes[5:5 + n] = x.shape, x.stride()
         tensor.dtype = _TYPES.get(x.dtype) or _refuse(x)
-        tensor.device = Device(2, x.device.index) if x.is_cuda else Device(1, 0)
+        tensor.device = Device(2, x.device.index) if x.is_cuda else _CPU
         return self.address
 
 

@@ -27,18 +27,17 @@ _BACKWARD = (f"({_CALL}, Tensor? kept_mean, Tensor? kept_variance, Tensor? y_bar
 
 def _new_outputs(mixer, v, k, offsets, every):
     """y, yvar, the final state and the checkpoints of a call; what it does not have is empty."""
-    B, L, M = v.shape[:3]
+    B, L, M, *_ = shape = v.shape
     S = k.shape[2]
     N = B if offsets is None else offsets.shape[0] - 1
     number = torch.float64 if v.dtype == torch.float64 else torch.float32
     vector = (3,) if mixer == _library.ROTATING_KLA else ()
     variances = mixer != _library.GLA
-    C = (L // every + (1 if offsets is None else N)) if every > 0 else 0
-    empty = lambda wanted, *shape: torch.empty(shape if wanted else (0,), dtype=number, device=v.device)
-    return (torch.empty(v.shape, dtype=v.dtype, device=v.device),
-            torch.empty((B, L, M) if variances else (0,), dtype=v.dtype, device=v.device),
-            empty(True, N, M, S, *vector), empty(variances, N, M, S),
-            empty(every > 0, B, C, M, S, *vector), empty(every > 0 and variances, B, C, M, S))
+    new, none, kept = v.new_empty, (0,), every > 0
+    C = (L // every + (1 if offsets is None else N)) if kept else 0
+    return (new(shape), new((B, L, M) if variances else none), new((N, M, S, *vector), dtype=number),
+            new((N, M, S) if variances else none, dtype=number), new((B, C, M, S, *vector) if kept else none, dtype=number),
+            new((B, C, M, S) if kept and variances else none, dtype=number))
 
 
 def _new_gradients(mixer, inputs, mean, variance):
@@ -84,15 +83,13 @@ def _forward(mixer):
         results = _new_outputs(mixer, v, k, offsets, every)
         y, yvar, final_mean, final_variance, kept_mean, kept_variance = results
         frame, inputs = Frame.take(), (v, Lambda, r, k, q, a, p, g)
-        try:
+        try:  # what the verb does not read may still be there from a frame's last call
             _set_call(frame, inputs, offsets, every)
             frame.set("outputs", frame.outputs, ("y", "yvar"), (y, _or_none(yvar, variances)))
             frame.set_state("initial", mean, variance, information)
             frame.set_state("final", final_mean, _or_none(final_variance, variances), information)
             frame.set_state("checkpoints", _or_none(kept_mean, every > 0),
                             _or_none(kept_variance, every > 0 and variances))
-            frame.set_state("final_bar", None, None)
-            frame.set_state("initial_bar", None, None)
             memory = frame.on_device(v, lambda: _workspace("forward", mixer, frame, inputs, offsets, every))
             at = frame.pointers
             _library.check(library.kalscan_forward(mixer, at[0], at[1], at[3], at[4]))
@@ -117,7 +114,6 @@ def _backward(mixer):
             frame.set("gradients", frame.gradients, _INPUTS,
                       [None if x is None else bar for x, bar in zip(inputs, gradients)])
             frame.set_state("initial", mean, variance, information)
-            frame.set_state("final", None, None)
             frame.set_state("checkpoints", kept_mean, kept_variance)
             frame.set_state("final_bar", mean_bar, variance_bar, information)
             frame.set_state("initial_bar", _or_none(gradients[8], mean is not None),
@@ -153,27 +149,40 @@ def _define(name, mixer):
     torch.library.register_fake("kalscan::" + backward_name, fake_backward, lib=lib)
     backward_operator = getattr(torch.ops.kalscan, backward_name).default
 
-    def setup_context(ctx, inputs, output):
-        *tensors, information, every = inputs
-        kept = output[4:] if every > 0 else (None, None)
-        ctx.save_for_backward(*tensors, kept[0], kept[1] if variances else None)
-        ctx.information, ctx.every = information, every
-        ctx.set_materialize_grads(False)
+    operator = getattr(torch.ops.kalscan, name).default
 
-    def backward(ctx, *bars):
-        *tensors, kept_mean, kept_variance = ctx.saved_tensors
-        y_bar, yvar_bar, mean_bar, variance_bar = bars[:4]
-        if not variances:
-            yvar_bar = variance_bar = None
-        given = backward_operator(*tensors, ctx.information, ctx.every, kept_mean, kept_variance, y_bar, yvar_bar, mean_bar,
-                                  variance_bar)
-        results = [bar if x is not None else None for x, bar in zip(tensors, given)]
-        return (*results, None, None, None)  # offsets, information, every
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            with torch._C._AutoDispatchBelowAutograd():
+                output = operator(*inputs)
+            *tensors, information, every = inputs
+            kept = output[4:] if every > 0 else (None, None)
+            ctx.save_for_backward(*tensors, kept[0], kept[1] if variances else None)
+            ctx.information, ctx.every = information, every
+            ctx.set_materialize_grads(False)
+            ctx.mark_non_differentiable(*output[4:], *(() if variances else (output[1], output[3])))
+            return output
+
+        @staticmethod
+        def backward(ctx, *bars):
+            *tensors, kept_mean, kept_variance = ctx.saved_tensors
+            given = backward_operator(*tensors, ctx.information, ctx.every, kept_mean, kept_variance, *bars[:4])
+            results = [bar if x is not None else None for x, bar in zip(tensors, given)]
+            return (*results, None, None, None)  # offsets, information, every
+
+    def with_gradients(*inputs):
+        if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+            return Function.apply(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*inputs)
+
+    # In place of torch.library.register_autograd, which takes 0.1 ms a call for operators of so many arguments.
+    lib.impl(name, with_gradients, "Autograd")
 
     def no_double_backward(ctx, *bars):
         raise RuntimeError(f"kalscan: {name} has no second derivative: its gradient cannot be differentiated")
 
-    torch.library.register_autograd("kalscan::" + name, backward, setup_context=setup_context, lib=lib)
     torch.library.register_autograd("kalscan::" + backward_name, no_double_backward, lib=lib)
 
 
