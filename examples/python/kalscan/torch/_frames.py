@@ -1,36 +1,37 @@
 # SPDX-License-Identifier: MIT
 """The structs of a call, filled from torch's tensors without DLPack's capsules: microseconds count here."""
 
-from ctypes import POINTER, addressof, byref, c_int64, cast
+from ctypes import addressof, byref, c_int64
+from struct import Struct
 
 import torch
 
 from .. import _library
-from .._library import DataType, Device, DLTensor
 
-_TYPES = {torch.float64: DataType(2, 64, 1), torch.float32: DataType(2, 32, 1), torch.float16: DataType(2, 16, 1),
-          torch.bfloat16: DataType(4, 16, 1), torch.int64: DataType(0, 64, 1)}
-_CPU = Device(1, 0)
+# Code, bits and lanes of a type as DLPack has them.
+_TYPES = {torch.float64: (2, 64, 1), torch.float32: (2, 32, 1), torch.float16: (2, 16, 1), torch.bfloat16: (4, 16, 1),
+          torch.int64: (0, 64, 1)}
+_CPU = (1, 0)
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+# A DLTensor, its shape and its strides one after another, for each number of axes.
+_PACK = [Struct(f"=Qiii BBH QQQ {n}q {8 * (5 - n)}x {n}q").pack_into for n in range(6)]
 
 
 class _Slot:
-    """One tensor's struct, used again and again."""
+    """The memory of one tensor's struct, used again and again."""
 
-    __slots__ = ("tensor", "axes", "address")
+    __slots__ = ("memory", "address", "shape", "strides")
 
     def __init__(self):
-        self.tensor, self.axes = DLTensor(), (c_int64 * 10)()
-        self.tensor.shape = cast(self.axes, POINTER(c_int64))
-        self.tensor.strides = cast(addressof(self.axes) + 40, POINTER(c_int64))
-        self.address = addressof(self.tensor)
+        self.memory = (c_int64 * 16)()
+        self.address = addressof(self.memory)
+        self.shape, self.strides = self.address + 48, self.address + 88
 
     def fill(self, x):
-        tensor, n = self.tensor, x.dim()
-        tensor.data, tensor.ndim = x.data_ptr(), n
-        self.axes[0:n], self.axes[5:5 + n] = x.shape, x.stride()
-        tensor.dtype = _TYPES.get(x.dtype) or _refuse(x)
-        tensor.device = Device(2, x.device.index) if x.is_cuda else _CPU
+        n = x.dim()
+        device = (2, x.device.index) if x.is_cuda else _CPU
+        _PACK[n](self.memory, 0, x.data_ptr(), *device, n, *(_TYPES.get(x.dtype) or _refuse(x)), self.shape, self.strides, 0,
+                 *x.shape, *x.stride())
         return self.address
 
 
