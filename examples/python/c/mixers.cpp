@@ -130,8 +130,8 @@ mixer_call gathered(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan
 
 /// What a query asks of the functions that the call would use.
 template <class Ask>
-auto asked(mixer_call call, Ask ask) {
-  check(call, verb::backward);
+auto asked(mixer_call call, verb what, Ask ask) {
+  check(call, what);
   const DLDataType type = call.in.v->dtype;
   return ask(functions_of(call, on_host(*call.in.v) && is_16_bit(type) ? type_of<float> : type), call);
 }
@@ -167,7 +167,7 @@ int kalscan_forward_workspace(kalscan_mixer mixer, const kalscan_inputs* in, con
   return guarded([&] {
     *bytes = 0;
     if (needs_none(in)) return;
-    *bytes = asked(gathered(mixer, in, nullptr, nullptr, states, how),
+    *bytes = asked(gathered(mixer, in, nullptr, nullptr, states, how), verb::forward,
                    [](const mixer_functions& f, const mixer_call& call) { return f.forward_workspace(call); });
   });
 }
@@ -177,7 +177,7 @@ int kalscan_backward_workspace(kalscan_mixer mixer, const kalscan_inputs* in, co
   return guarded([&] {
     *bytes = 0;
     if (needs_none(in)) return;
-    *bytes = asked(gathered(mixer, in, nullptr, nullptr, states, how),
+    *bytes = asked(gathered(mixer, in, nullptr, nullptr, states, how), verb::backward,
                    [](const mixer_functions& f, const mixer_call& call) { return f.backward_workspace(call); });
   });
 }
@@ -185,7 +185,7 @@ int kalscan_backward_workspace(kalscan_mixer mixer, const kalscan_inputs* in, co
 int kalscan_backward_checkpoints(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_states* states,
                                  int64_t* every) {
   return guarded([&] {
-    *every = asked(gathered(mixer, in, nullptr, nullptr, states, nullptr),
+    *every = asked(gathered(mixer, in, nullptr, nullptr, states, nullptr), verb::forward,
                    [](const mixer_functions& f, const mixer_call& call) { return f.backward_checkpoints(call); });
   });
 }
