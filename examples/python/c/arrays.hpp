@@ -37,7 +37,8 @@ inline bool same(const DLDataType& x, const DLDataType& y) {
 }
 inline std::string name_of(const DLDataType& type) {
   const char* codes[] = {"int", "uint", "float", "handle", "bfloat", "complex", "bool"};
-  const std::string kind = type.code < std::size(codes) ? codes[type.code] : "type " + std::to_string(type.code) + " of ";
+  const std::string other = "type " + std::to_string(type.code) + " of ";
+  const std::string kind = type.code < std::size(codes) ? codes[type.code] : other;
   return kind + std::to_string(type.bits) + (type.lanes == 1 ? "" : " x " + std::to_string(type.lanes));
 }
 
@@ -92,8 +93,8 @@ E* data_of(const DLTensor& x) {
 /// The array as a view [batch, time, channel, state] whose axes are named by `axes`; those that it lacks have extent 1.
 /// With `component` >= 0 a last axis of `components` numbers follows, and the view is of that one.
 template <class E, std::size_t N>
-tensor<E> view(const std::string& name, const DLTensor* x, const std::array<std::size_t, N>& axes, const char* axes_text,
-               std::int64_t component = -1, std::int64_t components = 0) {
+tensor<E> view(const std::string& name, const DLTensor* x, const std::array<std::size_t, N>& axes,
+               const char* axes_text, std::int64_t component = -1, std::int64_t components = 0) {
   if (x == nullptr) return {};
   require_type<E>(name, *x);
   require_axes(name, *x, N + (component >= 0 ? 1 : 0), axes_text);

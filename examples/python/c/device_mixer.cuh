@@ -67,7 +67,9 @@ struct device_mixer {
     const typed x(call);
     return backward_workspace(policy(call), M{}, x.shape, x.in, x.adjoints(call));
   }
-  static std::int64_t checkpoints(const mixer_call& call) { return kalscan::backward_checkpoints<T>(M{}, typed(call).shape); }
+  static std::int64_t checkpoints(const mixer_call& call) {
+    return kalscan::backward_checkpoints<T>(M{}, typed(call).shape);
+  }
 
   static constexpr mixer_functions functions{forward, step, backward, forward_bytes, backward_bytes, checkpoints};
 };

@@ -126,7 +126,8 @@ struct host_kalman {
     void set(T value, std::int64_t t, std::int64_t i = 0, std::int64_t j = 0) const {
       const std::int64_t index[] = {t, i, j};
       std::int64_t at = 0;
-      for (std::size_t axis = 0; axis < static_cast<std::size_t>(x->ndim); ++axis) at += index[axis] * stride_of(*x, axis);
+      const auto axes = static_cast<std::size_t>(x->ndim);
+      for (std::size_t axis = 0; axis < axes; ++axis) at += index[axis] * stride_of(*x, axis);
       data_of<T>(*x)[at] = value;
     }
     void set_column(const matrix& columns, std::int64_t column, std::int64_t t) const {

@@ -14,7 +14,7 @@ void require_host(std::initializer_list<const DLTensor*> arrays) {
     if (x == nullptr) continue;
     const auto device = x->device.device_type;
     if (device != kDLCPU && device != kDLCUDAHost)
-      throw not_built("kalscan: filter, smooth and log_likelihood take arrays in the memory of the CPU: copy them there");
+      throw not_built("kalscan: filter, smooth and log_likelihood take arrays in the CPU's memory: copy them there");
   }
 }
 void require_host(const kalscan_beliefs& x) { require_host({x.mean, x.covariance, x.diffuse}); }

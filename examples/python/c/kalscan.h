@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The C interface of kalscan: mixers, filter and smoother over DLPack tensors, for C, C++ and any language that can call
-   them. One shared library; what types and mixers it was built for is decided by CMake, and chosen when it is called. */
+/* The C interface of kalscan: mixers, filter and smoother over DLPack tensors, for C, C++ and any language that can
+   call them. One shared library; CMake decides for what types and mixers it is built, and a call chooses among them. */
 #ifndef KALSCAN_C_INTERFACE_H
 #define KALSCAN_C_INTERFACE_H
 
@@ -17,17 +17,18 @@ extern "C" {
 #define KALSCAN_C_API __attribute__((visibility("default")))
 #endif
 
-/* Tensors. Every array is a DLTensor, with strides of any sign; a null pointer is an array that is not there. Nothing is
-   kept after a call, and no array is taken over: the caller owns all of them. Arrays that are written must not repeat
-   elements (stride 0) or overlap others.
+/* Tensors. Every array is a DLTensor, with strides of any sign; a null pointer is an array that is not there. Nothing
+   is kept after a call, and no array is taken over: the caller owns all of them. Arrays that are written must not
+   repeat elements (stride 0) or overlap others.
 
    Devices. All arrays of a call lie on one device: the CPU (kDLCPU, kDLCUDAHost), or one NVIDIA GPU (kDLCUDA,
-   kDLCUDAManaged) where the library was built with nvcc. On the CPU a call returns when it is done. On a GPU it enqueues
-   its work in the stream of kalscan_run and returns: it allocates nothing, frees nothing and waits for nothing, so that
-   it may be captured into a graph; it needs a workspace, whose size a function of the same arguments tells.
+   kDLCUDAManaged) where the library was built with nvcc. On the CPU a call returns when it is done. On a GPU it
+   enqueues its work in the stream of kalscan_run and returns: it allocates nothing, frees nothing and waits for
+   nothing, so that it may be captured into a graph; it needs a workspace, whose size a function of the same arguments
+   tells.
 
-   Errors. Every function returns a kalscan_status. Unless that is KALSCAN_OK, kalscan_last_error() is the message, which
-   names the argument and its value. Sizes, types and, on the CPU, signs are checked before anything is written.
+   Errors. Every function returns a kalscan_status. Unless that is KALSCAN_OK, kalscan_last_error() is the message,
+   which names the argument and its value. Sizes, types and, on the CPU, signs are checked before anything is written.
 
    Threads. Calls from several threads at once are safe, also on one array that none of them writes. */
 
@@ -83,13 +84,13 @@ typedef enum kalscan_mixer {
   KALSCAN_GLA = 3            /* the linear recurrence of gated linear attention */
 } kalscan_mixer;
 
-/* The inputs of a mixer, or their adjoints. B sequences, L tokens, M channels, S states; those that a mixer does not have
-   are null.
+/* The inputs of a mixer, or their adjoints. B sequences, L tokens, M channels, S states; those that a mixer does not
+   have are null.
      KLA:           v, Lambda (precision of v, >= 0), k, q, a (decay), p (process noise, >= 0)
      rotating KLA:  the same and r, with v [B, L, M, 3] and r [B, L, M, 4] = (w, x, y, z) of any length
      GLA:           v, k, q, g (gate)
-   v, Lambda, r, k, q, the outputs and their adjoints have one storage type: float64, float32, bfloat16 or float16. a, p, g
-   and the states have the number type: float64 with float64, else float32. On the CPU 16-bit arrays are widened to
+   v, Lambda, r, k, q, the outputs and their adjoints have one storage type: float64, float32, bfloat16 or float16. a,
+   p, g and the states have the number type: float64 with float64, else float32. On the CPU 16-bit arrays are widened to
    float32, in memory that the call allocates, and results rounded once. */
 typedef struct kalscan_inputs {
   const DLTensor* v;      /* [B, L, M] */
@@ -109,7 +110,8 @@ typedef struct kalscan_outputs {
 } kalscan_outputs;
 
 /* States [N, M, S] of N sequences, or their adjoints: of GLA `mean` alone, of KLA a mean and a variance or, with
-   information != 0, an information vector and a precision (0 is allowed) in their places. A rotating mean is [N, M, S, 3]. */
+   information != 0, an information vector and a precision (0 is allowed) in their places. A rotating mean is
+   [N, M, S, 3]. */
 typedef struct kalscan_state {
   const DLTensor* mean;
   const DLTensor* variance;
@@ -118,7 +120,7 @@ typedef struct kalscan_state {
 
 /* What a call has besides inputs and outputs; all of it is optional, and a null pointer in its place means: none. */
 typedef struct kalscan_states {
-  const DLTensor* offsets;   /* int64 [N + 1], dense, on the CPU: N sequences one after another on the time axis; B is 1 */
+  const DLTensor* offsets;   /* int64 [N + 1], dense, on the CPU: N sequences one after another in time; B is 1 */
   kalscan_state initial;     /* before the first token; N(0, 1) where not given, 0 of GLA */
   kalscan_state final;       /* after the last one; may be the memory of `initial`. backward ignores it */
   kalscan_state checkpoints; /* before every token that is a multiple of `every`: [B, L / every + 1, M, S]; with offsets
@@ -133,24 +135,24 @@ KALSCAN_C_API int kalscan_forward(kalscan_mixer mixer, const kalscan_inputs* in,
 /* One token (L is 1) for each of B sequences: reads `state` and writes it in place. */
 KALSCAN_C_API int kalscan_step(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_outputs* out,
                                const kalscan_state* state, const kalscan_run* run);
-/* The exact adjoints of all inputs and of the initial state, from those of the outputs and of the final state. in_bar has
-   the shapes of `in`: where an input is shared, its adjoint is the sum. One that is null is not computed. */
+/* The exact adjoints of all inputs and of the initial state, from those of the outputs and of the final state. in_bar
+   has the shapes of `in`: where an input is shared, its adjoint is the sum. One that is null is not computed. */
 KALSCAN_C_API int kalscan_backward(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_outputs* out_bar,
                                    const kalscan_inputs* in_bar, const kalscan_states* states, const kalscan_run* run);
 
 /* The bytes of workspace that the call with these arguments needs: 0 on the CPU. Data are not looked at. */
 KALSCAN_C_API int kalscan_forward_workspace(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_states* states,
                                             const kalscan_run* run, size_t* bytes);
-KALSCAN_C_API int kalscan_backward_workspace(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_states* states,
-                                             const kalscan_run* run, size_t* bytes);
+KALSCAN_C_API int kalscan_backward_workspace(kalscan_mixer mixer, const kalscan_inputs* in,
+                                             const kalscan_states* states, const kalscan_run* run, size_t* bytes);
 /* The distance of checkpoints of the forward call that saves backward a forward pass of its own. */
 KALSCAN_C_API int kalscan_backward_checkpoints(kalscan_mixer mixer, const kalscan_inputs* in,
                                                const kalscan_states* states, int64_t* every);
 
 /* ---- Kalman filter and smoother with matrix states, on the CPU ----
    x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t)
-   n states, m sensors, k inputs, T steps; all arrays float64 or all float32. A matrix with an axis more in front is given
-   one a step. F_t, Q_t and B_t lead to step t. */
+   n states, m sensors, k inputs, T steps; all arrays float64 or all float32. A matrix with an axis more in front is
+   given one a step. F_t, Q_t and B_t lead to step t. */
 typedef struct kalscan_model {
   const DLTensor *F, *Q, *H, *R;              /* [n, n], [n, n], [m, n], [m, m], or [T, ...] */
   const DLTensor *B, *D, *u;                  /* optional: [n, k], [m, k], or [T, ...]; u is [T, k] */
@@ -160,8 +162,8 @@ typedef struct kalscan_model {
   int32_t square_root;       /* carry roots of covariances: for float32, and for long series with a singular Q */
 } kalscan_model;
 
-/* What is returned of each step; all of it is optional. Where a belief is improper (its prior is diffuse, and the data up
-   to it do not tell), it is N(mean, covariance + kappa diffuse) with kappa growing without bound. */
+/* What is returned of each step; all of it is optional. Where a belief is improper (its prior is diffuse, and the data
+   up to it do not tell), it is N(mean, covariance + kappa diffuse) with kappa growing without bound. */
 typedef struct kalscan_beliefs {
   const DLTensor* mean;       /* [T, n] */
   const DLTensor* covariance; /* [T, n, n] */
@@ -177,8 +179,8 @@ typedef struct kalscan_filtered {
 } kalscan_filtered;
 
 /* Filters N independent series of one model: y [T, m] holds them one after another, as `offsets` (int64 [N + 1], dense)
-   delimit them; without offsets it is one. A NaN is a missing reading. Of matrices and inputs given per step, all series
-   begin with those of step 0. */
+   delimit them; without offsets it is one. A NaN is a missing reading. Of matrices and inputs given per step, all
+   series begin with those of step 0. */
 KALSCAN_C_API int kalscan_filter(const kalscan_model* model, const DLTensor* y, const DLTensor* offsets,
                                  const kalscan_filtered* results, const kalscan_run* run);
 /* The log-likelihood [N] alone: no beliefs are kept. */

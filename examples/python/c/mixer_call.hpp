@@ -114,8 +114,8 @@ struct arrays_of<rotating_kla> {
   template <class T>
   static isotropic_belief<tensor<T>> moments(const std::string& of, const kalscan_state& x, bool kept) {
     const std::string mean = of + " mean";
-    return {of_states<T>(mean, x.mean, kept, 0), of_states<T>(mean, x.mean, kept, 1), of_states<T>(mean, x.mean, kept, 2),
-            of_states<T>(of + " variance", x.variance, kept)};
+    return {of_states<T>(mean, x.mean, kept, 0), of_states<T>(mean, x.mean, kept, 1),
+            of_states<T>(mean, x.mean, kept, 2), of_states<T>(of + " variance", x.variance, kept)};
   }
   template <class T>
   static rotating_belief_tensors<T> states(const std::string& of, const kalscan_state& x) {

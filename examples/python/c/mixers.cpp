@@ -118,8 +118,8 @@ void run(mixer_call call, verb what) {
   for (const widened& x : arrays) x.finish();
 }
 
-mixer_call gathered(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_outputs* out, const kalscan_inputs* in_bar,
-                    const kalscan_states* states, const kalscan_run* how) {
+mixer_call gathered(kalscan_mixer mixer, const kalscan_inputs* in, const kalscan_outputs* out,
+                    const kalscan_inputs* in_bar, const kalscan_states* states, const kalscan_run* how) {
   mixer_call call{mixer, {}, {}, {}, {}, given_or_none(how)};
   if (in != nullptr) call.in = *in;
   if (out != nullptr) call.out = *out;

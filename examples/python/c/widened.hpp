@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Arrays of 16-bit storage as float, for the CPU: its loops are vector code over floats, and converting as they go would
-// compile all of them once more for each type.
+// Arrays of 16-bit storage as float, for the CPU: its loops are vector code over floats, and converting as they go
+// would compile all of them once more for each type.
 #pragma once
 
 #include <cstddef>

@@ -4,8 +4,10 @@
     python word_problem.py --quick                      # parity and S3 on a CPU, under three minutes
     python word_problem.py --groups a5 --mixers kla rotating_kla --steps 20000 --seeds 5 --device cuda
 
-Models of one mixer, one layer (--layers) and a channel mixer are trained at --length and tested at 2, 4 and 16 times that. Each
-run's result is a line of results.jsonl in --out; runs that are there are not made again, so that a stopped command goes on."""
+Models of one mixer, one layer (--layers) and a channel mixer are trained at --length and tested at 2, 4 and 16 times that.
+Each run's result is a line of results.jsonl in --out; runs that are there are not made again, so that a stopped command
+goes on.
+"""
 
 import argparse
 import itertools
@@ -85,7 +87,8 @@ class Net(nn.Module):
         self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(2 * layers + 1))
         self.mixers = nn.ModuleList(MIXERS[mixer](width, config) for _ in range(layers))
         self.channels = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width)) for _ in range(layers))
+            nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width)) for _ in range(layers)
+        )
         self.head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens):
@@ -98,7 +101,9 @@ class Net(nn.Module):
 
 def equal_hidden(mixer, args, vocabulary):
     """The width of the channel mixer that gives a model the parameters of KLA's with --hidden."""
-    size = lambda name, hidden: sum(p.numel() for p in Net(name, vocabulary, args.width, args.layers, args.states, hidden).parameters())
+    size = lambda name, hidden: sum(
+        p.numel() for p in Net(name, vocabulary, args.width, args.layers, args.states, hidden).parameters()
+    )
     one = size(mixer, 2) - size(mixer, 1)
     return max(1, args.hidden + (size("kla", args.hidden) - size(mixer, args.hidden)) // one)
 
@@ -114,7 +119,9 @@ def accuracy(net, words, length, n=128):
 def train(group, mixer, seed, args, said):
     torch.manual_seed(seed)
     words = Words(group, args.device)
-    net = Net(mixer, words.size, args.width, args.layers, args.states, equal_hidden(mixer, args, words.size)).to(args.device)
+    net = Net(mixer, words.size, args.width, args.layers, args.states, equal_hidden(mixer, args, words.size)).to(
+        args.device
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.steps, pct_start=0.1)
     length, began, curve, recent = 2, time.perf_counter(), [], 0.0
@@ -136,21 +143,35 @@ def train(group, mixer, seed, args, said):
         if time.perf_counter() - began > args.seconds:
             break
     tests = {n: accuracy(net, words, n) for n in (args.length, 2 * args.length, 4 * args.length, 16 * args.length)}
-    return dict(group=group, mixer=mixer, seed=seed, layers=args.layers, width=args.width, steps=step, length=args.length,
-                parameters=sum(p.numel() for p in net.parameters()), seconds=round(time.perf_counter() - began, 1),
-                accuracy={n: round(a, 4) for n, (a, _) in tests.items()},
-                last={n: round(b, 4) for n, (_, b) in tests.items()}, curve=curve)
+    return dict(
+        group=group,
+        mixer=mixer,
+        seed=seed,
+        layers=args.layers,
+        width=args.width,
+        steps=step,
+        length=args.length,
+        parameters=sum(p.numel() for p in net.parameters()),
+        seconds=round(time.perf_counter() - began, 1),
+        accuracy={n: round(a, 4) for n, (a, _) in tests.items()},
+        last={n: round(b, 4) for n, (_, b) in tests.items()},
+        curve=curve,
+    )
 
 
 def table(results):
     lengths = sorted({int(n) for r in results for n in r["accuracy"]})
-    print(f"\nmean accuracy by length; best of the seeds, and how many reach 99% at the longest\n{'':24}",
-          *(f"{n:>7}" for n in lengths))
+    print(
+        f"\nmean accuracy by length; best of the seeds, and how many reach 99% at the longest\n{'':24}",
+        *(f"{n:>7}" for n in lengths),
+    )
     for key in sorted({(r["group"], r["mixer"]) for r in results}):
         runs = [{int(n): a for n, a in r["accuracy"].items()} for r in results if (r["group"], r["mixer"]) == key]
         best = max(runs, key=lambda a: a[max(a)])
         solved = sum(a[max(a)] >= 0.99 for a in runs)
-        print(f"{key[0]:8}{key[1]:16}", *(f"{best.get(n, math.nan):7.3f}" for n in lengths), f"  {solved} of {len(runs)}")
+        print(
+            f"{key[0]:8}{key[1]:16}", *(f"{best.get(n, math.nan):7.3f}" for n in lengths), f"  {solved} of {len(runs)}"
+        )
 
 
 def main():
@@ -178,11 +199,14 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "results.jsonl"
     settings = {k: v for k, v in vars(args).items() if k not in ("groups", "mixers", "seeds", "out", "quick")}
-    results = [r for r in map(json.loads, file.read_text().splitlines() if file.exists() else []) if r["settings"] == settings]
+    results = [
+        r for r in map(json.loads, file.read_text().splitlines() if file.exists() else []) if r["settings"] == settings
+    ]
     jobs = [(g, m, s) for s in range(args.seeds) for g in args.groups for m in args.mixers]
     done = {(r["group"], r["mixer"], r["seed"]) for r in results}
     left, began = [job for job in jobs if job not in done], time.perf_counter()
     for i, job in enumerate(left):
+
         def said(text):
             spent = time.perf_counter() - began
             rest = f", {spent / i * (len(left) - i):.0f} s left" if i else ""

@@ -105,7 +105,9 @@ def empty(like, shape, dtype):
         with x.device:
             return cupy.empty(shape, dtype)
     if not array.on_host:
-        raise ValueError(f"kalscan: results on a GPU are torch's or CuPy's arrays, not of {type(x).__name__}: give out=")
+        raise ValueError(
+            f"kalscan: results on a GPU are torch's or CuPy's arrays, not of {type(x).__name__}: give out="
+        )
     if dtype == "bfloat16":
         try:
             import ml_dtypes

@@ -5,7 +5,20 @@ Pure Python, so that one wheel serves every version of Python and its headers ar
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint8, c_uint16, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint16,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 
 
@@ -34,8 +47,15 @@ class DataType(Structure):
 
 
 class DLTensor(Structure):
-    _fields_ = [("data", c_void_p), ("device", Device), ("ndim", c_int32), ("dtype", DataType),
-                ("shape", POINTER(c_int64)), ("strides", POINTER(c_int64)), ("byte_offset", c_uint64)]
+    _fields_ = [
+        ("data", c_void_p),
+        ("device", Device),
+        ("ndim", c_int32),
+        ("dtype", DataType),
+        ("shape", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),
+        ("byte_offset", c_uint64),
+    ]
 
 
 def _pointers(*names):
@@ -43,8 +63,14 @@ def _pointers(*names):
 
 
 class Run(Structure):
-    _fields_ = [("threads", c_int32), ("check_nan", c_int32), ("chunk", c_int64), ("stream", c_void_p),
-                ("workspace", c_void_p), ("workspace_bytes", c_size_t)]
+    _fields_ = [
+        ("threads", c_int32),
+        ("check_nan", c_int32),
+        ("chunk", c_int64),
+        ("stream", c_void_p),
+        ("workspace", c_void_p),
+        ("workspace_bytes", c_size_t),
+    ]
 
 
 class Inputs(Structure):
@@ -60,13 +86,23 @@ class State(Structure):
 
 
 class States(Structure):
-    _fields_ = [*_pointers("offsets"), ("initial", State), ("final", State), ("checkpoints", State), ("every", c_int64),
-                ("final_bar", State), ("initial_bar", State)]
+    _fields_ = [
+        *_pointers("offsets"),
+        ("initial", State),
+        ("final", State),
+        ("checkpoints", State),
+        ("every", c_int64),
+        ("final_bar", State),
+        ("initial_bar", State),
+    ]
 
 
 class Model(Structure):
-    _fields_ = [*_pointers("F", "Q", "H", "R", "B", "D", "u", "prior_mean", "prior_covariance", "diffuse"),
-                ("before_first_step", c_int32), ("square_root", c_int32)]
+    _fields_ = [
+        *_pointers("F", "Q", "H", "R", "B", "D", "u", "prior_mean", "prior_covariance", "diffuse"),
+        ("before_first_step", c_int32),
+        ("square_root", c_int32),
+    ]
 
 
 class Beliefs(Structure):
@@ -74,8 +110,11 @@ class Beliefs(Structure):
 
 
 class Filtered(Structure):
-    _fields_ = [("filtered", Beliefs), ("predicted", Beliefs),
-                *_pointers("innovation", "innovation_covariance", "log_likelihood_terms", "log_likelihood")]
+    _fields_ = [
+        ("filtered", Beliefs),
+        ("predicted", Beliefs),
+        *_pointers("innovation", "innovation_covariance", "log_likelihood_terms", "log_likelihood"),
+    ]
 
 
 KLA, KLA_PREDICTED, ROTATING_KLA, GLA = range(4)
@@ -103,7 +142,9 @@ def _load():
         raise ImportError(f"kalscan: no libkalscan_c in {here}: pip install builds it; or let KALSCAN_LIBRARY name one")
     library = ctypes.CDLL(str(paths[0]))
     if library.kalscan_interface_version() != 1:
-        raise ImportError(f"kalscan: {paths[0]} has version {library.kalscan_interface_version()} of the interface, not 1")
+        raise ImportError(
+            f"kalscan: {paths[0]} has version {library.kalscan_interface_version()} of the interface, not 1"
+        )
     library.kalscan_last_error.restype = c_char_p
     for name, types in _ARGUMENTS.items():
         getattr(library, "kalscan_" + name).argtypes = types

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Kalman filter, smoother and log-likelihood of linear-Gaussian models with matrix states, on the CPU.
 
-    x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t)
+x_t = F_t x_(t-1) + B_t u_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t u_t + v_t, v_t ~ N(0, R_t)
 """
 
 from ctypes import byref
@@ -27,9 +27,9 @@ class Prior:
 
 @dataclass
 class Model:
-    """n states, m sensors, k inputs, T steps. F, Q [n, n], H [m, n], R [m, m], optionally B [n, k], D [m, k] and inputs u
-    [T, k]. A matrix with an axis more in front, [T, ...], is given one a step; F_t, Q_t and B_t lead to step t. Without a
-    prior all components are diffuse.
+    """n states, m sensors, k inputs, T steps. F, Q [n, n], H [m, n], R [m, m], optionally B [n, k], D [m, k] and inputs
+    u [T, k]. A matrix with an axis more in front, [T, ...], is given one a step; F_t, Q_t and B_t lead to step t.
+    Without a prior all components are diffuse.
 
     square_root   carry roots of covariances: for float32, and for long series with a singular Q"""
 
@@ -46,8 +46,8 @@ class Model:
 
 @dataclass
 class Beliefs:
-    """Of each step a Gaussian: mean [T, n], covariance [T, n, n]. Where a belief is improper, it is N(mean, covariance +
-    kappa diffuse) with kappa growing without bound; `diffuse` is None under a proper prior."""
+    """Of each step a Gaussian: mean [T, n], covariance [T, n, n]. Where a belief is improper, it is N(mean, covariance
+    + kappa diffuse) with kappa growing without bound; `diffuse` is None under a proper prior."""
 
     mean: numpy.ndarray
     covariance: numpy.ndarray
@@ -56,8 +56,8 @@ class Beliefs:
 
 @dataclass
 class Filtered(Beliefs):
-    """x_t given y up to t, log p(y) and its terms; on request the prediction of x_t from y up to t - 1, and y_t less its
-    prediction with that covariance."""
+    """x_t given y up to t, log p(y) and its terms; on request the prediction of x_t from y up to t - 1, and y_t less
+    its prediction with that covariance."""
 
     log_likelihood: float = 0.0
     log_likelihood_terms: Optional[numpy.ndarray] = None
@@ -154,8 +154,10 @@ class _Call:
 
         def results():
             parts = zip(self.split(steps), self.split(predicted), sums)
-            return [Filtered(**part, log_likelihood=float(total), predicted=Beliefs(**ahead) if ahead else None)
-                    for part, ahead, total in parts]
+            return [
+                Filtered(**part, log_likelihood=float(total), predicted=Beliefs(**ahead) if ahead else None)
+                for part, ahead, total in parts
+            ]
 
         return struct, results
 
@@ -164,8 +166,8 @@ class _Call:
 
 
 def filter(model, y, *, predictions=False, innovations=False, threads=0, chunk=0):
-    """Filters a series y [T, m] (or [T] of one sensor), or each of a list of series, whose results are then a list. NaN is
-    a missing reading. Numbers are float32 where y is, else float64."""
+    """Filters a series y [T, m] (or [T] of one sensor), or each of a list of series, whose results are then a list. NaN
+    is a missing reading. Numbers are float32 where y is, else float64."""
     call = _Call(model, y, threads, chunk)
     struct, results = call.filtered(predictions, innovations)
     _library.check(library.kalscan_filter(byref(call.model), call.y, call.offsets, byref(struct), byref(call.run)))
@@ -176,8 +178,11 @@ def log_likelihood(model, y, *, threads=0, chunk=0):
     """log p(y) of a series, or of each of a list of series. No beliefs are kept."""
     call = _Call(model, y, threads, chunk)
     sums = numpy.empty(len(call.bounds) - 1, call.type)
-    _library.check(library.kalscan_log_likelihood(byref(call.model), call.y, call.offsets, call.address("sums", sums),
-                                                  byref(call.run)))
+    _library.check(
+        library.kalscan_log_likelihood(
+            byref(call.model), call.y, call.offsets, call.address("sums", sums), byref(call.run)
+        )
+    )
     return call.returned([float(x) for x in sums])
 
 
@@ -187,6 +192,7 @@ def smooth(model, y, *, predictions=False, innovations=False, threads=0, chunk=0
     struct, results = call.filtered(predictions, innovations)
     smoothed = _library.Beliefs()
     arrays = call.beliefs(smoothed)
-    _library.check(library.kalscan_smooth(byref(call.model), call.y, call.offsets, byref(smoothed), byref(struct),
-                                          byref(call.run)))
+    _library.check(
+        library.kalscan_smooth(byref(call.model), call.y, call.offsets, byref(smoothed), byref(struct), byref(call.run))
+    )
     return call.returned([Smoothed(**part, filtered=f) for part, f in zip(call.split(arrays), results())])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Sequence mixers over arrays of any framework: kla, rotating_kla and gla, forward, step and backward.
 
-B sequences, L tokens, M channels, S states. Arrays are whatever has __dlpack__ (or numbers, for parameters); results are
-new arrays of the kind of v: torch's and CuPy's own, else numpy's. No gradients are recorded: for those of torch see
+B sequences, L tokens, M channels, S states. Arrays are whatever has __dlpack__ (or numbers, for parameters); results
+are new arrays of the kind of v: torch's and CuPy's own, else numpy's. No gradients are recorded: for those of torch see
 kalscan.torch."""
 
 from ctypes import byref, c_int64, pointer
@@ -42,7 +42,7 @@ class Outputs(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The adjoints of the inputs, those that the mixer has, and of the initial state in the form that it was given in."""
+    """The adjoints of the inputs, those that the mixer has, and of the initial state, in its own form."""
 
     v: Any
     Lambda: Any
@@ -119,13 +119,13 @@ class _Call:
 class Mixer:
     """A mixer's calls. Calling it is `forward`.
 
-    kla           v, Lambda (precision of v, >= 0) [B, L, M], k, q [B, L, S], a (decay), p (process noise, >= 0) [M, S] or
-                  one a token [B, L, M, S], an axis of extent 1 being the same for all
+    kla           v, Lambda (precision of v, >= 0) [B, L, M], k, q [B, L, S], a (decay), p (process noise, >= 0) [M, S]
+                  or one a token [B, L, M, S], an axis of extent 1 being the same for all
     rotating_kla  the same, v [B, L, M, 3], and after Lambda the quaternions r = (w, x, y, z) [B, L, M, 4] that turn
     gla           v, k, q and the gate g [M, S] or one a token
 
-    v, Lambda, r, k and q have one type, float64, float32, bfloat16 or float16, which results have too. a, p, g and states
-    are float64 with float64, else float32.
+    v, Lambda, r, k and q have one type, float64, float32, bfloat16 or float16, which results have too. a, p, g and
+    states are float64 with float64, else float32.
 
     offsets    N + 1 integers on the CPU: N sequences one after another on the time axis; B is 1
     initial    the state before the first token: Moments, Information (not of GLA) or Hidden (GLA)
@@ -151,8 +151,9 @@ class Mixer:
             if x is None:
                 raise ValueError(f"kalscan: {name} is not given")
             arrays[name] = _arrays.of(name, x, stream)
-        call = _Call(self._predicted if predicted else self._mixer, (inputs[0], arrays["v"]), stream, threads, chunk,
-                     check_nan)
+        call = _Call(
+            self._predicted if predicted else self._mixer, (inputs[0], arrays["v"]), stream, threads, chunk, check_nan
+        )
         call.set_inputs(call.inputs, arrays)
         vector = self._mixer == _library.ROTATING_KLA
         v, k = arrays["v"], arrays["k"]
@@ -174,8 +175,20 @@ class Mixer:
         variance = _arrays.empty(call.first, axes, number)
         return Information(variance, mean) if form is Information else Moments(mean, variance)
 
-    def forward(self, *inputs, initial=None, offsets=None, predicted=False, final=None, every=0, out=None, stream=None,
-                threads=0, chunk=0, check_nan=False) -> Outputs:
+    def forward(
+        self,
+        *inputs,
+        initial=None,
+        offsets=None,
+        predicted=False,
+        final=None,
+        every=0,
+        out=None,
+        stream=None,
+        threads=0,
+        chunk=0,
+        check_nan=False,
+    ) -> Outputs:
         """All tokens.
 
         predicted  read out one step ahead (kla)
@@ -203,8 +216,11 @@ class Mixer:
             call.set_state(call.states.checkpoints, "checkpoints", kept, True)
         call.states.every = every
         call.use_workspace("forward")
-        _library.check(library.kalscan_forward(call.mixer, byref(call.inputs), byref(call.outputs), byref(call.states),
-                                               byref(call.run)))
+        _library.check(
+            library.kalscan_forward(
+                call.mixer, byref(call.inputs), byref(call.outputs), byref(call.states), byref(call.run)
+            )
+        )
         return Outputs(y, yvar, final, kept)
 
     def step(self, *inputs, state, predicted=False, out=None, stream=None, threads=0):
@@ -219,22 +235,43 @@ class Mixer:
         call.outputs.y, call.outputs.yvar = call.array("y", y, True), call.array("yvar", yvar, True)
         call.set_state(call.states.final, "state", state, True)
         call.use_workspace("forward")
-        _library.check(library.kalscan_step(call.mixer, byref(call.inputs), byref(call.outputs), pointer(call.states.final),
-                                            byref(call.run)))
+        _library.check(
+            library.kalscan_step(
+                call.mixer, byref(call.inputs), byref(call.outputs), pointer(call.states.final), byref(call.run)
+            )
+        )
         return y, yvar
 
-    def backward(self, *inputs, y_bar=None, yvar_bar=None, final_bar=None, initial=None, offsets=None, predicted=False,
-                 checkpoints=None, every=0, out=None, stream=None, threads=0, chunk=0, check_nan=False) -> Gradients:
+    def backward(
+        self,
+        *inputs,
+        y_bar=None,
+        yvar_bar=None,
+        final_bar=None,
+        initial=None,
+        offsets=None,
+        predicted=False,
+        checkpoints=None,
+        every=0,
+        out=None,
+        stream=None,
+        threads=0,
+        chunk=0,
+        check_nan=False,
+    ) -> Gradients:
         """The exact adjoints of all inputs and of the initial state, from those of the outputs and of the final state.
 
         checkpoints, every   as the forward call with this `every` returned them; without, they are made once more
         final_bar            an adjoint in the form of the final state: Moments, Information or Hidden
-        out                  a dict of arrays by name to write into: those alone are then computed, and the initial state's"""
+        out                  arrays by name to write into: those alone are computed, and the initial state's
+        """
         call, arrays, (B, L, M), S = self._start(inputs, predicted, stream, threads, chunk, check_nan)
         call.set_offsets(offsets)
         N = B if offsets is None else len(offsets) - 1
         call.outputs.y, call.outputs.yvar = call.array("y_bar", y_bar), call.array("yvar_bar", yvar_bar)
-        gradients = {name: _arrays.empty(call.first, x.shape, x.dtype) for name, x in arrays.items()} if out is None else out
+        gradients = (
+            {name: _arrays.empty(call.first, x.shape, x.dtype) for name, x in arrays.items()} if out is None else out
+        )
         call.set_inputs(call.gradients, gradients, True)
         call.set_state(call.states.initial, "initial", initial)
         call.set_state(call.states.checkpoints, "checkpoints", checkpoints)
@@ -244,15 +281,25 @@ class Mixer:
         initial_bar = self._new_state(call, arrays, form, (N, M, S))
         call.set_state(call.states.initial_bar, "initial_bar", initial_bar, True)
         call.use_workspace("backward")
-        _library.check(library.kalscan_backward(call.mixer, byref(call.inputs), byref(call.outputs), byref(call.gradients),
-                                                byref(call.states), byref(call.run)))
+        _library.check(
+            library.kalscan_backward(
+                call.mixer,
+                byref(call.inputs),
+                byref(call.outputs),
+                byref(call.gradients),
+                byref(call.states),
+                byref(call.run),
+            )
+        )
         return Gradients(*(gradients.get(name) for name in Gradients._fields[:-1]), initial_bar)
 
     def checkpoint_distance(self, *inputs) -> int:
         """The `every` that saves `backward` a forward pass of its own."""
         call, *_ = self._start(inputs, False, None)
         every = c_int64()
-        _library.check(library.kalscan_backward_checkpoints(call.mixer, byref(call.inputs), byref(call.states), byref(every)))
+        _library.check(
+            library.kalscan_backward_checkpoints(call.mixer, byref(call.inputs), byref(call.states), byref(every))
+        )
         return every.value
 
 

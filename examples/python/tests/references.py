@@ -12,15 +12,17 @@ def per_token(x, B, L):
 def rotation(r):
     """Rotation matrices [..., 3, 3] of quaternions (w, x, y, z) of any length."""
     w, x, y, z = np.moveaxis(r / np.linalg.norm(r, axis=-1, keepdims=True), -1, 0)
-    rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]]
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def kla(v, Lambda, k, q, a, p, mean=None, variance=None, predicted=False, r=None):
-    """y, yvar, mean, variance. With r the values, means and y have a last axis of three that turns. Information form, as
-    the paper has it, where the variance is finite and positive."""
+    """y, yvar, mean, variance. With r the values, means and y have a last axis of three that turns. Information form,
+    as the paper has it, where the variance is finite and positive."""
     B, L, M = v.shape[:3]
     S = k.shape[2]
     a, p = per_token(a, B, L), per_token(p, B, L)

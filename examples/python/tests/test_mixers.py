@@ -28,9 +28,16 @@ def draw(mixer, B, L, M, S, per_token=False):
     """Random inputs by name, in float64."""
     lanes = (B, L, M, S) if per_token else (M, S)
     vector = mixer is kalscan.rotating_kla
-    x = dict(v=rng.normal(size=(B, L, M, 3) if vector else (B, L, M)), Lambda=rng.gamma(1.0, size=(B, L, M)),
-             r=rng.normal(size=(B, L, M, 4)), k=rng.normal(size=(B, L, S)), q=rng.normal(size=(B, L, S)),
-             a=rng.uniform(0.5, 1, lanes), p=rng.gamma(0.5, size=lanes), g=rng.uniform(0, 1, lanes))
+    x = dict(
+        v=rng.normal(size=(B, L, M, 3) if vector else (B, L, M)),
+        Lambda=rng.gamma(1.0, size=(B, L, M)),
+        r=rng.normal(size=(B, L, M, 4)),
+        k=rng.normal(size=(B, L, S)),
+        q=rng.normal(size=(B, L, S)),
+        a=rng.uniform(0.5, 1, lanes),
+        p=rng.gamma(0.5, size=lanes),
+        g=rng.uniform(0, 1, lanes),
+    )
     return {name: x[name] for name in mixer.inputs}
 
 
@@ -43,8 +50,9 @@ def draw_state(mixer, N, M, S):
 
 def reference(mixer, x, state=None, **options):
     numbers = () if state is None else tuple(state)
-    return (references.gla if mixer is kalscan.gla else references.kla)(**x, **dict(zip(
-        ("h",) if mixer is kalscan.gla else ("mean", "variance"), numbers)), **options)
+    return (references.gla if mixer is kalscan.gla else references.kla)(
+        **x, **dict(zip(("h",) if mixer is kalscan.gla else ("mean", "variance"), numbers)), **options
+    )
 
 
 mixers = (kalscan.kla, kalscan.rotating_kla, kalscan.gla)
@@ -123,7 +131,7 @@ class Forward(Test):
             whole = mixer(*x.values(), initial=state)
             now = type(state)(*(z.copy() for z in state))
             for t in range(6):
-                token = [z if name in "apg" else z[:, t:t + 1] for name, z in x.items()]
+                token = [z if name in "apg" else z[:, t : t + 1] for name, z in x.items()]
                 y, _ = mixer.step(*token, state=now)
                 self.close(y[:, 0], whole.y[:, t], 1e-12, f"{mixer.name} token {t}")
             self.close(now[0], whole.final[0], 1e-12)
@@ -179,12 +187,21 @@ class Backward(Test):
         x, state = draw(mixer, B, L, M, S, per_token), draw_state(mixer, B, M, S)
         forward = mixer(*x.values(), initial=state, every=16, **options)
         bars = [None if z is None else rng.normal(size=z.shape) for z in (forward.y, forward.yvar, *forward.final)]
-        loss = lambda inputs, start: sum((z * bar).sum() for z, bar in zip(reference(mixer, inputs, start, **options), bars)
-                                         if bar is not None)
+        loss = lambda inputs, start: sum(
+            (z * bar).sum() for z, bar in zip(reference(mixer, inputs, start, **options), bars) if bar is not None
+        )
         final_bar = type(state)(*bars[2:])
         for kept in (forward.checkpoints, None):
-            got = mixer.backward(*x.values(), y_bar=bars[0], yvar_bar=bars[1], final_bar=final_bar, initial=state,
-                                 checkpoints=kept, every=16 if kept else 0, **options)
+            got = mixer.backward(
+                *x.values(),
+                y_bar=bars[0],
+                yvar_bar=bars[1],
+                final_bar=final_bar,
+                initial=state,
+                checkpoints=kept,
+                every=16 if kept else 0,
+                **options,
+            )
             for name, z in (*x.items(), *((f"initial {i}", z) for i, z in enumerate(state))):
                 gradient = got.initial[int(name[-1])] if name.startswith("initial") else getattr(got, name)
                 d, h = rng.normal(size=z.shape), 1e-6
@@ -234,9 +251,13 @@ class Errors(Test):
         self.raises("p is [1, 1, 4, 3]", self.call(p=np.ones((4, 3))))
         self.raises("v has the shape [2, 5], not [B, L, M]", self.call(v=np.ones((2, 5))))
         self.raises("y is [2, 5, 4, 1]", self.call(options=dict(out=(np.ones((2, 5, 4)), None))))
-        self.raises("initial mean is [1, 1, 3, 4]", self.call(options=dict(initial=kalscan.Moments(*np.ones((2, 1, 3, 4))))))
-        self.raises("offsets[2] is 4, not the time 5",
-                    lambda: kalscan.kla(*(z if n in "ap" else z[:1] for n, z in x.items()), offsets=[0, 3, 4]))
+        self.raises(
+            "initial mean is [1, 1, 3, 4]", self.call(options=dict(initial=kalscan.Moments(*np.ones((2, 1, 3, 4)))))
+        )
+        self.raises(
+            "offsets[2] is 4, not the time 5",
+            lambda: kalscan.kla(*(z if n in "ap" else z[:1] for n, z in x.items()), offsets=[0, 3, 4]),
+        )
         self.raises("not [B, L, M, 3]", lambda: kalscan.rotating_kla(x["v"], *[x["v"]] * 6))
 
     def test_types_values_and_omissions_are_named(self):
@@ -253,11 +274,14 @@ class Errors(Test):
         self.raises("q is not given", self.call(q=None))
         self.raises("kla takes v, Lambda, k, q, a, p, not 1 arrays", lambda: kalscan.kla(x["v"]), TypeError)
         self.raises("a state is Moments", self.call(options=dict(initial=x["v"])), TypeError)
-        self.raises("gla has no read-out of predictions",
-                    lambda: kalscan.gla(x["v"], x["k"], x["q"], x["a"], predicted=True))
+        self.raises(
+            "gla has no read-out of predictions", lambda: kalscan.gla(x["v"], x["k"], x["q"], x["a"], predicted=True)
+        )
         self.raises("v is a dict, which has no __dlpack__", self.call(v={}), TypeError)
-        self.raises("step takes one token, not 5",
-                    lambda: kalscan.kla.step(*x.values(), state=kalscan.Moments(*np.ones((2, 2, 3, 4)))))
+        self.raises(
+            "step takes one token, not 5",
+            lambda: kalscan.kla.step(*x.values(), state=kalscan.Moments(*np.ones((2, 2, 3, 4)))),
+        )
 
     def test_what_is_written_has_memory_of_its_own(self):
         shared = np.lib.stride_tricks.as_strided(np.zeros(3), (2, 5, 3), (0, 0, 8))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""torch's operators and layers: gradients, torch.compile, autocast, packed batches, decoding, the authors' conventions."""
+"""torch's operators and layers: gradients, compiling, autocast, packed batches, decoding, the authors' conventions."""
 
 import unittest
 
@@ -23,9 +23,16 @@ devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and kalscan._library.
 def draw(name, B, L, M, S, dtype=double, per_token=False, device="cpu"):
     """Leaves that require gradients, in the order of the function's arguments."""
     vector, lanes = name == "rotating_kla", (B, L, M, S) if per_token else (M, S)
-    x = dict(v=torch.randn(B, L, M, *([3] if vector else [])), Lambda=torch.rand(B, L, M) + 0.1,
-             r=torch.randn(B, L, M, 4) + torch.tensor([2.0, 0, 0, 0]), k=torch.randn(B, L, S), q=torch.randn(B, L, S),
-             a=torch.rand(lanes) * 0.5 + 0.5, p=torch.rand(lanes) * 0.5 + 0.05, g=torch.rand(lanes))
+    x = dict(
+        v=torch.randn(B, L, M, *([3] if vector else [])),
+        Lambda=torch.rand(B, L, M) + 0.1,
+        r=torch.randn(B, L, M, 4) + torch.tensor([2.0, 0, 0, 0]),
+        k=torch.randn(B, L, S),
+        q=torch.randn(B, L, S),
+        a=torch.rand(lanes) * 0.5 + 0.5,
+        p=torch.rand(lanes) * 0.5 + 0.05,
+        g=torch.rand(lanes),
+    )
     names = {"kla": "v Lambda k q a p", "rotating_kla": "v Lambda r k q a p", "gla": "v k q g"}[name]
     return [x[n].to(device, dtype).requires_grad_() for n in names.split()]
 
@@ -50,27 +57,33 @@ class Operators(unittest.TestCase):
         for device in devices:
             for name in names:
                 x = draw(name, 2, 37, 5, 4, device=device)
-                wanted = (references.gla if name == "gla" else references.kla)(**dict(zip(
-                    getattr(kalscan, name).inputs, (t.detach().cpu().numpy() for t in x))))
+                wanted = (references.gla if name == "gla" else references.kla)(
+                    **dict(zip(getattr(kalscan, name).inputs, (t.detach().cpu().numpy() for t in x)))
+                )
                 for got, y in zip(flat(getattr(kt, name)(*x)), [w for w in wanted if w is not None]):
-                    np.testing.assert_allclose(got.detach().cpu().numpy(), y, atol=1e-10, err_msg=f"{name}, seed {seed}")
+                    np.testing.assert_allclose(
+                        got.detach().cpu().numpy(), y, atol=1e-10, err_msg=f"{name}, seed {seed}"
+                    )
 
     def test_gradcheck_in_double(self):
         for device in devices:
             for name in names:
                 for per_token in (False, True):
-                    x, state = draw(name, 2, 5, 2, 3, per_token=per_token, device=device), draw_state(name, 2, 2, 3, device)
+                    x, state = draw(name, 2, 5, 2, 3, per_token=per_token, device=device), draw_state(
+                        name, 2, 2, 3, device
+                    )
                     form = kalscan.Hidden if name == "gla" else kalscan.Moments
 
                     def call(*t):
-                        return tuple(flat(getattr(kt, name)(*t[:len(x)], initial=form(*t[len(x):]))))
+                        return tuple(flat(getattr(kt, name)(*t[: len(x)], initial=form(*t[len(x) :]))))
 
                     self.assertTrue(torch.autograd.gradcheck(call, (*x, *state)))
         x, (mean, variance) = draw("kla", 2, 5, 2, 3), draw_state("kla", 2, 2, 3)
 
         def information(vector, precision, *t):
-            y, yvar, state = kt.kla(*t, initial=kalscan.Information(precision, vector), form=kalscan.Information,
-                                    predicted=True)
+            y, yvar, state = kt.kla(
+                *t, initial=kalscan.Information(precision, vector), form=kalscan.Information, predicted=True
+            )
             return y, yvar, *state
 
         self.assertTrue(torch.autograd.gradcheck(information, (mean, variance, *x)))
@@ -85,13 +98,18 @@ class Operators(unittest.TestCase):
     def test_double_backward_says_that_there_is_none(self):
         for name in names:
             x = draw(name, 1, 4, 2, 3)
-            gradient, = torch.autograd.grad(getattr(kt, name)(*x)[0].square().sum(), x[0], create_graph=True)
+            (gradient,) = torch.autograd.grad(getattr(kt, name)(*x)[0].square().sum(), x[0], create_graph=True)
             with self.assertRaisesRegex(RuntimeError, "has no second derivative"):
                 gradient.sum().backward()
 
     def test_library_s_own_checks_of_operators(self):
         for name in ("kla", "predicted_kla", "rotating_kla", "gla"):
-            x = dict(zip(getattr(kalscan, name.removeprefix("predicted_")).inputs, draw(name.removeprefix("predicted_"), 2, 5, 3, 4)))
+            x = dict(
+                zip(
+                    getattr(kalscan, name.removeprefix("predicted_")).inputs,
+                    draw(name.removeprefix("predicted_"), 2, 5, 3, 4),
+                )
+            )
             arguments = [x.get(n) for n in ("v", "Lambda", "r", "k", "q", "a", "p", "g")]
             torch.library.opcheck(getattr(torch.ops.kalscan, name).default, (*arguments, None, None, None, False, 16))
 
@@ -126,8 +144,11 @@ class Operators(unittest.TestCase):
                 shared = 2 if name != "gla" else 1
                 weight = torch.randn_like(x[0])
                 packed = torch.autograd.grad((getattr(kt, name)(*x, offsets=offsets)[0] * weight).sum(), x)
-                parts = [(getattr(kt, name)(*(t[:, i:j] for t in x[:-shared]), *x[-shared:])[0] * weight[:, i:j]).sum()
-                         for i, j in zip(offsets, offsets[1:]) if j > i]
+                parts = [
+                    (getattr(kt, name)(*(t[:, i:j] for t in x[:-shared]), *x[-shared:])[0] * weight[:, i:j]).sum()
+                    for i, j in zip(offsets, offsets[1:])
+                    if j > i
+                ]
                 torch.testing.assert_close(packed, torch.autograd.grad(sum(parts), x))
 
     def test_errors_carry_the_library_s_message(self):
@@ -152,9 +173,16 @@ class Layers(unittest.TestCase):
                 self.assertTrue(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().max() > 0, name)
 
     def test_decoding_equals_the_whole(self):
-        for options in ({}, dict(use_conv=False), dict(use_gating=False, bias=True), dict(zero_process_noise=True),
-                        dict(discretization="zoh", qk_norm=False), dict(lambda_skip_mode="vector", expand=1.5),
-                        dict(value_rank="conv", var_rank="dt"), dict(clip_value=5.0, obs_var_max=10.0)):
+        for options in (
+            {},
+            dict(use_conv=False),
+            dict(use_gating=False, bias=True),
+            dict(zero_process_noise=True),
+            dict(discretization="zoh", qk_norm=False),
+            dict(lambda_skip_mode="vector", expand=1.5),
+            dict(value_rank="conv", var_rank="dt"),
+            dict(clip_value=5.0, obs_var_max=10.0),
+        ):
             for layer in self.layers(**options):
                 self.decode(layer)
         self.decode(kt.KLALayer(16, kt.KLAConfig(d_state=4, decode_from_prior=True)))
@@ -165,7 +193,7 @@ class Layers(unittest.TestCase):
             whole, end = layer(x, return_state=True)
             state, parts = layer.init_state(2), []
             for t in [*range(5), None]:
-                y, state = layer(x[:, t:t + 1] if t is not None else x[:, 5:], state=state)
+                y, state = layer(x[:, t : t + 1] if t is not None else x[:, 5:], state=state)
                 parts.append(y)
         torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(state.ssm[1], end.ssm[1], atol=1e-5, rtol=1e-4)
@@ -204,14 +232,18 @@ class AuthorsConventions(unittest.TestCase):
         x = [t.detach() for t in draw("kla", 2, 12, 5, 4)]
         state = kt.KLAState(torch.rand(2, 5, 4, dtype=double) + 0.5, torch.randn(2, 5, 4, dtype=double))
         for prior in (False, True):
-            y, yvar, end = kt.kla_scan(*x, initial_state=state, decode_from_prior=prior, backend="auto", scan_impl="doubling")
+            y, yvar, end = kt.kla_scan(
+                *x, initial_state=state, decode_from_prior=prior, backend="auto", scan_impl="doubling"
+            )
             now = state
             for t in range(12):
                 yt, vt, now = kt.kla_step(*(z[:, t] for z in x[:4]), *x[4:], now, decode_from_prior=prior)
                 torch.testing.assert_close((yt, vt), (y[:, t], yvar[:, t]))
             torch.testing.assert_close(tuple(now), tuple(end))
         numbers = [t.numpy() for t in x]
-        _, _, mean, variance = references.kla(*numbers, mean=(state.eta / state.lam).numpy(), variance=(1 / state.lam).numpy())
+        _, _, mean, variance = references.kla(
+            *numbers, mean=(state.eta / state.lam).numpy(), variance=(1 / state.lam).numpy()
+        )
         np.testing.assert_allclose(end.lam, 1 / variance, rtol=1e-10)
         np.testing.assert_allclose(end.eta, mean / variance, rtol=1e-8, atol=1e-10)
         with self.assertRaises(ValueError):
@@ -220,16 +252,27 @@ class AuthorsConventions(unittest.TestCase):
     def test_a_layer_has_their_parameters(self):
         layer = kt.KLALayer(d_model=32, config=kt.KLAConfig(d_state=8))
         shapes = {name: tuple(p.shape) for name, p in layer.state_dict().items()}
-        self.assertEqual(shapes, {
-            "delta": (64, 8), "lambda_log": (64, 8), "process_noise": (64, 8), "lambda_skip": (), "in_proj.weight": (128, 32),
-            "conv.weight": (64, 1, 4), "conv.bias": (64,), "sensor_proj.weight": (144, 64), "out_proj.weight": (32, 64)})
+        self.assertEqual(
+            shapes,
+            {
+                "delta": (64, 8),
+                "lambda_log": (64, 8),
+                "process_noise": (64, 8),
+                "lambda_skip": (),
+                "in_proj.weight": (128, 32),
+                "conv.weight": (64, 1, 4),
+                "conv.bias": (64,),
+                "sensor_proj.weight": (144, 64),
+                "out_proj.weight": (32, 64),
+            },
+        )
 
     def test_the_layer_is_the_paper_s_formulas(self):
         layer = kt.KLALayer(8, kt.KLAConfig(d_state=4)).double()
         x = torch.randn(2, 10, 8, dtype=double)
         z, gate = (x @ layer.in_proj.weight.T).chunk(2, -1)
         padded = torch.nn.functional.pad(z, (0, 0, 3, 0))
-        z = torch.nn.functional.silu(sum(padded[:, i:i + 10] * layer.conv.weight[:, 0, i] for i in range(4)))
+        z = torch.nn.functional.silu(sum(padded[:, i : i + 10] * layer.conv.weight[:, 0, i] for i in range(4)))
         v, noise, k, q = (z @ layer.sensor_proj.weight.T).split([16, 16, 4, 4], -1)
         k, q = k / k.norm(dim=-1, keepdim=True), q / q.norm(dim=-1, keepdim=True)
         delta = torch.nn.functional.softplus(layer.delta)

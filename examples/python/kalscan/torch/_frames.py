@@ -9,8 +9,13 @@ import torch
 from .. import _library
 
 # Code, bits and lanes of a type as DLPack has them.
-_TYPES = {torch.float64: (2, 64, 1), torch.float32: (2, 32, 1), torch.float16: (2, 16, 1), torch.bfloat16: (4, 16, 1),
-          torch.int64: (0, 64, 1)}
+_TYPES = {
+    torch.float64: (2, 64, 1),
+    torch.float32: (2, 32, 1),
+    torch.float16: (2, 16, 1),
+    torch.bfloat16: (4, 16, 1),
+    torch.int64: (0, 64, 1),
+}
 _CPU = (1, 0)
 _raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 # A DLTensor, its shape and its strides one after another, for each number of axes.
@@ -30,8 +35,19 @@ class _Slot:
     def fill(self, x):
         n = x.dim()
         device = (2, x.device.index) if x.is_cuda else _CPU
-        _PACK[n](self.memory, 0, x.data_ptr(), *device, n, *(_TYPES.get(x.dtype) or _refuse(x)), self.shape, self.strides, 0,
-                 *x.shape, *x.stride())
+        _PACK[n](
+            self.memory,
+            0,
+            x.data_ptr(),
+            *device,
+            n,
+            *(_TYPES.get(x.dtype) or _refuse(x)),
+            self.shape,
+            self.strides,
+            0,
+            *x.shape,
+            *x.stride(),
+        )
         return self.address
 
 
@@ -73,8 +89,8 @@ class Frame:
         state.information = information
 
     def on_device(self, x, workspace_bytes):
-        """The stream, and a workspace of torch's own allocator, for a call on a GPU; its memory is to be kept until it is
-        enqueued, after which the stream's order keeps it."""
+        """The stream, and a workspace of torch's own allocator, for a call on a GPU; its memory is to be kept until it
+        is enqueued, after which the stream's order keeps it."""
         run = self.run
         run.workspace, run.workspace_bytes = None, 0
         if not x.is_cuda:

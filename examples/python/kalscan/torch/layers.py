@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Layers: KLA with the projections of its paper (Shaj et al. 2026, arXiv 2602.10743, figure 7), and its rotating sister.
+"""Layers: KLA with the projections of its paper (Shaj et al. 2026, arXiv 2602.10743), and its rotating sister.
 
 KLALayer has the parameters, their names and starts, the options and the state of the authors' package, so that its
 checkpoints load and its models run."""
@@ -20,8 +20,8 @@ _ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}
 
 @dataclass
 class KLAConfig:
-    """The options of a layer; names and defaults are the authors'. The last four choose among their implementations, and
-    are accepted and ignored."""
+    """The options of a layer; names and defaults are the authors'. The last four choose among their implementations,
+    and are accepted and ignored."""
 
     d_state: int = 16  # S
     expand: float = 2.0  # M = expand * d_model
@@ -97,19 +97,19 @@ class CausalConv1d(nn.Module):
         if state is None:
             state = self.init_state(B, x.device, x.dtype)
         seen = torch.cat((state.to(x.dtype), columns), -1)
-        last = seen[..., seen.shape[-1] - (self.kernel_size - 1):]
+        last = seen[..., seen.shape[-1] - (self.kernel_size - 1) :]
         if position is None:
             return self.act(F.conv1d(seen, self.weight, self.bias, groups=self.dim)).transpose(1, 2), last
         y = 0 if self.bias is None else self.bias
         for back in range(self.kernel_size):
-            earlier = seen[..., self.kernel_size - 1 - back:][..., :L].transpose(1, 2)
+            earlier = seen[..., self.kernel_size - 1 - back :][..., :L].transpose(1, 2)
             y = y + torch.where((position >= back)[None, :, None], earlier, 0) * self.weight[:, 0, -1 - back]
         return self.act(y), last
 
 
 class _Layer(nn.Module):
-    """What both layers have: projections, convolution, discretized dynamics, skip, gate. C channels have a noise each and L
-    lanes a decay and a process noise for each state: for KLA both are M."""
+    """What both layers have: projections, convolution, discretized dynamics, skip, gate. C channels have a noise each
+    and L lanes a decay and a process noise for each state: for KLA both are M."""
 
     def __init__(self, d_model, config, inner, noises):
         super().__init__()
@@ -120,10 +120,14 @@ class _Layer(nn.Module):
         self.in_proj = nn.Linear(d_model, 2 * M if config.use_gating else M, bias=config.bias)
         self.conv = CausalConv1d(M, config.conv_kernel_size, config.conv_activation) if config.use_conv else None
         rank = config.dt_rank or math.ceil(d_model / 8)
-        width = lambda given, full: full if given == "full" else 0 if given == "conv" else rank if given == "dt" else int(given)
+        width = lambda given, full: (
+            full if given == "full" else 0 if given == "conv" else rank if given == "dt" else int(given)
+        )
         self._v_width, self._noise_width = width(config.value_rank, M), width(config.var_rank, noises)
         self.sensor_proj = nn.Linear(M, self._v_width + self._noise_width + 2 * S, bias=config.bias)
-        expands = lambda given, width, full: None if given in ("full", "conv") else nn.Linear(width, full, bias=config.bias)
+        expands = lambda given, width, full: (
+            None if given in ("full", "conv") else nn.Linear(width, full, bias=config.bias)
+        )
         self.value_expand = expands(config.value_rank, self._v_width, M)
         self.var_expand = expands(config.var_rank, self._noise_width, noises)
         self.delta = nn.Parameter(torch.empty(noises, S))
@@ -192,8 +196,8 @@ class _Layer(nn.Module):
 
     def forward(self, x, state=None, return_state=False, offsets=None):
         """x [B, L, d_model] to the same, or (that, the new state) where a state is given or asked for; with
-        config.return_variance (mean, variance) in place of it. `offsets` (a list or tensor of N + 1 integers on the CPU)
-        packs N sequences, each from the beginning, into B = 1; the filter's state then is of N."""
+        config.return_variance (mean, variance) in place of it. `offsets` (a list or tensor of N + 1 integers on the
+        CPU) packs N sequences, each from the beginning, into B = 1; the filter's state then is of N."""
         config = self.config
         if offsets is not None and state is not None:
             raise ValueError("kalscan: packed sequences start from the beginning: give offsets or a state")
@@ -224,8 +228,8 @@ def _positions(offsets, device):
 
 
 class KLALayer(_Layer):
-    """Kalman Linear Attention between projections; see _Layer.forward for the call. A state is (conv, (lam, eta)): precision
-    and information vector, [B, M, S]."""
+    """Kalman Linear Attention between projections; see _Layer.forward for the call. A state is (conv, (lam, eta)):
+    precision and information vector, [B, M, S]."""
 
     def __init__(self, d_model: int, config: Optional[KLAConfig] = None):
         inner = (config or KLAConfig()).d_inner(d_model)
@@ -238,22 +242,34 @@ class KLALayer(_Layer):
     def mix(self, z, state, offsets):
         v, precision, k, q = self.sensors(z)
         a, p = self.dynamics()
-        y, variance, final = kla(v, precision, k, q, a, p, initial=None if state is None else Information(*state),
-                                 offsets=offsets, predicted=self.config.decode_from_prior, form=Information)
+        y, variance, final = kla(
+            v,
+            precision,
+            k,
+            q,
+            a,
+            p,
+            initial=None if state is None else Information(*state),
+            offsets=offsets,
+            predicted=self.config.decode_from_prior,
+            form=Information,
+        )
         return y, variance, KLAState(*final)
 
 
 class RotatingKLALayer(_Layer):
     """The same with heads of three channels that every token turns (kalscan.rotating_kla): it tracks states that do not
-    commute. M is rounded up to whole heads; `heads_per_rotation` of them share a quaternion. A head has one noise and one
-    variance, and its belief starts from a learnt mean. A state is (conv, Moments): [B, H, S, 3] and [B, H, S]."""
+    commute. M is rounded up to whole heads; `heads_per_rotation` of them share a quaternion. A head has one noise and
+    one variance, and its belief starts from a learnt mean. A state is (conv, Moments): [B, H, S, 3] and [B, H, S]."""
 
     def __init__(self, d_model: int, config: Optional[KLAConfig] = None, heads_per_rotation: int = 2):
         width = 3 * heads_per_rotation
         inner = math.ceil((config or KLAConfig()).d_inner(d_model) / width) * width
         super().__init__(d_model, config, inner, inner // 3)
         if self.config.decode_from_prior:
-            raise ValueError("kalscan: RotatingKLALayer has no read-out of predictions: decode_from_prior is to be False")
+            raise ValueError(
+                "kalscan: RotatingKLALayer has no read-out of predictions: decode_from_prior is to be False"
+            )
         self.heads, self.heads_per_rotation = inner // 3, heads_per_rotation
         self.turn = nn.Linear(inner, 4 * self.heads // heads_per_rotation, bias=False)
         self.start = nn.Parameter(torch.empty(self.heads, self.d_state, 3))
@@ -263,7 +279,7 @@ class RotatingKLALayer(_Layer):
     def reset_parameters(self):
         super().reset_parameters()
         # Turns that differ from token to token from the first step on, and means for them to turn.
-        nn.init.normal_(self.turn.weight, std=self.d_inner ** -0.5)
+        nn.init.normal_(self.turn.weight, std=self.d_inner**-0.5)
         nn.init.normal_(self.start, std=0.2)
 
     def initial(self, batch, device=None):
@@ -281,6 +297,7 @@ class RotatingKLALayer(_Layer):
         a, p = self.dynamics()
         if state is None:
             state = self.initial(z.shape[0] if offsets is None else len(offsets) - 1)
-        y, variance, final = rotating_kla(v.unflatten(-1, (-1, 3)), precision, self.rotations(z), k, q, a, p, initial=state,
-                                          offsets=offsets)
+        y, variance, final = rotating_kla(
+            v.unflatten(-1, (-1, 3)), precision, self.rotations(z), k, q, a, p, initial=state, offsets=offsets
+        )
         return y.flatten(-2), variance.repeat_interleave(3, -1), final

@@ -16,13 +16,21 @@ from ._frames import Frame
 
 _library_of_torch = torch.library.Library("kalscan", "DEF")
 _INPUTS = ("v", "Lambda", "r", "k", "q", "a", "p", "g")
-_OPERATORS = {"kla": _library.KLA, "predicted_kla": _library.KLA_PREDICTED, "rotating_kla": _library.ROTATING_KLA,
-              "gla": _library.GLA}
-_CALL = ("Tensor v, Tensor? Lambda, Tensor? r, Tensor k, Tensor q, Tensor? a, Tensor? p, Tensor? g, Tensor? mean, "
-         "Tensor? variance, Tensor? offsets, bool information, int every")
+_OPERATORS = {
+    "kla": _library.KLA,
+    "predicted_kla": _library.KLA_PREDICTED,
+    "rotating_kla": _library.ROTATING_KLA,
+    "gla": _library.GLA,
+}
+_CALL = (
+    "Tensor v, Tensor? Lambda, Tensor? r, Tensor k, Tensor q, Tensor? a, Tensor? p, Tensor? g, Tensor? mean, "
+    "Tensor? variance, Tensor? offsets, bool information, int every"
+)
 _FORWARD = f"({_CALL}) -> (Tensor y, Tensor yvar, Tensor mean, Tensor variance, Tensor kept_mean, Tensor kept_variance)"
-_BACKWARD = (f"({_CALL}, Tensor? kept_mean, Tensor? kept_variance, Tensor? y_bar, Tensor? yvar_bar, Tensor? mean_bar, "
-             "Tensor? variance_bar) -> (" + ", ".join(["Tensor"] * 10) + ")")
+_BACKWARD = (
+    f"({_CALL}, Tensor? kept_mean, Tensor? kept_variance, Tensor? y_bar, Tensor? yvar_bar, Tensor? mean_bar, "
+    "Tensor? variance_bar) -> (" + ", ".join(["Tensor"] * 10) + ")"
+)
 
 
 def _new_outputs(mixer, v, k, offsets, every):
@@ -35,16 +43,23 @@ def _new_outputs(mixer, v, k, offsets, every):
     variances = mixer != _library.GLA
     new, none, kept = v.new_empty, (0,), every > 0
     C = (L // every + (1 if offsets is None else N)) if kept else 0
-    return (new(shape), new((B, L, M) if variances else none), new((N, M, S, *vector), dtype=number),
-            new((N, M, S) if variances else none, dtype=number), new((B, C, M, S, *vector) if kept else none, dtype=number),
-            new((B, C, M, S) if kept and variances else none, dtype=number))
+    return (
+        new(shape),
+        new((B, L, M) if variances else none),
+        new((N, M, S, *vector), dtype=number),
+        new((N, M, S) if variances else none, dtype=number),
+        new((B, C, M, S, *vector) if kept else none, dtype=number),
+        new((B, C, M, S) if kept and variances else none, dtype=number),
+    )
 
 
 def _new_gradients(mixer, inputs, mean, variance):
     """Dense, whatever the strides of the inputs; what is not there is empty."""
     v = inputs[0]
-    return tuple(torch.empty(x.shape if x is not None else (0,), dtype=(v if x is None else x).dtype, device=v.device)
-                 for x in (*inputs, mean, variance))
+    return tuple(
+        torch.empty(x.shape if x is not None else (0,), dtype=(v if x is None else x).dtype, device=v.device)
+        for x in (*inputs, mean, variance)
+    )
 
 
 def _or_none(x, wanted):
@@ -78,8 +93,10 @@ def _forward(mixer):
 
     def run(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, every):
         if v.dim() != (4 if mixer == _library.ROTATING_KLA else 3) or k.dim() != 3:
-            raise ValueError(f"kalscan: v has the shape {list(v.shape)} and k {list(k.shape)}, not [B, L, M] (rotating: "
-                             "[B, L, M, 3]) and [B, L, S]")
+            raise ValueError(
+                f"kalscan: v has the shape {list(v.shape)} and k {list(k.shape)}, not [B, L, M] (rotating: "
+                "[B, L, M, 3]) and [B, L, S]"
+            )
         results = _new_outputs(mixer, v, k, offsets, every)
         y, yvar, final_mean, final_variance, kept_mean, kept_variance = results
         frame, inputs = Frame.take(), (v, Lambda, r, k, q, a, p, g)
@@ -88,8 +105,9 @@ def _forward(mixer):
             frame.set("outputs", frame.outputs, ("y", "yvar"), (y, _or_none(yvar, variances)))
             frame.set_state("initial", mean, variance, information)
             frame.set_state("final", final_mean, _or_none(final_variance, variances), information)
-            frame.set_state("checkpoints", _or_none(kept_mean, every > 0),
-                            _or_none(kept_variance, every > 0 and variances))
+            frame.set_state(
+                "checkpoints", _or_none(kept_mean, every > 0), _or_none(kept_variance, every > 0 and variances)
+            )
             memory = frame.on_device(v, lambda: _workspace("forward", mixer, frame, inputs, offsets, every))
             at = frame.pointers
             _library.check(library.kalscan_forward(mixer, at[0], at[1], at[3], at[4]))
@@ -104,20 +122,44 @@ def _forward(mixer):
 def _backward(mixer):
     variances = mixer != _library.GLA
 
-    def run(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, every, kept_mean, kept_variance, y_bar,
-            yvar_bar, mean_bar, variance_bar):
+    def run(
+        v,
+        Lambda,
+        r,
+        k,
+        q,
+        a,
+        p,
+        g,
+        mean,
+        variance,
+        offsets,
+        information,
+        every,
+        kept_mean,
+        kept_variance,
+        y_bar,
+        yvar_bar,
+        mean_bar,
+        variance_bar,
+    ):
         frame, inputs = Frame.take(), (v, Lambda, r, k, q, a, p, g)
         gradients = _new_gradients(mixer, inputs, mean, variance)
         try:
             _set_call(frame, inputs, offsets, every)
             frame.set("outputs", frame.outputs, ("y", "yvar"), (y_bar, yvar_bar))
-            frame.set("gradients", frame.gradients, _INPUTS,
-                      [None if x is None else bar for x, bar in zip(inputs, gradients)])
+            frame.set(
+                "gradients", frame.gradients, _INPUTS, [None if x is None else bar for x, bar in zip(inputs, gradients)]
+            )
             frame.set_state("initial", mean, variance, information)
             frame.set_state("checkpoints", kept_mean, kept_variance)
             frame.set_state("final_bar", mean_bar, variance_bar, information)
-            frame.set_state("initial_bar", _or_none(gradients[8], mean is not None),
-                            _or_none(gradients[9], variance is not None), information)
+            frame.set_state(
+                "initial_bar",
+                _or_none(gradients[8], mean is not None),
+                _or_none(gradients[9], variance is not None),
+                information,
+            )
             memory = frame.on_device(v, lambda: _workspace("backward", mixer, frame, inputs, offsets, every))
             at = frame.pointers
             _library.check(library.kalscan_backward(mixer, at[0], at[1], at[2], at[3], at[4]))
@@ -200,8 +242,8 @@ def _checkpoint_distance(mixer, v, states):
 
 
 def _call(name, inputs, initial, offsets, form):
-    """Types, autocast, checkpoints where gradients are wanted; then the operator. inputs are (v, Lambda, r, k, q, a, p, g),
-    those that the mixer does not have None. Returns y, yvar and the numbers of the final state."""
+    """Types, autocast, checkpoints where gradients are wanted; then the operator. inputs are (v, Lambda, r, k, q, a, p,
+    g), those that the mixer does not have None. Returns y, yvar and the numbers of the final state."""
     mixer = _OPERATORS[name]
     v, Lambda, r, k, q, *parameters = inputs
     stored = [x for x in (v, Lambda, r, k, q) if x is not None]
@@ -240,21 +282,22 @@ def _call(name, inputs, initial, offsets, form):
 def kla(v, Lambda, k, q, a, p, *, initial=None, offsets=None, predicted=False, form=Moments):
     """Kalman Linear Attention: y [B, L, M], its variance, and the state after the last token.
 
-    v, Lambda [B, L, M], k, q [B, L, S], a, p [M, S] or [B, L, M, S] as kalscan.kla has them. Under autocast v, Lambda, k and
-    q are stored in its type; a, p, states and all arithmetic stay float32 (float64 where v is).
+    v, Lambda [B, L, M], k, q [B, L, S], a, p [M, S] or [B, L, M, S] as kalscan.kla has them. Under autocast v, Lambda,
+    k and q are stored in its type; a, p, states and all arithmetic stay float32 (float64 where v is).
 
     initial    the state before the first token; Moments or Information, the latter with form=Information
     offsets    N + 1 integers on the CPU, a tensor or a list: N sequences one after another; B is 1
     predicted  read out one step ahead
     form       of states in and out, and of their gradients: Moments or Information"""
-    y, yvar, mean, variance = _call("predicted_kla" if predicted else "kla", (v, Lambda, None, k, q, a, p, None), initial,
-                                    offsets, form)
+    y, yvar, mean, variance = _call(
+        "predicted_kla" if predicted else "kla", (v, Lambda, None, k, q, a, p, None), initial, offsets, form
+    )
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
 
 def rotating_kla(v, Lambda, r, k, q, a, p, *, initial=None, offsets=None, form=Moments):
-    """The same for heads of three channels that every token turns: v and y [B, L, M, 3], quaternions r [B, L, M, 4] of any
-    length. M counts heads."""
+    """The same for heads of three channels that every token turns: v and y [B, L, M, 3], quaternions r [B, L, M, 4] of
+    any length. M counts heads."""
     y, yvar, mean, variance = _call("rotating_kla", (v, Lambda, r, k, q, a, p, None), initial, offsets, form)
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
@@ -281,8 +324,19 @@ def init_state(batch, d_model, d_state, device=None, dtype=torch.float32):
     return KLAState(torch.ones(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
 
 
-def kla_scan(v, lambda_v, k, q, a, p, *, initial_state: Optional[KLAState] = None, decode_from_prior=False, backend="auto",
-             **ignored):
+def kla_scan(
+    v,
+    lambda_v,
+    k,
+    q,
+    a,
+    p,
+    *,
+    initial_state: Optional[KLAState] = None,
+    decode_from_prior=False,
+    backend="auto",
+    **ignored,
+):
     """kla with the authors' arguments: (y, y_var, KLAState). `backend` is theirs to choose and accepted as "auto" or
     "kalscan"; scan_impl and mobius_impl choose among implementations that kalscan does not need."""
     if backend not in ("auto", "kalscan"):

@@ -1,5 +1,5 @@
-/* The types of DLPack's stable ABI (https://dmlc.github.io/dlpack), for machines without libdlpack-dev: CMake looks for the
-   real header first. */
+/* The types of DLPack's stable ABI (https://dmlc.github.io/dlpack), for machines without libdlpack-dev: CMake looks for
+   the real header first. */
 #ifndef DLPACK_DLPACK_H_
 #define DLPACK_DLPACK_H_
 
