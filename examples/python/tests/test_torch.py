@@ -17,7 +17,23 @@ import kalscan.torch as kt
 seed = int(np.random.SeedSequence().entropy % 2**31)
 torch.manual_seed(seed)
 double = torch.float64
-devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() and kalscan._library.has_device(2) else [])
+cuda = torch.cuda.is_available() and kalscan._library.has_device(2)
+
+
+def built(dtype):
+    """Whether the library has this storage type on a GPU."""
+    try:
+        kt.kla(
+            *(torch.ones(1, 1, 1, dtype=dtype, device="cuda") for _ in range(4)),
+            *(torch.ones(1, 1, dtype=double if dtype == double else torch.float32, device="cuda") for _ in range(2)),
+        )
+    except kalscan.NotBuilt:
+        return False
+    return True
+
+
+devices = ["cpu"] + (["cuda"] if cuda and built(torch.bfloat16) else [])
+double_devices = ["cpu"] + (["cuda"] if cuda and built(double) else [])
 
 
 def draw(name, B, L, M, S, dtype=double, per_token=False, device="cpu"):
@@ -54,7 +70,7 @@ names = ("kla", "rotating_kla", "gla")
 
 class Operators(unittest.TestCase):
     def test_values_are_the_recurrences(self):
-        for device in devices:
+        for device in double_devices:
             for name in names:
                 x = draw(name, 2, 37, 5, 4, device=device)
                 wanted = (references.gla if name == "gla" else references.kla)(
@@ -66,7 +82,7 @@ class Operators(unittest.TestCase):
                     )
 
     def test_gradcheck_in_double(self):
-        for device in devices:
+        for device in double_devices:
             for name in names:
                 for per_token in (False, True):
                     x, state = draw(name, 2, 5, 2, 3, per_token=per_token, device=device), draw_state(
@@ -138,7 +154,7 @@ class Operators(unittest.TestCase):
 
     def test_packed_sequences_have_the_values_and_gradients_of_separate_calls(self):
         offsets = [0, 3, 3, 17, 40]
-        for device in devices:
+        for device in double_devices:
             for name in names:
                 x = draw(name, 1, 40, 3, 4, device=device)
                 shared = 2 if name != "gla" else 1
@@ -150,6 +166,29 @@ class Operators(unittest.TestCase):
                     if j > i
                 ]
                 torch.testing.assert_close(packed, torch.autograd.grad(sum(parts), x))
+
+    @unittest.skipUnless(cuda, "no GPU, or a library without its code")
+    def test_a_gpu_gives_what_the_cpu_gives(self):
+        for name in names:
+            for B, L, M, S, per_token, offsets in (
+                (2, 300, 40, 16, False, None),
+                (2, 65, 5, 3, True, None),
+                (1, 200, 33, 8, False, [0, 1, 1, 150, 200]),
+            ):
+                x = draw(name, B, L, M, S, torch.float32, per_token)
+                state = draw_state(name, B if offsets is None else 4, M, S, dtype=torch.float32)
+                form = kalscan.Hidden if name == "gla" else kalscan.Moments
+                results = []
+                for device in ("cpu", "cuda"):
+                    leaves = [t.detach().to(device).requires_grad_() for t in (*x, *state)]
+                    out = flat(getattr(kt, name)(*leaves[: len(x)], initial=form(*leaves[len(x) :]), offsets=offsets))
+                    loss = sum((y * torch.cos(torch.arange(y.numel(), device=device)).view(y.shape)).sum() for y in out)
+                    results.append([t.detach().cpu() for t in (*out, *torch.autograd.grad(loss, leaves))])
+                for on_cpu, on_gpu in zip(*results):
+                    scale = 1 + on_cpu.abs().max().item()
+                    torch.testing.assert_close(
+                        on_gpu / scale, on_cpu / scale, atol=2e-4, rtol=0, msg=f"{name}, seed {seed}"
+                    )
 
     def test_errors_carry_the_library_s_message(self):
         x = draw("kla", 2, 5, 3, 4)
