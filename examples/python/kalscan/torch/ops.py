@@ -120,7 +120,6 @@ def _forward(mixer):
 
 
 def _backward(mixer):
-    variances = mixer != _library.GLA
 
     def run(
         v,
