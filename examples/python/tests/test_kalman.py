@@ -16,9 +16,15 @@ def covariance(n):
     return x @ x.T
 
 
+def contraction(n):
+    """States that grow would take the digits of the reference, which inverts covariances."""
+    x = rng.normal(size=(n, n))
+    return 0.95 * x / np.linalg.norm(x, 2)
+
+
 def draw(n, m, T, varies):
     one = (lambda make: np.stack([make() for _ in range(T)])) if varies else (lambda make: make())
-    F = one(lambda: rng.normal(size=(n, n)) * 0.5)
+    F = one(lambda: contraction(n))
     model = kalscan.Model(
         F,
         one(lambda: covariance(n)),
