@@ -185,6 +185,10 @@ class Backward(Test):
     def one_gradient(self, mixer, per_token, **options):
         B, L, M, S = 2, 19, 5, 4
         x, state = draw(mixer, B, L, M, S, per_token), draw_state(mixer, B, M, S)
+        for name in {"Lambda", "p"} & set(x):  # far enough from 0 for a difference quotient
+            x[name] += 0.05
+        if mixer is not kalscan.gla:
+            state = kalscan.Moments(state.mean, state.variance + 0.05)
         forward = mixer(*x.values(), initial=state, every=16, **options)
         bars = [None if z is None else rng.normal(size=z.shape) for z in (forward.y, forward.yvar, *forward.final)]
         loss = lambda inputs, start: sum(
