@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Tests the CUDA parts on this machine's GPU and prints one table.
-#   tests/gpu.sh [--sanitize] [--bench] [--built DIR]
+#   tests/gpu.sh [--sanitize] [--bench] [--python] [--built DIR]
 #   --sanitize   also under compute-sanitizer: memcheck, racecheck, initcheck
 #   --bench      also the benchmarks; JSON goes to .build/gpu/*.json
+#   --python     also the Python package, with numpy, and torch where it is; compiling it takes minutes more
 #   --built DIR  builds nothing and runs what DIR has, built elsewhere: tests/cuda/*, examples/*, bench/*; logs go there
 # Needs nvcc, a C++ compiler, CMake, ninja or make, Eigen, doctest and, with --bench, Google Benchmark; says at once which of
 # these are missing, and downloads nothing. Prefixes in CMAKE_PREFIX_PATH are searched first. A few minutes on 16 cores.
 # A line for each target and each test as it ends; then the table and `N passed, N failed, N skipped`.
 set -u
-sanitize=false bench=false build=.build/gpu built=false
+sanitize=false bench=false python=false build=.build/gpu built=false
 while [ $# -gt 0 ]; do
   case "$1" in
     --sanitize) sanitize=true ;;
     --bench) bench=true ;;
+    --python) python=true ;;
     --built) built=true build=$(realpath "${2:?a directory}"); shift ;;
-    *) sed -n '2,10s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# //p' "$0"; exit 2 ;;
   esac
   shift
 done
@@ -35,6 +37,7 @@ if ! $built; then
   configure() {
     cmake -S . -B "$1" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_ARCHITECTURES=native \
       -DKALSCAN_FETCH_DEPENDENCIES=OFF -DKALSCAN_BUILD_BENCHMARKS=$($bench && echo ON || echo OFF) \
+      -DKALSCAN_BUILD_PYTHON=$($python && echo ON || echo OFF) "-DKALSCAN_C_DEVICE_STORAGE=float;double;bfloat16" \
       -DKALSCAN_PACKAGING_TESTS=OFF -DKALSCAN_TEST_SUITES= "-DKALSCAN_BUILD_CUDA=$2"
   }
   # Without a compiler for CUDA, CMake can still say what else is missing.
@@ -69,6 +72,10 @@ tests=$(cd "$build/tests/cuda" && ls test_cuda_*)
 [ -n "$tests" ] || { echo "no tests in $build/tests/cuda"; exit 1; }
 for t in $tests; do run "$t" "$build/tests/cuda/$t"; done
 for example in $(ls -d "$build"/examples/*_cuda_* 2>/dev/null); do run "${example##*/}" "$example"; done
+if $python; then
+  run python env KALSCAN_LIBRARY="$(realpath "$build/examples/python/libkalscan_c.so")" PYTHONPATH=examples/python \
+    python3 -m unittest discover -s examples/python/tests
+fi
 if $sanitize; then
   # The long runs add nothing here that the others lack; each kernel is many times slower under a tool.
   long='3 * 10^9*,*20 runs*,*20 times*,*2^60*,what CUDA refuses*,*million*,*host threads*'

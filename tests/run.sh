@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.."
 cmake/install_packages.sh g++ clang libomp-dev cmake ninja-build pkg-config libeigen3-dev doctest-dev libbenchmark-dev \
-  libtbb-dev libopenmpi-dev openmpi-bin || exit 1
+  libtbb-dev libopenmpi-dev openmpi-bin libdlpack-dev python3-numpy || exit 1
 
 presets=("$@")
 [ $# -gt 0 ] || presets=(release clang asan-ubsan tsan avx512-gcc avx512-clang native-gcc)
