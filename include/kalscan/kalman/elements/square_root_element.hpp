@@ -26,8 +26,8 @@ struct square_root_element {
 /// A Gaussian N(mean, root root') of n states.
 template <class T, int N>
 struct square_root_belief {
-  Eigen::Vector<T, N> mean;
-  Eigen::Matrix<T, N, N> root;
+  Eigen::Vector<T, N> mean{};
+  Eigen::Matrix<T, N, N> root{};
 };
 
 namespace detail {
