@@ -18,7 +18,7 @@ for preset in "${presets[@]}"; do
   mkdir -p "$build"
   rm -f "$report"
   cmake --preset "$preset" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; failed=$((failed + 1)); continue; }
-  cmake --build --preset "$preset" || { failed=$((failed + 1)); continue; }
+  cmake --build --preset "$preset" -- -k 0 || { failed=$((failed + 1)); continue; }
   case $preset in avx512-*|native-gcc) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
   ctest --preset "$preset" --output-junit "$report"
   tests=$(count tests) bad=$(count failures) skipped=$(count skipped)
