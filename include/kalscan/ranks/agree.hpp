@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What ranks tell each other before they compute, so that no rank waits for one that does something else: what they call,
-// and whether something is wrong. And messages that say of each rank whether it has failed.
+// What ranks tell each other before they compute, so that no rank waits for one that does something else: what they
+// call, and whether something is wrong. And messages that say of each rank whether it has failed.
 #pragma once
 
 #include <algorithm>
@@ -142,8 +142,8 @@ class attempt {
   std::exception_ptr failure_{};
 };
 
-/// All ranks' messages, of any sizes; or, where one has failed, its exception there and rank_error on the others. `bound` is
-/// one of the sizes that all ranks know; without it a small gather more finds it.
+/// All ranks' messages, of any sizes; or, where one has failed, its exception there and rank_error on the others.
+/// `bound` is one of the sizes that all ranks know; without it a small gather more finds it.
 template <communicator C>
 std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte_string& mine,
                                   std::optional<std::size_t> bound, byte_string& memory) {
