@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What it costs to share a sequence out over ranks: time, bytes on the wire and efficiency for 1, 2 and 4 threads as ranks,
-// beside a model of the cost, and what the model says of more. Under mpirun, for the processes that there are.
+// What it costs to share a sequence out over ranks: time, bytes on the wire and efficiency for 1, 2 and 4 threads as
+// ranks, beside a model of the cost, and what the model says of more. Under mpirun, for the processes that there are.
 //
-// The model of R ranks: each absorbs and replays n / R steps; a gather of R messages takes latency * log2(R) + bytes * R /
-// bandwidth; then each rank carries the states through R elements a lane. The first rank's absorb is its replay.
+// The model of R ranks: each absorbs and replays n / R steps; a gather of R messages takes latency * log2(R) + bytes *
+// R / bandwidth; then each rank carries the states through R elements a lane. The first rank's absorb is its replay.
 //     time(R) = n / R * (absorb + step) + gather(R) + lanes * R * act          time(1) = n * step
-// Costs of steps are measured here, latency and bandwidth too, over memory; for machines of a network the last rows take
-// 5 us and 25 GB/s.
+// Costs of steps are measured here, latency and bandwidth too, over memory; for machines of a network the last rows
+// take 5 us and 25 GB/s.
 
 #include <algorithm>
 #include <atomic>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A long series that four processes share, each with its stretch: filtered and smoothed over MPI, with the bits that one
-// process alone gets.
+// A long series that four processes share, each with its stretch: filtered and smoothed over MPI, with the bits that
+// one process alone gets.
 //
 //     mpirun -np 4 11_ranks [steps]
 
@@ -11,9 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <kalscan/backend/omp.hpp>
-#include <kalscan/kalman/filter.hpp>
-#include <kalscan/kalman/smoother.hpp>
+#include <kalscan/kalscan.hpp>
 #include <kalscan/ranks/kalman.hpp>
 #include <kalscan/ranks/mpi.hpp>
 #include <limits>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Gaussian-process regression of 24,255 irregular points in a moment: 67 million years of climate, as the oxygen isotopes
-// of foraminifera of the deep sea tell it. Of three Matérn covariances, each fitted by maximizing the likelihood, the
-// likeliest one is smoothed, with its band. A solver for dense matrices would need 4.7 GB for one of 24,255 rows.
+// Gaussian-process regression of 24,255 irregular points in a moment: 67 million years of climate, as the oxygen
+// isotopes of foraminifera of the deep sea tell it. Of three Matérn covariances, each fitted by maximizing the
+// likelihood, the likeliest one is smoothed, with its band. A solver for dense matrices would need 4.7 GB for one of
+// 24,255 rows.
 // Usage: 13_gaussian_process DATA OUTPUT
 #include <algorithm>
 #include <array>
@@ -154,7 +155,8 @@ int main(int argc, char** argv) try {
   const auto half = fit<kalscan::matern12>("Matern 1/2", data);
   const auto three_halves = fit<kalscan::matern32>("Matern 3/2", data);
   const auto five_halves = fit<kalscan::matern52>("Matern 5/2", data);
-  const auto best = std::max({half, three_halves, five_halves}, [](const auto& x, const auto& y) { return x.second < y.second; });
+  const auto best = std::max({half, three_halves, five_halves},
+                             [](const auto& x, const auto& y) { return x.second < y.second; });
 
   const points all = with_grid(data, 0.002);
   const band b = best == half           ? smoothed<kalscan::matern12>(best.first, all)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds Release, filters and smooths real series, and lets a KLA layer read a novel. Ends with
-# where the pictures are. Takes about a minute on two cores.
+# Installs what is missing, builds Release, filters and smooths real series, lets a KLA layer read a novel, and fits
+# a Gaussian process to the climate of 67 million years. Ends with where the pictures are. Takes about a minute on two cores.
 #   CXXFLAGS="..." examples/run.sh   adds flags to -march=native (-mno-avx512f, say, or another -march)
 set -u
 cd "$(dirname "$0")/.."

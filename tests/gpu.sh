@@ -5,9 +5,9 @@
 #   --bench      also the benchmarks; JSON goes to .build/gpu/*.json
 #   --python     also the Python package, with numpy, and torch where it is; compiling it takes minutes more
 #   --built DIR  builds nothing and runs what DIR has, built elsewhere: tests/cuda/*, examples/*, bench/*; logs go there
-# Needs nvcc, a C++ compiler, CMake, ninja or make, Eigen, doctest and, with --bench, Google Benchmark; says at once which of
-# these are missing, and downloads nothing. Prefixes in CMAKE_PREFIX_PATH are searched first. A few minutes on 16 cores.
-# A line for each target and each test as it ends; then the table and `N passed, N failed, N skipped`.
+# Needs nvcc, a C++ compiler, CMake, ninja or make, Eigen, doctest and, with --bench, Google Benchmark; says at once
+# which of these are missing, and downloads nothing. Prefixes in CMAKE_PREFIX_PATH are searched first. A few minutes on
+# 16 cores. A line for each target and each test as it ends; then the table and `N passed, N failed, N skipped`.
 set -u
 sanitize=false bench=false python=false build=.build/gpu built=false
 while [ $# -gt 0 ]; do

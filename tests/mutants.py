@@ -220,6 +220,9 @@ def verdict(tree, healthy, mutant):
 
 
 def main(arguments):
+    if any(a.startswith("-") and a != "--list" for a in arguments):
+        print(__doc__)
+        return 2
     words = [a for a in arguments if not a.startswith("-")]
     chosen = [m for m in MUTANTS if not words or any(w in m[0] for w in words)]
     width = max((len(m[0]) for m in chosen), default=0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Everything that runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. What
-// compares back ends is apart: <kalscan/compare.hpp>; so is <kalscan/kalman/model/stationary_prior.hpp>.
+// What runs on the host. The matrix Kalman filter and smoother come with it where Eigen is found. To be included by
+// name: <kalscan/compare.hpp>, <kalscan/ranks/...>, <kalscan/kla/check_mixer.hpp>, stationary priors
+// (<kalscan/kalman/model/stationary_prior.hpp>), and models of functions (<kalscan/kalman/function_filter.hpp>).
 #pragma once
 
 #include <kalscan/backend/omp.hpp>

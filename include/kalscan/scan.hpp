@@ -3,15 +3,16 @@
 //
 // The first argument is the policy: kalscan::seq{}, kalscan::omp{.threads = 4}, ... (include the back end's header).
 // `in` and `out` are random-access ranges of one size, or `sequences` views of one shape, which hold many sequences.
-// `out` may be `in` itself; a partial overlap is an error that is not detected. Wrong sizes throw std::invalid_argument,
-// before anything is written. Numbers that would lose digits in `in`'s or `out`'s type (a double in an int) do not
-// compile; a double may be rounded to a float. `out` may be a std::vector<bool>, whose bits other policies than seq write
-// by way of a copy of a byte each. What a policy guarantees about bits, threads and memory stands at the policy.
+// `out` may be `in` itself; a partial overlap is an error that is not detected. Wrong sizes throw
+// std::invalid_argument, before anything is written. Numbers that would lose digits in `in`'s or `out`'s type (a double
+// in an int) do not compile; a double may be rounded to a float. `out` may be a std::vector<bool>, whose bits other
+// policies than seq write by way of a copy of a byte each. What a policy guarantees about bits, threads and memory
+// stands at the policy.
 //
 // For one sequence, `initial` acts before everything and defaults to the identity; the value returned is the total with
-// `initial` included, so that scan(A ++ B) is scan(A), then scan(B) with A's total as its initial value. For `sequences`,
-// `initial` lists one value a sequence (none: the identity), and the totals go to `final`, where it is not empty;
-// the two may be the same memory.
+// `initial` included, so that scan(A ++ B) is scan(A), then scan(B) with A's total as its initial value. For
+// `sequences`, `initial` lists one value a sequence (none: the identity), and the totals go to `final`, where it is not
+// empty; the two may be the same memory.
 #pragma once
 
 #include <cstdint>
@@ -245,8 +246,8 @@ void exclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>&
   detail::scan_sequences<detail::emit::before, true>("exclusive_suffix_scan", p, m, in, out, initial, final);
 }
 
-/// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`. Returns the last one (`initial`
-/// when `in` is empty), which can be fed back as the initial state of what follows.
+/// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`. Returns the last one
+/// (`initial` when `in` is empty), which can be fed back as the initial state of what follows.
 template <host_policy P, recurrence R, detail::readable In, detail::readable Out>
 typename R::state_type scan_states(const P& p, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
   using out_range = std::remove_reference_t<Out>;

@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <kalscan/backend/omp.hpp>
-#include <kalscan/kalman/filter.hpp>
-#include <kalscan/kalman/smoother.hpp>
+#include <kalscan/kalscan.hpp>  // all of it, as users include it: no name of ranks may mean two things
 #include <kalscan/ranks/kalman.hpp>
 #include <limits>
 #include <random>

@@ -85,6 +85,11 @@ inline void require_own_elements(const std::string& name, const DLTensor& x) {
   }
 }
 
+/// Whether it lies in memory that the CPU reads and writes.
+inline bool on_host(const DLTensor& x) {
+  return x.device.device_type == kDLCPU || x.device.device_type == kDLCUDAHost;
+}
+
 template <class E>
 E* data_of(const DLTensor& x) {
   return reinterpret_cast<E*>(static_cast<std::byte*>(x.data) + x.byte_offset);
@@ -111,8 +116,7 @@ inline std::span<const std::int64_t> offsets_of(const DLTensor* x) {
   if (x == nullptr) return {};
   require_type<std::int64_t>("offsets", *x);
   require_axes("offsets", *x, 1, "[N + 1]");
-  if (x->device.device_type != kDLCPU && x->device.device_type != kDLCUDAHost)
-    bad("offsets are to lie in the memory of the CPU");
+  if (!on_host(*x)) bad("offsets are to lie in the memory of the CPU");
   if (x->shape[0] == 0) bad("offsets are empty: give N + 1 of them for N sequences");
   if (x->shape[0] > 1 && stride_of(*x, 0) != 1) bad("offsets have a stride of " + std::to_string(stride_of(*x, 0)));
   return {data_of<const std::int64_t>(*x), static_cast<std::size_t>(x->shape[0])};

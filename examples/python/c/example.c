@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The level of the Nile, smoothed through the C interface. cc example.c -I . -L ... -lkalscan_c */
+/* The level of the Nile, smoothed through the C interface. ../README.md says how to compile this. */
 #include <math.h>
 #include <stdio.h>
 

@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/square_root.hpp>
-#include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>

@@ -11,9 +11,7 @@ namespace {
 /// All arrays lie on the CPU; their types are checked where they are read.
 void require_host(std::initializer_list<const DLTensor*> arrays) {
   for (const DLTensor* x : arrays) {
-    if (x == nullptr) continue;
-    const auto device = x->device.device_type;
-    if (device != kDLCPU && device != kDLCUDAHost)
+    if (x != nullptr && !on_host(*x))
       throw not_built("kalscan: filter, smooth and log_likelihood take arrays in the CPU's memory: copy them there");
   }
 }

@@ -59,7 +59,6 @@ void for_each_array(mixer_call& call, verb what, F f) {
   if (back) for_each_of_state(call.mixer, bar + "initial", call.states.initial_bar, true, f);
 }
 
-bool on_host(const DLTensor& x) { return x.device.device_type == kDLCPU || x.device.device_type == kDLCUDAHost; }
 std::string device_name(const DLTensor& x) {
   const std::string number = std::to_string(x.device.device_id);
   if (on_host(x)) return "the CPU";

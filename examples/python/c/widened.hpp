@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <kalscan/mixer/storage.hpp>
 #include <vector>
 

@@ -78,7 +78,7 @@ def of(name, x, stream=None, written=False):
         raise ValueError(f"kalscan: {name} is to be written, but JAX's arrays are immutable")
     device = x.__dlpack_device__()[0]
     if device in (CUDA, CUDA_MANAGED):
-        capsule = x.__dlpack__(stream=1 if stream is None else stream)
+        capsule = x.__dlpack__(stream=stream or 1)  # of the default stream DLPack has 1, CUDA 0
     else:
         capsule = x.__dlpack__()
     # Not renamed: the capsule stays the owner, and frees what it holds when the call is over.

@@ -38,13 +38,13 @@ constexpr void explain_policy() {
 
 }  // namespace detail
 
-/// Set to true by a back end each of whose callers has a stretch of all the time: verbs that do more than run a sweep have
-/// overloads for it.
+/// Set to true by a back end each of whose callers has a stretch of all the time: verbs that do more than run a sweep
+/// have overloads for it.
 template <class P>
 inline constexpr bool shares_time = false;
 
-/// Runs the checks that a verb makes of its arguments before it begins, which throw. A back end whose workers wait for each
-/// other has an overload for its policy, found by argument-dependent lookup, that tells them.
+/// Runs the checks that a verb makes of its arguments before it begins, which throw. A back end whose workers wait for
+/// each other has an overload for its policy, found by argument-dependent lookup, that tells them.
 template <class P, class Check>
 void check_arguments(const P&, Check check) {
   check();
@@ -80,10 +80,10 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     absorb(t, element)         extends the element by step t
 ///     finish(state)              takes the state after the last step
 ///
-/// `run_sweep(policy, sweep)`, found by argument-dependent lookup, must leave for each lane the outputs of start, replay
-/// for t = 0 ... length-1, finish. It may reach the state before step t by any association of lift, absorb and act over
-/// the steps before t; it replays each step at most once, and exactly once where there are outputs. For a fixed
-/// association the result has the same bits on every run. An exception that a sweep throws reaches the caller.
+/// `run_sweep(policy, sweep)`, found by argument-dependent lookup, must leave for each lane the outputs of start,
+/// replay for t = 0 ... length-1, finish. It may reach the state before step t by any association of lift, absorb and
+/// act over the steps before t; it replays each step at most once, and exactly once where there are outputs. For a
+/// fixed association the result has the same bits on every run. An exception that a sweep throws reaches the caller.
 template <class S>
 concept sweep = requires(const S& s, std::int64_t i) {
   { s.lanes() } -> std::same_as<std::int64_t>;
@@ -100,7 +100,8 @@ concept sweep = requires(const S& s, std::int64_t i) {
   lane.finish(std::as_const(state));
 };
 
-/// Tasks by number, called through a pointer: so that what runs them is compiled once. Refers to a callable that must stay.
+/// Tasks by number, called through a pointer: so that what runs them is compiled once. Refers to a callable that must
+/// stay.
 class task_ref {
  public:
   template <class Task>

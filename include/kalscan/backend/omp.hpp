@@ -25,9 +25,9 @@ namespace kalscan {
 ///           because its state is known. A chunk of at least the length forces whole lanes.
 ///
 /// The bits of a result depend on the chunks alone: with `chunk` fixed they are the same for any number of threads, and
-/// with whole lanes they are those of `seq`. Exact monoids give the bits of `seq` always. Numbers of a chunk's element that
-/// would be subnormal are 0: x86 takes a hundred times as long for them. Allocates the chunks' elements and states,
-/// nothing per step.
+/// with whole lanes they are those of `seq`. Exact monoids give the bits of `seq` always. Numbers of a chunk's element
+/// that would be subnormal are 0: x86 takes a hundred times as long for them. Allocates the chunks' elements and
+/// states, nothing per step.
 struct omp {
   int threads = 0;
   std::int64_t chunk = 0;

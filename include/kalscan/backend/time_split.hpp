@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT
-// The engine of the back ends that run tasks side by side: absorb, carry, replay over pieces of time. It is the only one
-// of the host, and serves scans, recurrences, the Kalman filter and smoother, and the mixers, forwards and backwards.
+// The engine of the back ends that run tasks side by side: absorb, carry, replay over pieces of time. It is the only
+// one of the host, and serves scans, recurrences, the Kalman filter and smoother, and the mixers, forwards and
+// backwards.
 //
-// A chain is work that a state passes through from one end of time to the other: a lane of a scan, a series of a filter,
-// a block of channels of a mixer. It is cut into pieces of time, numbered in the order in which the state meets them:
-// from the first step on for a filter, from the last one on for a smoother or an adjoint. Chains do not depend on each
-// other, and each may be cut in its own way. `run_chains` takes three passes, each a set of tasks that run side by side:
+// A chain is work that a state passes through from one end of time to the other: a lane of a scan, a series of a
+// filter, a block of channels of a mixer. It is cut into pieces of time, numbered in the order in which the state meets
+// them: from the first step on for a filter, from the last one on for a smoother or an adjoint. Chains do not depend on
+// each other, and each may be cut in its own way. `run_chains` takes three passes, each a set of tasks that run side by
+// side:
 //
 //     1. absorb   piece 0 of each chain, whose state is known, is replayed; every other piece becomes an element
 //     2. carry    chain by chain, the elements take the state from the end of piece 0 to the beginning of every piece
 //     3. replay   every piece takes its steps from there and writes its outputs
 //
-// A chain of one piece takes all its steps in the first pass. Over ranks (<kalscan/ranks/chains.hpp>) the same passes run
-// on the pieces that a rank has, with a gather of elements between the first and the second. Who cuts: for a `sweep`, whose steps are all alike,
-// <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself (mixer/host/plan.hpp).
+// A chain of one piece takes all its steps in the first pass. Over ranks (<kalscan/ranks/chains.hpp>) the same passes
+// run on the pieces that a rank has, with a gather of elements between the first and the second. Who cuts: for a
+// `sweep`, whose steps are all alike, <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself
+// (mixer/host/plan.hpp).
 //
 // Results depend on the cuts alone, never on how many tasks run at once or in which order: every element, carry and
-// output comes from one task, with operands in the order of time. Memory: a state and an element for each piece, nothing
-// per step, and nothing at all where no chain is cut. An exception of a task reaches the caller after the pass; of
-// several, that of the lowest task.
+// output comes from one task, with operands in the order of time. Memory: a state and an element for each piece,
+// nothing per step, and nothing at all where no chain is cut. An exception of a task reaches the caller after the pass;
+// of several, that of the lowest task.
 #pragma once
 
 #include <algorithm>
@@ -43,8 +46,8 @@ namespace detail {
 ///     start(i)                     the state before piece 0
 ///     replay(i, k, state)          takes piece k: changes the state, writes the outputs
 ///     absorb(i, k)                 piece k as an element
-///     act(i, k, element, state)    the state after piece k from that before it, or nothing where the element cannot tell:
-///                                  then piece k is replayed at once
+///     act(i, k, element, state)    the state after piece k from that before it, or nothing where the element cannot
+///                                  tell: then piece k is replayed at once
 ///     finish(i, state)             takes the state after the last piece, when all outputs of the chain are there
 ///     has_outputs                  false when only finish matters: pieces are then absorbed or replayed, not both
 template <class C>
@@ -93,8 +96,8 @@ void run_all(const P& p, std::int64_t count, Task task) {
   failure.rethrow();
 }
 
-/// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch of
-/// neighbouring ones.
+/// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch
+/// of neighbouring ones.
 struct all_pieces {
   static constexpr bool all_here(std::int64_t) { return true; }
   static constexpr bool first_here(std::int64_t) { return true; }

@@ -41,7 +41,8 @@ namespace detail {
 template <class Model>
 constexpr void explain_device_model() {
   static_assert(std::is_trivially_copyable_v<Model>,
-                "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device memory");
+                "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device "
+                "memory");
 }
 
 /// The checks of a verb of this header.

@@ -35,7 +35,8 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
     run_forward(p, call);  // by argument-dependent lookup: a back end is a file of its own
   } else {
     static_assert(!policy<P>, "kalscan: no kernels of forward and step for this policy are included: for "
-                              "kalscan::cuda include <kalscan/cuda/kla_forward.cuh>");
+                              "kalscan::cuda include <kalscan/cuda/kla_forward.cuh>, for kalscan::ranks "
+                              "<kalscan/ranks/mixer.hpp>");
   }
 }
 

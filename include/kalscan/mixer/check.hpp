@@ -26,7 +26,8 @@ struct sequence_range {
   bool begins = true, ends = true;
   bool is_part() const { return !begins || !ends; }
 };
-/// Of the sequences that may be shared (the first and the last one, or without offsets all): whether they begin and end.
+/// Of the sequences that may be shared (the first and the last one, or without offsets all): whether they begin and
+/// end.
 struct stretch_ends {
   bool begin = true, end = true;
 };
@@ -217,7 +218,9 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   require_sizes(s);
   std::size_t i = 0;
   for_each_member(in, [&](const auto& tensor) { require_input(M::inputs_info[i++], tensor, s); });
-  const auto initial_name = [&](std::size_t k) { return std::string("initial ") + describe_state<M>(x.initial, k).name; };
+  const auto initial_name = [&](std::size_t k) {
+    return std::string("initial ") + describe_state<M>(x.initial, k).name;
+  };
   const auto initial = x.initial.all_tensors();
   require_state(initial, initial_name, state_extent(s));
   const auto checkpoints = with_members(x.checkpoints, [](const auto&... tensor) { return std::array{tensor...}; });

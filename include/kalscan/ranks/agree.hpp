@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What ranks tell each other before they compute, so that no rank waits for one that does something else: what they call,
-// and whether something is wrong. And messages that say of each rank whether it has failed.
+// What ranks tell each other before they compute, so that no rank waits for one that does something else: what they
+// call, and whether something is wrong. And messages that say of each rank whether it has failed.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ class rank_error : public std::runtime_error {
 namespace detail {
 
 using rank_text = std::array<char, 400>;
-inline rank_text text_of(std::string_view text) {
+inline rank_text rank_text_of(std::string_view text) {
   rank_text x{};
   std::copy_n(text.begin(), (std::min)(text.size(), x.size() - 1), x.begin());
   return x;
@@ -107,7 +107,7 @@ template <communicator C>
   const std::string_view text = what, name = "kalscan: ";
   rank_call mine;
   mine.failed = 1;
-  mine.text = text_of(text.substr(0, name.size()) == name ? text.substr(name.size()) : text);
+  mine.text = rank_text_of(text.substr(0, name.size()) == name ? text.substr(name.size()) : text);
   agree(comm, mine, {});
   throw std::logic_error("kalscan: unreachable");
 }
@@ -142,8 +142,8 @@ class attempt {
   std::exception_ptr failure_{};
 };
 
-/// All ranks' messages, of any sizes; or, where one has failed, its exception there and rank_error on the others. `bound` is
-/// one of the sizes that all ranks know; without it a small gather more finds it.
+/// All ranks' messages, of any sizes; or, where one has failed, its exception there and rank_error on the others.
+/// `bound` is one of the sizes that all ranks know; without it a small gather more finds it.
 template <communicator C>
 std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte_string& mine,
                                   std::optional<std::size_t> bound, byte_string& memory) {
@@ -184,7 +184,7 @@ std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte
     } catch (...) {
     }
   }
-  const auto reports = gather_all(comm, report{static_cast<std::int64_t>(failed), text_of(text)});
+  const auto reports = gather_all(comm, report{static_cast<std::int64_t>(failed), rank_text_of(text)});
   if (done.failure()) std::rethrow_exception(done.failure());
   const auto first = std::find_if(reports.begin(), reports.end(), [](const report& x) { return x.failed != 0; });
   throw rank_error(static_cast<int>(first - reports.begin()), first->text.data());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// States and elements as bytes, to go from rank to rank: what is trivially copyable as it is, matrices and containers with
-// their sizes, aggregates member by member.
+// States and elements as bytes, to go from rank to rank: what is trivially copyable as it is, matrices and containers
+// with their sizes, aggregates member by member.
 #pragma once
 
 #include <array>

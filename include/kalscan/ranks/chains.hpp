@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The engine of <kalscan/backend/time_split.hpp> over ranks: the same passes, on the pieces that each rank has, with one
-// gather between them.
+// The engine of <kalscan/backend/time_split.hpp> over ranks: the same passes, on the pieces that each rank has, with
+// one gather between them.
 //
-//     1. absorb   the rank that has a chain's first piece replays it and carries its state to the end of its pieces; the
-//                 others make elements of theirs
+//     1. absorb   the rank that has a chain's first piece replays it and carries its state to the end of its pieces;
+//                 the others make elements of theirs
 //     2. gather   that state, and the elements of all ranks between the first and the last one
 //     3. carry    every rank takes the state through the others' elements, in the order of time, to its own pieces
 //     4. replay   as on one rank; then the state after the last piece goes to all
 //
 // What is carried through is each piece's element, never a rank's total: with the same pieces the results have the same
-// bits on any number of ranks. Where an element cannot tell the state (`act` gives nothing), its rank takes the steps and
-// gathers the state: one round more for each such rank in a row. Ranks must be alike: each finds by the same arithmetic
-// where that is so.
+// bits on any number of ranks. Where an element cannot tell the state (`act` gives nothing), its rank takes the steps
+// and gathers the state: one round more for each such rank in a row. Ranks must be alike: each finds by the same
+// arithmetic where that is so.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,8 @@ namespace kalscan::detail {
 ///     leave(i, state)              the state that goes from this rank's pieces to the next rank's
 ///     pass(id, state)              the state where this rank is, which has no piece
 ///     starts_move                  whether the state at the beginning is the first holder's to give
-///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every holder
+///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every
+///                                  holder
 template <class C>
 concept shareable = piecewise<C> && requires(C& c, std::int64_t i, byte_string& to, byte_reader& from,
                                              typename C::sent_state& state, typename C::sent_element& element) {

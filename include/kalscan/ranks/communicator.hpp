@@ -16,8 +16,6 @@ namespace kalscan {
 ///                              every rank afterwards, where out.size() is size() * in.size(). Throws where a rank is
 ///                              lost or time runs out: how that is found, and after what time, is the communicator's
 ///
-/// One of devices moves bytes of their memory, in the order of a stream of its own, which stream() names.
-///
 /// No operator is handed over, since libraries of collectives may reorder operands: all that is asked of them is bytes.
 template <class C>
 concept communicator = std::copy_constructible<C> &&

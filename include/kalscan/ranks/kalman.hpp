@@ -2,14 +2,14 @@
 // The Kalman filter and smoother over ranks: `filter`, `log_likelihood` and `smooth` of <kalscan/kalman/filter.hpp> and
 // <kalscan/kalman/smoother.hpp>, each rank with its steps of every series, perhaps none.
 //
-// All ranks give the same model; where its matrices are given per step, those of their own steps (F_t, Q_t and B_t lead to
-// step t, also to the first of a rank). The prior is that of the whole series. Results hold the rank's steps; the
-// log-likelihood is that of all, summed chunk by chunk. With a fixed chunk a filter has the bits of one rank where ranks'
-// boundaries are on multiples of it, counted from the end of the beginning under a diffuse or vague prior; a smoother,
-// where they are so from the end, too.
+// All ranks give the same model; where its matrices are given per step, those of their own steps (F_t, Q_t and B_t lead
+// to step t, also to the first of a rank). The prior is that of the whole series. Results hold the rank's steps; the
+// log-likelihood is that of all, summed chunk by chunk. With a fixed chunk a filter has the bits of one rank where
+// ranks' boundaries are on multiples of it, counted from the end of the beginning under a diffuse or vague prior; a
+// smoother, where they are so from the end, too.
 //
-// A diffuse or vague beginning has to end within the first rank. Models whose R is singular at some step, and square-root
-// forms, are not run over ranks: std::invalid_argument says so.
+// A diffuse or vague beginning has to end within the first rank. Models whose R is singular at some step, and
+// square-root forms, are not run over ranks: std::invalid_argument says so.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -45,7 +45,7 @@ std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* ve
     }
   });
   rank_call call;
-  call.text = text_of(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
+  call.text = rank_text_of(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
   call.equal = {std::ssize(lengths), std::ssize(models), models.empty() ? 0 : models[0].states(),
                 models.empty() ? 0 : models[0].observed()};
   agree(p.communicator, call,
@@ -214,7 +214,8 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
     return r;
   };
 
-  // The last step here is smoothed by the next rank; and again, from its own first step, where digits are lost: in sequence.
+  // The last step here is smoothed by the next rank; and again, from its own first step, where digits are lost: in
+  // sequence.
   struct before {
     belief smoothed;
     bool cancelled;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Sequence mixers over ranks: forward, backward and step of <kalscan/kla/forward.hpp> and <kalscan/kla/backward.hpp>.
 //
-// Each rank gives the shape, inputs, outputs and adjoints of its stretch; batch, channels and states are the same on all.
-// Initial states are read on the first rank that has a part of their sequence (without offsets rank 0), and the adjoints
-// of these are written there; adjoints of final states are read on the last one. Final states, where tensors for them are
-// given, come out on every rank that has a part of the sequence. Checkpoints count steps from the beginning of a rank's
-// part. Gradients of what all times share are summed over all ranks, in the order of time, and come out on all of them.
+// Each rank gives the shape, inputs, outputs and adjoints of its stretch; batch, channels and states are the same on
+// all. Initial states are read on the first rank that has a part of their sequence (without offsets rank 0), and the
+// adjoints of these are written there; adjoints of final states are read on the last one. Final states, where tensors
+// for them are given, come out on every rank that has a part of the sequence. Checkpoints count steps from the
+// beginning of a rank's part. Gradients of what all times share are summed over all ranks, in the order of time, and
+// come out on all of them.
 //
-// With offsets, each rank has those of its own stretch; `ranks::continues` says whether the first of its sequences is the
-// rest of the last one before. Sequences that no two ranks share are cut as `inner` cuts them; of the others each rank has
-// one chunk, or chunks of `omp::chunk` steps. Gradients of what packed sequences share are then reproducible, but not the
-// bits of one rank, which adds up short sequences together.
+// With offsets, each rank has those of its own stretch; `ranks::continues` says whether the first of its sequences is
+// the rest of the last one before. Sequences that no two ranks share are cut as `inner` cuts them; of the others each
+// rank has one chunk, or chunks of `omp::chunk` steps. Gradients of what packed sequences share are then reproducible,
+// but not the bits of one rank, which adds up short sequences together.
 #pragma once
 
 #include <algorithm>

@@ -14,11 +14,11 @@
 
 namespace kalscan {
 
-/// The processes of an MPI_Comm, which outlives this. MPI is initialized and finalized by the caller; verbs call it from
-/// the calling thread alone, so that MPI_THREAD_FUNNELED is enough with `omp`. A process that ends, or a time-out, is
-/// MPI's to find: its default error handler ends all processes; with MPI_ERRORS_RETURN set on the communicator its errors
-/// are thrown as std::runtime_error. Other traffic on the same communicator must not be in flight: MPI_Comm_dup gives one
-/// of its own.
+/// The processes of an MPI_Comm, which outlives this. MPI is initialized and finalized by the caller; verbs call it
+/// from the calling thread alone, so that MPI_THREAD_FUNNELED is enough with `omp`. A process that ends, or a time-out,
+/// is MPI's to find: its default error handler ends all processes; with MPI_ERRORS_RETURN set on the communicator its
+/// errors are thrown as std::runtime_error. Other traffic on the same communicator must not be in flight: MPI_Comm_dup
+/// gives one of its own.
 class mpi_communicator {
  public:
   explicit mpi_communicator(MPI_Comm comm = MPI_COMM_WORLD) : comm_(comm) {

@@ -25,16 +25,16 @@ namespace kalscan {
 
 /// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`.
 ///
-/// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also none.
-/// What is before time (an initial state) is rank 0's to give, or the last rank's for a scan from the end; what a verb
-/// says of all time (a total, a final state) comes out on all ranks.
+/// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also
+/// none. What is before time (an initial state) is rank 0's to give, or the last rank's for a scan from the end; what a
+/// verb says of all time (a total, a final state) comes out on all ranks.
 ///
 /// continues   of calls with packed sequences: whether this rank's first sequence goes on where the last one of the
 ///             ranks before it has stopped
 ///
-/// The bits of a result depend on the pieces alone into which time is cut. With `omp{.chunk}`, and all ranks' boundaries
-/// on multiples of the chunk, they are those of `inner` on one rank with all of the data, for any number of ranks. With
-/// no chunk each rank cuts its stretch for itself. On one rank `inner` runs alone.
+/// The bits of a result depend on the pieces alone into which time is cut. With `omp{.chunk}`, and all ranks'
+/// boundaries on multiples of the chunk, they are those of `inner` on one rank with all of the data, for any number of
+/// ranks. With no chunk each rank cuts its stretch for itself. On one rank `inner` runs alone.
 ///
 /// Before it computes, a verb gathers about half a kB of each rank: where ranks differ in what they call, or one has an
 /// argument that does not fit, all throw std::invalid_argument with the same text, which says which ranks. Where one
@@ -189,7 +189,7 @@ void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
     pieces = length == 0 ? 0 : (length - 1) / chunk + 1;
   });
   rank_call call;
-  call.text = text_of(type_name<S>());
+  call.text = rank_text_of(type_name<S>());
   call.equal = {lanes, wanted, splits};
   call.own = {pieces};
   const auto calls = agree(comm, call, {"the number of sequences", "the chunk", "whether time may be split"});

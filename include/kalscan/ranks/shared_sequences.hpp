@@ -11,8 +11,8 @@
 
 namespace kalscan::detail {
 
-/// The sequences that ranks share, and how many pieces of each a rank has. Chains of a sequence are cut alike: chain j of
-/// sequence q has number q * chains + j on all ranks. Ranks come in the order in which the state meets them.
+/// The sequences that ranks share, and how many pieces of each a rank has. Chains of a sequence are cut alike: chain j
+/// of sequence q has number q * chains + j on all ranks. Ranks come in the order in which the state meets them.
 struct shared_sequences {
   struct part {
     int rank;

@@ -15,7 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace kalscan {
@@ -101,8 +101,8 @@ class thread_communicator {
 };
 static_assert(communicator<thread_communicator>);
 
-/// Calls work(thread_communicator) on `ranks` threads, and returns when all have. Of their exceptions that of the lowest
-/// rank is thrown here; those of ranks that were left waiting by one that had ended come last.
+/// Calls work(thread_communicator) on `ranks` threads, and returns when all have. Of their exceptions that of the
+/// lowest rank is thrown here; those of ranks that were left waiting by one that had ended come last.
 template <class Work>
 void run_on_threads(int ranks, Work work) {
   if (ranks < 1) throw std::invalid_argument("kalscan::run_on_threads: " + std::to_string(ranks) + " ranks");

@@ -18,8 +18,8 @@ using model_number = typename Model::value_type;
 template <class Model>
 constexpr void explain_model_sizes() {
   static_assert(Model::states >= 1 && Model::states <= 16 && Model::observed >= 1 && Model::observed <= Model::states,
-                "kalscan: models of functions have 1 to 16 states and at most as many observed components; kalman_model "
-                "takes any sizes, on the host");
+                "kalscan: models of functions have 1 to 16 states and at most as many observed components; "
+                "kalman_model takes any sizes, on the host");
 }
 
 template <class Model>

@@ -20,8 +20,8 @@
 
 namespace kalscan::detail {
 
-/// A traversal as `mixer_chains` wants it: the states that it carries are the adjoints of the mixer's. Allocates its tiles
-/// when it is made, and nothing after that.
+/// A traversal as `mixer_chains` wants it: the states that it carries are the adjoints of the mixer's. Allocates its
+/// tiles when it is made, and nothing after that.
 template <class Call>
 class backward_traversal {
  private:
@@ -205,8 +205,8 @@ class backward_traversal {
     }
   }
 
-  /// The tile's steps backwards: changes the adjoints of the block's states and, with Gradients, puts those of the inputs
-  /// where `sums_` wants them.
+  /// The tile's steps backwards: changes the adjoints of the block's states and, with Gradients, puts those of the
+  /// inputs where `sums_` wants them.
   template <bool Gradients>
   void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
     if constexpr (requires { typename M::ordinary; }) {

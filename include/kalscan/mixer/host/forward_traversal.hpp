@@ -69,8 +69,8 @@ class forward_traversal {
   sequence_range range(std::int64_t n) const { return call_.sequence_at(n); }
   static bool enters(const sequence_range& at) { return at.begins; }
   static bool leaves(const sequence_range& at) { return !at.is_part(); }
-  /// Of a part of a sequence: what is kept after its last step here, and, where that is asked for, the final states. The
-  /// states before the first step of a part without any are as `load` has them.
+  /// Of a part of a sequence: what is kept after its last step here, and, where that is asked for, the final states.
+  /// The states before the first step of a part without any are as `load` has them.
   void load_empty(std::int64_t n, T* states) { load(n, states); }
   void keep_end(std::int64_t n, const T* states) { keep(n, call_.sequence_at(n).length, states); }
   void take_end(std::int64_t n, const T* states) {

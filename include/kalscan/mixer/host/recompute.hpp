@@ -44,9 +44,9 @@ class recomputed_states {
   /// Whether the formulas of ordinary states hold for all of these and their adjoints.
   bool ordinary() const { return ordinary_; }
 
-  /// For each tile of steps [t, t + steps) within [from, to) of sequence n, from the end to the beginning: calls visit(t,
-  /// steps, g) for each block g, with its inputs staged and its states there, then done(t, steps). `from` is a multiple
-  /// of the distance between checkpoints.
+  /// For each tile of steps [t, t + steps) within [from, to) of sequence n, from the end to the beginning: calls
+  /// visit(t, steps, g) for each block g, with its inputs staged and its states there, then done(t, steps). `from` is a
+  /// multiple of the distance between checkpoints.
   template <class Visit, class Done>
   void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, Visit visit, Done done) {
     const std::int64_t every = call_.states.every;
@@ -86,7 +86,8 @@ class recomputed_states {
 
  private:
   /// In place of the states after the tile's last step those from which the tile after it started: the form in which an
-  /// adjoint is carried between the two depends on them, and states that are computed twice may differ by their rounding.
+  /// adjoint is carried between the two depends on them, and states that are computed twice may differ by their
+  /// rounding.
   void take_stored_end(std::int64_t n, std::int64_t t, std::int64_t next_tile, std::int64_t stretch_end, std::int64_t g,
                        std::int64_t steps) {
     T* to = steps_.data() + steps * length_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The mixer on back ends that run tasks side by side: blocks of channels at once, and chunks of time where these are few.
+// The mixer on back ends that run tasks side by side: blocks of channels at once, and chunks of time where these are
+// few.
 #pragma once
 
 #include <algorithm>
@@ -69,8 +70,8 @@ void run_backward_passes(const P& policy, const Call& call, std::int64_t longest
     const std::int64_t size = call.shape.batch * times * call.shape.channels * call.shape.states;
     aligned_vector<T> memory(count * static_cast<std::size_t>(size));
     const auto tensors = from_fields<state_tensors<M, T>, tensor<T>>([&](auto i) {
-      return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, call.shape.batch, times, call.shape.channels,
-                       call.shape.states);
+      return tensor<T>(memory.data() + static_cast<std::int64_t>(i) * size, call.shape.batch, times,
+                       call.shape.channels, call.shape.states);
     });
     const auto none = with_members(call.out_bar, [](const auto&... y) {
       return typename M::template outputs<tensor<T>>{(static_cast<void>(y), tensor<T>())...};
@@ -88,7 +89,8 @@ void run_backward_passes(const P& policy, const Call& call, std::int64_t longest
 
 template <task_policy P, class Call>
 void run_backward(const P& policy, const Call& call) {
-  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) return run_backward(seq{}, call);
+  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0)
+    return run_backward(seq{}, call);
   const bool checkpoints = as_array<tensor<const typename Call::number>>(call.states.checkpoints)[0].present();
   run_backward_passes(policy, call, longest_sequence(call), checkpoints);
 }
