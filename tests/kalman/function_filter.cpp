@@ -185,6 +185,12 @@ TEST_CASE("arrays of other sizes than the series' are refused before anything is
         "kalscan::filter: y has size 8, not 10");
   CHECK(message_of([&] { filter(seq{}, model, std::span(y).first(7), {}); }) ==
         "kalscan::filter: y has 7 numbers, which are no steps of 2");
+  const std::int64_t beyond[] = {0, 2, 5}, back[] = {1, 3, 2};
+  CHECK(message_of([&] { filter(seq{}, model, y, {.longest = 4, .count = 2, .offsets = beyond}, {.mean = mean}); }) ==
+        "kalscan::filter: offsets[2] is 5, not from 2 to 4, the steps of y");
+  CHECK(message_of([&] { filter(omp{2}, model, y, {.longest = 4, .count = 2, .offsets = back}, {.mean = mean}); }) ==
+        "kalscan::filter: offsets[2] is 2, not from 3 to 4, the steps of y");
+  CHECK(mean == numbers(12, 7));
   CHECK(message_of([&] { forecast(seq{}, model, series_layout{.longest = 4}, -1, out, {}); }) ==
         "kalscan::forecast: the last mean has size 0, not 3");
 }

@@ -2,6 +2,7 @@
 // What ranks do where one differs from the others, fails or ends: all throw, and none waits for ever.
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
@@ -11,6 +12,7 @@
 #include <kalscan/scan.hpp>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "on_ranks.hpp"
@@ -37,6 +39,11 @@ void check_all_throw(const std::string& what, Call call) {
 }
 
 using sum = kalscan::affine_monoid<double>;
+/// A sum whose type has a name of any length.
+template <std::size_t... I>
+struct labelled_sum : sum {
+  explicit labelled_sum(std::index_sequence<I...>) {}
+};
 const std::vector<kalscan::affine_map<double>> in(100, {1, 1});
 
 TEST_CASE("an argument that does not fit on one rank is told on all") {
@@ -59,6 +66,15 @@ TEST_CASE("ranks that differ in chunks, or in what they call, say which of them 
       kalscan::inclusive_scan(kalscan::ranks{comm}, sum{}, in, out);
     } else {
       kalscan::exclusive_scan(kalscan::ranks{comm}, sum{}, in, out);
+    }
+  });
+  // Names of operators that are as long as a message, and differ behind it.
+  check_all_throw<std::invalid_argument>("the ranks differ in what they call", [](const auto& comm) {
+    auto out = in;
+    if (comm.rank() == 0) {
+      kalscan::inclusive_scan(kalscan::ranks{comm}, labelled_sum(std::make_index_sequence<200>()), in, out);
+    } else {
+      kalscan::inclusive_scan(kalscan::ranks{comm}, labelled_sum(std::make_index_sequence<201>()), in, out);
     }
   });
   check_all_throw<std::invalid_argument>("the number of sequences: 4 on rank 0, 5 on rank", [](const auto& comm) {

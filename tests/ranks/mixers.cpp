@@ -11,7 +11,7 @@
 #include <kalscan/kla/gla.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/kla/rotating_kla.hpp>
-#include <kalscan/laws.hpp>  // with all that kalscan.hpp has for mixers: no name of ranks may mean two things
+#include <kalscan/laws.hpp>  // whose names ranks must not take for theirs
 #include <kalscan/ranks/mixer.hpp>
 #include <limits>
 #include <random>

@@ -13,7 +13,7 @@
 // or one chunk more than there are workers. Results have the same bits on every run: they depend on shapes and chunk
 // alone. Allocates a state, an element and a sum a chunk, nothing a step.
 //
-// Wrong sizes throw std::invalid_argument before anything is written. A step that cannot be computed throws
+// Wrong sizes and offsets throw std::invalid_argument before anything is written. A step that cannot be computed throws
 // kalscan::filter_error when all series are done, for the first series that has one; where `status` is given it is told
 // there instead. Results from that step on mean nothing.
 #pragma once
@@ -29,7 +29,9 @@
 #include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/smoother_traversal.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace kalscan {
@@ -60,6 +62,19 @@ void run_and_judge(Out out, std::int64_t count, Run run) {
   }
 }
 
+/// Offsets that begin at 0 or later, do not decrease, and end within the steps of y.
+inline void require_offsets(const char* verb, const series_layout& series, std::int64_t steps) {
+  std::int64_t before = 0;
+  for (std::int64_t i = 0; series.offsets != nullptr && i <= series.count; ++i) {
+    const std::int64_t at = series.offsets[i];
+    if (at < before || at > steps) {
+      bad_argument(verb, "offsets[" + std::to_string(i) + "] is " + std::to_string(at) + ", not from " +
+                             std::to_string(before) + " to " + std::to_string(steps) + ", the steps of y");
+    }
+    before = at;
+  }
+}
+
 /// The checks of a verb of this header.
 template <class Model, class Checks>
 void check_host_series(const char* verb, const series_layout& series, const Checks& run) {
@@ -76,6 +91,7 @@ void filter(const P& policy, const Model& model, std::span<const detail::model_n
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
   detail::check_host_series<Model>("filter", series, [&](auto& check) {
     check.data(y);
+    detail::require_offsets("filter", series, std::ssize(y) / Model::observed);
     check.results(out);
   });
   const std::int64_t chunk = detail::host_chunk(policy, series);
@@ -116,6 +132,7 @@ void smooth(const P& policy, const Model& model, std::span<const detail::model_n
             const smoother_arrays<detail::model_number<Model>>& out) {
   detail::check_host_series<Model>("smooth", series, [&](auto& check) {
     check.data(y);
+    detail::require_offsets("smooth", series, std::ssize(y) / Model::observed);
     check.filtered_steps(filtered);
     check.results(out);
   });

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <kalscan/ranks/bytes.hpp>
 #include <kalscan/ranks/communicator.hpp>
 #include <optional>
@@ -35,6 +36,13 @@ inline rank_text rank_text_of(std::string_view text) {
   rank_text x{};
   std::copy_n(text.begin(), (std::min)(text.size(), x.size() - 1), x.begin());
   return x;
+}
+
+/// The name of a call. Of a longer one its beginning, and a number that tells it from others.
+inline rank_text name_of_call(std::string_view name) {
+  if (name.size() < rank_text().size()) return rank_text_of(name);
+  const std::string number = "... #" + std::to_string(std::hash<std::string_view>{}(name));
+  return rank_text_of(std::string(name.substr(0, rank_text().size() - 1 - number.size())) + number);
 }
 
 template <communicator C, class X>

@@ -45,7 +45,7 @@ std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* ve
     }
   });
   rank_call call;
-  call.text = rank_text_of(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
+  call.text = name_of_call(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
   call.equal = {std::ssize(lengths), std::ssize(models), models.empty() ? 0 : models[0].states(),
                 models.empty() ? 0 : models[0].observed()};
   agree(p.communicator, call,

@@ -76,7 +76,7 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
     }
   });
   const std::int64_t N = s.sequences(), given = call.states.every;
-  mine.text = rank_text_of(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
+  mine.text = name_of_call(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
   const bool kept =
       with_members(call.states.checkpoints, [](const auto& first, const auto&...) { return first.present(); });
   mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given};

@@ -189,7 +189,7 @@ void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
     pieces = length == 0 ? 0 : (length - 1) / chunk + 1;
   });
   rank_call call;
-  call.text = rank_text_of(type_name<S>());
+  call.text = name_of_call(type_name<S>());
   call.equal = {lanes, wanted, splits};
   call.own = {pieces};
   const auto calls = agree(comm, call, {"the number of sequences", "the chunk", "whether time may be split"});
