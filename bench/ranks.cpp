@@ -26,7 +26,7 @@
 #include <span>
 #include <vector>
 
-#if __has_include(<mpi.h>)
+#if __has_include(<mpi.h>) && !defined(WITHOUT_MPI)
 #include <kalscan/ranks/mpi.hpp>
 #endif
 
@@ -208,7 +208,7 @@ void on_threads(const W& w) {
   predict(w, c);
 }
 
-#if __has_include(<mpi.h>)
+#if __has_include(<mpi.h>) && !defined(WITHOUT_MPI)
 template <class W>
 void on_processes(const W& w) {
   const counting<kalscan::mpi_communicator> comm{kalscan::mpi_communicator()};
@@ -226,7 +226,7 @@ void on_processes(const W& w) {
 }  // namespace
 
 int main(int argc, char** argv) {
-#if __has_include(<mpi.h>)
+#if __has_include(<mpi.h>) && !defined(WITHOUT_MPI)
   MPI_Init(&argc, &argv);
   const int size = kalscan::mpi_communicator().size();
   if (size > 1) {

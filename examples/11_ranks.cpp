@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <iostream>
 
-#if __has_include(<mpi.h>)
+#if __has_include(<mpi.h>) && !defined(WITHOUT_MPI)
 
 #include <algorithm>
 #include <cmath>

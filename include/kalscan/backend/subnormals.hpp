@@ -13,12 +13,14 @@ class no_new_subnormals {
   no_new_subnormals(const no_new_subnormals&) = delete;
   no_new_subnormals& operator=(const no_new_subnormals&) = delete;
 #if defined(__x86_64__) && defined(__SSE2__)
-  no_new_subnormals() : control_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(control_ | flush_to_zero); }
-  ~no_new_subnormals() { __builtin_ia32_ldmxcsr(control_); }
+  no_new_subnormals() : before_(__builtin_ia32_stmxcsr() & flush_to_zero) {
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | flush_to_zero);
+  }
+  ~no_new_subnormals() { __builtin_ia32_ldmxcsr((__builtin_ia32_stmxcsr() & ~flush_to_zero) | before_); }
 
  private:
   static constexpr unsigned flush_to_zero = 0x8000;
-  unsigned control_;
+  unsigned before_;
 #else
   no_new_subnormals() {}
   ~no_new_subnormals() {}
