@@ -5,6 +5,7 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -144,22 +145,34 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Series whose covariances
+/// were outgrown are filtered again, as roots.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
                                                bool keeps) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
-  stretch_sums<T> sums;
+  stretch_sums<T> sums, root_sums;
+  std::vector<std::atomic<bool>> grown(results.size());
+  chosen_series as_roots{{}, 0, true};
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (chosen.exact) {
-      filter_roots<true, P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
-    } else {
-      run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, grown});
+    for (const std::int64_t i : chosen.numbers) {
+      if (!chosen.exact && !grown[static_cast<std::size_t>(i)]) continue;
+      as_roots.numbers.push_back(i);
+      as_roots.longest = (std::max)(as_roots.longest, chosen.longest);
     }
   });
+  if (!as_roots.numbers.empty()) {
+    filter_roots<true, P, T, N, M>(p, models, series, results, outputs, root_sums, keeps, as_roots);
+  }
   sum_log_likelihood(results, sums, keeps);
+  const std::vector<T> totals = keeps ? std::vector<T>() : root_sums.totals(results.size());
+  for (const std::int64_t i : as_roots.numbers) {
+    const auto index = static_cast<std::size_t>(i);
+    if (!keeps) results[index].log_likelihood = totals[index];
+  }
   return results;
 }
 
