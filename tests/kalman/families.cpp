@@ -169,6 +169,8 @@ TEST_CASE("states that grow in gaps") {
   check_family(model_families::growing(16, true), 30);
   // Combinations that no sensor ever reads grow over the whole series, here to 1e6 times the others' variance.
   check_family(model_families::growing(12, false), 30);
+  // To more than the digits of a covariance hold.
+  for (const Eigen::Index most : {14, 16, 18}) check_family(model_families::growing(most, false), 30);
 }
 
 TEST_CASE("an exact constraint of any value") {

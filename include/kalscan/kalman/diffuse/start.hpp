@@ -45,10 +45,9 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise, and
-  /// `rounding` bounds the errors of the covariance, or is empty.
-  diffuse_start(const view& mean, const view& root, const view& rounding, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(root, rounding, directions, exact) {
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise.
+  diffuse_start(const view& mean, const view& root, const view& directions, bool exact)
+      : given_(mean.rows, exact), unknowns_(root, directions, exact) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(largest_, mean.rows);

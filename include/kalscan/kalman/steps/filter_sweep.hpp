@@ -30,7 +30,7 @@ struct chosen_series {
 template <class T, int N>
 bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& first) {
   const T epsilon = std::numeric_limits<T>::epsilon(), much = std::pow(epsilon, T(-0.33));
-  if (!(P.diagonal().array() > much * first.array()).any()) return false;
+  if (!(first.array() > 0 && P.diagonal().array() > much * first.array()).any()) return false;
   const auto rank = root_semidefinite(P, std::pow(epsilon, T(0.38)), T(1), P.diagonal()).rank;
   return rank < (P.diagonal().array() > 0).count();
 }
