@@ -200,10 +200,10 @@ constexpr void explain_data() {
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried, see
-/// square_root.hpp, with a bound on their rounding; and where some combination of states grows beyond the digits of the
-/// others, the series is filtered again as roots. Where the prior is diffuse in part, the first steps of each series are
-/// taken in sequence, until the states' correlations are far from singular (at two to three times the cost of an
+/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried,
+/// see square_root.hpp, with a bound on their rounding; and where some combination of states grows beyond the digits of
+/// the others, the series is filtered again as roots. Where the prior is diffuse in part, the first steps of each series
+/// are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of an
 /// ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
 /// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
 ///

@@ -13,8 +13,8 @@
 namespace kalscan::detail {
 
 /// W, n x columns and column by column, becomes [root 0] with a lower triangle root and root root' = W W', by
-/// Householder reflections. A row of the root has an error relative to that row of W, so that the units of the states do
-/// not matter. One more column of W is room. Of any size: it compiles once.
+/// Householder reflections. A row of the root has an error relative to that row of W, so that the units of the states
+/// do not matter. One more column of W is room. Of any size: it compiles once.
 template <class T>
 void triangulate_columns(T* W, Eigen::Index n, Eigen::Index columns) {
   T* along = W + n * columns;
@@ -151,7 +151,7 @@ struct root_rounding {
     }
     return E;
   }
-  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain that is returned.
+  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain returned.
   Eigen::Vector<T, N> read_again(const Eigen::Vector<T, N>& h, T terms) {
     const Eigen::Vector<T, N> Eh = times(E, h);
     const T noise = unit(1) * terms * terms, s = (std::max)(h.dot(Eh), T(0)) + noise;

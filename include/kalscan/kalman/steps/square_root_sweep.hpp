@@ -36,7 +36,10 @@ class square_root_steps {
   using matrix = Eigen::Matrix<T, N, N>;
 
   explicit square_root_steps(const kalman_model<T, N, M>& model_)
-      : model(model_), observer_(model_), root_(root_of(model_.Q[0].template cast<wide>())), noise_rounding_(rounding_of_root(0)) {}
+      : model(model_),
+        observer_(model_),
+        root_(root_of(model_.Q[0].template cast<wide>())),
+        noise_rounding_(rounding_of_root(0)) {}
 
   const kalman_model<T, N, M>& model;
 
@@ -168,7 +171,7 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
   return {x.mean.template cast<To>(), x.root.template cast<To>()};
 }
 
-/// Filters a number of series, the lanes of the sweep; as filter_sweep. Whole: all are exact, so that time is not split.
+/// Filters a number of series, the lanes of the sweep; as filter_sweep. Whole: time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_filter_sweep {
   using steps_type = square_root_steps<T, N, M>;
