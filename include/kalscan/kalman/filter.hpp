@@ -5,6 +5,7 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -144,7 +145,8 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Series whose covariances
+/// were outgrown are filtered again, as roots.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -152,15 +154,26 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   if constexpr (shares_time<P>) return run_filter_over(p, models, series, outputs, keeps);
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
-  stretch_sums<T> sums;
+  stretch_sums<T> sums, root_sums;
+  std::vector<std::atomic<bool>> grown(results.size());
+  chosen_series as_roots{{}, 0, true};
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (chosen.exact) {
-      filter_roots<true, P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
-    } else {
-      run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, grown});
+    for (const std::int64_t i : chosen.numbers) {
+      if (!chosen.exact && !grown[static_cast<std::size_t>(i)]) continue;
+      as_roots.numbers.push_back(i);
+      as_roots.longest = (std::max)(as_roots.longest, chosen.longest);
     }
   });
+  if (!as_roots.numbers.empty()) {
+    filter_roots<true, P, T, N, M>(p, models, series, results, outputs, root_sums, keeps, as_roots);
+  }
   sum_log_likelihood(results, sums, keeps);
+  const std::vector<T> totals = keeps ? std::vector<T>() : root_sums.totals(results.size());
+  for (const std::int64_t i : as_roots.numbers) {
+    const auto index = static_cast<std::size_t>(i);
+    if (!keeps) results[index].log_likelihood = totals[index];
+  }
   return results;
 }
 
@@ -188,11 +201,12 @@ constexpr void explain_data() {
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried, see
-/// square_root.hpp, with a bound on their rounding. Where the prior is diffuse in part, the first steps of each series are taken in sequence, until the states' correlations are far from singular (at two to three
-/// times the cost of an ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d /
-/// 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number of directions of these that the
-/// data have seen.
+/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried,
+/// see square_root.hpp, with a bound on their rounding; and where some combination of states grows beyond the digits of
+/// the others, the series is filtered again as roots. Where the prior is diffuse in part, the first steps of each series
+/// are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of an
+/// ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
+/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a

@@ -36,11 +36,6 @@ class sampled_rounding {
     for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
   }
 
-  /// Column j of A is off by no more than about these numbers.
-  void disturb(Eigen::Index j, const T* bound) {
-    for (sample& s : samples_) add_multiple(&s.A(0, j), s.A.rows(), random() / plausible, bound);
-  }
-
   /// Column j of `moved` is that of F A.
   void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
     const Eigen::Index n = A.rows();

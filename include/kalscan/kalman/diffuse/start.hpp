@@ -45,10 +45,9 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise, and
-  /// `rounding` bounds the errors of the covariance, or is empty.
-  diffuse_start(const view& mean, const view& root, const view& rounding, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(root, rounding, directions, exact) {
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise.
+  diffuse_start(const view& mean, const view& root, const view& directions, bool exact)
+      : given_(mean.rows, exact), unknowns_(root, directions, exact) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(largest_, mean.rows);
@@ -195,21 +194,14 @@ class diffuse_start {
  private:
   static constexpr T most_worn = 16;
 
-  /// A root of (A root) (A root)' + C.
+  /// A root of (A root) (A root)' + C, of no more columns than states.
   matrix root_of_sum(const matrix& A, const matrix& root) const {
     const matrix known = cleared_product(A, root), rest = root_of<T>(given_.C());
     const Eigen::Index n = known.rows(), q = known.cols() + rest.cols();
-    matrix all(n, q);
-    all.leftCols(known.cols()) = known;
-    all.rightCols(rest.cols()) = rest;
-    if (q <= n) return all;
-    matrix sum = all.leftCols(n);
-    for (Eigen::Index j = n; j < q; j += n) {
-      matrix more = matrix::Zero(n, n);
-      const Eigen::Index columns = (std::min)(n, q - j);
-      more.leftCols(columns) = all.middleCols(j, columns);
-      sum = detail::root_of_sum(sum, more);
-    }
+    matrix all(n, q + 1), sum(n, (std::min)(n, q));
+    std::copy_n(rest.data(), rest.size(), std::copy_n(known.data(), known.size(), all.data()));
+    if (q > n) triangulate_columns(all.data(), n, q);
+    std::copy_n(all.data(), sum.size(), sum.data());
     return sum;
   }
 

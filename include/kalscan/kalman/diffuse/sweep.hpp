@@ -113,7 +113,7 @@ struct diffuse_sweep {
       const diffuse_directions<T> prior(model.prior);
       const auto& root = model.prior.root;
       diffuse_start<T> x(prior.mean, root.cols() > 0 ? dense_matrix<T>(root) : root_of<T>(model.prior.covariance),
-                         model.prior.rounding, prior.directions, exact);
+                         prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
       const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact

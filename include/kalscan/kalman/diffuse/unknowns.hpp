@@ -35,9 +35,9 @@ class diffuse_unknowns {
   using history_type = diffuse_history<T>;
   using reading = typename conditional_state<T>::reading;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them, which may be off by `rounding`, a
-  /// covariance or empty. `exact`: some reading may be without noise.
-  diffuse_unknowns(const view& root, const view& rounding, const view& directions, bool exact)
+  /// The directions of diffuse unknowns, and a root of the covariance beside them. `exact`: some reading may be without
+  /// noise.
+  diffuse_unknowns(const view& root, const view& directions, bool exact)
       : exact_(exact),
         information_(directions.cols, root.cols),
         errors_(directions.rows, directions.cols + root.cols) {
@@ -50,11 +50,6 @@ class diffuse_unknowns {
       T terms = 0;
       for (Eigen::Index j = 0; j < root.cols; ++j) terms += std::abs(root(i, j));
       for (Eigen::Index j = 0; j < root.cols; ++j) errors_.disturb(i, flat + j, terms);
-    }
-    if (rounding.rows == 0) return;
-    const matrix error = root_of<T>(rounding);
-    for (Eigen::Index j = flat; j < A_.cols(); ++j) {
-      for (Eigen::Index k = 0; k < error.cols(); ++k) errors_.disturb(j, &error(0, k));
     }
   }
 

@@ -12,39 +12,50 @@
 
 namespace kalscan::detail {
 
-/// The lower triangular root of X X' + Y Y', by Householder reflections. A row of the root has an error relative to
-/// that row of X and Y, so that the units of the states do not matter.
-template <class Matrix>
-Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
-  using T = typename Matrix::Scalar;
-  constexpr int N = Matrix::RowsAtCompileTime, twice = N == Eigen::Dynamic ? N : 2 * N;
-  const Eigen::Index n = X.rows();
-  Eigen::Matrix<T, twice, N> W(2 * n, n);
-  W.topRows(n) = X.transpose();
-  W.bottomRows(n) = Y.transpose();
-  Matrix root = Matrix::Zero(n, n);
-  for (Eigen::Index k = 0; k < n; ++k) {
-    auto v = W.col(k).segment(k, 2 * n - k);
-    const T largest = v.cwiseAbs().maxCoeff();
-    if (equal(largest, 0)) {  // no reflection: row k of W is final as it is
-      for (Eigen::Index j = k + 1; j < n; ++j) root(j, k) = W(k, j);
+/// W, n x columns and column by column, becomes [root 0] with a lower triangle root and root root' = W W', by
+/// Householder reflections. A row of the root has an error relative to that row of W, so that the units of the states
+/// do not matter. One more column of W is room. Of any size: it compiles once.
+template <class T>
+void triangulate_columns(T* W, Eigen::Index n, Eigen::Index columns) {
+  T* along = W + n * columns;
+  for (Eigen::Index k = 0; k < (std::min)(n, columns); ++k) {
+    T largest = 0, squares = 0;
+    for (Eigen::Index i = k; i < columns; ++i) largest = (std::max)(largest, std::abs(W[i * n + k]));
+    if (largest < (std::numeric_limits<T>::min)()) {  // its square is zero
+      for (Eigen::Index i = k; i < columns; ++i) W[i * n + k] = 0;
       continue;
     }
-    v /= largest;  // numbers next to underflow would make a reflection that is not orthogonal
-    const T norm = v.norm();
-    const T diagonal = v(0) > 0 ? -norm : norm;
-    const T first = v(0) - diagonal;
-    root(k, k) = diagonal * largest;
-    v /= first;
-    v(0) = 1;
-    for (Eigen::Index j = k + 1; j < n; ++j) {
-      auto x = W.col(j).segment(k, 2 * n - k);
-      const T along = v.dot(x) * (std::abs(first) / norm);
-      x -= along * v;
-      root(j, k) = x(0);
+    const T unit = 1 / largest;  // numbers next to underflow would make a reflection that is not orthogonal
+    for (Eigen::Index i = k; i < columns; ++i) {
+      W[i * n + k] *= unit;
+      squares += W[i * n + k] * W[i * n + k];
     }
+    const T norm = std::sqrt(squares), diagonal = W[k * n + k] > 0 ? -norm : norm, first = W[k * n + k] - diagonal;
+    const T inverse = 1 / first, factor = std::abs(first) / norm;
+    W[k * n + k] = first;
+    std::fill(along + k, along + n, T(0));
+    for (Eigen::Index i = k; i < columns; ++i) {
+      const T v = W[i * n + k] *= inverse;
+      for (Eigen::Index j = k + 1; j < n; ++j) along[j] += v * W[i * n + j];
+    }
+    for (Eigen::Index i = k; i < columns; ++i) {
+      const T v = W[i * n + k] * factor;
+      for (Eigen::Index j = k + 1; j < n; ++j) W[i * n + j] -= v * along[j];
+      W[i * n + k] = 0;
+    }
+    W[k * n + k] = diagonal * largest;
   }
-  return root;
+}
+
+/// The lower triangular root of X X' + Y Y'.
+template <class Matrix>
+Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
+  constexpr int N = Matrix::RowsAtCompileTime;
+  const Eigen::Index n = X.rows();
+  Eigen::Matrix<typename Matrix::Scalar, N, N == Eigen::Dynamic ? N : 2 * N + 1> W(n, 2 * n + 1);
+  std::copy_n(Y.data(), n * n, std::copy_n(X.data(), n * n, W.data()));
+  triangulate_columns(W.data(), n, 2 * n);
+  return Eigen::Map<const Matrix>(W.data(), n, n);
 }
 
 /// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. Z stays lower triangular. What is
@@ -140,21 +151,18 @@ struct root_rounding {
     }
     return E;
   }
-  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain that is returned.
+  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain returned.
   Eigen::Vector<T, N> read_again(const Eigen::Vector<T, N>& h, T terms) {
     const Eigen::Vector<T, N> Eh = times(E, h);
     const T noise = unit(1) * terms * terms, s = (std::max)(h.dot(Eh), T(0)) + noise;
     if (!(s > 0)) return Eigen::Vector<T, N>::Zero(h.size());
     const Eigen::Vector<T, N> K = Eh / s;
-    Eigen::Matrix<T, N, N> keep = -times(K, h.transpose());
-    keep.diagonal().array() += T(1);
-    E = congruence(keep, E) + noise * times(K, K.transpose());
+    take_along(h, K);
+    E += noise * times(K, K.transpose());
     return K;
   }
   void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {
-    Eigen::Matrix<T, N, N> keep = -times(K, h.transpose());
-    keep.diagonal().array() += T(1);
-    E = congruence(keep, E);
+    take_along(h, K);
     E.diagonal() += unit(h.size()) * before.rowwise().squaredNorm();
   }
   T along(const Eigen::Vector<T, N>& h) const { return (std::max)(h.dot(times(E, h)), T(0)); }
@@ -163,6 +171,14 @@ struct root_rounding {
     for (Eigen::Index i = 0; i < U.rows(); ++i) {
       if (U.row(i).squaredNorm() <= E(i, i)) U.row(i).setZero();
     }
+  }
+
+ private:
+  /// E := (I - K h') E (I - K h')'.
+  void take_along(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K) {
+    for (Eigen::Index j = 0; j < h.size(); ++j) E.col(j) -= h.dot(E.col(j)) * K;
+    const Eigen::Vector<T, N> Eh = times(E, h);
+    for (Eigen::Index j = 0; j < h.size(); ++j) E.col(j) -= K(j) * Eh;
   }
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <kalscan/support/config.hpp>
 #include <stdexcept>
 #include <string>
 

@@ -4,12 +4,15 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/filtering_element.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -21,6 +24,16 @@ struct chosen_series {
   std::int64_t longest = 0;  // the most steps that are left of one
   bool exact = false;
 };
+
+/// Whether a covariance has lost the digits of some combination of states beside one that has grown far beyond `first`,
+/// the variances at the beginning, as where no sensor reads what an unstable F makes larger at every step.
+template <class T, int N>
+bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& first) {
+  const T epsilon = std::numeric_limits<T>::epsilon(), much = std::pow(epsilon, T(-0.33));
+  if (!(first.array() > 0 && P.diagonal().array() > much * first.array()).any()) return false;
+  const auto rank = root_semidefinite(P, std::pow(epsilon, T(0.38)), T(1), P.diagonal()).rank;
+  return rank < (P.diagonal().array() > 0).count();
+}
 
 /// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
 /// Where beliefs are not kept, the log-likelihood is summed stretch by stretch.
@@ -41,6 +54,7 @@ struct filter_sweep {
   filter_outputs outputs;
   stretch_sums<T>* sums;
   const chosen_series& chosen;
+  std::span<std::atomic<bool>> grown;  // of all results: whether a covariance was outgrown
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
@@ -84,6 +98,7 @@ struct filter_sweep {
         record.innovation(t, y->col(t), step.observation_mean(t, mean), step.innovation_covariance(t, P));
       }
       const T log_density = step.take(t, y->col(t), mean, P, record.series);
+      if (t % 4 == 0 || t + 1 == y->cols()) watch(P);
       if (!record.keeps()) {
         sweep->sums->add(x.sum, record.series, s, log_density);
         return;
@@ -106,6 +121,18 @@ struct filter_sweep {
         step.predict(t, x.b, x.C);
       }
       if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x)) record.fail(t, wrong);
+    }
+
+   private:
+    void watch(const matrix& P) const {
+      auto& grown = sweep->grown[static_cast<std::size_t>(record.series)];
+      if (grown.load(std::memory_order_relaxed)) return;
+      const std::int64_t done = time(0);
+      const auto& before = done > 0 ? record.result->covariance[static_cast<std::size_t>(record.column(done - 1))]
+                                    : stepper->model.prior.covariance;
+      if (outgrown<T, N>(P, before.diagonal() + stepper->model.Q[0].diagonal())) {
+        grown.store(true, std::memory_order_relaxed);
+      }
     }
   };
   lane_type lane(std::int64_t lane) const {

@@ -36,7 +36,10 @@ class square_root_steps {
   using matrix = Eigen::Matrix<T, N, N>;
 
   explicit square_root_steps(const kalman_model<T, N, M>& model_)
-      : model(model_), observer_(model_), root_(root_of(model_.Q[0].template cast<wide>())) {}
+      : model(model_),
+        observer_(model_),
+        root_(root_of(model_.Q[0].template cast<wide>())),
+        noise_rounding_(rounding_of_root(0)) {}
 
   const kalman_model<T, N, M>& model;
 
@@ -72,10 +75,7 @@ class square_root_steps {
   }
 
   /// Of the root of Q that leads to step t, see root_rounding.
-  matrix noise_rounding(std::int64_t t) const {
-    const matrix Q = model.Q[t];
-    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
-  }
+  matrix noise_rounding(std::int64_t t) const { return model.Q.constant() ? noise_rounding_ : rounding_of_root(t); }
 
   /// What exact models have beside a belief, see root_rounding.
   static matrix rounding_of(const matrix& P) {
@@ -124,6 +124,11 @@ class square_root_steps {
     return root;
   }
 
+  matrix rounding_of_root(std::int64_t t) const {
+    const matrix Q = model.Q[t];
+    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
+  }
+
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
     auto& [mean, root] = x;
@@ -156,7 +161,8 @@ class square_root_steps {
   }
 
   observer<T, N, M> observer_;
-  Eigen::Matrix<wide, N, N> root_;
+  Eigen::Matrix<wide, N, N> root_;  // of the first Q, as is what follows
+  matrix noise_rounding_;
 };
 
 /// The same numbers in another type.
@@ -165,7 +171,7 @@ square_root_belief<To, N> cast(const square_root_belief<From, N>& x) {
   return {x.mean.template cast<To>(), x.root.template cast<To>()};
 }
 
-/// Filters a number of series, the lanes of the sweep; as filter_sweep. Whole: all are exact, so that time is not split.
+/// Filters a number of series, the lanes of the sweep; as filter_sweep. Whole: time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_filter_sweep {
   using steps_type = square_root_steps<T, N, M>;
