@@ -216,8 +216,8 @@ TEST_CASE("more exact sensors than shocks: what is known stays known where the i
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
   oracle::matrix states;
-  for (const auto& [shocks, sensors, steps] : {std::array{1, 2, 20}, {1, 2, 100}, {2, 3, 40}}) {
-    const int length = steps;
+  for (const auto& [shocks, sensors, steps_of_all] : {std::array{1, 2, 20}, {1, 2, 100}, {2, 3, 40}}) {
+    const int length = steps_of_all;
     const auto draw = model_families::fewer_shocks(shocks, sensors, length, states);
     for (std::uint64_t seed = first; seed < first + 50; ++seed) {
       CAPTURE(length);

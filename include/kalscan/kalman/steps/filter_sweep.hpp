@@ -54,7 +54,7 @@ struct filter_sweep {
   filter_outputs outputs;
   stretch_sums<T>* sums;
   const chosen_series& chosen;
-  std::span<std::atomic<bool>> grown;  // of all results: whether a covariance was outgrown
+  std::span<std::atomic<bool>> grown{};  // of all results, unless empty: whether a covariance was outgrown
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
@@ -125,13 +125,14 @@ struct filter_sweep {
 
    private:
     void watch(const matrix& P) const {
-      auto& grown = sweep->grown[static_cast<std::size_t>(record.series)];
-      if (grown.load(std::memory_order_relaxed)) return;
+      if (sweep->grown.empty()) return;
+      auto& seen = sweep->grown[static_cast<std::size_t>(record.series)];
+      if (seen.load(std::memory_order_relaxed)) return;
       const std::int64_t done = time(0);
       const auto& before = done > 0 ? record.result->covariance[static_cast<std::size_t>(record.column(done - 1))]
                                     : stepper->model.prior.covariance;
       if (outgrown<T, N>(P, before.diagonal() + stepper->model.Q[0].diagonal())) {
-        grown.store(true, std::memory_order_relaxed);
+        seen.store(true, std::memory_order_relaxed);
       }
     }
   };
