@@ -175,6 +175,17 @@ class Mixer:
         variance = _arrays.empty(call.first, axes, number)
         return Information(variance, mean) if form is Information else Moments(mean, variance)
 
+    def _set_outputs(self, call, arrays, out, shape):
+        """The arrays that the call writes y and yvar into: `out`, or new ones."""
+        if out is None:
+            storage = arrays["v"].dtype
+            y = _arrays.empty(call.first, arrays["v"].shape, storage)
+            yvar = None if self._mixer == _library.GLA else _arrays.empty(call.first, shape, storage)
+        else:
+            y, yvar = out if isinstance(out, (tuple, list)) else (out, None)
+        call.outputs.y, call.outputs.yvar = call.array("y", y, True), call.array("yvar", yvar, True)
+        return y, yvar
+
     def forward(
         self,
         *inputs,
@@ -199,13 +210,7 @@ class Mixer:
         call, arrays, (B, L, M), S = self._start(inputs, predicted, stream, threads, chunk, check_nan)
         call.set_offsets(offsets)
         N = B if offsets is None else len(offsets) - 1
-        storage = arrays["v"].dtype
-        if out is None:
-            y = _arrays.empty(call.first, arrays["v"].shape, storage)
-            yvar = None if self._mixer == _library.GLA else _arrays.empty(call.first, (B, L, M), storage)
-        else:
-            y, yvar = out if isinstance(out, (tuple, list)) else (out, None)
-        call.outputs.y, call.outputs.yvar = call.array("y", y, True), call.array("yvar", yvar, True)
+        y, yvar = self._set_outputs(call, arrays, out, (B, L, M))
         if final is None or isinstance(final, type):
             final = self._new_state(call, arrays, final, (N, M, S))
         call.set_state(call.states.initial, "initial", initial)
@@ -226,13 +231,7 @@ class Mixer:
     def step(self, *inputs, state, predicted=False, out=None, stream=None, threads=0):
         """One token: inputs as for forward with L = 1. Returns (y, yvar), and writes the state in place."""
         call, arrays, (B, L, M), S = self._start(inputs, predicted, stream, threads)
-        storage = arrays["v"].dtype
-        if out is None:
-            y = _arrays.empty(call.first, arrays["v"].shape, storage)
-            yvar = None if self._mixer == _library.GLA else _arrays.empty(call.first, (B, L, M), storage)
-        else:
-            y, yvar = out if isinstance(out, (tuple, list)) else (out, None)
-        call.outputs.y, call.outputs.yvar = call.array("y", y, True), call.array("yvar", yvar, True)
+        y, yvar = self._set_outputs(call, arrays, out, (B, L, M))
         call.set_state(call.states.final, "state", state, True)
         call.use_workspace("forward")
         _library.check(
