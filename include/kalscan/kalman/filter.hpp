@@ -126,7 +126,7 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stre
   }
 }
 
-/// Filters the chosen series as roots from where their beginnings end. Whole: all are exact.
+/// Filters the chosen series as roots from where their beginnings end. Whole: none is split in time.
 template <bool Whole, host_policy P, class T, int N, int M>
 void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
                   std::vector<filter_result<T, N, M>>& results, filter_outputs outputs, stretch_sums<T>& sums,

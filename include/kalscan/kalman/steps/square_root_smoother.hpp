@@ -133,9 +133,10 @@ struct square_root_smoother_sweep {
     void bound(std::size_t t, state_type& x) const {
       const auto& root = result->filtered.covariance_root[t];
       const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
+      const root_rounding<T, N> known = sweep->exact ? known_to(t) : root_rounding<T, N>{};
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
         T size = times(root.transpose(), x.Z.col(i)).norm();
-        if (sweep->exact) size += std::sqrt(known_to(t).along(x.Z.col(i)));
+        if (sweep->exact) size += std::sqrt(known.along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;
