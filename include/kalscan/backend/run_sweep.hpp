@@ -28,6 +28,14 @@ inline std::vector<std::int64_t> equal_chunks(std::int64_t length, std::int64_t 
   return bounds;
 }
 
+/// How many workers each lane gets where nobody has fixed the chunk: 1 unless there are more of them than lanes, and
+/// steps enough for each, below which starting it costs more than it saves.
+inline int workers_beside(int workers, std::int64_t lanes, std::int64_t length) {
+  constexpr std::int64_t shortest_split = 256;
+  const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));
+  return beside > 1 && length >= shortest_split * beside ? beside : 1;
+}
+
 /// Chunks that keep `workers` equally busy. While one replays the first chunk, the others absorb one chunk each; then,
 /// with outputs, all replay one chunk each, so that there is one chunk more than workers. Without outputs the absorbed
 /// chunks are done. Either way the first chunk is `absorb_cost` times as long as the others.
@@ -143,14 +151,13 @@ template <task_policy P, sweep S>
 void run_sweep(const P& p, const S& s) {
   const int workers = worker_count(p);
   const std::int64_t lanes = s.lanes(), length = s.length(), chunk = chunk_length(p);
-  constexpr std::int64_t shortest_split = 256;  // steps a worker: below, starting them costs more than it saves
 
   if constexpr (!requires { requires S::whole_lanes; }) {
     if (s.splits() && chunk > 0 && chunk < length) {
       return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
     }
-    const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));  // workers for each lane
-    if (s.splits() && chunk == 0 && beside > 1 && lanes > 0 && length >= shortest_split * beside) {
+    const int beside = detail::workers_beside(workers, lanes, length);
+    if (s.splits() && chunk == 0 && beside > 1 && lanes > 0) {
       return detail::run_chains(
           p, detail::cut_lanes<S>{s, detail::uneven_chunks(length, beside, s.absorb_cost, S::has_outputs)});
     }

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/in_order.hpp>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/model/filter_error.hpp>
 #include <kalscan/kalman/series/chains.hpp>
@@ -75,12 +76,15 @@ inline void require_offsets(const char* verb, const series_layout& series, std::
   }
 }
 
-/// The checks of a verb of this header.
-template <class Model, class Checks>
-void check_host_series(const char* verb, const series_layout& series, const Checks& run) {
+/// The checks of a verb of this header. Returns the policy that runs it.
+template <class Model, host_policy P, class Checks>
+decltype(auto) check_host_series(const char* verb, const P& policy, const series_layout& series, const Checks& run) {
+  static_assert(!shares_time<P>,
+                "kalscan: models of functions are not run over ranks: pass a kalman_model, or seq or omp");
   const auto accessible = [](const char*, const void*) {};
   series_checks<Model, decltype(accessible)> checks(verb, series, accessible);
   run(checks);
+  return tasks_of(policy);
 }
 
 }  // namespace detail
@@ -89,14 +93,14 @@ void check_host_series(const char* verb, const series_layout& series, const Chec
 template <host_policy P, state_space_model Model>
 void filter(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
-  detail::check_host_series<Model>("filter", series, [&](auto& check) {
+  decltype(auto) tasks = detail::check_host_series<Model>("filter", policy, series, [&](auto& check) {
     check.data(y);
     detail::require_offsets("filter", series, std::ssize(y) / Model::observed);
     check.results(out);
   });
-  const std::int64_t chunk = detail::host_chunk(policy, series);
+  const std::int64_t chunk = detail::host_chunk(tasks, series);
   detail::run_and_judge(out, series.count, [&](const auto& to) {
-    detail::run_series_on_host(policy, detail::filter_traversal<Model>{model, series, y.data(), to, chunk});
+    detail::run_series_on_host(tasks, detail::filter_traversal<Model>{model, series, y.data(), to, chunk});
   });
 }
 /// One series.
@@ -130,15 +134,15 @@ template <host_policy P, state_space_model Model>
 void smooth(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
-  detail::check_host_series<Model>("smooth", series, [&](auto& check) {
+  decltype(auto) tasks = detail::check_host_series<Model>("smooth", policy, series, [&](auto& check) {
     check.data(y);
     detail::require_offsets("smooth", series, std::ssize(y) / Model::observed);
     check.filtered_steps(filtered);
     check.results(out);
   });
-  const std::int64_t chunk = detail::host_chunk(policy, series);
+  const std::int64_t chunk = detail::host_chunk(tasks, series);
   detail::run_and_judge(out, series.count, [&](const auto& to) {
-    detail::run_series_on_host(policy, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
+    detail::run_series_on_host(tasks, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
                                                                          filtered.covariance.data(), to, chunk});
   });
 }
@@ -156,13 +160,13 @@ template <host_policy P, state_space_model Model>
 void forecast(const P& policy, const Model& model, const series_layout& series, std::int64_t steps,
               const filter_arrays<detail::model_number<Model>>& filtered,
               const forecast_arrays<detail::model_number<Model>>& out) {
-  detail::check_host_series<Model>("forecast", series, [&](auto& check) {
+  decltype(auto) tasks = detail::check_host_series<Model>("forecast", policy, series, [&](auto& check) {
     check.last_beliefs(filtered);
     check.results(out, steps);
   });
   detail::run_and_judge(out, series.count, [&](const auto& to) {
     detail::run_whole_series_on_host(
-        policy, detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
+        tasks, detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
                                                   filtered.final_covariance.data(), to, steps});
   });
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/in_order.hpp>
 #include <kalscan/backend/run_sweep.hpp>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/ranks/agree.hpp>
@@ -58,27 +59,6 @@ inline constexpr bool is_policy<ranks<Communicator, Inner>> = true;
 
 template <class Communicator, class Inner>
 inline constexpr bool shares_time<ranks<Communicator, Inner>> = true;
-
-namespace detail {
-
-/// Tasks one after the other: `seq` for the engine that runs tasks.
-struct in_order {};
-inline int worker_count(const in_order&) { return 1; }
-inline std::int64_t chunk_length(const in_order&) { return 0; }
-inline void run_tasks(const in_order&, std::int64_t count, task_ref task) {
-  for (std::int64_t i = 0; i < count; ++i) task(i);
-}
-
-inline in_order tasks_of(const seq&) { return {}; }
-template <class P>
-const P& tasks_of(const P& p) {
-  return p;
-}
-
-}  // namespace detail
-
-template <>
-inline constexpr bool is_policy<detail::in_order> = true;
 
 namespace detail {
 
@@ -182,9 +162,8 @@ void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
   check_arguments(p, [&] {
     chunk = wanted = chunk_length(tasks);
     splits = stretch_of_lanes<S>::may_split && s.splits();
-    constexpr std::int64_t shortest_split = 256;
-    const std::int64_t beside = worker_count(tasks) / (std::max)(lanes, std::int64_t{1});
-    if (chunk == 0) chunk = beside > 1 && length >= shortest_split * beside ? (length + beside - 1) / beside : length;
+    const int beside = workers_beside(worker_count(tasks), lanes, length);
+    if (chunk == 0) chunk = (length + beside - 1) / beside;
     if (!splits || chunk > length) chunk = length;
     pieces = length == 0 ? 0 : (length - 1) / chunk + 1;
   });

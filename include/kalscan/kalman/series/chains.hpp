@@ -6,12 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/run_sweep.hpp>
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <optional>
-#include <utility>
 #include <vector>
 
 namespace kalscan::detail {
@@ -84,46 +84,28 @@ class series_chains {
 };
 
 /// Steps of a chunk on the host: whole series unless there are fewer of them than workers, and long ones.
-template <host_policy P>
+template <task_policy P>
 std::int64_t host_chunk(const P& policy, const series_layout& series) {
+  if (const std::int64_t given = chunk_length(policy); given > 0) return given;
   const std::int64_t longest = (std::max)(series.longest, std::int64_t{1});
-  if constexpr (task_policy<P>) {
-    constexpr std::int64_t shortest_split = 256;  // steps a worker
-    if (const std::int64_t given = chunk_length(policy); given > 0) return given;
-    const std::int64_t beside = worker_count(policy) / (std::max)(series.count, std::int64_t{1});
-    // While one worker replays the first chunk the others absorb one each; then all replay one each.
-    if (beside > 1 && longest >= shortest_split * beside) return (longest + beside) / (beside + 1);
-  }
-  return longest;
+  const int beside = workers_beside(worker_count(policy), series.count, longest);
+  // While one worker replays the first chunk the others absorb one each; then all replay one each.
+  return beside > 1 ? (longest + beside) / (beside + 1) : longest;
 }
 
 /// Runs a traversal whose chunk is that of host_chunk.
-template <host_policy P, class Traversal>
+template <task_policy P, class Traversal>
 void run_series_on_host(const P& policy, const Traversal& x) {
-  series_chains<Traversal> chains(x);
-  if constexpr (task_policy<P>) {
-    run_chains(policy, std::move(chains));
-  } else {
-    for (std::int64_t i = 0; i < chains.chains(); ++i) {
-      auto s = chains.start(i);
-      for (std::int64_t k = 0; k < chains.pieces(i); ++k) chains.replay(i, k, s);
-      chains.finish(i, s);
-    }
-  }
+  run_chains(policy, series_chains<Traversal>(x));
 }
 
 /// Runs a traversal whose series are one chunk each, or none.
-template <host_policy P, class Traversal>
+template <task_policy P, class Traversal>
 void run_whole_series_on_host(const P& policy, const Traversal& x) {
-  const auto take = [&](std::int64_t i) {
+  run_all(policy, x.series.count, [&](std::int64_t i) {
     x.begin(i);
     if (x.chunks(i) > 0) replay_chunk(x, i, 0, x.start(i));
-  };
-  if constexpr (task_policy<P>) {
-    run_all(policy, x.series.count, take);
-  } else {
-    for (std::int64_t i = 0; i < x.series.count; ++i) take(i);
-  }
+  });
 }
 
 }  // namespace kalscan::detail
