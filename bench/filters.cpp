@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter and smoother on seq and omp: 100 000 steps, as many observations as states, double, with
-// covariances.
+// The Kalman filter and smoother on seq, on omp with two threads and with all: as many observations as states, double,
+// with covariances.
 #include <benchmark/benchmark.h>
 
+#include <cstdint>
 #include <kalscan/kalscan.hpp>
 #include <random>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -21,9 +23,7 @@ kalscan::kalman_model<double, N, N> any_model() {
           kalscan::gaussian_prior<double, N>::of_first_state(Eigen::Vector<double, N>::Zero(), matrix::Identity())};
 }
 
-constexpr Eigen::Index steps = 100'000;
-
-/// range(0): threads, 0 for seq.
+/// range(0): threads, 0 for seq; range(1): steps.
 template <class Run>
 void check_and_time(benchmark::State& state, Run run) {
   const auto threads = static_cast<int>(state.range(0));
@@ -41,11 +41,11 @@ void check_and_time(benchmark::State& state, Run run) {
       benchmark::DoNotOptimize(run(kalscan::seq{}));
     }
   }
-  state.SetItemsProcessed(state.iterations() * steps);
+  state.SetItemsProcessed(state.iterations() * state.range(1));
 }
 
 template <int N>
-kalscan::observations<double, N> any_data() {
+kalscan::observations<double, N> any_data(Eigen::Index steps) {
   std::mt19937_64 engine(1);
   std::normal_distribution<double> normal;
   return kalscan::observations<double, N>::NullaryExpr(N, steps, [&] { return normal(engine); });
@@ -54,7 +54,7 @@ kalscan::observations<double, N> any_data() {
 template <int N>
 void filter(benchmark::State& state) {
   const auto model = any_model<N>();
-  const auto y = any_data<N>();
+  const auto y = any_data<N>(state.range(1));
   check_and_time(state, [&](auto p) { return kalscan::filter(p, model, y); });
 }
 
@@ -62,21 +62,24 @@ void filter(benchmark::State& state) {
 template <int N>
 void filter_and_smooth(benchmark::State& state) {
   const auto model = any_model<N>();
-  const auto y = any_data<N>();
+  const auto y = any_data<N>(state.range(1));
   check_and_time(state, [&](auto p) { return kalscan::smooth(p, model, y); });
 }
 
-void seq_and_two_threads(benchmark::internal::Benchmark* b) {
-  b->ArgName("threads")->Arg(0)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
+void seq_and_threads(benchmark::internal::Benchmark* b, std::int64_t steps) {
+  b->ArgNames({"threads", "steps"})->UseRealTime()->Unit(benchmark::kMillisecond)->Args({0, steps})->Args({2, steps});
+  if (const int all = static_cast<int>(std::thread::hardware_concurrency()); all > 2) b->Args({all, steps});
 }
-BENCHMARK(filter<2>)->Apply(seq_and_two_threads);
-BENCHMARK(filter<4>)->Apply(seq_and_two_threads);
-BENCHMARK(filter<6>)->Apply(seq_and_two_threads);
-BENCHMARK(filter<8>)->Apply(seq_and_two_threads);
-BENCHMARK(filter_and_smooth<2>)->Apply(seq_and_two_threads);
-BENCHMARK(filter_and_smooth<4>)->Apply(seq_and_two_threads);
-BENCHMARK(filter_and_smooth<6>)->Apply(seq_and_two_threads);
-BENCHMARK(filter_and_smooth<8>)->Apply(seq_and_two_threads);
+void short_series(benchmark::internal::Benchmark* b) { seq_and_threads(b, 100'000); }
+void long_series(benchmark::internal::Benchmark* b) { seq_and_threads(b, 1'000'000); }
+BENCHMARK(filter<2>)->Apply(short_series)->Apply(long_series);
+BENCHMARK(filter<4>)->Apply(short_series)->Apply(long_series);
+BENCHMARK(filter<6>)->Apply(short_series);
+BENCHMARK(filter<8>)->Apply(short_series)->Apply(long_series);
+BENCHMARK(filter_and_smooth<2>)->Apply(short_series);
+BENCHMARK(filter_and_smooth<4>)->Apply(short_series);
+BENCHMARK(filter_and_smooth<6>)->Apply(short_series);
+BENCHMARK(filter_and_smooth<8>)->Apply(short_series);
 
 }  // namespace
 
