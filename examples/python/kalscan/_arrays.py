@@ -91,6 +91,21 @@ def kind_of(x):
     return root if root in ("torch", "cupy") else "numpy"
 
 
+def current_stream(x):
+    """The stream in which the framework of `x` works now, as a number: torch's or CuPy's, else the default one, 0."""
+    kind = kind_of(x)
+    if kind == "torch" and x.is_cuda:
+        import torch
+
+        return torch.cuda.current_stream(x.device).cuda_stream
+    if kind == "cupy":
+        import cupy
+
+        with x.device:
+            return cupy.cuda.get_current_stream().ptr
+    return 0
+
+
 def empty(like, shape, dtype):
     """A new array on the device and of the kind of `like` = (object, Array)."""
     x, array = like

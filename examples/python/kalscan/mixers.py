@@ -76,7 +76,7 @@ class _Call:
         self.stream = stream
         self.inputs, self.outputs, self.gradients = _library.Inputs(), _library.Outputs(), _library.Inputs()
         self.states = _library.States()
-        self.run = _library.Run(threads, int(check_nan), chunk, stream or 0, 0, 0)
+        self.run = _library.Run(threads, int(check_nan), chunk, stream, 0, 0)
 
     def array(self, name, x, written=False):
         """The address of an array's tensor, or None."""
@@ -129,7 +129,9 @@ class Mixer:
 
     offsets    N + 1 integers on the CPU: N sequences one after another on the time axis; B is 1
     initial    the state before the first token: Moments, Information (not of GLA) or Hidden (GLA)
-    threads, chunk, check_nan, stream   as kalscan_run in include/kalscan.h has them; stream is a number"""
+    threads, chunk, check_nan   as kalscan_run in include/kalscan.h has them
+    stream     a CUDA stream as a number; by default the current one of torch or CuPy where v is theirs, else the
+               default stream"""
 
     def __init__(self, name, mixer, predicted, inputs):
         self.name, self.inputs = name, inputs
@@ -146,6 +148,8 @@ class Mixer:
             raise TypeError(f"kalscan: {self.name} takes {', '.join(self.inputs)}, not {len(inputs)} arrays")
         if predicted and self._predicted is None:
             raise ValueError(f"kalscan: {self.name} has no read-out of predictions")
+        if stream is None:
+            stream = _arrays.current_stream(inputs[0])
         arrays = {}
         for name, x in zip(self.inputs, inputs):
             if x is None:

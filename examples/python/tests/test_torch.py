@@ -190,6 +190,36 @@ class Operators(unittest.TestCase):
                         on_gpu / scale, on_cpu / scale, atol=2e-4, rtol=0, msg=f"{name}, seed {seed}"
                     )
 
+    @unittest.skipUnless(cuda, "no GPU, or a library without its code")
+    def test_calls_outside_torch_run_in_its_current_stream(self):
+        x = [t.detach() for t in draw("kla", 2, 300, 40, 16, torch.float32, device="cuda")]
+        expected = kalscan.kla(*x).y
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            torch.cuda._sleep(100_000_000)  # what follows in another stream would not wait for it
+            v = x[0].clone()
+            y = kalscan.kla(v, *x[1:]).y.clone()
+        torch.cuda.synchronize()
+        torch.testing.assert_close(y, expected, atol=0, rtol=0)
+
+    @unittest.skipUnless(cuda, "no GPU, or a library without its code")
+    def test_cupy_s_arrays_run_in_its_current_stream(self):
+        try:
+            import cupy
+        except ImportError:
+            raise unittest.SkipTest("CuPy is not there") from None
+        x = [cupy.from_dlpack(t.detach()) for t in draw("kla", 2, 300, 40, 16, torch.float32, device="cuda")]
+        expected = kalscan.kla(*x).y
+        cupy.cuda.runtime.deviceSynchronize()
+        busy = cupy.ones((6000, 6000), cupy.float32)
+        with cupy.cuda.Stream(non_blocking=True):
+            for _ in range(20):
+                busy = busy @ busy * 1e-4
+            y = kalscan.kla(x[0].copy(), *x[1:]).y.copy()
+        cupy.cuda.runtime.deviceSynchronize()
+        self.assertIsInstance(y, cupy.ndarray)
+        self.assertTrue((y == expected).all())
+
     def test_errors_carry_the_library_s_message(self):
         x = draw("kla", 2, 5, 3, 4)
         with self.assertRaisesRegex(ValueError, r"Lambda is \[2, 5, 4, 1\], not \[2, 5, 3, 1\]"):
