@@ -180,6 +180,7 @@ def main():
     parser.add_argument("--groups", nargs="+", default=["a5"], choices=GROUPS)
     parser.add_argument("--mixers", nargs="+", default=["kla", "kla_hot", "rotating_kla", "gla"], choices=MIXERS)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="for several commands side by side with one --out")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--seconds", type=float, default=math.inf, help="of training, a run")
     parser.add_argument("--length", type=int, default=20)
@@ -198,11 +199,11 @@ def main():
         args.width, args.states, args.hidden, args.rate = 32, 4, 64, 5e-3
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "results.jsonl"
-    settings = {k: v for k, v in vars(args).items() if k not in ("groups", "mixers", "seeds", "out", "quick")}
+    settings = {k: v for k, v in vars(args).items() if k not in ("groups", "mixers", "seeds", "first_seed", "out", "quick")}
     results = [
         r for r in map(json.loads, file.read_text().splitlines() if file.exists() else []) if r["settings"] == settings
     ]
-    jobs = [(g, m, s) for s in range(args.seeds) for g in args.groups for m in args.mixers]
+    jobs = [(g, m, s) for s in range(args.first_seed, args.first_seed + args.seeds) for g in args.groups for m in args.mixers]
     done = {(r["group"], r["mixer"], r["seed"]) for r in results}
     left, began = [job for job in jobs if job not in done], time.perf_counter()
     for i, job in enumerate(left):
