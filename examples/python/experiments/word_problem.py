@@ -68,6 +68,8 @@ MIXERS = {
     "kla": lambda d, config: KLALayer(d, config),
     "kla_hot": lambda d, config: KLALayer(d, hot(config)),
     "rotating_kla": lambda d, config: RotatingKLALayer(d, config),
+    "rotating_kla_slow": lambda d, config: RotatingKLALayer(d, slow(config)),
+    "rotating_kla_slow_p0": lambda d, config: RotatingKLALayer(d, slow(config, zero_process_noise=True)),
     "gla": GLALayer,
 }
 
@@ -75,6 +77,11 @@ MIXERS = {
 def hot(config):
     """A start whose gain depends on the data from the first step: larger process noise and steps."""
     return KLAConfig(d_state=config.d_state, dt_min=0.1, dt_max=1.0, process_noise_scale=math.e)
+
+
+def slow(config, **options):
+    """A start that forgets in 1,000 tokens or more, rather than in 10 to 1,000."""
+    return KLAConfig(d_state=config.d_state, dt_min=1e-5, dt_max=1e-3, **options)
 
 
 class Net(nn.Module):
