@@ -323,6 +323,9 @@ def init_state(batch, d_model, d_state, device=None, dtype=torch.float32):
     return KLAState(torch.ones(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
 
 
+_BACKENDS = ("auto", "kalscan", "torch", "triton", "cuda", "mps")
+
+
 def kla_scan(
     v,
     lambda_v,
@@ -336,12 +339,12 @@ def kla_scan(
     backend="auto",
     **ignored,
 ):
-    """kla with the authors' arguments: (y, y_var, KLAState). `backend` is theirs to choose and accepted as "auto" or
-    "kalscan"; scan_impl and mobius_impl choose among implementations that kalscan does not need."""
-    if backend not in ("auto", "kalscan"):
-        raise ValueError(f"Unknown backend {backend!r}; expected 'auto' or 'kalscan'")
-    if set(ignored) - {"scan_impl", "mobius_impl"}:
-        raise TypeError(f"kla_scan has no argument {sorted(set(ignored) - {'scan_impl', 'mobius_impl'})[0]!r}")
+    """kla with the authors' arguments: (y, y_var, KLAState). `backend` and the rest name implementations of theirs, and
+    choose nothing here."""
+    if backend not in _BACKENDS:
+        raise ValueError(f"kalscan: backend is {backend!r}, none of {', '.join(_BACKENDS)}")
+    if unknown := sorted(set(ignored) - {"scan_impl", "mobius_impl", "merged"}):
+        raise TypeError(f"kalscan: kla_scan has no argument {unknown[0]!r}")
     initial = None if initial_state is None else Information(*initial_state)
     y, yvar, state = kla(v, lambda_v, k, q, a, p, initial=initial, predicted=decode_from_prior, form=Information)
     return y, yvar, KLAState(*state)
