@@ -2,6 +2,7 @@
 // Models of functions on the back ends of the host, against the long double oracle and against each other.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/kalman/function_filter.hpp>
@@ -141,6 +142,48 @@ TEST_CASE("a chunk whose product of gains overflows is replayed") {
   filter(omp{3, 120}, model, y, {.mean = parts});
   CHECK(whole == numbers(300, 0.0));
   CHECK(parts == whole);
+}
+
+TEST_CASE("chunks that outlast all memory of what was before them give what whole series give") {
+  using matrix = kalscan::small_matrix<double, 2, 2>;
+  using variances = kalscan::small_symmetric<double, 2>;
+  using row = kalscan::small_matrix<double, 1, 2>;
+  using variance = kalscan::small_symmetric<double, 1>;
+  const matrix F{{0.95, -0.1, 0.1, 0.95}};  // forgets by a tenth a step: 292 powers of ten in some 6,000
+  const variances Q{{0.01, 0, 0.01}};
+  const kalscan::small_belief<double, 2> prior{{}, Q};
+  const row H{{1, 0.5}};
+  const auto constant = kalscan::model_of<double, 2, 1>(F, Q, H, variance{{1}}, prior);
+  const auto varying = kalscan::model_of<double, 2, 1>(
+      F, Q, H, [](std::int64_t t) { return variance{{1 + 0.1 * static_cast<double>(t % 7)}}; }, prior);
+  constexpr std::size_t length = 20000;
+  numbers y(length);
+  std::mt19937_64 engine(85);
+  std::normal_distribution<double> normal;
+  for (double& value : y) value = normal(engine);
+  const auto check = [&](const auto& model) {
+    const series_layout series{.longest = length};
+    const results whole = filter_and_smooth(seq{}, model, y, series);
+    const results parts = filter_and_smooth(omp{3, 8000}, model, y, series);
+    const auto close = [](const numbers& x, const numbers& expected) {
+      double worst = 0;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double d = std::abs(x[i] - expected[i]) / (1 + std::abs(expected[i]));
+        if (!(d <= worst)) worst = d;
+      }
+      return worst < 1e-12;
+    };
+    CHECK(close(parts.mean, whole.mean));
+    CHECK(close(parts.covariance, whole.covariance));
+    CHECK(close(parts.smoothed_mean, whole.smoothed_mean));
+    CHECK(close(parts.smoothed_covariance, whole.smoothed_covariance));
+    CHECK(close(parts.final_mean, whole.final_mean));
+    CHECK(close(parts.log_likelihood, whole.log_likelihood));
+  };
+  check(constant);
+  check(varying);
+  y[15000] = std::numeric_limits<double>::infinity();
+  CHECK_THROWS_WITH_AS(filter(omp{3, 8000}, constant, y, {}), doctest::Contains("step 15000"), kalscan::filter_error);
 }
 
 TEST_CASE("what fails at a step is told by the status, or thrown, with series and step") {

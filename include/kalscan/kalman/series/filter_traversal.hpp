@@ -88,6 +88,10 @@ struct filter_traversal {
     element x = begin_chunk(i, first);
     for (std::int64_t t = first; t < last; ++t) {
       if (t > first) {
+        if (t % 32 == 0 && has_faded(x.A)) {
+          filter_rest(i, t, last, x);
+          break;
+        }
         const auto matrices = model.transition(i, t);
         x.A = times(matrices.F, x.A);
         predict_by(model, i, t, matrices, x.b, x.C);
@@ -104,12 +108,15 @@ struct filter_traversal {
 
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before,
                            bool = false)
-        : x_(x), series_(series), first_(k * x.chunk), length_(x.series.length(series)), begin_(x.series.begin(series)),
-          belief_(before) {
-      const std::int64_t end = first_ + x.chunk;
-      last_ = end < length_ ? end : length_;
+        : replay_type(x, series, k * x.chunk, k * x.chunk + x.chunk, before, steps_between{}) {
+      if (last_ > length_) last_ = length_;
       if (judge_belief(before) != step_failure::none) fail(first_, step_failure::carry);
     }
+    struct steps_between {};
+    KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t first, std::int64_t last,
+                           const state& before, steps_between)
+        : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
+          begin_(x.series.begin(series)), belief_(before) {}
     KALSCAN_HD std::int64_t steps() const { return last_ - first_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + first_; }
 
@@ -172,7 +179,7 @@ struct filter_traversal {
     }
 
     const filter_traversal& x_;
-    std::int64_t series_, first_, last_ = 0, length_, begin_, failed_ = 0;
+    std::int64_t series_, first_, last_, length_, begin_, failed_ = 0;
     state belief_;
     log_density<T> density_{};
     settled_gains<T, n, m> settled_{};
@@ -193,6 +200,16 @@ struct filter_traversal {
     if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
     clear_null_variances(x.C);
     return x;
+  }
+
+  /// Absorbs steps [t, last) into an element in which nothing of the state before is left: they are filtered, which
+  /// costs less, and a small part of it where the covariance settles.
+  KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, element& x) const {
+    const filter_traversal without_results{model, series, y, {}, chunk};
+    replay_type rest(without_results, i, t, last, {x.b, x.C}, typename replay_type::steps_between{});
+    for (std::int64_t j = 0; j < rest.steps(); ++j) rest.step(j);
+    x.b = rest.after().mean;
+    x.C = rest.after().covariance;
   }
 
   KALSCAN_HD void finish(std::int64_t i, const state& s) const {

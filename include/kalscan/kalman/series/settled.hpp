@@ -24,19 +24,20 @@ struct settled_gains {
     scale(k) = x.scale;
   }
 
-  /// After a step that began with the filtered covariance `before`: whether it left that as it was, up to an epsilon of
-  /// its standard deviations, and each component told something.
+  /// After a step that began with the filtered covariance `before`: whether it left that as it was, up to the rounding
+  /// of a step, and each component told something.
   KALSCAN_HD void judge(const small_symmetric<T, N>& before, const small_symmetric<T, N>& after,
                         const independent_readings<T, N, M>& o) {
-    constexpr T epsilon = std::numeric_limits<T>::epsilon();
+    // Of the standard deviations. With less, rounding can go round in a circle for ever.
+    constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
     hold = true;
     unrolled<M>([&](int k) { hold = hold && o.present[k] && s(k) > 0; });
-    unrolled<N>([&](int i) { hold = hold && std::abs(after(i, i) - before(i, i)) <= epsilon * after(i, i); });
+    unrolled<N>([&](int i) { hold = hold && std::abs(after(i, i) - before(i, i)) <= rounding * after(i, i); });
     if (!hold) return;
     small_vector<T, N> deviation{};
     unrolled<N>([&](int i) { deviation(i) = std::sqrt(after(i, i)); });
     for_each_entry<small_symmetric<T, N>>([&](int i, int j) {
-      hold = hold && std::abs(after(i, j) - before(i, j)) <= epsilon * deviation(i) * deviation(j);
+      hold = hold && std::abs(after(i, j) - before(i, j)) <= rounding * deviation(i) * deviation(j);
     });
   }
 

@@ -96,6 +96,20 @@ KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
 }
 
+/// Whether nothing of the state before a chunk is left in what it does: all entries are so small that products of theirs
+/// are subnormal, and so 0 or of few digits. Looked for on the host alone, where chunks are long.
+template <class T, int N>
+KALSCAN_HD bool has_faded(const small_matrix<T, N, N>& A) {
+#if defined(__CUDA_ARCH__)
+  return false;
+#else
+  constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+  bool faded = true;
+  for_each_entry<small_matrix<T, N, N>>([&](int i, int j) { faded = faded && std::abs(A(i, j)) < least; });
+  return faded;
+#endif
+}
+
 /// Of the covariance the variances are looked at: they bound the others.
 template <class T, int N>
 KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
