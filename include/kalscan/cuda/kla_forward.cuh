@@ -115,21 +115,31 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
   return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill_of<M>));
 }
 
+/// What is carried over a call's chunks, in its workspace. `shared`: other ranks have steps of the sequences, too.
+template <class State, class Element, class T>
+void take_carries(carry_arrays<State, Element, T>& to, workspace_pieces& memory, const mixer_shape& shape,
+                  const time_cuts& cuts, bool shared) {
+  const std::int64_t lanes = shape.channels * shape.states, ends = shared ? cuts.sequences : 0;
+  const std::int64_t slots = shared || cuts.slots > cuts.sequences ? cuts.slots : 0;
+  const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
+    array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
+  };
+  take(to.carry, slots), take(to.element, slots), take(to.entering, ends), take(to.leaving, ends);
+}
+
 /// The arrays of a forward call in its workspace.
 template <class M, class T>
 struct forward_pieces {
   std::int64_t* numbers = nullptr;
   forward_arrays<M, T> arrays{};
 
-  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts) {
+  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool shared) {
     numbers = memory.take<std::int64_t>(cut_numbers(shape));
-    const std::int64_t lanes = shape.channels * shape.states, slots = cuts.slots > cuts.sequences ? cuts.slots : 0;
-    arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
-    arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
+    take_carries(arrays, memory, shape, cuts, shared);
   }
-  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts) {
+  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool shared = false) {
     workspace_pieces none({});
-    forward_pieces(none, shape, cuts);
+    forward_pieces(none, shape, cuts, shared);
     return none.used();
   }
 };
@@ -176,27 +186,33 @@ bool channels_abound(const Call& call) {
          device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
+template <class Call>
+bool is_shared(const Call& call) {
+  return !call.ends.begin || !call.ends.end;
+}
+
 /// The launches of a forward call, its cuts made.
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
-                    const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
+                    const forward_arrays<typename Call::mixer, typename Call::number>& arrays, const carry_link* link) {
   const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
-  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
+  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints && !is_shared(call))
     return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
   constexpr bool large = has_large_state<typename Call::mixer>;
   if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
-    const bool whole = cuts.slots == cuts.sequences;
+    const bool whole = cuts.slots == cuts.sequences && !is_shared(call);
     if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
-      return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+      return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays, link);
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
   with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
-    launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
+    launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays, link);
   });
 }
 
+/// `link` is for a call whose sequences have steps on other ranks.
 template <device_policy P, class Call>
-void run_forward(const P& policy, const Call& call) {
+void run_linked_forward(const P& policy, const Call& call, const carry_link* link) {
   using M = typename Call::mixer;
   using T = typename Call::number;
   require_kernels("forward", policy, call);
@@ -209,11 +225,16 @@ void run_forward(const P& policy, const Call& call) {
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
-  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts));
+  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, is_shared(call)));
   workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, call.shape, cuts);
+  const forward_pieces<M, T> pieces(memory, call.shape, cuts, is_shared(call));
   send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward<kernels_of<P>::value>(policy, call, cuts, pieces.arrays);
+  launch_forward<kernels_of<P>::value>(policy, call, cuts, pieces.arrays, link);
+}
+
+template <device_policy P, class Call>
+void run_forward(const P& policy, const Call& call) {
+  run_linked_forward(policy, call, nullptr);
 }
 
 }  // namespace detail

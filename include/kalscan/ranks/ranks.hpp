@@ -24,6 +24,13 @@
 
 namespace kalscan {
 
+/// What a policy must be to be the inner one of `ranks`. A back end with verbs of its own over ranks sets it to true for
+/// its policy, and has its own `ranks`: for `cuda` see <kalscan/cuda/ranks.cuh>.
+template <class Inner>
+inline constexpr bool runs_over_ranks = host_policy<Inner>;
+template <class Inner>
+concept rank_policy = runs_over_ranks<Inner>;
+
 /// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`.
 ///
 /// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also
@@ -41,7 +48,7 @@ namespace kalscan {
 /// argument that does not fit, all throw std::invalid_argument with the same text, which says which ranks. Where one
 /// throws while it computes, so do the others: rank_error. A rank that is lost is the communicator's to find. Then one
 /// gather of an element for each lane and piece, and one of a final state.
-template <communicator Communicator, host_policy Inner = seq>
+template <communicator Communicator, rank_policy Inner = seq>
 struct ranks {
   Communicator communicator;
   Inner inner{};

@@ -40,18 +40,22 @@ struct adjoint_element<M, T> {
   using type = element_t<decltype(M::template adjoint_monoid<T>())>;
 };
 
-/// The workspace of a forward call: the states before all chunks but the first, and what summarizes each chunk.
-template <class M, class T>
-struct forward_arrays {
-  lane_array<typename M::template state<T>, T> carry;
-  lane_array<typename mixer_element<M, T>::type, T> element;
+/// What is carried over the chunks of a call, and what summarizes each of these: forward the states before chunks,
+/// backward the adjoints after them. Where other ranks have other steps of the sequences, also what enters this one's
+/// steps and what leaves them, of each sequence.
+template <class State, class Element, class T>
+struct carry_arrays {
+  lane_array<State, T> carry;
+  lane_array<Element, T> element;
+  lane_array<State, T> entering, leaving;
 };
-/// The workspace of a backward call: the adjoints after all chunks but the last, and what summarizes each chunk.
+/// The workspace of a forward call.
 template <class M, class T>
-struct backward_arrays {
+struct forward_arrays : carry_arrays<typename M::template state<T>, typename mixer_element<M, T>::type, T> {};
+/// The workspace of a backward call.
+template <class M, class T>
+struct backward_arrays : carry_arrays<typename M::template state<T>, typename adjoint_element<M, T>::type, T> {
   static constexpr std::size_t inputs = M::inputs_info.size();
-  lane_array<typename M::template state<T>, T> carry;
-  lane_array<typename adjoint_element<M, T>::type, T> element;
   T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
   T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
   gathered how[inputs];
@@ -69,6 +73,10 @@ struct forward_in_time {
   static constexpr int next = 1;  // from a chunk's slot to that of the one that takes its carry
   static constexpr bool splits = mixer_with_elements<M>;
   static constexpr const char* name = "forward";
+
+  /// Whether what is carried into the call's first chunk is known here, and whether nobody takes what leaves the last.
+  KALSCAN_HD static bool starts(const Call& call) { return call.ends.begin; }
+  KALSCAN_HD static bool stops(const Call& call) { return call.ends.end; }
 
   __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
   /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
@@ -104,6 +112,9 @@ struct backward_in_time {
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
   static constexpr const char* name = "backward";
 
+  KALSCAN_HD static bool starts(const Call& call) { return call.ends.end; }
+  KALSCAN_HD static bool stops(const Call& call) { return call.ends.begin; }
+
   __device__ static state act(const element& e, const state& bar) { return M::adjoint_act(e, bar); }
   __device__ static bool holds(const element& e, const state&) { return all_finite<T>(e); }
   /// The adjoint before a chunk, step by step backwards, the states of a tile at a time from a checkpoint.
@@ -122,7 +133,7 @@ struct backward_in_time {
       state x[16 + 1];  // `tile` is at most 16
       x[0] = stored(t);
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
-      if (t + steps < at.length) x[steps] = stored(t + steps);
+      if (t + steps < at.length || !call.ends.end) x[steps] = stored(t + steps);
       for (int j = steps - 1; j >= 0; --j) {
         const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
           return typename M::template outputs<T>{
@@ -138,13 +149,20 @@ struct backward_in_time {
 /// The carries of one lane of a sequence with the given slots, a thread's work. The first pass has no branches and
 /// reads a batch of elements at once, since either would take longer than all else; where the action of an element does
 /// not hold, a second pass decides one by one.
+///
+/// Where the sequence starts here its first chunk was replayed, and its carry lies before the second one; else what
+/// enters goes before the first one. Where the sequence stops here nobody takes the last chunk's carry; else it leaves.
 template <class Direction>
 __device__ void carry_lane(const typename Direction::call_type& call, const time_cuts& cuts,
-                           const typename Direction::arrays& arrays, const sequence_slots& of, std::int64_t lane) {
+                           const typename Direction::arrays& arrays, std::int64_t n, std::int64_t lane) {
   using element = typename Direction::element;
   constexpr int batch = array_size<element, typename Direction::T> > 8 ? 8 : 16, next = Direction::next;
-  const std::int64_t count = of.chunks - 2;  // the first chunk was replayed, and nobody takes the last one's carry
-  const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + next;
+  const sequence_slots of = cuts.slots_of(n);
+  const bool starts = Direction::starts(call), stops = Direction::stops(call);
+  const std::int64_t count = of.chunks - (starts ? 2 : 1);  // chunks before the last one that are taken by elements
+  if (count < (stops && starts ? 1 : 0)) return;
+  const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + (starts ? next : 0);
+  if (!starts) arrays.carry.set(slot, lane, arrays.entering.get(n, lane));
   const auto* from = arrays.element.at(slot, lane);
   auto* to = arrays.carry.at(slot + next, lane);
   auto x = arrays.carry.get(slot, lane);
@@ -169,17 +187,25 @@ __device__ void carry_lane(const typename Direction::call_type& call, const time
   std::int64_t i = 0;
   for (; i + batch <= count; i += batch) take_batch([](int) { return true; });
   take_batch([&](int j) { return i + j < count; });
-  if (all_hold) return;
-  x = arrays.carry.get(slot, lane);
-  for (std::int64_t k = slot; k != slot + next * count; k += next) {
+  const auto take_one = [&](std::int64_t k) {
     const element e = arrays.element.get(k, lane);
     const auto after = Direction::act(e, x);
     x = Direction::holds(e, after) ? after : Direction::replay_lane(call, cuts, k, lane, x);
-    arrays.carry.set(k + next, lane, x);
+  };
+  const std::int64_t last = slot + next * count;
+  if (!all_hold) {
+    x = arrays.carry.get(slot, lane);
+    for (std::int64_t k = slot; k != last; k += next) {
+      take_one(k);
+      arrays.carry.set(k + next, lane, x);
+    }
   }
+  if (stops) return;
+  take_one(last);
+  arrays.leaving.set(n, lane, x);
 }
 
-/// The carries of all lanes of all sequences that have chunks between the first and the last one, a thread each.
+/// The carries of all lanes of all sequences, a thread each.
 template <class Direction>
 __global__ void mixer_carry_kernel(const __grid_constant__ typename Direction::call_type call,
                                    const __grid_constant__ time_cuts cuts,
@@ -187,8 +213,7 @@ __global__ void mixer_carry_kernel(const __grid_constant__ typename Direction::c
   const std::int64_t lanes = call.shape.channels * call.shape.states;
   for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
        i += std::int64_t(gridDim.x) * blockDim.x) {
-    const sequence_slots of = cuts.slots_of(i / lanes);
-    if (of.chunks > 2) carry_lane<Direction>(call, cuts, arrays, of, i % lanes);
+    carry_lane<Direction>(call, cuts, arrays, i / lanes, i % lanes);
   }
 }
 

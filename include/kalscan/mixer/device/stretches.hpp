@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Who has which steps where sequences go over ranks, and where each rank's chunks lie among those of all. Plain index
+// arithmetic; tests/kla/device_indices.cpp tests it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <span>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// The steps of all ranks, seen from one of them. Those without any take no part in what goes from rank to rank; where
+/// no rank has steps, rank 0 does as one device would.
+struct device_stretches {
+  std::span<const std::int64_t> steps;
+  int me;
+
+  int size() const { return static_cast<int>(steps.size()); }
+  std::int64_t steps_of(int rank) const { return steps[static_cast<std::size_t>(rank)]; }
+  std::int64_t steps_here() const { return steps_of(me); }
+  /// The next rank with steps from `rank` on, in the given direction, or -1.
+  int with_steps(int rank, int direction) const {
+    while (rank >= 0 && rank < size() && steps_of(rank) == 0) rank += direction;
+    return rank < size() ? rank : -1;
+  }
+  int previous() const { return with_steps(me - 1, -1); }
+  int next() const { return with_steps(me + 1, 1); }
+  bool takes_part() const { return steps_here() > 0 || (me == 0 && with_steps(0, 1) < 0); }
+  stretch_ends ends() const { return {previous() < 0, next() < 0}; }
+  /// The first rank that has steps after it and whose own number of them `every` does not divide, or -1.
+  int first_ragged(std::int64_t every) const {
+    for (int r = 0; r < size(); ++r) {
+      if (steps_of(r) % every != 0 && with_steps(r + 1, 1) >= 0) return r;
+    }
+    return -1;
+  }
+};
+
+/// The chunks of all ranks: of one sequence how many each has, and how many come before these; in all, and at most on
+/// one rank, those of the whole batch.
+struct device_slots {
+  std::vector<std::int64_t> of_batch, first;
+  std::int64_t all = 0, most = 0;
+};
+
+/// `slots(shape)` are those of the batch on a rank with that shape.
+template <class Slots>
+device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, Slots slots) {
+  device_slots x;
+  std::int64_t before = 0;
+  for (int r = 0; r < ranks.size(); ++r) {
+    shape.time = ranks.steps_of(r);
+    const bool takes_part = device_stretches{ranks.steps, r}.takes_part();
+    const std::int64_t here = takes_part && shape.batch > 0 ? slots(shape) : 0;
+    x.of_batch.push_back(here == 0 ? 0 : here / shape.batch);
+    x.first.push_back(before);
+    before += x.of_batch.back();
+    x.all += here;
+    x.most = std::max(x.most, here);
+  }
+  return x;
+}
+
+}  // namespace kalscan::detail
