@@ -473,7 +473,7 @@ int main(int argc, char** argv) try {
   const bool stream = argc > 1 && std::strcmp(argv[1], "stream") == 0;
   if (stream) ++at;
   for (std::int64_t* x : {&s.L, &s.M, &s.chunk}) {
-    if (at < argc) *x = std::atoll(argv[at++]);
+    if (at < argc && argv[at][0] != '-') *x = std::atoll(argv[at++]);
   }
   if (stream) {
     stream_through_one(s, devices);

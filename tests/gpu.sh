@@ -22,6 +22,7 @@ while [ $# -gt 0 ]; do
 done
 cd "$(dirname "$0")/.."
 command -v nvcc >/dev/null || PATH=/usr/local/cuda/bin:$PATH
+export NCCL_NVLS_ENABLE=0  # no multicast over NVLink
 if ! $built; then
   logs=$build
   mkdir -p "$build"

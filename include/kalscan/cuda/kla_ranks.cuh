@@ -28,10 +28,10 @@
 #include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/cuda/kla_forward.cuh>
 #include <kalscan/cuda/ranks.cuh>
+#include <kalscan/cuda/stretches.hpp>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/kernels.cuh>
-#include <kalscan/mixer/device/stretches.hpp>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/ranks/agree.hpp>
