@@ -2,7 +2,8 @@
 // One sequence over the GPUs of this machine, a thread each, by NCCL: KLA forward and backward on 1, 2, 4, ... of them.
 // Time, speedup, how long ranks wait for carries and gradients, bits that differ from one GPU's, and a model beside it.
 //     bench_cuda_ranks [tokens [channels [chunk]]]        1048576 1024 8192, with 16 states
-//     bench_cuda_ranks stream [tokens [channels [chunk]]] forward over all GPUs, and in pieces through one: final states
+//     bench_cuda_ranks stream [tokens [channels [chunk]]]
+//         forward over all GPUs, and in pieces through one: final states
 //
 // The model of R ranks: all absorb at once, the state takes R - 1 hops, all replay at once; so in each pass over time,
 // of which backward without checkpoints makes two. Then the sums of all chunks are gathered, over both parameters.
@@ -11,7 +12,7 @@
 // message takes 15 us within a machine and 25 us between machines; a gather goes at 200 and 40 GB/s.
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -24,6 +25,7 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -124,7 +126,8 @@ struct stretch {
   }
   template <class P>
   void forward(const P& policy) const {
-    kalscan::forward(policy, kla{}, shape(), inputs(), kalscan::kla_outputs{token_result(0, s.M, 1), token_result(1, s.M, 1)},
+    kalscan::forward(policy, kla{}, shape(), inputs(),
+                     kalscan::kla_outputs{token_result(0, s.M, 1), token_result(1, s.M, 1)},
                      {.initial = kalscan::belief<tensor<const float>>{shared(6), shared(7)},
                       .final = kalscan::belief<tensor<float>>{shared_result(2), shared_result(3)}});
   }
@@ -405,7 +408,8 @@ void table(const sizes& s, int devices) {
     }
     if (x.hop > 0) message = x.hop;
     print_row(x, *one, std::to_string(k).c_str());
-    if (k > 1) print_row(model(s, *one, k, x.hop, 200), *one, ("  model, hop " + std::to_string(int(1e3 * x.hop)) + " us").c_str());
+    const std::string of_model = "  model, message " + std::to_string(static_cast<int>(1e3 * x.hop)) + " us";
+    if (k > 1) print_row(model(s, *one, k, x.hop, 200), *one, of_model.c_str());
     std::fflush(stdout);
   }
   if (!one) return;
@@ -458,8 +462,8 @@ void stream_through_one(const sizes& s, int devices) {
     worst = (std::max)(worst, std::abs(static_cast<double>(mean[i]) - static_cast<double>(over_ranks[i])));
     largest = (std::max)(largest, std::abs(static_cast<double>(mean[i])));
   }
-  std::printf("KLA forward, 1 x %lld x %lld, over %d GPUs: %.3f ms; final means differ by at most %.3g of %.3g from those "
-              "of the same sequence in %d pieces through one GPU\n",
+  std::printf("KLA forward, 1 x %lld x %lld, over %d GPUs: %.3f ms; final means differ by at most %.3g of %.3g from "
+              "those of the same sequence in %d pieces through one GPU\n",
               static_cast<long long>(s.L), static_cast<long long>(s.M), devices, ms, worst, largest, devices);
 }
 

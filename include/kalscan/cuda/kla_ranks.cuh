@@ -10,10 +10,10 @@
 //
 // What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
 // receives the state before them, carries it through their elements to the next rank, and replays. The message is a
-// state a lane, of KLA 8 bytes. Gathering elements would take 28 bytes a lane and chunk for the same bits, and could not
-// do what is done on one device where an element does not hold: take the steps. For R ranks the messages and carries
-// take R - 1 times their latency, while R - 1 ranks have nothing else to do before they replay. Of gradients that all
-// times share one gather brings the sums of all chunks to all ranks, which add them up as one device does.
+// state a lane, of KLA 8 bytes. For the same bits a gather of elements would take 28 bytes a lane and chunk, and where
+// an element does not hold, its steps, which are taken instead, are on another rank. The price is that R ranks hand on
+// R - 1 times, one after the other: some 20 us each. Of gradients that all times share, one gather brings the sums of
+// all chunks to all ranks, which add them up as one device does.
 //
 // With `cuda::chunk` fixed, and all ranks' boundaries on multiples of it (of backward also of backward_checkpoints),
 // all results have the bits of one device with that chunk, for any number of ranks. On one rank `inner` runs alone.
@@ -162,9 +162,9 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   require_device_adjoints(call);
   const int every = backward_every<M, T>(call.shape);
   if (const int r = all.first_ragged(every); r >= 0) {
-    bad_argument("backward", "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps[static_cast<std::size_t>(r)]) +
-                                 ", which backward_checkpoints, " + std::to_string(every) + ", does not divide: only "
-                                 "the last stretch may have any number of steps");
+    bad_argument("backward", "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
+                                 ", which backward_checkpoints, " + std::to_string(every) +
+                                 ", does not divide: only the last stretch may have any number of steps");
   }
   if (const auto one = std::find(all.steps.begin(), all.steps.end(), 1); has_parameters<M> && one != all.steps.end()) {
     bad_argument("backward", "steps[" + std::to_string(one - all.steps.begin()) +

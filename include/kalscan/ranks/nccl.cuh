@@ -26,10 +26,10 @@ class nccl_error : public std::runtime_error {
   ncclResult_t code_;
 };
 
-/// The ranks of an ncclComm_t, which outlives this: one end of it, on a device that is the current one wherever this is
-/// used. Each rank has a thread or a process of its own. The communicator is a blocking one (NCCL's default). A rank that
-/// is lost is NCCL's to find: ncclCommGetAsyncError tells, and ncclCommAbort ends what waits for it. In a graph, warm
-/// the calls up before they are captured: NCCL connects two ranks when they first meet.
+/// A rank of an ncclComm_t, which outlives this. Its device is the current one wherever this is used, and each rank has
+/// a thread or a process of its own. The communicator is a blocking one (NCCL's default). A rank that is lost is NCCL's
+/// to find: ncclCommGetAsyncError tells, and ncclCommAbort ends what waits for it. Calls that are to be captured into a
+/// graph are made once before that, since NCCL connects two ranks when they first meet.
 class nccl_communicator {
  public:
   explicit nccl_communicator(ncclComm_t comm) : comm_(comm) {

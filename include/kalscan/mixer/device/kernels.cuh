@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   const std::int64_t block = first_block + blockIdx.x;
   const chunk_range at = cuts[block / blocks];
   const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
-  const bool starts = earlier == 0 && direction::starts(call), stops = earlier + 1 == at.chunks && direction::stops(call);
+  const bool starts = earlier == 0 && direction::starts(call);
+  const bool stops = earlier + 1 == at.chunks && direction::stops(call);
   const bool replays = starts == (which == device_pass::first);
   if (!replays && (which == device_pass::last || !Traversal::splits || stops)) return;
   Traversal traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
