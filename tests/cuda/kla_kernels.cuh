@@ -37,8 +37,7 @@ template <class Call>
 using arrays_backward = backward_arrays<typename Call::mixer, typename Call::number>;
 
 #define KLA_TEST_LAUNCH(verb, ...) \
-  template void launch_##verb<mixer_kernels{}>(const cuda&, const __VA_ARGS__&, const time_cuts&,   \
-                                               const arrays_##verb<__VA_ARGS__>&, const carry_link*);
+  template void launch_##verb<mixer_kernels{}>(const cuda&, const __VA_ARGS__&, const time_cuts&, const arrays_##verb<__VA_ARGS__>&);
 #define KLA_TEST_KERNELS(unit, verb, ...) extern KLA_TEST_LAUNCH(verb, __VA_ARGS__)
 #include "kla_kernels.def"
 #undef KLA_TEST_KERNELS

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Mixers over devices, forward and backward: the bits of one device, however time is shared out. By threads that share
-// one GPU, and by NCCL where there are more.
+// one GPU, and by NCCL where there are more: a thread for each of them, and a process for each.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <kalscan/cuda/kla_ranks.cuh>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -17,7 +18,14 @@
 #include "loopback.cuh"
 
 #if __has_include(<nccl.h>) && !defined(KALSCAN_TEST_WITHOUT_NCCL)
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
 #include <kalscan/ranks/nccl.cuh>
+#include <map>
 #define KALSCAN_TEST_NCCL
 #endif
 
@@ -130,7 +138,7 @@ void check(const problem<M, T>& p, std::int64_t chunk, const std::vector<std::in
   const auto whole_back =
       backward_on_device<M>(chunk, p, given ? every : 0, false, accumulate ? &onto : nullptr);
   const int ranks = static_cast<int>(bounds.size()) - 1;
-  std::vector<rank_results<T>> results(static_cast<std::size_t>(ranks));
+  std::vector<std::optional<rank_results<T>>> results(static_cast<std::size_t>(ranks));
   int first = 0, last = ranks - 1;
   const auto at = [](int r) { return static_cast<std::size_t>(r); };
   while (first + 1 < ranks && bounds[at(first)] == bounds[at(first) + 1]) ++first;
@@ -145,9 +153,10 @@ void check(const problem<M, T>& p, std::int64_t chunk, const std::vector<std::in
                                     accumulate ? &mine : nullptr);
   });
   for (int r = 0; r < ranks; ++r) {
+    if (!results[at(r)]) continue;  // another process has it
     CAPTURE(r);
     const std::int64_t from = bounds[at(r)], to = bounds[at(r) + 1];
-    const auto& [forward, backward] = results[at(r)];
+    const auto& [forward, backward] = *results[at(r)];
     for (std::size_t i = 0; i < forward.out.size(); ++i) CHECK(equal(forward.out[i], slice(whole.out[i], from, to)));
     for (std::size_t i = 0; i < forward.checkpoints.size() && from < to; ++i) {
       const std::int64_t count = forward.checkpoints[i].extent[1];
@@ -230,10 +239,12 @@ const std::vector<int> several{1, 2, 3, 5};
 TEST_CASE_TEMPLATE("a mixer over ranks that share a device has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<loopback_ranks, M>(several);
 }
+#ifndef KALSCAN_QUICK_CUDA
 TEST_CASE("in double, too") {
   const auto p = random_problem<kla, double>(2, 131, 19, 4, 7);
   for (const int ranks : several) check<loopback_ranks>(p, 32, random_bounds(ranks, 131, 32, 7), true);
 }
+#endif
 TEST_CASE("where elements do not hold, ranks take the steps") {
   check_elements_that_do_not_hold<loopback_ranks>(several);
 }
@@ -364,6 +375,64 @@ TEST_CASE_TEMPLATE("a mixer over the GPUs of NCCL has the bits of one", M, KALSC
 }
 TEST_CASE("over the GPUs of NCCL, too, ranks take the steps where elements do not hold") {
   check_elements_that_do_not_hold<nccl_ranks>(nccl_counts());
+}
+
+/// This process as one of the ranks, the others being processes like it.
+struct nccl_process {
+  static inline const kalscan::nccl_communicator* mine = nullptr;
+  template <class F>
+  static void run(int, F f) {
+    f(*mine);
+  }
+};
+void require_nccl(ncclResult_t code) {
+  if (code != ncclSuccess) throw std::runtime_error(ncclGetErrorString(code));
+}
+/// What a process is told through its environment: its rank, how many there are, and NCCL's id.
+constexpr const char* process_variable = "KALSCAN_TEST_NCCL_PROCESS";
+std::string process_text(int rank, int ranks, const ncclUniqueId& id) {
+  std::string text = std::to_string(rank) + ' ' + std::to_string(ranks) + ' ';
+  for (const char byte : id.internal)
+    for (const int shift : {4, 0}) text += static_cast<char>('a' + (static_cast<unsigned char>(byte) >> shift & 15));
+  return text;
+}
+void run_as_process(const char* text) {
+  alarm(120);  // a rank that is lost leaves the others waiting
+  char* end = nullptr;
+  const int rank = static_cast<int>(std::strtol(text, &end, 10)), ranks = static_cast<int>(std::strtol(end, &end, 10));
+  ncclUniqueId id;
+  REQUIRE(std::strlen(++end) == 2 * sizeof(id.internal));
+  for (char& byte : id.internal) byte = static_cast<char>((end[0] - 'a') * 16 + (end[1] - 'a')), end += 2;
+  ok(cudaSetDevice(rank));
+  ncclComm_t comm;
+  require_nccl(ncclCommInitRank(&comm, ranks, id, rank));
+  const kalscan::nccl_communicator communicator(comm);
+  nccl_process::mine = &communicator;
+  check_mixer<nccl_process, kla>({ranks});
+  require_nccl(ncclCommDestroy(comm));
+}
+
+TEST_CASE("NCCL with a process for each GPU") {
+  if (const char* text = std::getenv(process_variable)) return run_as_process(text);
+  for (const int ranks : nccl_counts()) {
+    CAPTURE(ranks);
+    ncclUniqueId id;
+    require_nccl(ncclGetUniqueId(&id));
+    std::vector<pid_t> processes(static_cast<std::size_t>(ranks));
+    for (int r = 0; r < ranks; ++r) {
+      setenv(process_variable, process_text(r, ranks, id).c_str(), 1);
+      char name[] = "ranks", only[] = "--test-case=NCCL with a process for each GPU";
+      char* arguments[] = {name, only, nullptr};
+      REQUIRE(posix_spawn(&processes[static_cast<std::size_t>(r)], "/proc/self/exe", nullptr, nullptr, arguments,
+                          environ) == 0);
+    }
+    unsetenv(process_variable);
+    for (const pid_t process : processes) {
+      int status = -1;
+      CHECK(waitpid(process, &status, 0) == process);
+      CHECK(status == 0);
+    }
+  }
 }
 
 TEST_CASE("NCCL: forward and backward from graphs, three times") {

@@ -50,19 +50,19 @@ int backward_every(const mixer_shape& shape) {
 
 /// The workspace of a backward call.
 template <class M, class T>
-struct backward_pieces {
+struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::template state<T>, T> {
+  using backward_pieces::carry_pieces::arrays;
   forward_pieces<M, T> forward;
-  backward_arrays<M, T> arrays{};
   state_tensors<M, T> checkpoints{};
   std::span<std::byte> time_sums{};  ///< those of all inputs
 
   /// `slots`: of sums over the steps of a chunk.
   template <class In>
   backward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, const In& in,
-                  bool has_checkpoints, bool shared, std::int64_t slots)
-      : forward(memory, shape, cuts, shared) {
+                  bool has_checkpoints, bool stretch, std::int64_t slots)
+      : forward(memory, shape, cuts, stretch) {
     const std::int64_t lanes = shape.channels * shape.states;
-    take_carries(arrays, memory, shape, cuts, shared);
+    this->take(memory, shape, cuts, stretch);
     if (!has_checkpoints) {
       const std::int64_t times = checkpoint_count(shape, backward_every<M, T>(shape));
       checkpoints = from_fields<state_tensors<M, T>, tensor<T>>([&](auto) {
@@ -105,10 +105,9 @@ constexpr lanes_kind in_tiles(lanes_kind kind) {
 /// The launches of a backward call, its cuts made.
 template <mixer_kernels Kernels, class Call>
 void launch_backward(const cuda& policy, const Call& call, const time_cuts& cuts,
-                     const backward_arrays<typename Call::mixer, typename Call::number>& arrays,
-                     const carry_link* link) {
+                     const backward_arrays<typename Call::mixer, typename Call::number>& arrays) {
   with_lanes<Kernels, 4>(call, [&](auto lanes) {  // the states of a tile of eight would take twice the shared memory
-    launch_traversal<device_backward_traversal<Call, in_tiles<Call>(lanes())>>(policy, call, cuts, arrays, link);
+    launch_traversal<device_backward_traversal<Call, in_tiles<Call>(lanes())>>(policy, call, cuts, arrays);
   });
 }
 
@@ -167,21 +166,21 @@ void leave_out_absent(const Call& call, Arrays& arrays) {
   });
 }
 
-/// Both passes; what blocks and chunks share is still to be summed. The links are for a call whose sequences have steps
-/// on other ranks.
-template <device_policy P, class Call, class Pieces>
+/// Both passes; what blocks and chunks share is still to be summed. Links as of run_linked_forward.
+template <device_policy P, class Call, class Pieces, class Link>
 void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Pieces& pieces, bool has_checkpoints,
-                   const carry_link* forward, const carry_link* backward) {
+                   const Link& forward, const Link& backward) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
   using M = typename Call::mixer;
   send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
   Call with = call;
   if (!has_checkpoints) {
-    launch_forward<kernels>(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays, forward);
+    launch_forward<kernels>(policy, pieces.forward.linked(checkpoint_call(call, pieces.checkpoints), forward), cuts,
+                            pieces.forward.arrays);
     with.states.checkpoints = read_only<M>(pieces.checkpoints);
     with.states.every = backward_every<M, typename Call::number>(call.shape);
   }
-  launch_backward<kernels>(policy, with, cuts, pieces.arrays, backward);
+  launch_backward<kernels>(policy, pieces.linked(with, backward), cuts, pieces.arrays);
 }
 
 /// The sums of what a pass has left, over the given slots of chunks a batch.

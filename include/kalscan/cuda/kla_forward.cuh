@@ -115,31 +115,39 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
   return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill_of<M>));
 }
 
-/// What is carried over a call's chunks, in its workspace. `shared`: other ranks have steps of the sequences, too.
-template <class State, class Element, class T>
-void take_carries(carry_arrays<State, Element, T>& to, workspace_pieces& memory, const mixer_shape& shape,
-                  const time_cuts& cuts, bool shared) {
-  const std::int64_t lanes = shape.channels * shape.states, ends = shared ? cuts.sequences : 0;
-  const std::int64_t slots = shared || cuts.slots > cuts.sequences ? cuts.slots : 0;
-  const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
-    array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
-  };
-  take(to.carry, slots), take(to.element, slots), take(to.entering, ends), take(to.leaving, ends);
-}
+/// What is carried in a pass over time, in its workspace: over chunks and, on a stretch, into it and out of it.
+template <class Arrays, class State, class T>
+struct carry_pieces {
+  Arrays arrays{};
+  lane_array<State, T> entering{}, leaving{};
 
-/// The arrays of a forward call in its workspace.
-template <class M, class T>
-struct forward_pieces {
-  std::int64_t* numbers = nullptr;
-  forward_arrays<M, T> arrays{};
-
-  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool shared) {
-    numbers = memory.take<std::int64_t>(cut_numbers(shape));
-    take_carries(arrays, memory, shape, cuts, shared);
+  void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
+    const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
+    const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
+      array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
+    };
+    take(arrays.carry, slots), take(arrays.element, slots), take(entering, ends), take(leaving, ends);
   }
-  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool shared = false) {
+  /// The call as it is launched: on one device itself.
+  template <class Call>
+  const Call& linked(const Call& call, std::nullptr_t) const { return call; }
+  template <class Call>
+  stretch_call<Call> linked(const Call& call, const carry_link& link) const { return {call, entering, leaving, &link}; }
+};
+
+/// The workspace of a forward call.
+template <class M, class T>
+struct forward_pieces : carry_pieces<forward_arrays<M, T>, typename M::template state<T>, T> {
+  std::int64_t* numbers = nullptr;
+
+  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    numbers = memory.take<std::int64_t>(cut_numbers(shape));
+    this->take(memory, shape, cuts, stretch);
+  }
+  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool stretch = false) {
     workspace_pieces none({});
-    forward_pieces(none, shape, cuts, shared);
+    forward_pieces(none, shape, cuts, stretch);
     return none.used();
   }
 };
@@ -186,33 +194,31 @@ bool channels_abound(const Call& call) {
          device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
-template <class Call>
-bool is_shared(const Call& call) {
-  return !call.ends.begin || !call.ends.end;
-}
-
 /// The launches of a forward call, its cuts made.
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
-                    const forward_arrays<typename Call::mixer, typename Call::number>& arrays, const carry_link* link) {
-  const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
-  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints && !is_shared(call))
-    return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
+                    const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
   constexpr bool large = has_large_state<typename Call::mixer>;
-  if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
-    const bool whole = cuts.slots == cuts.sequences && !is_shared(call);
-    if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
-      return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays, link);
+  if constexpr (!on_stretch<Call>) {
+    const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
+    if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
+      return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
+    if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
+      const bool whole = cuts.slots == cuts.sequences;
+      if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
+        return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+    }
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
   with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
-    launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays, link);
+    launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
   });
 }
 
-/// `link` is for a call whose sequences have steps on other ranks.
-template <device_policy P, class Call>
-void run_linked_forward(const P& policy, const Call& call, const carry_link* link) {
+/// `link`: nullptr on one device, a carry_link on a stretch.
+template <device_policy P, class Call, class Link>
+void run_linked_forward(const P& policy, const Call& call, const Link& link) {
+  constexpr bool stretch = !std::is_null_pointer_v<Link>;
   using M = typename Call::mixer;
   using T = typename Call::number;
   require_kernels("forward", policy, call);
@@ -225,11 +231,11 @@ void run_linked_forward(const P& policy, const Call& call, const carry_link* lin
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
-  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, is_shared(call)));
+  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, stretch));
   workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, call.shape, cuts, is_shared(call));
+  const forward_pieces<M, T> pieces(memory, call.shape, cuts, stretch);
   send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward<kernels_of<P>::value>(policy, call, cuts, pieces.arrays, link);
+  launch_forward<kernels_of<P>::value>(policy, pieces.linked(call, link), cuts, pieces.arrays);
 }
 
 template <device_policy P, class Call>

@@ -95,7 +95,7 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   if (!all.takes_part()) return;
   call.ends = all.ends();
   const rank_link link(p.communicator, p.inner.stream, all.previous(), all.next());
-  run_linked_forward(p.inner, call, &link);
+  run_linked_forward(p.inner, call, link);
 }
 
 template <class M>
@@ -184,7 +184,7 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
     call.ends = all.ends();
     const rank_link forward(p.communicator, p.inner.stream, all.previous(), all.next());
     const rank_link backward(p.communicator, p.inner.stream, all.next(), all.previous());
-    launch_passes(p.inner, call, pieces.cuts, pieces.mine, given, &forward, &backward);
+    launch_passes(p.inner, call, pieces.cuts, pieces.mine, given, forward, backward);
   }
   gather_time_sums(p, pieces, call.shape, static_cast<const T*>(nullptr));
   leave_out_absent(call, pieces.mine.arrays);

@@ -40,26 +40,57 @@ struct adjoint_element<M, T> {
   using type = element_t<decltype(M::template adjoint_monoid<T>())>;
 };
 
-/// What is carried over the chunks of a call, and what summarizes each of these: forward the states before chunks,
-/// backward the adjoints after them. Where other ranks have other steps of the sequences, also what enters this one's
-/// steps and what leaves them, of each sequence.
-template <class State, class Element, class T>
-struct carry_arrays {
-  lane_array<State, T> carry;
-  lane_array<Element, T> element;
-  lane_array<State, T> entering, leaving;
+/// The workspace of a forward call: the states before all chunks but the first, and what summarizes each chunk.
+template <class M, class T>
+struct forward_arrays {
+  lane_array<typename M::template state<T>, T> carry;
+  lane_array<typename mixer_element<M, T>::type, T> element;
 };
-/// The workspace of a forward call.
+/// The workspace of a backward call: the adjoints after all chunks but the last, and what summarizes each chunk.
 template <class M, class T>
-struct forward_arrays : carry_arrays<typename M::template state<T>, typename mixer_element<M, T>::type, T> {};
-/// The workspace of a backward call.
-template <class M, class T>
-struct backward_arrays : carry_arrays<typename M::template state<T>, typename adjoint_element<M, T>::type, T> {
+struct backward_arrays {
   static constexpr std::size_t inputs = M::inputs_info.size();
+  lane_array<typename M::template state<T>, T> carry;
+  lane_array<typename adjoint_element<M, T>::type, T> element;
   T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
   T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
   gathered how[inputs];
 };
+
+/// What is carried from rank to rank, where these share sequences: brought before this rank's chunks, and taken after
+/// them. Both are enqueued in the call's stream.
+class carry_link {
+ public:
+  virtual void receive(void* to, std::size_t bytes) const = 0;
+  virtual void send(const void* from, std::size_t bytes) const = 0;
+
+ protected:
+  ~carry_link() = default;
+};
+
+/// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so. It has a type,
+/// and so kernels, of its own, since those of one device should not have to ask.
+template <class Call>
+struct stretch_call : Call {
+  /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence.
+  lane_array<typename Call::mixer::template state<typename Call::number>, typename Call::number> entering, leaving;
+  const carry_link* link;
+};
+template <class Call>
+concept on_stretch = requires(const Call& call) { call.entering; };
+
+/// Whether the sequences of a call begin and end in it: `begin` and `end`, of one device constants.
+struct whole_ends {
+  static constexpr bool begin = true, end = true;
+};
+template <class Call>
+KALSCAN_HD constexpr auto ends_of(const Call& call) {
+  if constexpr (on_stretch<Call>) {
+    return call.ends;
+  } else {
+    return whole_ends{};
+  }
+}
 
 /// From the first step to the last one. What is carried is the state.
 template <class Call>
@@ -75,8 +106,8 @@ struct forward_in_time {
   static constexpr const char* name = "forward";
 
   /// Whether what is carried into the call's first chunk is known here, and whether nobody takes what leaves the last.
-  KALSCAN_HD static bool starts(const Call& call) { return call.ends.begin; }
-  KALSCAN_HD static bool stops(const Call& call) { return call.ends.end; }
+  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).begin; }
+  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).end; }
 
   __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
   /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
@@ -112,8 +143,8 @@ struct backward_in_time {
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
   static constexpr const char* name = "backward";
 
-  KALSCAN_HD static bool starts(const Call& call) { return call.ends.end; }
-  KALSCAN_HD static bool stops(const Call& call) { return call.ends.begin; }
+  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).end; }
+  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).begin; }
 
   __device__ static state act(const element& e, const state& bar) { return M::adjoint_act(e, bar); }
   __device__ static bool holds(const element& e, const state&) { return all_finite<T>(e); }
@@ -133,7 +164,7 @@ struct backward_in_time {
       state x[16 + 1];  // `tile` is at most 16
       x[0] = stored(t);
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
-      if (t + steps < at.length || !call.ends.end) x[steps] = stored(t + steps);
+      if (t + steps < at.length || !ends_of(call).end) x[steps] = stored(t + steps);
       for (int j = steps - 1; j >= 0; --j) {
         const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
           return typename M::template outputs<T>{
@@ -156,13 +187,16 @@ template <class Direction>
 __device__ void carry_lane(const typename Direction::call_type& call, const time_cuts& cuts,
                            const typename Direction::arrays& arrays, std::int64_t n, std::int64_t lane) {
   using element = typename Direction::element;
+  constexpr bool may_be_stretch = on_stretch<typename Direction::call_type>;
   constexpr int batch = array_size<element, typename Direction::T> > 8 ? 8 : 16, next = Direction::next;
   const sequence_slots of = cuts.slots_of(n);
   const bool starts = Direction::starts(call), stops = Direction::stops(call);
   const std::int64_t count = of.chunks - (starts ? 2 : 1);  // chunks before the last one that are taken by elements
   if (count < (stops && starts ? 1 : 0)) return;
   const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + (starts ? next : 0);
-  if (!starts) arrays.carry.set(slot, lane, arrays.entering.get(n, lane));
+  if constexpr (may_be_stretch) {
+    if (!starts) arrays.carry.set(slot, lane, call.entering.get(n, lane));
+  }
   const auto* from = arrays.element.at(slot, lane);
   auto* to = arrays.carry.at(slot + next, lane);
   auto x = arrays.carry.get(slot, lane);
@@ -200,9 +234,11 @@ __device__ void carry_lane(const typename Direction::call_type& call, const time
       arrays.carry.set(k + next, lane, x);
     }
   }
-  if (stops) return;
-  take_one(last);
-  arrays.leaving.set(n, lane, x);
+  if constexpr (may_be_stretch) {
+    if (stops) return;
+    take_one(last);
+    call.leaving.set(n, lane, x);
+  }
 }
 
 /// The carries of all lanes of all sequences, a thread each.

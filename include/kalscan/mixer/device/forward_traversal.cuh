@@ -46,18 +46,14 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   static constexpr int keep_distance = backward_tile(4, sizeof(state));
   static constexpr bool keeps_often = keep_distance < 16;
 
-  const decltype(direction::arrays::leaving)& leaving;
-
   // Checkpoints: the next one's step, and its index on the time axis.
   std::int64_t keep_step = 0, keep_index = 0;
   bool keeps;
 
   __device__ device_forward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
-                               const typename direction::arrays& arrays, std::int64_t channel_block,
-                               unsigned char* memory)
+                               const typename direction::arrays&, std::int64_t channel_block, unsigned char* memory)
       : base(call_, no_bars_on_device(), layout_, at_, channel_block * layout_.channels(), memory),
-        parked{memory + 2 * base::stage_type::buffer_size(layout_)},
-        leaving(arrays.leaving) {
+        parked{memory + 2 * base::stage_type::buffer_size(layout_)} {
     keeps = as_array<tensor<T>>(call.states.checkpoints)[0].present();
     seek_checkpoint(at.from);
   }
@@ -265,14 +261,17 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       seek(t + layout.tile());
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     });
-    if (at.to < at.length) return;
-    // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
-    if (keeps && !call.ends.end && !(call.ends.begin && at.chunks == 1)) lanes.load(leaving, at.n, x);
-    keep_if_due(at.length, x);
-    if (!call.ends.end) return;
+    if (at.to == at.length) {
+      if constexpr (on_stretch<Call>) {
+        // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
+        if (keeps && !call.ends.end && !(call.ends.begin && at.chunks == 1)) lanes.load(call.leaving, at.n, x);
+      }
+      keep_if_due(at.length, x);
+      if (!ends_of(call).end) return;
 #pragma unroll
-    for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
-    lanes.store(call.states.final, at.n, 0, x);
+      for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
+      lanes.store(call.states.final, at.n, 0, x);
+    }
   }
 
   /// The whole chunk as runs of steps or as elements.

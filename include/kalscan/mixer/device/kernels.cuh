@@ -46,17 +46,6 @@ extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 /// its last chunk is not absorbed.
 enum class device_pass { first, last };
 
-/// What is carried from rank to rank, where these share sequences: brought before this rank's chunks, and taken after
-/// them. Both are enqueued in the call's stream.
-class carry_link {
- public:
-  virtual void receive(void* to, std::size_t bytes) const = 0;
-  virtual void send(const void* from, std::size_t bytes) const = 0;
-
- protected:
-  ~carry_link() = default;
-};
-
 /// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
 /// of channels. The Traversal of a chunk has load_start(x), replay(x) and absorb(elements), its `lanes` to load and
 /// store carries, and its direction of time.
@@ -73,9 +62,9 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   const chunk_range at = cuts[block / blocks];
   const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
   const bool starts = earlier == 0 && direction::starts(call);
-  const bool stops = earlier + 1 == at.chunks && direction::stops(call);
   const bool replays = starts == (which == device_pass::first);
-  if (!replays && (which == device_pass::last || !Traversal::splits || stops)) return;
+  const auto stops = [&] { return earlier + 1 == at.chunks && direction::stops(call); };
+  if (!replays && (which == device_pass::last || !Traversal::splits || stops())) return;
   Traversal traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
   if (replays) {
     typename Traversal::state x[Traversal::States];
@@ -85,9 +74,9 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
       traversal.lanes.load(arrays.carry, at.slot, x);
     }
     traversal.replay(x);
-    if (starts && !stops) {
-      const bool leaves = at.chunks == 1;
-      traversal.lanes.store(leaves ? arrays.leaving : arrays.carry, leaves ? at.n : at.slot + direction::next, x);
+    if (starts && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+    if constexpr (on_stretch<typename direction::call_type>) {
+      if (starts && at.chunks == 1 && !stops()) traversal.lanes.store(call.leaving, at.n, x);
     }
   } else if constexpr (Traversal::splits) {
     typename Traversal::element e[Traversal::States];
@@ -96,11 +85,9 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   }
 }
 
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. `link` is for
-/// a call that begins or ends on other ranks.
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
 template <class Traversal, class Call, class Arrays>
-void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays,
-                      const carry_link* link) {
+void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   using direction = typename Traversal::direction;
   constexpr int states = Traversal::States;
   const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
@@ -119,13 +106,17 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
   if constexpr (Traversal::splits) {
     const bool starts = direction::starts(call), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
-    const std::size_t carried = static_cast<std::size_t>(lanes) * sizeof(typename direction::state);
-    if (!starts) link->receive(arrays.entering.data, carried);
+    [[maybe_unused]] const std::size_t carried = static_cast<std::size_t>(lanes) * sizeof(typename direction::state);
+    if constexpr (on_stretch<Call>) {
+      if (!starts) call.link->receive(call.entering.data, carried);
+    }
     if (!done) {
       mixer_carry_kernel<direction><<<sum_grid(lanes, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
       check_launch("mixer_carry_kernel");
     }
-    if (!direction::stops(call)) link->send(arrays.leaving.data, carried);
+    if constexpr (on_stretch<Call>) {
+      if (!direction::stops(call)) call.link->send(call.leaving.data, carried);
+    }
     if (!done) launch(device_pass::last);
   }
 }
