@@ -234,19 +234,19 @@ void check_elements_that_do_not_hold(const std::vector<int>& rank_counts) {
   }
 }
 
-const std::vector<int> several{1, 2, 3, 5};
+const std::vector<int> loopback_counts{1, 2, 3, 5};
 
 TEST_CASE_TEMPLATE("a mixer over ranks that share a device has the bits of one", M, KALSCAN_TEST_MIXERS) {
-  check_mixer<loopback_ranks, M>(several);
+  check_mixer<loopback_ranks, M>(loopback_counts);
 }
 #ifndef KALSCAN_QUICK_CUDA
-TEST_CASE("in double, too") {
+TEST_CASE("a mixer in double over ranks that share a device has the bits of one") {
   const auto p = random_problem<kla, double>(2, 131, 19, 4, 7);
-  for (const int ranks : several) check<loopback_ranks>(p, 32, random_bounds(ranks, 131, 32, 7), true);
+  for (const int ranks : loopback_counts) check<loopback_ranks>(p, 32, random_bounds(ranks, 131, 32, 7), true);
 }
 #endif
 TEST_CASE("where elements do not hold, ranks take the steps") {
-  check_elements_that_do_not_hold<loopback_ranks>(several);
+  check_elements_that_do_not_hold<loopback_ranks>(loopback_counts);
 }
 
 TEST_CASE("without a chunk, and off its multiples, ranks agree with one device up to rounding") {

@@ -115,27 +115,6 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
   return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill_of<M>));
 }
 
-/// What is carried in a pass over time, in its workspace: over chunks and, on a stretch, into it and out of it.
-template <class Arrays, class State, class T>
-struct carry_pieces {
-  Arrays arrays{};
-  lane_array<State, T> entering{}, leaving{};
-
-  void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
-    const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
-    const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
-    const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
-      array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
-    };
-    take(arrays.carry, slots), take(arrays.element, slots), take(entering, ends), take(leaving, ends);
-  }
-  /// The call as it is launched: on one device itself.
-  template <class Call>
-  const Call& linked(const Call& call, std::nullptr_t) const { return call; }
-  template <class Call>
-  stretch_call<Call> linked(const Call& call, const carry_link& link) const { return {call, entering, leaving, &link}; }
-};
-
 /// The workspace of a forward call.
 template <class M, class T>
 struct forward_pieces : carry_pieces<forward_arrays<M, T>, typename M::template state<T>, T> {

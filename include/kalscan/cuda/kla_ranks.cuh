@@ -6,7 +6,8 @@
 // is its number of `ranks::steps`. Batch, channels and states are the same on all; there are no packed sequences.
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
-// beginning of a stretch. Gradients of what all times share are sums over all ranks and come out on all.
+// beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
+// on all ranks, too. Gradients of what all times share are sums over all ranks and come out on all.
 //
 // What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
 // receives the state before them, carries it through their elements to the next rank, and replays. The message is a
@@ -221,7 +222,8 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
 }
 
 /// The bytes of workspace that `backward` needs on this rank: those of `cuda` for this rank's shape, and for each
-/// parameter the sums of all ranks' chunks [M, S], twice.
+/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many as
+/// the one with the most has, and in the order of time.
 template <class Communicator, detail::device_policy Inner, mixer M, class In>
 [[nodiscard]] std::size_t backward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape,
                                              const In& in,

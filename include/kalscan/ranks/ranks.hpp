@@ -24,8 +24,8 @@
 
 namespace kalscan {
 
-/// What a policy must be to be the inner one of `ranks`. A back end with verbs of its own over ranks sets it to true for
-/// its policy, and has its own `ranks`: for `cuda` see <kalscan/cuda/ranks.cuh>.
+/// Whether a policy may be the inner one of `ranks`. A back end with verbs of its own over ranks sets it to true for
+/// its policy, and specializes `ranks`: for `cuda` see <kalscan/cuda/ranks.cuh>.
 template <class Inner>
 inline constexpr bool runs_over_ranks = host_policy<Inner>;
 template <class Inner>

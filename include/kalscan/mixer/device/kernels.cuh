@@ -121,6 +121,27 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
   }
 }
 
+/// What is carried in a pass over time, in its workspace: over chunks and, on a stretch, into it and out of it.
+template <class Arrays, class State, class T>
+struct carry_pieces {
+  Arrays arrays{};
+  lane_array<State, T> entering{}, leaving{};
+
+  void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
+    const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
+    const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
+      array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
+    };
+    take(arrays.carry, slots), take(arrays.element, slots), take(entering, ends), take(leaving, ends);
+  }
+  /// The call as it is launched: on one device itself.
+  template <class Call>
+  const Call& linked(const Call& call, std::nullptr_t) const { return call; }
+  template <class Call>
+  stretch_call<Call> linked(const Call& call, const carry_link& link) const { return {call, entering, leaving, &link}; }
+};
+
 /// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.
 struct number_batch {
   static constexpr int capacity = 448;
