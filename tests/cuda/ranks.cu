@@ -14,19 +14,16 @@
 #include <string>
 #include <vector>
 
+#include "device_ranks.cuh"
 #include "kla_device.cuh"
-#include "loopback.cuh"
 
-#if __has_include(<nccl.h>) && !defined(KALSCAN_TEST_WITHOUT_NCCL)
+#ifdef KALSCAN_TEST_NCCL
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <kalscan/ranks/nccl.cuh>
-#include <map>
-#define KALSCAN_TEST_NCCL
 #endif
 
 using namespace kla_test;
@@ -113,15 +110,6 @@ rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part,
   return {x.d.result(), x.result()};
 }
 
-/// Threads of this process, each with its device: f(communicator) on each.
-struct loopback_ranks {
-  template <class F>
-  static void run(int ranks, F f) {
-    const auto office = loopback::post_office();
-    kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) { f(loopback(threads, office)); });
-  }
-};
-
 template <class Ranks, class M, class T>
 void check(const problem<M, T>& p, std::int64_t chunk, const std::vector<std::int64_t>& bounds, bool given,
            bool accumulate = false) {
@@ -177,16 +165,6 @@ void check(const problem<M, T>& p, std::int64_t chunk, const std::vector<std::in
   }
 }
 
-/// Of `length` steps on multiples of `multiple` but at the end: some ranks are empty, some far longer than others.
-std::vector<std::int64_t> random_bounds(int ranks, std::int64_t length, std::int64_t multiple, std::uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::uniform_int_distribution<std::int64_t> cut(0, length / multiple);
-  std::vector<std::int64_t> bounds{0, length};
-  for (int r = 1; r < ranks; ++r) bounds.push_back(cut(engine) * multiple);
-  std::sort(bounds.begin(), bounds.end());
-  return bounds;
-}
-
 /// Stretches of one chunk and of many, with batches, all kinds of parameters, and numbers of states with kernels of
 /// their own and without.
 template <class Ranks, class M>
@@ -233,8 +211,6 @@ void check_elements_that_do_not_hold(const std::vector<int>& rank_counts) {
     check<Ranks>(q, 512, random_bounds(ranks, 4000, 512, seed), false);
   }
 }
-
-const std::vector<int> loopback_counts{1, 2, 3, 5};
 
 TEST_CASE_TEMPLATE("a mixer over ranks that share a device has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<loopback_ranks, M>(loopback_counts);
@@ -334,41 +310,6 @@ TEST_CASE("bad calls are refused by name") {
 #ifdef KALSCAN_TEST_NCCL
 
 static_assert(kalscan::device_communicator<kalscan::nccl_communicator>);
-
-int devices() {
-  int count = 0;
-  ok(cudaGetDeviceCount(&count));
-  return count;
-}
-
-/// Threads of this process, each with a GPU. Their communicators stay: to make one takes a second.
-struct nccl_ranks {
-  static std::vector<ncclComm_t>& comms(int ranks) {
-    static std::map<int, std::vector<ncclComm_t>> made;
-    auto& x = made[ranks];
-    if (x.empty()) {
-      x.resize(static_cast<std::size_t>(ranks));
-      if (ncclCommInitAll(x.data(), ranks, nullptr) != ncclSuccess) throw std::runtime_error("ncclCommInitAll");
-    }
-    return x;
-  }
-  template <class F>
-  static void run(int ranks, F f) {
-    auto& all = comms(ranks);
-    kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) {
-      ok(cudaSetDevice(threads.rank()));
-      f(kalscan::nccl_communicator(all[static_cast<std::size_t>(threads.rank())]));
-    });
-  }
-};
-/// Two of them, and all.
-std::vector<int> nccl_counts() {
-  std::vector<int> counts;
-  if (devices() >= 2) counts.push_back(2);
-  if (devices() > 2) counts.push_back(devices());
-  if (counts.empty()) MESSAGE("skipped: NCCL needs two GPUs");
-  return counts;
-}
 
 TEST_CASE_TEMPLATE("a mixer over the GPUs of NCCL has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<nccl_ranks, M>(nccl_counts());

@@ -254,6 +254,17 @@ TEST_CASE("over ranks every chunk has one place among those of one device, and e
     }
     CHECK(taken.once(x.all));
     CHECK((part > 0 && begins == 1 && ends == 1));
+    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk);
+    index before = 0, block = 0;
+    for (int r = 0; r < size; ++r) {
+      const index own = steps[static_cast<std::size_t>(r)];
+      CHECK(device_stretches{steps, r}.before() == before);
+      CHECK(blocks.before(r) == block);
+      CHECK((2 * chunk * (blocks.here(r) - 1) < std::max<index>(own, 1) && own <= 2 * chunk * blocks.here(r)));
+      CHECK(blocks.here(r) <= blocks.most);
+      before += own, block += blocks.here(r);
+    }
+    CHECK((first.all() == length && blocks.all == block));
     CHECK(device_stretches{steps, 0}.first_ragged(chunk) == -1);
     const bool others = length > steps[0];
     steps[0] += 1;

@@ -47,20 +47,10 @@
 namespace kalscan {
 namespace detail {
 
-/// The stretch of a call on this rank, or an error.
 template <class Communicator, class Inner>
 device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const mixer_shape& shape) {
-  const device_stretches x{p.steps, p.communicator.rank()};
-  if (std::ssize(p.steps) != p.communicator.size()) {
-    bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, one for each of " +
-                           std::to_string(p.communicator.size()) + " ranks is needed: agree_on_steps gives them");
-  }
   if (!shape.offsets.empty()) bad_argument(verb, "offsets are given, but over devices no sequences are packed");
-  if (shape.time != x.steps_here()) {
-    bad_argument(verb, "the shape's time is " + std::to_string(shape.time) + ", but steps[" + std::to_string(x.me) +
-                           "] is " + std::to_string(x.steps_here()));
-  }
-  return x;
+  return stretches_of(verb, p, "the shape's time", shape.time);
 }
 
 /// Carries go to the next rank that has steps.
@@ -205,12 +195,8 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
   mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
   mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, !shape.offsets.empty()};
   mine.own = {shape.time};
-  std::vector<std::int64_t> steps;
-  for (const rank_call& one : agree(p.communicator, mine,
-                                    {"the batch", "the channels", "the states", "the chunk",
-                                     "whether sequences are packed"}))
-    steps.push_back(one.own[0]);
-  return steps;
+  return agreed_steps(p, mine,
+                      {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
 }
 
 /// The bytes of workspace that `forward` needs on this rank.

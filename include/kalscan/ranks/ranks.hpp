@@ -72,8 +72,8 @@ namespace detail {
 template <class Inner>
 constexpr void require_host_ranks() {
   static_assert(host_policy<Inner>,
-                "kalscan: over ranks with a device each only mixers run, forward and backward: scans and the Kalman "
-                "filter take ranks{communicator, omp{}}");
+                "kalscan: over ranks with a device each mixers run, forward and backward, and the Kalman filter of "
+                "models of functions: scans and kalman_model take ranks{communicator, omp{}}");
 }
 
 /// A sweep's lanes over the stretch of a rank. Where the sweep may not be split in time, its one piece has no element.
