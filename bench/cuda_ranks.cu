@@ -4,6 +4,8 @@
 //     bench_cuda_ranks [tokens [channels [chunk]]]        1048576 1024 8192, with 16 states
 //     bench_cuda_ranks stream [tokens [channels [chunk]]]
 //         forward over all GPUs, and in pieces through one: final states
+//     bench_cuda_ranks filter [steps]                     100000000
+//         the Kalman filter, 4 states and 2 sensors in double, constant model
 //
 // The model of R ranks: all absorb at once, the state takes R - 1 hops, all replay at once; so in each pass over time,
 // of which backward without checkpoints makes two. Then the sums of all chunks are gathered, over both parameters.
@@ -17,7 +19,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <kalscan/cuda/kalman_ranks.cuh>
 #include <kalscan/cuda/kla_ranks.cuh>
+#include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/ranks/nccl.cuh>
 #include <kalscan/ranks/threads.hpp>
@@ -467,6 +471,93 @@ void stream_through_one(const sizes& s, int devices) {
               static_cast<long long>(s.L), static_cast<long long>(s.M), devices, ms, worst, largest, devices);
 }
 
+/// A position in the plane, seen with noise, whose velocity is a random walk.
+auto plane_model() {
+  kalscan::small_matrix<double, 4, 4> F{};
+  kalscan::small_symmetric<double, 4> Q{};
+  kalscan::small_matrix<double, 2, 4> H{};
+  kalscan::small_symmetric<double, 2> R{};
+  kalscan::small_belief<double, 4> prior{};
+  for (int i = 0; i < 4; ++i) F(i, i) = 1, prior.covariance(i, i) = 1;
+  for (int i = 0; i < 2; ++i) {
+    F(i, i + 2) = 0.1, Q(i, i) = 1e-4, Q(i + 2, i) = 5e-4, Q(i + 2, i + 2) = 0.01;
+    H(i, i) = 1, R(i, i) = 0.25;
+  }
+  return kalscan::model_of<double, 4, 2>(F, Q, H, R, prior);
+}
+__global__ void fill_readings(double* y, std::int64_t n, std::int64_t first) {
+  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < n;
+       i += std::int64_t(gridDim.x) * blockDim.x) {
+    const std::uint64_t z = (static_cast<std::uint64_t>(first + i) * 0xbf58476d1ce4e5b9U ^ 0x9e3779b97f4a7c15U) *
+                            0x94d049bb133111ebU;
+    y[i] = static_cast<double>(z >> 40) * 0x1p-23 - 1;
+  }
+}
+
+/// log p(y), and the means of all steps: ms, the log-likelihood, and the mean of the last step.
+struct filter_row {
+  double log_likelihood_ms = 0, filter_ms = 0, log_likelihood = 0, last[4] = {};
+};
+filter_row measure_filter(std::int64_t length, int ranks) {
+  filter_row x;
+  const communicators comms(ranks);
+  const auto model = plane_model();
+  using model_type = std::remove_cvref_t<decltype(model)>;
+  const std::int64_t block = kalscan::filter_block<model_type>(kalscan::cuda{}, length);
+  const std::int64_t blocks = (length + block - 1) / block;
+  kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) {
+    const int r = threads.rank();
+    ok(cudaSetDevice(r));
+    cudaStream_t stream;
+    ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    const std::int64_t from = (std::min)(length, blocks * r / ranks * block),
+                       to = (std::min)(length, blocks * (r + 1) / ranks * block);
+    const device_memory<double> y(2 * (to - from)), mean(4 * (to - from)), last(4), sum(1);
+    fill_readings<<<4096, 256>>>(y.data, 2 * (to - from), 2 * from);
+    ok(cudaDeviceSynchronize());
+    const kalscan::nccl_communicator comm(comms[r]);
+    kalscan::ranks policy{comm, kalscan::cuda{.stream = stream}};
+    const auto steps = kalscan::agree_on_steps<model_type>(policy, to - from);
+    policy.steps = steps;
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(policy, to - from));
+    policy.inner.workspace = memory;
+    const std::span<const double> readings(y.data, static_cast<std::size_t>(2 * (to - from)));
+    const std::span<double> total(sum.data, 1);
+    const double alone = time_of(threads, comm, stream, 5,
+                                 [&] { kalscan::log_likelihood(policy, model, readings, total); });
+    const double all = time_of(threads, comm, stream, 5, [&] {
+      kalscan::filter(policy, model, readings,
+                      {.mean = {mean.data, static_cast<std::size_t>(4 * (to - from))},
+                       .final_mean = {last.data, 4},
+                       .log_likelihood = total});
+    });
+    if (r == 0) {
+      x.log_likelihood_ms = alone, x.filter_ms = all;
+      ok(cudaMemcpy(&x.log_likelihood, sum.data, sizeof(double), cudaMemcpyDeviceToHost));
+    }
+    if (r + 1 == ranks) ok(cudaMemcpy(x.last, last.data, sizeof(x.last), cudaMemcpyDeviceToHost));
+    ok(cudaStreamDestroy(stream));
+  });
+  return x;
+}
+void filter_table(std::int64_t length, int devices) {
+  std::printf("Kalman filter over ranks, %lld steps, 4 states, 2 sensors, double\n"
+              "| GPUs | log-likelihood, ms | speedup | with means, ms | speedup | same bits of both |\n"
+              "|---|---|---|---|---|---|\n",
+              static_cast<long long>(length));
+  std::optional<filter_row> one;
+  for (int k = 1; k <= devices; k *= 2) {
+    const filter_row x = measure_filter(length, k);
+    if (!one) one = x;
+    const bool same = std::memcmp(&x.log_likelihood, &one->log_likelihood, sizeof(double)) == 0 &&
+                      std::memcmp(x.last, one->last, sizeof(x.last)) == 0;
+    std::printf("| %d | %.3f | %.2f | %.3f | %.2f | %s |\n", k, x.log_likelihood_ms,
+                one->log_likelihood_ms / x.log_likelihood_ms, x.filter_ms, one->filter_ms / x.filter_ms,
+                same ? "yes" : "NO");
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -474,6 +565,10 @@ int main(int argc, char** argv) try {
   int devices = 0, at = 1;
   ok(cudaGetDeviceCount(&devices));
   sizes s;
+  if (argc > 1 && std::strcmp(argv[1], "filter") == 0) {
+    filter_table(argc > 2 ? std::atoll(argv[2]) : 100'000'000, devices);
+    return 0;
+  }
   const bool stream = argc > 1 && std::strcmp(argv[1], "stream") == 0;
   if (stream) ++at;
   for (std::int64_t* x : {&s.L, &s.M, &s.chunk}) {

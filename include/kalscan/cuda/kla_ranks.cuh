@@ -208,8 +208,8 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
 }
 
 /// The bytes of workspace that `backward` needs on this rank: those of `cuda` for this rank's shape, and for each
-/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many as
-/// the one with the most has, and in the order of time.
+/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many
+/// as the one with the most has, and in the order of time.
 template <class Communicator, detail::device_policy Inner, mixer M, class In>
 [[nodiscard]] std::size_t backward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape,
                                              const In& in,
