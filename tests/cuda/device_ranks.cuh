@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The ranks that tests run over devices, and the bounds of their stretches: run(ranks, f) of loopback_ranks and of
-// nccl_ranks calls f(communicator) on each.
+// The ranks that tests run over devices: run(ranks, f) of loopback_ranks and of nccl_ranks calls f(communicator) on each.
 #pragma once
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cstdint>
 #include <kalscan/ranks/threads.hpp>
 #include <map>
-#include <random>
 #include <stdexcept>
 #include <vector>
 
+#include "../ranks/on_ranks.hpp"
 #include "loopback.cuh"
 
 #if __has_include(<nccl.h>) && !defined(KALSCAN_TEST_WITHOUT_NCCL)
@@ -33,16 +30,7 @@ struct loopback_ranks {
 
 inline const std::vector<int> loopback_counts{1, 2, 3, 5};
 
-/// Of `length` steps on multiples of `multiple` but at the end: some ranks are empty, some far longer than others.
-inline std::vector<std::int64_t> random_bounds(int ranks, std::int64_t length, std::int64_t multiple,
-                                               std::uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::uniform_int_distribution<std::int64_t> cut(0, length / multiple);
-  std::vector<std::int64_t> bounds{0, length};
-  for (int r = 1; r < ranks; ++r) bounds.push_back(cut(engine) * multiple);
-  std::sort(bounds.begin(), bounds.end());
-  return bounds;
-}
+using test::random_bounds;
 
 #ifdef KALSCAN_TEST_NCCL
 
