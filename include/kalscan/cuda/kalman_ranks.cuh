@@ -149,6 +149,8 @@ template <class Model, class Communicator, detail::device_policy Inner>
   return none.used();
 }
 
+/// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
+/// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps`, or these are no blocks.
 template <class Communicator, detail::device_policy Inner, state_space_model Model>
 void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
             const filter_arrays<detail::model_number<Model>>& out) {
@@ -183,6 +185,7 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
                                         pieces.chunk});
 }
 
+/// log p(y) of all ranks' steps, on each of them.
 template <class Communicator, detail::device_policy Inner, state_space_model Model>
 void log_likelihood(const ranks<Communicator, Inner>& p, const Model& model,
                     std::span<const detail::model_number<Model>> y, std::span<detail::model_number<Model>> out,
