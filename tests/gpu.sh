@@ -1,27 +1,30 @@
 #!/usr/bin/env bash
 # Tests the CUDA parts on this machine's GPU and prints one table.
-#   tests/gpu.sh [--sanitize] [--bench] [--python] [--built DIR]
+#   tests/gpu.sh [--sanitize] [--bench] [--python] [--only NAME] [--built DIR]
 #   --sanitize   also under compute-sanitizer: memcheck, racecheck, initcheck
 #   --bench      also the benchmarks; JSON goes to .build/gpu/*.json
 #   --python     also the Python package, with numpy, and torch where it is; compiling it takes minutes more
+#   --only NAME  only test_cuda_NAME and, with --bench, bench_cuda_NAME
 #   --built DIR  builds nothing and runs what DIR has, built elsewhere: tests/cuda/*, examples/*, bench/*; logs go there
 # Needs nvcc, a C++ compiler, CMake, ninja or make, Eigen, doctest and, with --bench, Google Benchmark; says at once
 # which of these are missing, and downloads nothing. Prefixes in CMAKE_PREFIX_PATH are searched first. A few minutes on
 # 16 cores. A line for each target and each test as it ends; then the table and `N passed, N failed, N skipped`.
 set -u
-sanitize=false bench=false python=false build=.build/gpu built=false
+sanitize=false bench=false python=false build=.build/gpu built=false only=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --sanitize) sanitize=true ;;
     --bench) bench=true ;;
     --python) python=true ;;
+    --only) only=${2:?a name}; shift ;;
     --built) built=true build=$(realpath "${2:?a directory}"); shift ;;
-    *) sed -n '2,11s/^# //p' "$0"; exit 2 ;;
+    *) sed -n '2,12s/^# //p' "$0"; exit 2 ;;
   esac
   shift
 done
 cd "$(dirname "$0")/.."
 command -v nvcc >/dev/null || PATH=/usr/local/cuda/bin:$PATH
+export NCCL_NVLS_ENABLE=0  # no multicast over NVLink
 if ! $built; then
   logs=$build
   mkdir -p "$build"
@@ -47,7 +50,12 @@ if ! $built; then
     exit 1
   fi
   quiet_step configure configure "$build" ON
-  step build cmake --build "$build" --parallel "$(nproc)" --target kalscan_gpu
+  targets=(kalscan_gpu)
+  if [ -n "$only" ]; then
+    targets=("test_cuda_$only")
+    $bench && targets+=("bench_cuda_$only")
+  fi
+  step build cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}"
 fi
 
 passed=0 failed=0 skipped=0 table=""
@@ -68,10 +76,10 @@ run() {
   echo "$row"
   table+=$row$'\n'
 }
-tests=$(cd "$build/tests/cuda" && ls test_cuda_*)
+tests=$(cd "$build/tests/cuda" && ls test_cuda_${only:-*})
 [ -n "$tests" ] || { echo "no tests in $build/tests/cuda"; exit 1; }
 for t in $tests; do run "$t" "$build/tests/cuda/$t"; done
-for example in $(ls -d "$build"/examples/*_cuda_* 2>/dev/null); do run "${example##*/}" "$example"; done
+for example in $([ -n "$only" ] || ls -d "$build"/examples/*_cuda_* 2>/dev/null); do run "${example##*/}" "$example"; done
 if $python; then
   run python env KALSCAN_LIBRARY="$(realpath "$build/examples/python/libkalscan_c.so")" PYTHONPATH=examples/python \
     python3 -m unittest discover -s examples/python/tests
@@ -101,7 +109,7 @@ if $sanitize; then
   done
 fi
 if $bench; then
-  for b in "$build"/bench/bench_cuda_*; do
+  for b in "$build"/bench/bench_cuda_${only:-*}; do
     run "${b##*/}" "$b" --benchmark_out="$build/${b##*/}.json" --benchmark_out_format=json --benchmark_min_time=0.05
   done
 fi

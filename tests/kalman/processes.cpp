@@ -5,7 +5,9 @@
 
 #include <Eigen/Cholesky>
 #include <cmath>
+#include <cstring>
 #include <functional>
+#include <kalscan/cuda/stretches.hpp>
 #include <kalscan/kalman/functions/irregular.hpp>
 #include <kalscan/kalman/functions/matern.hpp>
 #include <kalscan/kalman/functions/oscillator.hpp>
@@ -154,6 +156,71 @@ TEST_CASE("processes over irregular times are the dense Gaussian processes") {
     return v * std::exp(-w0 * d / (2 * quality)) *
            (std::cos(eta * w0 * d) + std::sin(eta * w0 * d) / (2 * eta * quality));
   });
+}
+
+/// What a rank of a device runs, on the host.
+TEST_CASE("a stretch of a series has the elements and the rows of the whole series, and finds its end") {
+  const std::int64_t length = 103, chunk = 5;
+  std::mt19937_64 engine(8);
+  std::exponential_distribution<double> gap(10);
+  std::normal_distribution<double> normal;
+  std::vector<double> times, y;
+  double at = 0;
+  for (std::int64_t t = 0; t < length; ++t) times.push_back(at += gap(engine)), y.push_back(normal(engine));
+  const auto model = kalscan::observed_at(kalscan::matern32<double>{1.3, 0.7}, times.data(), 0.25);
+  using traversal = kalscan::detail::filter_traversal<std::remove_cvref_t<decltype(model)>>;
+  using kalscan::detail::counted_from_zero, kalscan::detail::replay_chunk;
+  struct arrays {
+    std::vector<double> mean, covariance, predicted_mean, predicted_covariance, final_mean, log_likelihood;
+    std::vector<kalscan::filter_status> status;
+    explicit arrays(std::size_t steps)
+        : mean(2 * steps), covariance(4 * steps), predicted_mean(mean), predicted_covariance(covariance),
+          final_mean(2, 77.0), log_likelihood(1), status(1) {}
+  };
+  arrays whole(y.size());
+  const traversal all{model,
+                      {.longest = length},
+                      y.data(),
+                      {.mean = whole.mean, .covariance = whole.covariance, .predicted_mean = whole.predicted_mean,
+                       .predicted_covariance = whole.predicted_covariance, .final_mean = whole.final_mean,
+                       .log_likelihood = whole.log_likelihood, .status = whole.status},
+                      chunk};
+  auto carry = all.start(0);
+  std::vector<traversal::state> carries;
+  std::vector<double> sums;
+  for (std::int64_t k = 0; k < all.chunks(0); ++k) {
+    carries.push_back(carry);
+    sums.push_back(replay_chunk(all, 0, k, carry));
+    carry = traversal::act(all.absorb(0, k), carry);
+  }
+  for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, 40}, {40, 45}, {45, 45}, {45, length}}) {
+    CAPTURE(from);
+    const std::vector<double> own_y(y.begin() + from, y.begin() + to);
+    arrays own(own_y.size());
+    kalscan::filter_arrays<double> rows{.final_mean = own.final_mean, .log_likelihood = own.log_likelihood,
+                                        .status = own.status};
+    rows.mean = counted_from_zero(std::span(own.mean), 2 * from);
+    rows.covariance = counted_from_zero(std::span(own.covariance), 4 * from);
+    rows.predicted_mean = counted_from_zero(std::span(own.predicted_mean), 2 * from);
+    rows.predicted_covariance = counted_from_zero(std::span(own.predicted_covariance), 4 * from);
+    const traversal counted{model, {.longest = length}, counted_from_zero(std::span(own_y), from).data(), rows, chunk};
+    const kalscan::detail::stretch_traversal<traversal> mine{counted, from / chunk, (to - from + chunk - 1) / chunk};
+    for (std::int64_t k = 0; k < mine.chunks(0); ++k) {
+      const auto e = mine.absorb(0, k), of_whole = all.absorb(0, from / chunk + k);
+      CHECK(std::memcmp(&e, &of_whole, sizeof(e)) == 0);
+      const auto index = static_cast<std::size_t>(from / chunk + k);
+      CHECK(replay_chunk(mine, 0, k, carries[index]) == sums[index]);
+    }
+    const auto same = [&](const std::vector<double>& x, const std::vector<double>& of, std::int64_t numbers) {
+      return std::equal(x.begin(), x.end(), of.begin() + from * numbers);
+    };
+    CHECK(same(own.mean, whole.mean, 2));
+    CHECK(same(own.covariance, whole.covariance, 4));
+    CHECK(same(own.predicted_mean, whole.predicted_mean, 2));
+    CHECK(same(own.predicted_covariance, whole.predicted_covariance, 4));
+    CHECK(own.final_mean == (to == length && from < to ? whole.final_mean : std::vector<double>(2, 77.0)));
+    CHECK(own.status[0].ok());
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <kalscan/cuda/scan/tiles.hpp>
+#include <kalscan/cuda/stretches.hpp>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <map>
@@ -221,6 +222,54 @@ TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences w
     }
   }
   CHECK(chunk_of(0, {1, 65536, 64, 16}, true, 1) < 65536);
+}
+
+TEST_CASE("over ranks every chunk has one place among those of one device, and every carry one rank to go to") {
+  std::mt19937_64 engine(12);
+  for (int trial = 0; trial < 200; ++trial) {
+    const index size = 1 + trial % 6, chunk = 1 + trial % 5, batch = 1 + trial % 3;
+    std::vector<index> steps;
+    for (index r = 0; r < size; ++r)
+      steps.push_back(std::max<index>(0, std::uniform_int_distribution<index>(-3, 4)(engine)) * chunk);
+    index length = 0;
+    for (const index one : steps) length += one;
+    const auto slots = [&](const mixer_shape& shape) { return cuts_of(shape, chunk).slots; };
+    const device_stretches first{steps, 0};
+    const device_slots x = slots_over_ranks(first, {batch, steps[0], 3, 2}, slots);
+    CHECK(x.all == slots({batch, length, 3, 2}));
+    takers<index, index> taken;
+    int begins = 0, ends = 0, part = 0, hand_over = -1;
+    for (int r = 0; r < size; ++r) {
+      const auto at = static_cast<std::size_t>(r);
+      const device_stretches here{steps, r};
+      CHECK(x.of_batch[at] * batch <= x.most);
+      for (index b = 0; b < batch; ++b)
+        for (index k = 0; k < x.of_batch[at]; ++k) taken.take(b, x.first[at] + k);
+      if (!here.takes_part()) continue;
+      // What a rank receives comes from the one that sends to it.
+      ++part, begins += here.ends().begin, ends += here.ends().end;
+      CHECK(here.previous() == hand_over);
+      if (!here.ends().begin) CHECK(device_stretches{steps, hand_over}.next() == r);
+      hand_over = r;
+    }
+    CHECK(taken.once(x.all));
+    CHECK((part > 0 && begins == 1 && ends == 1));
+    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk);
+    index before = 0, block = 0;
+    for (int r = 0; r < size; ++r) {
+      const index own = steps[static_cast<std::size_t>(r)];
+      CHECK(device_stretches{steps, r}.before() == before);
+      CHECK(blocks.before(r) == block);
+      CHECK((2 * chunk * (blocks.here(r) - 1) < std::max<index>(own, 1) && own <= 2 * chunk * blocks.here(r)));
+      CHECK(blocks.here(r) <= blocks.most);
+      before += own, block += blocks.here(r);
+    }
+    CHECK((first.all() == length && blocks.all == block));
+    CHECK(device_stretches{steps, 0}.first_ragged(chunk) == -1);
+    const bool others = length > steps[0];
+    steps[0] += 1;
+    CHECK(device_stretches{steps, 0}.first_ragged(2 * chunk + 100) == (others ? 0 : -1));
+  }
 }
 
 TEST_CASE("every number of the workspace's arrays has one place") {

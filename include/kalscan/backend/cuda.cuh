@@ -104,6 +104,8 @@ class workspace_pieces {
   }
   /// The bytes handed out so far. Pieces of no memory at all tell how much a call would take.
   std::size_t used() const { return used_; }
+  /// What was handed out after the first `from` bytes.
+  std::span<std::byte> since(std::size_t from) const { return {memory_.data() + from, used_ - from}; }
 
  private:
   std::span<std::byte> memory_;

@@ -18,6 +18,7 @@
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
+#include <span>
 #include <string>
 #include <type_traits>
 
@@ -49,18 +50,19 @@ int backward_every(const mixer_shape& shape) {
 
 /// The workspace of a backward call.
 template <class M, class T>
-struct backward_pieces {
+struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::template state<T>, T> {
+  using backward_pieces::carry_pieces::arrays;
   forward_pieces<M, T> forward;
-  backward_arrays<M, T> arrays{};
   state_tensors<M, T> checkpoints{};
+  std::span<std::byte> time_sums{};  ///< those of all inputs
 
+  /// `slots`: of sums over the steps of a chunk.
   template <class In>
   backward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, const In& in,
-                  bool has_checkpoints)
-      : forward(memory, shape, cuts) {
-    const std::int64_t lanes = shape.channels * shape.states, slots = cuts.slots > cuts.sequences ? cuts.slots : 0;
-    arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
-    arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
+                  bool has_checkpoints, bool stretch, std::int64_t slots)
+      : forward(memory, shape, cuts, stretch) {
+    const std::int64_t lanes = shape.channels * shape.states;
+    this->take(memory, shape, cuts, stretch);
     if (!has_checkpoints) {
       const std::int64_t times = checkpoint_count(shape, backward_every<M, T>(shape));
       checkpoints = from_fields<state_tensors<M, T>, tensor<T>>([&](auto) {
@@ -73,14 +75,17 @@ struct backward_pieces {
       arrays.how[i] = gathering_of<M>(i, x.extent);
       arrays.lanes[i] =
           memory.take<T>(arrays.how[i] == gathered::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
-      arrays.time[i] = memory.take<T>(arrays.how[i] == gathered::over_time ? cuts.slots * lanes : 0);
       ++i;
     });
+    const std::size_t first = memory.used();
+    for (i = 0; i < M::inputs_info.size(); ++i)
+      arrays.time[i] = memory.take<T>(arrays.how[i] == gathered::over_time ? slots * lanes : 0);
+    time_sums = memory.since(first);
   }
   template <class In>
   static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, const In& in, bool has_checkpoints) {
     workspace_pieces none({});
-    backward_pieces(none, shape, cuts, in, has_checkpoints);
+    backward_pieces(none, shape, cuts, in, has_checkpoints, false, cuts.slots);
     return none.used();
   }
 };
@@ -122,7 +127,8 @@ auto checkpoint_call(const Call& call, const state_tensors<M, T>& checkpoints) {
       call.shape,
       call.in,
       none{},
-      {.initial = call.states.initial, .checkpoints = checkpoints, .every = backward_every<M, T>(call.shape)}};
+      {.initial = call.states.initial, .checkpoints = checkpoints, .every = backward_every<M, T>(call.shape)},
+      call.ends};
 }
 
 template <class M, class T, class States>
@@ -150,41 +156,43 @@ void require_device_adjoints(const Call& call) {
   states("the adjoint of initial ", tensors_of<T>(call.states.initial_bar), call.states.initial_bar);
 }
 
-template <device_policy P, class Call>
-void run_backward(const P& policy, const Call& call) {
-  constexpr mixer_kernels kernels = kernels_of<P>::value;
-  using M = typename Call::mixer;
-  using T = typename Call::number;
-  require_kernels("backward", policy, call);
-  require_device_adjoints(call);
-  time_cuts cuts = backward_cuts<M, T>(policy, call.shape);
-  const bool given = has_checkpoints<M, T>(call.shape, call.states);
-  require_workspace("backward", policy, backward_pieces<M, T>::size(call.shape, cuts, call.in, given));
-  workspace_pieces memory(policy.workspace);
-  backward_pieces<M, T> pieces(memory, call.shape, cuts, call.in, given);
-  auto& arrays = pieces.arrays;
+/// The inputs whose gradients nobody asks for.
+template <class Call, class Arrays>
+void leave_out_absent(const Call& call, Arrays& arrays) {
   std::size_t i = 0;
   for_each_member(call.in_bar, [&](const auto& to) {
     if (!to.present()) arrays.how[i] = gathered::nowhere;
     ++i;
   });
-  if (call.shape.sequences() == 0 || call.shape.channels == 0 || call.shape.states == 0) {
-    if (!call.states.accumulate) for_each_member(call.in_bar, [&](const auto& to) { fill_zero(policy, to); });
-    return;
-  }
+}
+
+/// Both passes; what blocks and chunks share is still to be summed. Links as of run_linked_forward.
+template <device_policy P, class Call, class Pieces, class Link>
+void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Pieces& pieces, bool has_checkpoints,
+                   const Link& forward, const Link& backward) {
+  constexpr mixer_kernels kernels = kernels_of<P>::value;
+  using M = typename Call::mixer;
   send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
   Call with = call;
-  if (!given) {
-    launch_forward<kernels>(policy, checkpoint_call(call, pieces.checkpoints), cuts, pieces.forward.arrays);
+  if (!has_checkpoints) {
+    launch_forward<kernels>(policy, pieces.forward.linked(checkpoint_call(call, pieces.checkpoints), forward), cuts,
+                            pieces.forward.arrays);
     with.states.checkpoints = read_only<M>(pieces.checkpoints);
-    with.states.every = backward_every<M, T>(call.shape);
+    with.states.every = backward_every<M, typename Call::number>(call.shape);
   }
-  launch_backward<kernels>(policy, with, cuts, arrays);
+  launch_backward<kernels>(policy, pieces.linked(with, backward), cuts, pieces.arrays);
+}
+
+/// The sums of what a pass has left, over the given slots of chunks a batch.
+template <class Call, class Arrays>
+void sum_parts(const cuda& policy, const Call& call, const Arrays& arrays, std::int64_t slots) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
   const std::int64_t side = channels_of_block(call.shape.states), blocks = (call.shape.channels + side - 1) / side;
   unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(call.in_bar)>> parts{
       .to = call.in_bar,
       .channel_blocks = blocks,
-      .slots = cuts.slots / call.shape.batch,
+      .slots = slots,
       .batches = call.shape.batch,
       .channels = call.shape.channels,
       .states = call.shape.states,
@@ -194,6 +202,31 @@ void run_backward(const P& policy, const Call& call) {
     parts.parts[k] = arrays.how[k] == gathered::over_lanes ? arrays.lanes[k] : arrays.time[k];
   }
   sum_gradients(policy, parts);
+}
+
+/// Whether there is no lane at all: gradients are then 0.
+template <class Call>
+bool has_no_lanes(const cuda& policy, const Call& call) {
+  if (call.shape.sequences() > 0 && call.shape.channels > 0 && call.shape.states > 0) return false;
+  if (!call.states.accumulate) for_each_member(call.in_bar, [&](const auto& to) { fill_zero(policy, to); });
+  return true;
+}
+
+template <device_policy P, class Call>
+void run_backward(const P& policy, const Call& call) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  require_kernels("backward", policy, call);
+  require_device_adjoints(call);
+  time_cuts cuts = backward_cuts<M, T>(policy, call.shape);
+  const bool given = has_checkpoints<M, T>(call.shape, call.states);
+  require_workspace("backward", policy, backward_pieces<M, T>::size(call.shape, cuts, call.in, given));
+  workspace_pieces memory(policy.workspace);
+  backward_pieces<M, T> pieces(memory, call.shape, cuts, call.in, given, false, cuts.slots);
+  leave_out_absent(call, pieces.arrays);
+  if (has_no_lanes(policy, call)) return;
+  launch_passes(policy, call, cuts, pieces, given, nullptr, nullptr);
+  sum_parts(policy, call, pieces.arrays, cuts.slots / call.shape.batch);
 }
 
 }  // namespace detail

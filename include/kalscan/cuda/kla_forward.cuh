@@ -115,21 +115,18 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
   return cuts_of(shape, chunk_of(policy.chunk, shape, mixer_with_elements<M>, 1, fill_of<M>));
 }
 
-/// The arrays of a forward call in its workspace.
+/// The workspace of a forward call.
 template <class M, class T>
-struct forward_pieces {
+struct forward_pieces : carry_pieces<forward_arrays<M, T>, typename M::template state<T>, T> {
   std::int64_t* numbers = nullptr;
-  forward_arrays<M, T> arrays{};
 
-  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts) {
+  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
     numbers = memory.take<std::int64_t>(cut_numbers(shape));
-    const std::int64_t lanes = shape.channels * shape.states, slots = cuts.slots > cuts.sequences ? cuts.slots : 0;
-    arrays.carry = {memory.take<T>(slots * lanes * decltype(arrays.carry)::count), lanes};
-    arrays.element = {memory.take<T>(slots * lanes * decltype(arrays.element)::count), lanes};
+    this->take(memory, shape, cuts, stretch);
   }
-  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts) {
+  static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool stretch = false) {
     workspace_pieces none({});
-    forward_pieces(none, shape, cuts);
+    forward_pieces(none, shape, cuts, stretch);
     return none.used();
   }
 };
@@ -180,14 +177,16 @@ bool channels_abound(const Call& call) {
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
                     const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
-  const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
-  if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
-    return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
   constexpr bool large = has_large_state<typename Call::mixer>;
-  if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
-    const bool whole = cuts.slots == cuts.sequences;
-    if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
-      return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+  if constexpr (!on_stretch<Call>) {
+    const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
+    if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
+      return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
+    if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
+      const bool whole = cuts.slots == cuts.sequences;
+      if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
+        return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+    }
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
   with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
@@ -195,8 +194,10 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
   });
 }
 
-template <device_policy P, class Call>
-void run_forward(const P& policy, const Call& call) {
+/// `link`: nullptr on one device, a carry_link on a stretch.
+template <device_policy P, class Call, class Link>
+void run_linked_forward(const P& policy, const Call& call, const Link& link) {
+  constexpr bool stretch = !std::is_null_pointer_v<Link>;
   using M = typename Call::mixer;
   using T = typename Call::number;
   require_kernels("forward", policy, call);
@@ -209,11 +210,16 @@ void run_forward(const P& policy, const Call& call) {
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
-  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts));
+  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, stretch));
   workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, call.shape, cuts);
+  const forward_pieces<M, T> pieces(memory, call.shape, cuts, stretch);
   send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward<kernels_of<P>::value>(policy, call, cuts, pieces.arrays);
+  launch_forward<kernels_of<P>::value>(policy, pieces.linked(call, link), cuts, pieces.arrays);
+}
+
+template <device_policy P, class Call>
+void run_forward(const P& policy, const Call& call) {
+  run_linked_forward(policy, call, nullptr);
 }
 
 }  // namespace detail

@@ -36,7 +36,7 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
   } else {
     static_assert(!policy<P>, "kalscan: no kernels of forward and step for this policy are included: for "
                               "kalscan::cuda include <kalscan/cuda/kla_forward.cuh>, for kalscan::ranks "
-                              "<kalscan/ranks/mixer.hpp>");
+                              "<kalscan/ranks/mixer.hpp>, over devices <kalscan/cuda/kla_ranks.cuh>");
   }
 }
 

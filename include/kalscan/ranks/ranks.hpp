@@ -24,6 +24,13 @@
 
 namespace kalscan {
 
+/// Whether a policy may be the inner one of `ranks`. A back end with verbs of its own over ranks sets it to true for
+/// its policy, and specializes `ranks`: for `cuda` see <kalscan/cuda/ranks.cuh>.
+template <class Inner>
+inline constexpr bool runs_over_ranks = host_policy<Inner>;
+template <class Inner>
+concept rank_policy = runs_over_ranks<Inner>;
+
 /// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`.
 ///
 /// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also
@@ -41,7 +48,7 @@ namespace kalscan {
 /// argument that does not fit, all throw std::invalid_argument with the same text, which says which ranks. Where one
 /// throws while it computes, so do the others: rank_error. A rank that is lost is the communicator's to find. Then one
 /// gather of an element for each lane and piece, and one of a final state.
-template <communicator Communicator, host_policy Inner = seq>
+template <communicator Communicator, rank_policy Inner = seq>
 struct ranks {
   Communicator communicator;
   Inner inner{};
@@ -61,6 +68,13 @@ template <class Communicator, class Inner>
 inline constexpr bool shares_time<ranks<Communicator, Inner>> = true;
 
 namespace detail {
+
+template <class Inner>
+constexpr void require_host_ranks() {
+  static_assert(host_policy<Inner>,
+                "kalscan: over ranks with a device each mixers run, forward and backward, and the Kalman filter of "
+                "models of functions: scans and kalman_model take ranks{communicator, omp{}}");
+}
 
 /// A sweep's lanes over the stretch of a rank. Where the sweep may not be split in time, its one piece has no element.
 template <sweep S>
@@ -153,6 +167,7 @@ void check_arguments(const ranks<Communicator, Inner>& p, Check check) {
 template <communicator Communicator, class Inner, sweep S>
 void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
   using namespace detail;
+  require_host_ranks<Inner>();
   const Communicator& comm = p.communicator;
   if (comm.size() == 1) return run_sweep(p.inner, s);
   const auto& tasks = tasks_of(p.inner);

@@ -277,7 +277,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     }
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
-      if (t + steps == at.length) take_final(x, bar);
+      if (t + steps == at.length && ends_of(call).end) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
       seek_channel_pointers(t + last);
 #pragma unroll 1
@@ -303,11 +303,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         }
       }
     });
-    if (at.length == 0) {
+    if (at.length == 0 && ends_of(call).end) {
       load_initial_states<States>(call, lanes, at.n, x);
       take_final(x, bar);
     }
-    if (at.k == 0) {
+    if (at.k == 0 && ends_of(call).begin) {
 #pragma unroll
       for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(call.states.initial_bar, x[j], bar[j]);
       lanes.store(call.states.initial_bar, at.n, 0, bar, call.states.accumulate);

@@ -70,6 +70,10 @@ struct forward_in_time {
   static constexpr bool splits = mixer_with_elements<M>;
   static constexpr const char* name = "forward";
 
+  /// Whether what is carried into the call's first chunk is known here, and whether nobody takes what leaves the last.
+  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).begin; }
+  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).end; }
+
   __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
   /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
   /// that does not act on the state before it gives a state that is not finite.
@@ -104,6 +108,9 @@ struct backward_in_time {
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
   static constexpr const char* name = "backward";
 
+  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).end; }
+  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).begin; }
+
   __device__ static state act(const element& e, const state& bar) { return M::adjoint_act(e, bar); }
   __device__ static bool holds(const element& e, const state&) { return all_finite<T>(e); }
   /// The adjoint before a chunk, step by step backwards, the states of a tile at a time from a checkpoint.
@@ -122,7 +129,7 @@ struct backward_in_time {
       state x[16 + 1];  // `tile` is at most 16
       x[0] = stored(t);
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
-      if (t + steps < at.length) x[steps] = stored(t + steps);
+      if (t + steps < at.length || !ends_of(call).end) x[steps] = stored(t + steps);
       for (int j = steps - 1; j >= 0; --j) {
         const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
           return typename M::template outputs<T>{
@@ -138,13 +145,23 @@ struct backward_in_time {
 /// The carries of one lane of a sequence with the given slots, a thread's work. The first pass has no branches and
 /// reads a batch of elements at once, since either would take longer than all else; where the action of an element does
 /// not hold, a second pass decides one by one.
+///
+/// Where the sequence starts here its first chunk was replayed, and its carry lies before the second one; else what
+/// enters goes before the first one. Where the sequence stops here nobody takes the last chunk's carry; else it leaves.
 template <class Direction>
 __device__ void carry_lane(const typename Direction::call_type& call, const time_cuts& cuts,
-                           const typename Direction::arrays& arrays, const sequence_slots& of, std::int64_t lane) {
+                           const typename Direction::arrays& arrays, std::int64_t n, std::int64_t lane) {
   using element = typename Direction::element;
+  constexpr bool may_be_stretch = on_stretch<typename Direction::call_type>;
   constexpr int batch = array_size<element, typename Direction::T> > 8 ? 8 : 16, next = Direction::next;
-  const std::int64_t count = of.chunks - 2;  // the first chunk was replayed, and nobody takes the last one's carry
-  const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + next;
+  const sequence_slots of = cuts.slots_of(n);
+  const bool starts = Direction::starts(call), stops = Direction::stops(call);
+  const std::int64_t count = of.chunks - (starts ? 2 : 1);  // chunks before the last one that are taken by elements
+  if (count < (stops && starts ? 1 : 0)) return;
+  const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + (starts ? next : 0);
+  if constexpr (may_be_stretch) {
+    if (!starts) arrays.carry.set(slot, lane, call.entering.get(n, lane));
+  }
   const auto* from = arrays.element.at(slot, lane);
   auto* to = arrays.carry.at(slot + next, lane);
   auto x = arrays.carry.get(slot, lane);
@@ -169,17 +186,27 @@ __device__ void carry_lane(const typename Direction::call_type& call, const time
   std::int64_t i = 0;
   for (; i + batch <= count; i += batch) take_batch([](int) { return true; });
   take_batch([&](int j) { return i + j < count; });
-  if (all_hold) return;
-  x = arrays.carry.get(slot, lane);
-  for (std::int64_t k = slot; k != slot + next * count; k += next) {
+  const auto take_one = [&](std::int64_t k) {
     const element e = arrays.element.get(k, lane);
     const auto after = Direction::act(e, x);
     x = Direction::holds(e, after) ? after : Direction::replay_lane(call, cuts, k, lane, x);
-    arrays.carry.set(k + next, lane, x);
+  };
+  const std::int64_t last = slot + next * count;
+  if (!all_hold) {
+    x = arrays.carry.get(slot, lane);
+    for (std::int64_t k = slot; k != last; k += next) {
+      take_one(k);
+      arrays.carry.set(k + next, lane, x);
+    }
+  }
+  if constexpr (may_be_stretch) {
+    if (stops) return;
+    take_one(last);
+    call.leaving.set(n, lane, x);
   }
 }
 
-/// The carries of all lanes of all sequences that have chunks between the first and the last one, a thread each.
+/// The carries of all lanes of all sequences, a thread each.
 template <class Direction>
 __global__ void mixer_carry_kernel(const __grid_constant__ typename Direction::call_type call,
                                    const __grid_constant__ time_cuts cuts,
@@ -187,8 +214,7 @@ __global__ void mixer_carry_kernel(const __grid_constant__ typename Direction::c
   const std::int64_t lanes = call.shape.channels * call.shape.states;
   for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < cuts.sequences * lanes;
        i += std::int64_t(gridDim.x) * blockDim.x) {
-    const sequence_slots of = cuts.slots_of(i / lanes);
-    if (of.chunks > 2) carry_lane<Direction>(call, cuts, arrays, of, i % lanes);
+    carry_lane<Direction>(call, cuts, arrays, i / lanes, i % lanes);
   }
 }
 

@@ -262,7 +262,12 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     });
     if (at.to == at.length) {
+      if constexpr (on_stretch<Call>) {
+        // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
+        if (keeps && !call.ends.end && !(call.ends.begin && at.chunks == 1)) lanes.load(call.leaving, at.n, x);
+      }
       keep_if_due(at.length, x);
+      if (!ends_of(call).end) return;
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
       lanes.store(call.states.final, at.n, 0, x);

@@ -42,6 +42,8 @@ extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 
 /// Which chunks a launch takes. first: replays the one of each sequence whose start is known, and absorbs the others
 /// but the last. last: replays all but that one, from their carries. A sequence of one chunk is done in the first.
+/// Where a sequence has steps on other ranks, its start is known on the first of them alone, and on the last one alone
+/// its last chunk is not absorbed.
 enum class device_pass { first, last };
 
 /// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
@@ -59,18 +61,23 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   const std::int64_t block = first_block + blockIdx.x;
   const chunk_range at = cuts[block / blocks];
   const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
-  const bool replays = (earlier == 0) == (which == device_pass::first);
-  if (!replays && (which == device_pass::last || !Traversal::splits || earlier + 1 == at.chunks)) return;
+  const bool starts = earlier == 0 && direction::starts(call);
+  const bool replays = starts == (which == device_pass::first);
+  const auto stops = [&] { return earlier + 1 == at.chunks && direction::stops(call); };
+  if (!replays && (which == device_pass::last || !Traversal::splits || stops())) return;
   Traversal traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
   if (replays) {
     typename Traversal::state x[Traversal::States];
-    if (earlier == 0) {
+    if (starts) {
       traversal.load_start(x);
     } else {
       traversal.lanes.load(arrays.carry, at.slot, x);
     }
     traversal.replay(x);
-    if (earlier == 0 && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+    if (starts && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+    if constexpr (on_stretch<typename direction::call_type>) {
+      if (starts && at.chunks == 1 && !stops()) traversal.lanes.store(call.leaving, at.n, x);
+    }
   } else if constexpr (Traversal::splits) {
     typename Traversal::element e[Traversal::States];
     traversal.absorb(e);
@@ -81,12 +88,13 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
 /// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
 template <class Traversal, class Call, class Arrays>
 void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
+  using direction = typename Traversal::direction;
   constexpr int states = Traversal::States;
   const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
   const std::size_t shared = Traversal::shared_size(layout);
   const auto kernel = mixer_kernel<Traversal>;
-  allow_shared_memory(Traversal::direction::name, kernel, shared);
+  allow_shared_memory(direction::name, kernel, shared);
   const auto launch = [&](device_pass which) {
     for (std::int64_t first = 0; first < blocks; first += most_blocks) {
       const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
@@ -96,14 +104,43 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
   };
   launch(device_pass::first);
   if constexpr (Traversal::splits) {
-    if (cuts.slots == cuts.sequences) return;
+    const bool starts = direction::starts(call), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
-    mixer_carry_kernel<typename Traversal::direction>
-        <<<sum_grid(lanes, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
-    check_launch("mixer_carry_kernel");
-    launch(device_pass::last);
+    [[maybe_unused]] const std::size_t carried = static_cast<std::size_t>(lanes) * sizeof(typename direction::state);
+    if constexpr (on_stretch<Call>) {
+      if (!starts) call.link->receive(call.entering.data, carried);
+    }
+    if (!done) {
+      mixer_carry_kernel<direction><<<sum_grid(lanes, 32), 32, 0, policy.stream>>>(call, cuts, arrays);
+      check_launch("mixer_carry_kernel");
+    }
+    if constexpr (on_stretch<Call>) {
+      if (!direction::stops(call)) call.link->send(call.leaving.data, carried);
+    }
+    if (!done) launch(device_pass::last);
   }
 }
+
+/// What is carried in a pass over time, in its workspace: over chunks and, on a stretch, into it and out of it.
+template <class Arrays, class State, class T>
+struct carry_pieces {
+  Arrays arrays{};
+  lane_array<State, T> entering{}, leaving{};
+
+  void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
+    const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
+    const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
+      array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
+    };
+    take(arrays.carry, slots), take(arrays.element, slots), take(entering, ends), take(leaving, ends);
+  }
+  /// The call as it is launched: on one device itself.
+  template <class Call>
+  const Call& linked(const Call& call, std::nullptr_t) const { return call; }
+  template <class Call>
+  stretch_call<Call> linked(const Call& call, const carry_link& link) const { return {call, entering, leaving, &link}; }
+};
 
 /// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.
 struct number_batch {

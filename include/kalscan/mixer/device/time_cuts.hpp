@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How a mixer's time is cut on the device: chunks of all sequences, numbered by slots, and the arrays that have one
-// value a lane and slot. Plain index arithmetic, for host and device; tests/kla/device_indices.cpp tests it.
+// How a mixer's time is cut on the device: chunks of all sequences, numbered by slots, the arrays that have one value a
+// lane and slot, and what a call is told of ranks that have other steps of its sequences. For host and device;
+// tests/kla/device_indices.cpp tests the index arithmetic.
 #pragma once
 
 #include <algorithm>
@@ -130,5 +131,40 @@ struct lane_array {
   }
   KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const { set(at(slot, lane), x); }
 };
+
+/// What is carried from rank to rank, where these share sequences: brought before this rank's chunks, and taken after
+/// them. Both are enqueued in the call's stream.
+class carry_link {
+ public:
+  virtual void receive(void* to, std::size_t bytes) const = 0;
+  virtual void send(const void* from, std::size_t bytes) const = 0;
+
+ protected:
+  ~carry_link() = default;
+};
+
+/// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so. It has a type,
+/// and so kernels, of its own, since those of one device should not have to ask.
+template <class Call>
+struct stretch_call : Call {
+  /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence.
+  lane_array<typename Call::mixer::template state<typename Call::number>, typename Call::number> entering, leaving;
+  const carry_link* link;
+};
+template <class Call>
+concept on_stretch = requires(const Call& call) { call.entering; };
+
+/// Whether the sequences of a call begin and end in it: `begin` and `end`, of one device constants.
+struct whole_ends {
+  static constexpr bool begin = true, end = true;
+};
+template <class Call>
+KALSCAN_HD constexpr auto ends_of(const Call& call) {
+  if constexpr (on_stretch<Call>) {
+    return call.ends;
+  } else {
+    return whole_ends{};
+  }
+}
 
 }  // namespace kalscan::detail

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// Sequence mixers over devices, forward and backward: the policy `ranks{communicator, cuda{...}}` for the verbs of
+// <kalscan/kla/forward.hpp> and <kalscan/kla/backward.hpp>.
+//
+// Each rank gives the shape, inputs, outputs and adjoints of its stretch, in its device's memory: the time of the shape
+// is its number of `ranks::steps`. Batch, channels and states are the same on all; there are no packed sequences.
+// Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
+// come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
+// beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
+// on all ranks, too. Gradients of what all times share are sums over all ranks and come out on all.
+//
+// What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
+// receives the state before them, carries it through their elements to the next rank, and replays. The message is a
+// state a lane, of KLA 8 bytes. For the same bits a gather of elements would take 28 bytes a lane and chunk, and where
+// an element does not hold, its steps, which are taken instead, are on another rank. The price is that R ranks hand on
+// R - 1 times, one after the other: some 20 us each. Of gradients that all times share, one gather brings the sums of
+// all chunks to all ranks, which add them up as one device does.
+//
+// With `cuda::chunk` fixed, and all ranks' boundaries on multiples of it (of backward also of backward_checkpoints),
+// all results have the bits of one device with that chunk, for any number of ranks. On one rank `inner` runs alone.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/cuda/kla_backward.cuh>
+#include <kalscan/cuda/kla_forward.cuh>
+#include <kalscan/cuda/ranks.cuh>
+#include <kalscan/cuda/stretches.hpp>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/device/gradient_sums.cuh>
+#include <kalscan/mixer/device/kernels.cuh>
+#include <kalscan/mixer/device/time_cuts.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/ranks/agree.hpp>
+#include <kalscan/ranks/ranks.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace kalscan {
+namespace detail {
+
+template <class Communicator, class Inner>
+device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const mixer_shape& shape) {
+  if (!shape.offsets.empty()) bad_argument(verb, "offsets are given, but over devices no sequences are packed");
+  return stretches_of(verb, p, "the shape's time", shape.time);
+}
+
+/// Carries go to the next rank that has steps.
+template <class Communicator>
+class rank_link final : public carry_link {
+ public:
+  rank_link(const Communicator& comm, cudaStream_t stream, int from, int to)
+      : comm_(comm), stream_(stream), from_(from), to_(to) {}
+  void receive(void* to, std::size_t bytes) const override {
+    comm_.receive(std::span(static_cast<std::byte*>(to), bytes), from_, stream_);
+  }
+  void send(const void* from, std::size_t bytes) const override {
+    comm_.send(std::span(static_cast<const std::byte*>(from), bytes), to_, stream_);
+  }
+
+ private:
+  const Communicator& comm_;
+  cudaStream_t stream_;
+  int from_, to_;
+};
+
+template <class M>
+constexpr void require_elements() {
+  static_assert(mixer_with_adjoint_elements<M>,
+                "kalscan: over devices time is split, for which the mixer needs elements, and elements of the adjoint");
+}
+
+template <class Communicator, device_policy Inner, class Call>
+void run_forward(const ranks<Communicator, Inner>& p, Call call) {
+  require_elements<typename Call::mixer>();
+  if (p.communicator.size() == 1) return run_forward(p.inner, call);
+  const device_stretches all = stretches_of("forward", p, call.shape);
+  if (!all.takes_part()) return;
+  call.ends = all.ends();
+  const rank_link link(p.communicator, p.inner.stream, all.previous(), all.next());
+  run_linked_forward(p.inner, call, link);
+}
+
+template <class M>
+inline constexpr bool has_parameters = inputs_with<M, role::parameter> > 0;
+
+/// The workspace of a backward call on a rank.
+template <class M, class T>
+struct rank_backward_pieces {
+  time_cuts cuts;
+  device_slots slots;
+  backward_pieces<M, T> mine;
+  std::span<std::byte> gathered_sums{};
+  T* in_order[M::inputs_info.size()] = {};
+
+  template <class In>
+  rank_backward_pieces(workspace_pieces& memory, const cuda& policy, const device_stretches& all,
+                       const mixer_shape& shape, const In& in, bool has_checkpoints)
+      : cuts(backward_cuts<M, T>(policy, shape)),
+        slots(slots_over_ranks(all, shape, [&](const mixer_shape& x) { return backward_cuts<M, T>(policy, x).slots; })),
+        mine(memory, shape, cuts, in, has_checkpoints, true, slots.most) {
+    gathered_sums = {memory.take<std::byte>(std::ssize(mine.time_sums) * std::ssize(all.steps)),
+                     mine.time_sums.size() * all.steps.size()};
+    const std::int64_t lanes = shape.channels * shape.states;
+    for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
+      in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
+  }
+};
+
+/// The sums of all ranks' chunks, in the order of one device with all of the time.
+template <class Communicator, class Inner, class Pieces, class T>
+void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const mixer_shape& shape, const T*) {
+  const std::span<std::byte> mine = pieces.mine.time_sums;
+  if (mine.empty()) return;
+  p.communicator.all_gather(mine, pieces.gathered_sums, p.inner.stream);
+  auto& arrays = pieces.mine.arrays;
+  const std::size_t slot = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
+  for (std::size_t i = 0; i < std::size(pieces.in_order); ++i) {
+    if (pieces.in_order[i] == nullptr) continue;
+    const auto at = reinterpret_cast<const std::byte*>(arrays.time[i]) - mine.data();
+    for (std::size_t r = 0; r < pieces.slots.of_batch.size(); ++r) {
+      // Of each batch the chunks of this rank, after those of the ranks before it.
+      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * slot;
+      if (row == 0) continue;
+      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * slot;
+      const auto first = static_cast<std::size_t>(pieces.slots.first[r]) * slot;
+      require_success("cudaMemcpy2DAsync",
+                      cudaMemcpy2DAsync(reinterpret_cast<std::byte*>(pieces.in_order[i]) + first, whole_row,
+                                        pieces.gathered_sums.data() + r * mine.size() + at, row, row,
+                                        static_cast<std::size_t>(shape.batch), cudaMemcpyDeviceToDevice,
+                                        p.inner.stream));
+    }
+    arrays.time[i] = pieces.in_order[i];
+  }
+}
+
+template <class Communicator, device_policy Inner, class Call>
+void run_backward(const ranks<Communicator, Inner>& p, Call call) {
+  using M = typename Call::mixer;
+  using T = typename Call::number;
+  require_elements<M>();
+  if (p.communicator.size() == 1) return run_backward(p.inner, call);
+  const device_stretches all = stretches_of("backward", p, call.shape);
+  require_kernels("backward", p.inner, call);
+  require_device_adjoints(call);
+  const int every = backward_every<M, T>(call.shape);
+  if (const int r = all.first_ragged(every); r >= 0) {
+    bad_argument("backward", "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
+                                 ", which backward_checkpoints, " + std::to_string(every) +
+                                 ", does not divide: only the last stretch may have any number of steps");
+  }
+  if (const auto one = std::find(all.steps.begin(), all.steps.end(), 1); has_parameters<M> && one != all.steps.end()) {
+    bad_argument("backward", "steps[" + std::to_string(one - all.steps.begin()) +
+                                 "] is 1: of one step nobody can tell a parameter per token from one of all tokens");
+  }
+  const bool given = has_checkpoints<M, T>(call.shape, call.states);
+  workspace_pieces none({});
+  rank_backward_pieces<M, T>(none, p.inner, all, call.shape, call.in, given);
+  require_workspace("backward", p.inner, none.used());
+  workspace_pieces memory(p.inner.workspace);
+  rank_backward_pieces<M, T> pieces(memory, p.inner, all, call.shape, call.in, given);
+  if (call.shape.sequences() * call.shape.channels * call.shape.states == 0) {
+    has_no_lanes(p.inner, call);
+    return;
+  }
+  if (all.takes_part()) {
+    call.ends = all.ends();
+    const rank_link forward(p.communicator, p.inner.stream, all.previous(), all.next());
+    const rank_link backward(p.communicator, p.inner.stream, all.next(), all.previous());
+    launch_passes(p.inner, call, pieces.cuts, pieces.mine, given, forward, backward);
+  }
+  gather_time_sums(p, pieces, call.shape, static_cast<const T*>(nullptr));
+  leave_out_absent(call, pieces.mine.arrays);
+  sum_parts(p.inner, call, pieces.mine.arrays, pieces.slots.all / call.shape.batch);
+}
+
+}  // namespace detail
+
+/// What each rank has of the time: one small gather on the host, which waits for the device, once for a shape. Throws
+/// std::invalid_argument, of the same text on all ranks, where they differ in mixer, number type, batch, channels,
+/// states, chunk or in which kernels they have. The steps are for `ranks::steps`, which is not read here.
+template <class T = float, class Communicator, detail::device_policy Inner, mixer M>
+[[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
+                                                       const mixer_shape& shape) {
+  using namespace detail;
+  rank_call mine;
+  mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
+  mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, !shape.offsets.empty()};
+  mine.own = {shape.time};
+  return agreed_steps(p, mine,
+                      {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
+}
+
+/// The bytes of workspace that `forward` needs on this rank.
+template <class T = float, class Communicator, detail::device_policy Inner, mixer M>
+[[nodiscard]] std::size_t forward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape) {
+  if (p.communicator.size() == 1) return forward_workspace<T>(p.inner, m, shape);
+  detail::require_sizes(shape);
+  return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(p.inner, shape), true);
+}
+
+/// The bytes of workspace that `backward` needs on this rank: those of `cuda` for this rank's shape, and for each
+/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many
+/// as the one with the most has, and in the order of time.
+template <class Communicator, detail::device_policy Inner, mixer M, class In>
+[[nodiscard]] std::size_t backward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape,
+                                             const In& in,
+                                             const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
+  using T = number_t<In>;
+  if (p.communicator.size() == 1) return backward_workspace(p.inner, m, shape, in, states);
+  detail::require_sizes(shape);
+  const detail::device_stretches all = detail::stretches_of("backward_workspace", p, shape);
+  detail::workspace_pieces none({});
+  detail::rank_backward_pieces<M, T>(none, p.inner, all, shape, in, detail::has_checkpoints<M, T>(shape, states));
+  return none.used();
+}
+
+}  // namespace kalscan

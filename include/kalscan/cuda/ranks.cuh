@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// The policy `ranks{communicator, cuda{...}}`: one sequence over many devices, each of which holds a stretch of it. For
+// NVIDIA's NCCL include <kalscan/ranks/nccl.cuh> too, for forward and backward of mixers <kalscan/cuda/kla_ranks.cuh>,
+// for the Kalman filter <kalscan/cuda/kalman_ranks.cuh>.
+#pragma once
+
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/backend/cuda.cuh>
+#include <kalscan/cuda/kla_forward.cuh>
+#include <kalscan/cuda/stretches.hpp>
+#include <kalscan/ranks/agree.hpp>
+#include <kalscan/ranks/communicator.hpp>
+#include <kalscan/ranks/ranks.hpp>
+#include <kalscan/support/bad_argument.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kalscan {
+
+template <>
+inline constexpr bool runs_over_ranks<cuda> = true;
+template <mixer_kernels Kernels>
+inline constexpr bool runs_over_ranks<cuda_for<Kernels>> = true;
+
+/// A communicator whose ranks have a device each. Beside what any communicator does, which may allocate and wait, on
+/// device memory, enqueued in a stream, without waiting for it:
+///
+///     all_gather(in, out, stream)    as all_gather(in, out)
+///     send(in, to, stream)           to another rank
+///     receive(out, from, stream)     what that rank sends, of the same size
+///
+/// Every rank calls in the same order; sends and receives go along the ranks, never round in a circle.
+template <class C>
+concept device_communicator = communicator<C> &&
+    requires(const C& c, std::span<const std::byte> in, std::span<std::byte> out, int rank, cudaStream_t stream) {
+  c.all_gather(in, out, stream);
+  c.send(in, rank, stream);
+  c.receive(out, rank, stream);
+};
+
+/// Over devices, a thread or a process each.
+///
+/// steps   of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
+///         (there is one for mixers and one for filters) asks the ranks
+///
+/// Each verb is enqueued on every rank in `inner.stream`, and nobody waits or allocates: calls may be captured into
+/// graphs where the communicator's can. Ranks do not ask each other whether their calls fit: agree_on_steps does that,
+/// once for a shape. A rank whose call throws leaves the others waiting, until their communicator gives up.
+template <communicator Communicator, rank_policy Inner>
+  requires detail::device_policy<Inner>
+struct ranks<Communicator, Inner> {
+  static_assert(device_communicator<Communicator>,
+                "kalscan: over ranks with a device each the communicator must move device memory, too: see "
+                "device_communicator in <kalscan/cuda/ranks.cuh>");
+  Communicator communicator;
+  Inner inner{};
+  std::span<const std::int64_t> steps{};
+};
+template <class Communicator, class Inner, class Steps>
+  requires std::convertible_to<Steps, std::span<const std::int64_t>>
+ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
+
+namespace detail {
+
+template <class Communicator, device_policy Inner>
+inline constexpr bool reads_values<ranks<Communicator, Inner>> = false;
+
+/// What each rank has of the time, `mine.own[0]`, where all call the same.
+template <class Communicator, device_policy Inner>
+std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, const rank_call& mine,
+                                       const equal_names& names) {
+  std::vector<std::int64_t> steps;
+  for (const rank_call& one : agree(p.communicator, mine, names)) steps.push_back(one.own[0]);
+  return steps;
+}
+
+/// The stretches of a call, or an error. `what` this rank has is `steps_here`.
+template <class Communicator, device_policy Inner>
+device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const char* what,
+                              std::int64_t steps_here) {
+  const device_stretches x{p.steps, p.communicator.rank()};
+  if (std::ssize(p.steps) != p.communicator.size()) {
+    bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, one for each of " +
+                           std::to_string(p.communicator.size()) + " ranks is needed: agree_on_steps gives them");
+  }
+  if (steps_here != x.steps_here()) {
+    bad_argument(verb, std::string(what) + " is " + std::to_string(steps_here) + ", but steps[" + std::to_string(x.me) +
+                           "] is " + std::to_string(x.steps_here()));
+  }
+  return x;
+}
+
+}  // namespace detail
+
+/// Nobody is told where a check fails: the ranks of devices do not wait for each other on the host.
+template <class Communicator, detail::device_policy Inner, class Check>
+void check_arguments(const ranks<Communicator, Inner>&, Check check) {
+  check();
+}
+
+}  // namespace kalscan

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Who has which steps where sequences go over ranks, where each rank's chunks lie among those of all, and the part of a
+// traversal that a rank runs. Tested on the host, by tests/kla/device_indices.cpp and tests/kalman/processes.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/support/config.hpp>
+#include <numeric>
+#include <span>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// The steps of all ranks, seen from one of them. Those without any take no part in what goes from rank to rank; where
+/// no rank has steps, rank 0 does as one device would.
+struct device_stretches {
+  std::span<const std::int64_t> steps;
+  int me;
+
+  int size() const { return static_cast<int>(steps.size()); }
+  std::int64_t steps_of(int rank) const { return steps[static_cast<std::size_t>(rank)]; }
+  std::int64_t steps_here() const { return steps_of(me); }
+  std::int64_t before() const { return std::accumulate(steps.begin(), steps.begin() + me, std::int64_t{0}); }
+  std::int64_t all() const { return std::accumulate(steps.begin(), steps.end(), std::int64_t{0}); }
+  /// The next rank with steps from `rank` on, in the given direction, or -1.
+  int with_steps(int rank, int direction) const {
+    while (rank >= 0 && rank < size() && steps_of(rank) == 0) rank += direction;
+    return rank < size() ? rank : -1;
+  }
+  int previous() const { return with_steps(me - 1, -1); }
+  int next() const { return with_steps(me + 1, 1); }
+  bool takes_part() const { return steps_here() > 0 || (me == 0 && with_steps(0, 1) < 0); }
+  stretch_ends ends() const { return {previous() < 0, next() < 0}; }
+  /// The first rank that has steps after it and whose own number of them `every` does not divide, or -1.
+  int first_ragged(std::int64_t every) const {
+    for (int r = 0; r < size(); ++r) {
+      if (steps_of(r) % every != 0 && with_steps(r + 1, 1) >= 0) return r;
+    }
+    return -1;
+  }
+};
+
+/// The chunks of all ranks: of one sequence how many each has, and how many come before these; in all, and at most on
+/// one rank, those of the whole batch.
+struct device_slots {
+  std::vector<std::int64_t> of_batch, first;
+  std::int64_t all = 0, most = 0;
+};
+
+/// `slots(shape)` are those of the batch on a rank with that shape.
+template <class Slots>
+device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, Slots slots) {
+  device_slots x;
+  std::int64_t before = 0;
+  for (int r = 0; r < ranks.size(); ++r) {
+    shape.time = ranks.steps_of(r);
+    const bool takes_part = device_stretches{ranks.steps, r}.takes_part();
+    const std::int64_t here = takes_part && shape.batch > 0 ? slots(shape) : 0;
+    x.of_batch.push_back(here == 0 ? 0 : here / shape.batch);
+    x.first.push_back(before);
+    before += x.of_batch.back();
+    x.all += here;
+    x.most = std::max(x.most, here);
+  }
+  return x;
+}
+
+/// The blocks of `block` steps that each rank has of one series, the last one of a rank perhaps shorter.
+struct device_blocks {
+  std::vector<std::int64_t> of_rank;
+  std::int64_t all = 0, most = 0;
+
+  std::int64_t here(int rank) const { return of_rank[static_cast<std::size_t>(rank)]; }
+  std::int64_t before(int rank) const {
+    return std::accumulate(of_rank.begin(), of_rank.begin() + rank, std::int64_t{0});
+  }
+};
+inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block) {
+  device_blocks x;
+  for (const std::int64_t steps : ranks.steps) {
+    x.of_rank.push_back((steps + block - 1) / block);
+    x.all += x.of_rank.back();
+    x.most = std::max(x.most, x.of_rank.back());
+  }
+  return x;
+}
+
+/// A traversal of one series, of which a rank takes `own` chunks. Steps, rows and, within, chunks have the numbers that
+/// they have in the whole series.
+template <class Traversal>
+struct stretch_traversal : Traversal {
+  std::int64_t first, own;  // chunks
+
+  KALSCAN_HD std::int64_t chunks(std::int64_t) const { return own; }
+  KALSCAN_HD typename Traversal::element absorb(std::int64_t i, std::int64_t k) const {
+    return Traversal::absorb(i, first + k);
+  }
+  struct replay_type : Traversal::replay_type {
+    KALSCAN_HD replay_type(const stretch_traversal& x, std::int64_t i, std::int64_t k,
+                           const typename Traversal::state& before)
+        : Traversal::replay_type(x, i, x.first + k, before) {}
+  };
+};
+
+/// The array as if it began at step 0 of the series; what comes before this rank's steps is not looked at.
+template <class T>
+std::span<T> counted_from_zero(std::span<T> x, std::int64_t numbers_before) {
+  return x.empty() ? x : std::span<T>(x.data() - numbers_before, x.size());
+}
+
+}  // namespace kalscan::detail

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: MIT
+// Mixers over devices, forward and backward: the bits of one device, however time is shared out. By threads that share
+// one GPU, and by NCCL where there are more: a thread for each of them, and a process for each.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <kalscan/cuda/kla_ranks.cuh>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "device_ranks.cuh"
+#include "kla_device.cuh"
+
+#ifdef KALSCAN_TEST_NCCL
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#endif
+
+using namespace kla_test;
+using kalscan::gla;
+using kalscan::kla;
+using kalscan::rotating_kla;
+
+#ifdef KALSCAN_QUICK_CUDA  // compiled only
+#define KALSCAN_TEST_MIXERS kla
+#else
+#define KALSCAN_TEST_MIXERS kla, gla, rotating_kla
+#endif
+
+namespace {
+
+static_assert(kalscan::device_communicator<loopback>);
+
+template <class T>
+array<T> slice(const array<T>& x, std::int64_t from, std::int64_t to) {
+  const auto e = x.extent;
+  array<T> y(e[0], to - from, e[2], e[3]);
+  for (std::int64_t b = 0; b < e[0]; ++b)
+    for (std::int64_t t = from; t < to; ++t)
+      for (std::int64_t m = 0; m < e[2]; ++m)
+        for (std::int64_t s = 0; s < e[3]; ++s) y.view()(b, t - from, m, s) = x.view()(b, t, m, s);
+  return y;
+}
+
+/// What a rank has of a problem; what it must not read is NaN.
+template <class M, class T>
+problem<M, T> part_of(const problem<M, T>& p, std::int64_t from, std::int64_t to, bool begins, bool ends) {
+  problem<M, T> q;
+  q.shape = p.shape, q.shape.time = to - from;
+  for (const auto& in : p.in) q.in.push_back(in.extent[1] == 1 && p.shape.time != 1 ? in : slice(in, from, to));
+  for (const auto& bar : p.out_bar) q.out_bar.push_back(slice(bar, from, to));
+  q.initial = p.initial, q.final_bar = p.final_bar;
+  const auto spoil = [](std::vector<array<T>>& all) {
+    for (auto& x : all) x.each([](T& v) { v = std::numeric_limits<T>::quiet_NaN(); });
+  };
+  if (!begins) spoil(q.initial);
+  if (!ends) spoil(q.final_bar);
+  return q;
+}
+
+/// Equal, NaN for NaN.
+template <class T>
+bool equal(const array<T>& x, const array<T>& y) {
+  const auto a = x.list(), b = y.list();
+  const auto same = [](T u, T v) { return u == v || (std::isnan(u) && std::isnan(v)); };
+  return x.extent == y.extent && std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
+}
+
+struct stream_of_rank {
+  cudaStream_t get;
+  stream_of_rank() { ok(cudaStreamCreate(&get)); }
+  ~stream_of_rank() { cudaStreamDestroy(get); }
+};
+
+template <class T>
+struct rank_results {
+  forward_result<T> forward;
+  backward_result<T> backward;
+};
+
+/// Forward, and backward with checkpoints of its own or with those of forward. All ranks call it.
+template <class M, class T, class Communicator>
+rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part, std::int64_t chunk, int every,
+                            bool given, const backward_result<T>* onto = nullptr) {
+  const stream_of_rank stream;
+  const device_adjoint<M, T> x(part, every, false, onto);
+  kalscan::ranks policy{comm, kalscan::cuda{.stream = stream.get, .chunk = chunk}};
+  const auto steps = kalscan::agree_on_steps<T>(policy, M{}, part.shape);
+  policy.steps = steps;
+  auto adjoints = x.states();
+  if (!given) adjoints.checkpoints = {}, adjoints.every = 0;
+  const auto in = x.d.in_views();
+  const kalscan::cuda_workspace memory(
+      (std::max)(kalscan::forward_workspace<T>(policy, M{}, part.shape),
+                 kalscan::backward_workspace(policy, M{}, part.shape, in, adjoints)));
+  policy.inner.workspace = memory;
+  kalscan::forward(policy, M{}, part.shape, in, x.d.out_views(), x.d.states());
+  kalscan::backward(policy, M{}, part.shape, in, x.d.out_bar_views(), x.in_bar_views(), adjoints);
+  ok(cudaStreamSynchronize(stream.get));
+  return {x.d.result(), x.result()};
+}
+
+template <class Ranks, class M, class T>
+void check(const problem<M, T>& p, std::int64_t chunk, const std::vector<std::int64_t>& bounds, bool given,
+           bool accumulate = false) {
+  const int every = kalscan::backward_checkpoints<T>(M{}, p.shape);
+  const auto whole = run_on_device<M>(chunk, p, every);
+  backward_result<T> onto;
+  std::mt19937_64 engine(3);
+  if (accumulate) {
+    for (const auto& x : p.in) onto.in_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3]);
+    for (const auto& x : p.initial) onto.initial_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3]);
+    for (auto* all : {&onto.in_bar, &onto.initial_bar})
+      for (auto& x : *all) fill(x, engine, -1, 1);
+  }
+  const auto whole_back =
+      backward_on_device<M>(chunk, p, given ? every : 0, false, accumulate ? &onto : nullptr);
+  const int ranks = static_cast<int>(bounds.size()) - 1;
+  std::vector<std::optional<rank_results<T>>> results(static_cast<std::size_t>(ranks));
+  int first = 0, last = ranks - 1;
+  const auto at = [](int r) { return static_cast<std::size_t>(r); };
+  while (first + 1 < ranks && bounds[at(first)] == bounds[at(first) + 1]) ++first;
+  while (last > 0 && bounds[at(last)] == bounds[at(last) + 1]) --last;
+  Ranks::run(ranks, [&](const auto& comm) {
+    const int r = comm.rank();
+    const std::int64_t from = bounds[at(r)], to = bounds[at(r) + 1];
+    backward_result<T> mine;
+    for (const auto& x : onto.in_bar) mine.in_bar.push_back(x.extent[1] == 1 ? x : slice(x, from, to));
+    mine.initial_bar = onto.initial_bar;
+    results[at(r)] = run_on_rank<M>(comm, part_of(p, from, to, r == first, r == last), chunk, every, given,
+                                    accumulate ? &mine : nullptr);
+  });
+  for (int r = 0; r < ranks; ++r) {
+    if (!results[at(r)]) continue;  // another process has it
+    CAPTURE(r);
+    const std::int64_t from = bounds[at(r)], to = bounds[at(r) + 1];
+    const auto& [forward, backward] = *results[at(r)];
+    for (std::size_t i = 0; i < forward.out.size(); ++i) CHECK(equal(forward.out[i], slice(whole.out[i], from, to)));
+    for (std::size_t i = 0; i < forward.checkpoints.size() && from < to; ++i) {
+      const std::int64_t count = forward.checkpoints[i].extent[1];
+      CHECK(equal(forward.checkpoints[i], slice(whole.checkpoints[i], from / every, from / every + count)));
+    }
+    for (std::size_t i = 0; i < backward.in_bar.size(); ++i) {
+      const auto& bar = whole_back.in_bar[i];
+      CAPTURE(i);
+      CHECK(equal(backward.in_bar[i], bar.extent[1] == 1 ? bar : slice(bar, from, to)));
+    }
+    for (std::size_t i = 0; i < forward.final.size(); ++i) {
+      array<T> untouched = whole.final[i], no_bar = whole_back.initial_bar[i];
+      untouched.each([](T& v) { v = 0; }), no_bar.each([](T& v) { v = 0; });
+      CHECK(equal(forward.final[i], r == last ? whole.final[i] : untouched));
+      CHECK(equal(backward.initial_bar[i],
+                  r == first ? whole_back.initial_bar[i] : accumulate ? onto.initial_bar[i] : no_bar));
+    }
+  }
+}
+
+/// Stretches of one chunk and of many, with batches, all kinds of parameters, and numbers of states with kernels of
+/// their own and without.
+template <class Ranks, class M>
+void check_mixer(const std::vector<int>& rank_counts) {
+  std::uint64_t seed = 0;
+  for (const int ranks : rank_counts) {
+    CAPTURE(ranks);
+    for (const given g : {given::fixed, given::per_token, given::per_batch}) {
+      const auto p = random_problem<M, float>(2, 167, 35, g == given::fixed ? 16 : 3, ++seed, g);
+      check<Ranks>(p, 16, random_bounds(ranks, 167, 16, seed), false);
+      check<Ranks>(p, 48, random_bounds(ranks, 167, 48, seed + 100), true, true);
+    }
+    const auto p = random_problem<M, float>(1, 64 * ranks, 33, 16, ++seed);
+    std::vector<std::int64_t> even{0};
+    while (std::ssize(even) <= ranks) even.push_back(even.back() + 64);
+    check<Ranks>(p, 64, even, true);  // a chunk each
+    check<Ranks>(p, 16, even, false);
+  }
+}
+
+/// Elements that do not hold: their steps are taken on the rank that has them.
+template <class Ranks>
+void check_elements_that_do_not_hold(const std::vector<int>& rank_counts) {
+  std::uint64_t seed = 40;
+  for (const int ranks : rank_counts) {
+    CAPTURE(ranks);
+    auto p = random_problem<kla, float>(2, 131, 35, 3, ++seed);
+    for (const float variance : {std::numeric_limits<float>::infinity(), 1e30F}) {
+      p.initial[1].each([&](float& x) { x = variance; });
+      for (std::int64_t t = 0; t < 70; ++t) {
+        for (std::int64_t s = 0; s < 3; ++s) p.in[2].view()(0, t, 0, s) = 0;
+      }
+      check<Ranks>(p, 16, random_bounds(ranks, 131, 16, seed), false);
+      check<Ranks>(p, 16, random_bounds(ranks, 131, 16, seed + 50), true);
+    }
+    auto q = random_problem<kla, float>(1, 4000, 3, 2, 11);
+    q.in[4].each([](float& x) { x = 1.1F; });
+    q.in[5].each([](float& x) { x = 0; });
+    q.in[1].each([](float& x) { x = 1e4F; });
+    q.in[2].each([](float& x) { x += x < 0 ? -0.1F : 0.1F; });
+    for (std::int64_t t = 0; t < 4000; ++t) {
+      if (t % 1000 >= 500 && t % 1000 < 930) q.in[1].view()(0, t, 1, 0) = 0;
+    }
+    check<Ranks>(q, 512, random_bounds(ranks, 4000, 512, seed), false);
+  }
+}
+
+TEST_CASE_TEMPLATE("a mixer over ranks that share a device has the bits of one", M, KALSCAN_TEST_MIXERS) {
+  check_mixer<loopback_ranks, M>(loopback_counts);
+}
+#ifndef KALSCAN_QUICK_CUDA
+TEST_CASE("a mixer in double over ranks that share a device has the bits of one") {
+  const auto p = random_problem<kla, double>(2, 131, 19, 4, 7);
+  for (const int ranks : loopback_counts) check<loopback_ranks>(p, 32, random_bounds(ranks, 131, 32, 7), true);
+}
+#endif
+TEST_CASE("where elements do not hold, ranks take the steps") {
+  check_elements_that_do_not_hold<loopback_ranks>(loopback_counts);
+}
+
+TEST_CASE("without a chunk, and off its multiples, ranks agree with one device up to rounding") {
+  const auto p = random_problem<kla, float>(1, 3000, 33, 16, 9);
+  const auto exact = kla_test::run_forward<kla>(kalscan::seq{}, p.as<double>());
+  const auto exact_back = kla_test::run_backward<kla>(kalscan::seq{}, p.as<double>());
+  for (const std::int64_t chunk : {0, 100, 5000}) {
+    const std::vector<std::int64_t> bounds{0, 1008, 1024, 2400, 3000};
+    std::vector<rank_results<float>> results(4);
+    loopback_ranks::run(4, [&](const loopback& comm) {
+      const auto r = static_cast<std::size_t>(comm.rank());
+      results[r] = run_on_rank<kla>(comm, part_of(p, bounds[r], bounds[r + 1], r == 0, r == 3), chunk, 16, false);
+    });
+    for (std::size_t r = 0; r < 4; ++r) {
+      for (std::size_t i = 0; i < exact.out.size(); ++i)
+        CHECK(difference(results[r].forward.out[i], slice(exact.out[i], bounds[r], bounds[r + 1])) < 1e-5);
+      for (std::size_t i = 0; i < exact_back.in_bar.size(); ++i) {
+        const auto& bar = exact_back.in_bar[i];
+        const auto mine = bar.extent[1] == 1 ? bar : slice(bar, bounds[r], bounds[r + 1]);
+        CHECK(difference(results[r].backward.in_bar[i], mine) < 1e-4);
+      }
+    }
+    CHECK(difference(results[3].forward.final, exact.final) < 1e-5);
+    CHECK(difference(results[0].backward.initial_bar, exact_back.initial_bar) < 1e-4);
+  }
+}
+
+TEST_CASE("the wire has a state a lane from rank to rank") {
+  const auto p = random_problem<kla, float>(1, 256, 33, 16, 9);
+  std::size_t sent = 0;
+  loopback_ranks::run(4, [&](const loopback& comm) {
+    const auto r = comm.rank();
+    run_on_rank<kla>(comm, part_of(p, 64 * r, 64 * r + 64, r == 0, r == 3), 16, 16, true);
+    if (r == 0) sent = comm.sent();
+  });
+  CHECK(sent == 2 * 3 * 33 * 16 * sizeof(kalscan::belief<float>));
+}
+
+TEST_CASE("bad calls are refused by name") {
+  const auto p = random_problem<kla, float>(1, 40, 18, 3, 7);
+  const auto message = [&](const std::vector<std::int64_t>& steps, auto call) {
+    std::string text = "none";
+    loopback_ranks::run(2, [&](const loopback& comm) {
+      if (comm.rank() != 0) return;
+      const kalscan::ranks policy{comm, kalscan::cuda{}, steps};
+      try {
+        call(policy);
+      } catch (const std::invalid_argument& error) {
+        text = error.what();
+      }
+    });
+    return text;
+  };
+  const device_adjoint<kla, float> x(p, 0, false, nullptr);
+  const auto forward = [&](const auto& policy) {
+    kalscan::forward(policy, kla{}, p.shape, x.d.in_views(), x.d.out_views());
+  };
+  const auto backward = [&](const auto& policy) {
+    kalscan::backward(policy, kla{}, p.shape, x.d.in_views(), x.d.out_bar_views(), x.in_bar_views());
+  };
+  CHECK(message({}, forward) ==
+        "kalscan::forward: steps has 0 numbers, one for each of 2 ranks is needed: agree_on_steps gives them");
+  CHECK(message({41, 40}, forward) == "kalscan::forward: the shape's time is 40, but steps[0] is 41");
+  CHECK(message({40, 40}, forward).find("workspace has 0 bytes, but") != std::string::npos);
+  CHECK(message({40, 40}, backward) ==
+        "kalscan::backward: steps[0] is 40, which backward_checkpoints, 16, does not divide: only the last stretch may "
+        "have any number of steps");
+  const std::vector<std::int64_t> offsets{0, 20, 40};
+  CHECK(message({40, 40}, [&](const auto& policy) {
+          kalscan::forward(policy, kla{}, {1, 40, 18, 3, offsets}, x.d.in_views(), x.d.out_views());
+        }) == "kalscan::forward: offsets are given, but over devices no sequences are packed");
+  std::vector<std::string> told(2);
+  loopback_ranks::run(2, [&](const loopback& comm) {
+    try {
+      const kalscan::ranks policy{comm, kalscan::cuda{.chunk = 16 + comm.rank()}};
+      static_cast<void>(kalscan::agree_on_steps(policy, kla{}, p.shape));
+    } catch (const std::invalid_argument& error) {
+      told[static_cast<std::size_t>(comm.rank())] = error.what();
+    }
+  });
+  CHECK(told[0] == "kalscan: the ranks differ in the chunk: 16 on rank 0, 17 on rank 1");
+  CHECK(told[1] == told[0]);
+}
+
+#ifdef KALSCAN_TEST_NCCL
+
+static_assert(kalscan::device_communicator<kalscan::nccl_communicator>);
+
+TEST_CASE_TEMPLATE("a mixer over the GPUs of NCCL has the bits of one", M, KALSCAN_TEST_MIXERS) {
+  check_mixer<nccl_ranks, M>(nccl_counts());
+}
+TEST_CASE("over the GPUs of NCCL, too, ranks take the steps where elements do not hold") {
+  check_elements_that_do_not_hold<nccl_ranks>(nccl_counts());
+}
+
+/// This process as one of the ranks, the others being processes like it.
+struct nccl_process {
+  static inline const kalscan::nccl_communicator* mine = nullptr;
+  template <class F>
+  static void run(int, F f) {
+    f(*mine);
+  }
+};
+void require_nccl(ncclResult_t code) {
+  if (code != ncclSuccess) throw std::runtime_error(ncclGetErrorString(code));
+}
+/// What a process is told through its environment: its rank, how many there are, and NCCL's id.
+constexpr const char* process_variable = "KALSCAN_TEST_NCCL_PROCESS";
+std::string process_text(int rank, int ranks, const ncclUniqueId& id) {
+  std::string text = std::to_string(rank) + ' ' + std::to_string(ranks) + ' ';
+  for (const char byte : id.internal)
+    for (const int shift : {4, 0}) text += static_cast<char>('a' + (static_cast<unsigned char>(byte) >> shift & 15));
+  return text;
+}
+void run_as_process(const char* text) {
+  alarm(120);  // a rank that is lost leaves the others waiting
+  char* end = nullptr;
+  const int rank = static_cast<int>(std::strtol(text, &end, 10)), ranks = static_cast<int>(std::strtol(end, &end, 10));
+  ncclUniqueId id;
+  REQUIRE(std::strlen(++end) == 2 * sizeof(id.internal));
+  for (char& byte : id.internal) byte = static_cast<char>((end[0] - 'a') * 16 + (end[1] - 'a')), end += 2;
+  ok(cudaSetDevice(rank));
+  ncclComm_t comm;
+  require_nccl(ncclCommInitRank(&comm, ranks, id, rank));
+  const kalscan::nccl_communicator communicator(comm);
+  nccl_process::mine = &communicator;
+  check_mixer<nccl_process, kla>({ranks});
+  require_nccl(ncclCommDestroy(comm));
+}
+
+TEST_CASE("NCCL with a process for each GPU") {
+  if (const char* text = std::getenv(process_variable)) return run_as_process(text);
+  for (const int ranks : nccl_counts()) {
+    CAPTURE(ranks);
+    ncclUniqueId id;
+    require_nccl(ncclGetUniqueId(&id));
+    std::vector<pid_t> processes(static_cast<std::size_t>(ranks));
+    for (int r = 0; r < ranks; ++r) {
+      setenv(process_variable, process_text(r, ranks, id).c_str(), 1);
+      char name[] = "ranks", only[] = "--test-case=NCCL with a process for each GPU";
+      char* arguments[] = {name, only, nullptr};
+      REQUIRE(posix_spawn(&processes[static_cast<std::size_t>(r)], "/proc/self/exe", nullptr, nullptr, arguments,
+                          environ) == 0);
+    }
+    unsetenv(process_variable);
+    for (const pid_t process : processes) {
+      int status = -1;
+      CHECK(waitpid(process, &status, 0) == process);
+      CHECK(status == 0);
+    }
+  }
+}
+
+TEST_CASE("NCCL: forward and backward from graphs, three times") {
+  for (const int ranks : nccl_counts()) {
+    const auto p = random_problem<kla, float>(1, 256 * ranks, 70, 16, 5);
+    std::vector<std::string> failed(static_cast<std::size_t>(ranks));
+    nccl_ranks::run(ranks, [&](const kalscan::nccl_communicator& comm) {
+      const int r = comm.rank();
+      const auto part = part_of(p, 256 * r, 256 * r + 256, r == 0, r + 1 == ranks);
+      const auto once = run_on_rank<kla>(comm, part, 64, 16, true);
+      const stream_of_rank stream;
+      const device_adjoint<kla, float> x(part, 16, false, nullptr);
+      kalscan::ranks policy{comm, kalscan::cuda{.stream = stream.get, .chunk = 64}};
+      const auto steps = kalscan::agree_on_steps(policy, kla{}, part.shape);
+      policy.steps = steps;
+      const auto in = x.d.in_views();
+      const kalscan::cuda_workspace memory(
+          (std::max)(kalscan::forward_workspace(policy, kla{}, part.shape),
+                     kalscan::backward_workspace(policy, kla{}, part.shape, in, x.states())));
+      policy.inner.workspace = memory;
+      ok(cudaStreamBeginCapture(stream.get, cudaStreamCaptureModeThreadLocal));
+      kalscan::forward(policy, kla{}, part.shape, in, x.d.out_views(), x.d.states());
+      kalscan::backward(policy, kla{}, part.shape, in, x.d.out_bar_views(), x.in_bar_views(), x.states());
+      cudaGraph_t graph;
+      cudaGraphExec_t ready;
+      ok(cudaStreamEndCapture(stream.get, &graph));
+      ok(cudaGraphInstantiate(&ready, graph, 0));
+      for (int i = 0; i < 3; ++i) {
+        ok(cudaMemsetAsync(x.d.out[0].data, 0xff, x.d.out[0].host.values.size() * sizeof(float), stream.get));
+        ok(cudaMemsetAsync(x.in_bar[0].data, 0xff, x.in_bar[0].host.values.size() * sizeof(float), stream.get));
+        ok(cudaGraphLaunch(ready, stream.get));
+        ok(cudaStreamSynchronize(stream.get));
+        if (!same_bits(x.d.result().out, once.forward.out) || !same_bits(x.result().in_bar, once.backward.in_bar))
+          failed[static_cast<std::size_t>(r)] = "bits differ";
+      }
+      ok(cudaGraphExecDestroy(ready)), ok(cudaGraphDestroy(graph));
+    });
+    for (const auto& text : failed) CHECK(text == "");
+  }
+}
+
+#endif
+
+}  // namespace
