@@ -12,6 +12,7 @@
 
 #include "../errors.hpp"
 #include "passes.hpp"
+#include "regimes.hpp"
 
 using namespace kla_test;
 using kalscan::rotating_kla;
@@ -155,6 +156,23 @@ struct one_head {
   }
 };
 
+TEST_CASE_TEMPLATE("step, token by token and in place, is the forward pass", M, rotating_kla, predicted) {
+  auto p = random_problem<M, float>(3, 20, 21, 4, 5);
+  const auto whole = run_forward<M>(omp{2}, p);
+  std::vector<array<float>> state = p.initial;
+  const kalscan::isotropic_belief<tensor<float>> states{state[0].view(), state[1].view(), state[2].view(),
+                                                        state[3].view()};
+  for (std::int64_t t = 0; t < 20; ++t) {
+    const auto token = part_of(p, t, t + 1, p.initial);
+    array<float> x(3, 1, 21, 1), y(3, 1, 21, 1), z(3, 1, 21, 1), variance(3, 1, 21, 1);
+    kalscan::step(omp{2}, M{}, token.shape, token.in_views(),
+                  kalscan::rotating_kla_outputs{x.view(), y.view(), z.view(), variance.view()}, states);
+    const array<float>* components[] = {&x, &y, &z, &variance};
+    for (std::size_t i = 0; i < 4; ++i) CHECK(components[i]->view()(2, 0, 20, 0) == whole.out[i].view()(2, t, 20, 0));
+  }
+  CHECK(same_bits(state, whole.final));
+}
+
 TEST_CASE("it is the Kalman filter of a vector that turns, in dense matrices") {
   one_head x(300, 5);
   x.run(omp{2, 40});
@@ -176,6 +194,81 @@ TEST_CASE("it is the Kalman filter of a vector that turns, in dense matrices") {
     worst = std::max(worst, std::abs(x.yvar[i] - x.q[i] * x.q[i] * P(1, 1)));
   }
   CHECK(worst < 1e-14);
+}
+
+/// The largest errors of means and variances, of one head, k = q = 1. In a frame that turns along, the coordinates of a
+/// vector are three states of KLA: the paper's recurrence, in long double.
+template <class Policy>
+errors errors_in(const regime& r, std::int64_t L, std::uint64_t seed, const Policy& policy) {
+  auto p = random_problem<rotating_kla, float>(1, L, 1, 1, seed);
+  std::mt19937_64 engine(seed);
+  std::uniform_real_distribution<double> u(0, 1);
+  for (const int i : {8, 9}) p.in[static_cast<std::size_t>(i)].each([](float& x) { x = 1; });
+  p.in[10].each([&](float& x) { x = static_cast<float>(r.a); });
+  p.in[11].each([&](float& x) { x = static_cast<float>(r.p); });
+  bool gap = false;
+  for (std::int64_t t = 0; t < L; ++t) {
+    if (t % 100 == 0) gap = u(engine) < r.gaps && t > 0;
+    float& Lambda = p.in[3].view()(0, t, 0, 0);
+    Lambda = gap ? 0 : static_cast<float>(r.least_phi * std::pow(r.most_phi / r.least_phi, u(engine)));
+    for (std::size_t i = 0; i < 3; ++i) {
+      p.in[i].view()(0, t, 0, 0) =
+          Lambda > 0 ? static_cast<float>(r.largest_r * (2 * u(engine) - 1) / (r.largest_r > 1e3 ? Lambda : 1)) : 0;
+    }
+  }
+  const auto result = run_forward<rotating_kla>(policy, p);
+  using number = long double;
+  const auto at = [&](const auto& arrays, std::size_t i, std::int64_t t) {
+    return static_cast<number>(arrays[i].view()(0, t, 0, 0));
+  };
+  const number before = 1 / at(p.initial, 3, 0);
+  std::vector<paper_filter> coordinates;
+  for (std::size_t i = 0; i < 3; ++i) coordinates.push_back({before, before * at(p.initial, i, 0)});
+  auto turned = kalscan::rotation_monoid<number>::identity();
+  errors e;
+  for (std::int64_t t = 0; t < L; ++t) {
+    const kalscan::quaternion<number> q{at(p.in, 4, t), at(p.in, 5, t), at(p.in, 6, t), at(p.in, 7, t)};
+    const number length = std::sqrt(q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z);
+    turned = kalscan::rotation_monoid<number>{}(turned, {q.w / length, q.x / length, q.y / length, q.z / length});
+    const kalscan::quaternion<number> back{turned.w, -turned.x, -turned.y, -turned.z};
+    const auto v = kalscan::rotated(back, kalscan::vector3<number>{at(p.in, 0, t), at(p.in, 1, t), at(p.in, 2, t)});
+    const number phi = at(p.in, 3, t), seen[] = {v.x, v.y, v.z};
+    for (std::size_t i = 0; i < 3; ++i)
+      coordinates[i].step(at(p.in, 10, 0), at(p.in, 11, 0), phi, phi * seen[i]);
+    const auto mean = kalscan::rotated(
+        turned, kalscan::vector3<number>{coordinates[0].mean(), coordinates[1].mean(), coordinates[2].mean()});
+    const number variance = coordinates[0].variance(), scale = std::sqrt(variance) + std::sqrt(kalscan::dot(mean, mean));
+    constexpr number range = 1e-35L;  // what is smaller, float keeps with few digits or not at all
+    const number expected[] = {mean.x, mean.y, mean.z};
+    for (std::size_t i = 0; i < 3; ++i) {
+      const number y = at(result.out, i, t);
+      e.finite = e.finite && std::isfinite(y);
+      e.y = std::max(e.y, static_cast<double>(std::abs(y - expected[i]) / (scale + range)));
+    }
+    const number yvar = at(result.out, 3, t);
+    e.finite = e.finite && std::isfinite(yvar);
+    e.yvar = std::max(e.yvar, static_cast<double>(std::abs(yvar - variance) / (variance + range)));
+  }
+  return e;
+}
+
+TEST_CASE("no regime of KLA makes float lose more where lanes turn, whole or in chunks") {
+  std::uint64_t seed = 300;
+  for (const regime& r : regimes) {
+    CAPTURE(std::string(r.name));
+    for (const std::int64_t L : {1, 20, 10000}) {
+      CAPTURE(L);
+      ++seed;
+      const errors sequential = errors_in(r, L, seed, seq{});
+      for (const errors& e : {sequential, errors_in(r, L, seed, omp{2, L}), errors_in(r, L, seed, omp{2, (L + 4) / 5})}) {
+        CHECK(e.finite);
+        const double bound = r.bounded ? 1e-5 : 1e-6;
+        CHECK(e.y <= std::max(bound, 4 * sequential.y));
+        CHECK(e.yvar <= std::max(bound, 4 * sequential.yvar));
+      }
+      if (r.bounded) CHECK(std::max(sequential.y, sequential.yvar) < 1e-5);
+    }
+  }
 }
 
 TEST_CASE("the length of a quaternion does not matter, none at all is the identity, NaN is passed on") {
