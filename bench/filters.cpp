@@ -70,16 +70,12 @@ void seq_and_two_threads(benchmark::internal::Benchmark* b) {
   b->ArgName("threads")->Arg(0)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
 }
 BENCHMARK(filter<2>)->Apply(seq_and_two_threads);
-#ifndef KALSCAN_CHECK_ONLY  // these take as long to compile as the others, and are the same code
 BENCHMARK(filter<4>)->Apply(seq_and_two_threads);
 BENCHMARK(filter<6>)->Apply(seq_and_two_threads);
-#endif
 BENCHMARK(filter<8>)->Apply(seq_and_two_threads);
 BENCHMARK(filter_and_smooth<2>)->Apply(seq_and_two_threads);
-#ifndef KALSCAN_CHECK_ONLY
 BENCHMARK(filter_and_smooth<4>)->Apply(seq_and_two_threads);
 BENCHMARK(filter_and_smooth<6>)->Apply(seq_and_two_threads);
-#endif
 BENCHMARK(filter_and_smooth<8>)->Apply(seq_and_two_threads);
 
 }  // namespace
