@@ -85,7 +85,7 @@ MUTANTS = [
     ("matrix element: sign of an observation of b1", K + "kalman/elements/filtering_element.hpp", "w(k) - h.dot(x.b)",
      "w(k) + h.dot(x.b)", ["laws/matrix_elements.cpp"]),
     ("matrix element: eta without the rest", K + "kalman/elements/filtering_element.hpp",
-     "x.eta += times(x.A.transpose(), rest);", "", ["laws/matrix_elements.cpp"]),
+     "x.eta += times(detail::transposed(x.A), rest);", "", ["laws/matrix_elements.cpp"]),
     ("matrix element: C of the later stretch", K + "kalman/elements/filtering_element.hpp",
      "detail::congruence(later.A, x.C) + later.C", "detail::congruence(later.A, x.C)", ["laws/matrix_elements.cpp"]),
     ("square root: rounding is taken for a variance", K + "kalman/steps/square_root_sweep.hpp",

@@ -186,7 +186,7 @@ TEST_CASE("exact readings, of the same or of new combinations, until nothing is 
 void check_exact_family(const model_families::draw_type& draw, std::uint64_t count) {
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
-  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+  for (std::uint64_t seed = first; seed < first + model_families::at_most(count); ++seed) {
     CAPTURE(seed);
     const problem_type p = model_families::draw(draw, seed);
     const auto expected = oracle::run_by_scalars(p);
@@ -219,7 +219,7 @@ TEST_CASE("more exact sensors than shocks: what is known stays known where the i
   for (const auto& [shocks, sensors, steps_of_all] : {std::array{1, 2, 20}, {1, 2, 100}, {2, 3, 40}}) {
     const int length = steps_of_all;
     const auto draw = model_families::fewer_shocks(shocks, sensors, length, states);
-    for (std::uint64_t seed = first; seed < first + 50; ++seed) {
+    for (std::uint64_t seed = first; seed < first + model_families::at_most(50); ++seed) {
       CAPTURE(length);
       CAPTURE(seed);
       const problem_type p = model_families::draw(draw, seed);
@@ -260,7 +260,7 @@ TEST_CASE("ARMA models, of which all is known exactly in the end") {
 
 TEST_CASE("one shock and a diffuse prior: what is known in the end, and the states given all data") {
   int wrong = 0;
-  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+  for (std::uint64_t seed = 1; seed <= model_families::at_most(150); ++seed) {
     CAPTURE(seed);
     problem_type p = model_families::draw(model_families::one_shock(20), seed);
     p.model.prior = prior_type::all_diffuse(p.model.states());

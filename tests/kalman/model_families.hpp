@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <random>
@@ -18,6 +19,12 @@ namespace model_families {
 using Eigen::MatrixXd, Eigen::VectorXd, Eigen::Index;
 using prior_type = kalscan::gaussian_prior<double, Eigen::Dynamic>;
 using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
+
+/// So many models are drawn: fewer where KALSCAN_MODELS, which slow instruments set, says so.
+inline std::uint64_t at_most(std::uint64_t count) {
+  const char* models = std::getenv("KALSCAN_MODELS");
+  return models ? std::min<std::uint64_t>(count, std::strtoull(models, nullptr, 10)) : count;
+}
 
 struct generator {
   std::mt19937_64 engine;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "regimes.hpp"
 
@@ -15,12 +16,13 @@ namespace {
 TEST_CASE("no regime makes float lose more than its memory costs, on any back end") {
   std::printf("%-28s %10s %10s | %10s %10s | %10s %10s\n", "largest error in float", "seq y", "yvar", "omp y", "yvar",
               "chunks y", "yvar");
+  const bool few = std::getenv("KALSCAN_MODELS") != nullptr;  // set where an instrument makes all of this slow
   std::uint64_t seed = 0;
   for (const regime& r : regimes) {
     errors sequential, whole, split;
     for (const double precision : {0.0, 1e-6, 1.0, 1e12}) {
       for (const std::int64_t L : {1, 20, 1000, 100000}) {
-        if (L == 100000 && precision != 1.0) continue;
+        if (L == 100000 && (precision != 1.0 || few)) continue;
         CAPTURE(std::string(r.name));
         CAPTURE(precision);
         CAPTURE(L);

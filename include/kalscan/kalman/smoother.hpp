@@ -187,7 +187,7 @@ struct smoother_sweep {
    private:
     /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
     static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
-      const vector terms = times(P.cwiseAbs(), N_.diagonal().cwiseAbs().cwiseSqrt());
+      const vector terms = magnitudes(P, deviations(N_));
       using limits = std::numeric_limits<T>;
       const T tolerance = std::pow(limits::epsilon(), T(0.75));
       for (Eigen::Index i = 0; i < terms.size(); ++i) {
@@ -211,12 +211,12 @@ struct smoother_sweep {
       const matrix targets = independent_rows(noise, matrix::Identity(n, n).eval());
       backward x{matrix::Zero(n, n), P};
       for (Eigen::Index i = 0; i < n; ++i) {
-        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = f.cwiseAbs();
-        const T terms = size.dot(times(x.rest.cwiseAbs(), size)), variance = f.dot(Pf);
+        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = magnitudes(f);
+        const T terms = size.dot(magnitudes(x.rest, size)), variance = f.dot(Pf);
         if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
         const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
         const vector q = scale * Pf, K = scale * q;
-        const vector ahead = targets.row(i).transpose() - times(x.G.transpose(), f);
+        const vector ahead = targets.row(i).transpose() - times(transposed(x.G), f);
         x.G += times(K, ahead.transpose());
         observe_scalar(x.rest, f, noise.d(i), s, q, K);
       }

@@ -140,7 +140,7 @@ class diffuse_start {
     for (Eigen::Index i = 0; i < E.rows(); ++i) {
       const T own = given_.rounding() * x.covariance(i, i);
       const T of_root = given_.rounding() * given_.rounding() * (x.covariance(i, i) + x.mean(i) * x.mean(i));
-      if (replaced) E.row(i).setZero();
+      for (Eigen::Index j = 0; j < E.cols() && replaced; ++j) E(i, j) = 0;
       E(i, i) = of_root + (replaced ? most_worn * own : E(i, i));
     }
     return E;

@@ -37,7 +37,7 @@ namespace detail {
 template <class T, int N>
 KALSCAN_HD void extend_likelihood(matrix_filtering_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T s, T v,
                                   T scale, const Eigen::Vector<T, N>& K) {
-  const Eigen::Vector<T, N> g = times(x.A.transpose(), h);
+  const Eigen::Vector<T, N> g = times(transposed(x.A), h);
   const Eigen::Vector<T, N> scaled = scale * g;
   for (Eigen::Index j = 0; j < g.size(); ++j) x.J.col(j) += scaled(j) * scaled;
   x.eta += (v * scale) * scaled;
@@ -63,8 +63,17 @@ struct matrix_filtering_monoid {
   }
 
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
+    if constexpr (N == 1) {
+      return one_state(earlier, later);
+    } else {
+      return n == 1 ? one_state(earlier, later) : all_states(earlier, later);
+    }
+  }
+
+ private:
+  KALSCAN_HD static element all_states(const element& earlier, const element& later) {
     using detail::times;
-    if (n == 1) return one_state(earlier, later);
+    const Eigen::Index n = later.b.size();
     const auto root = detail::root_semidefinite(later.J, detail::pivot_rounding(later.J), T(1), later.J.diagonal());
     const auto& Z = root.root;
     vector w = vector::Zero(n);  // Z w = eta2: the values of the observations
@@ -81,7 +90,7 @@ struct matrix_filtering_monoid {
       detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
     const vector rest = later.eta - times(Z, w);  // where data made eta, rounding; J alone cannot have it
-    x.eta += times(x.A.transpose(), rest);
+    x.eta += times(detail::transposed(x.A), rest);
     x.b += times(x.C, rest);
     x.A = times(later.A, x.A);
     x.b = times(later.A, x.b) + later.b;
@@ -91,7 +100,6 @@ struct matrix_filtering_monoid {
     return x;
   }
 
- private:
   KALSCAN_HD static element one_state(const element& earlier, const element& later) {
     const auto scalar = [](const element& x) {
       return filtering_element<T>{x.A(0, 0), x.b(0), x.C(0, 0), x.eta(0), x.J(0, 0)};

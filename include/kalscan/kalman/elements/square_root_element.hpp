@@ -66,7 +66,7 @@ template <class T, int N>
 void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
   const root_update<T, N> update(x.U, h, d);
   if (!update.tells()) return;
-  const Eigen::Vector<T, N> row = times(x.A.transpose(), h);
+  const Eigen::Vector<T, N> row = times(transposed(x.A), h);
   const T v = y - h.dot(x.b), deviation = std::sqrt(update.s);
   add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row / deviation, v / deviation);
   const Eigen::Vector<T, N> gain = update.gain();

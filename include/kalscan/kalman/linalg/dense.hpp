@@ -157,10 +157,12 @@ template <class T>
 dense_matrix<T> root_of(view_of<T> covariance) {
   dense_matrix<T> P(covariance.rows, covariance.cols);
   std::copy_n(covariance.data, P.size(), P.data());
-  const dense_vector<T> variances = P.diagonal();
-  auto x = root_semidefinite(P, pivot_rounding(P), T(1), variances);
-  x.root.conservativeResize(P.rows(), x.rank);
-  return x.root;
+  dense_vector<T> variances(P.rows());
+  for (Eigen::Index i = 0; i < P.rows(); ++i) variances(i) = P(i, i);
+  const auto x = root_semidefinite(P, pivot_rounding(P), T(1), variances);
+  dense_matrix<T> root(P.rows(), x.rank);
+  std::copy_n(x.root.data(), root.size(), root.data());
+  return root;
 }
 
 /// A bound on what is summed into each diagonal entry of x s x', for a semi-definite s.

@@ -23,17 +23,71 @@ KALSCAN_HD product_t<X, Y> times(const Eigen::MatrixBase<X>& x, const Eigen::Mat
   }
 }
 
+/// x', of one type whether x is const or not: what is made of it compiles once.
+template <class X>
+KALSCAN_HD Eigen::Transpose<const X> transposed(const X& x) {
+  return x.transpose();
+}
+
 /// x y x'.
 template <class X, class Y>
 KALSCAN_HD auto congruence(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
   return times(times(x, y), x.transpose());
 }
-
-/// A bound on what is summed into each diagonal entry of x y x', for a semi-definite y.
 template <class X, class Y>
-KALSCAN_HD Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1> congruence_scale(const Eigen::MatrixBase<X>& x,
-                                                                                       const Eigen::MatrixBase<Y>& y) {
-  return times(x.cwiseAbs(), y.diagonal().cwiseAbs().cwiseSqrt()).cwiseAbs2();
+KALSCAN_HD auto congruence(const Eigen::Transpose<const X>& x, const Eigen::MatrixBase<Y>& y) {
+  return times(times(x, y), x.nestedExpression());
+}
+
+// What follows is written as loops where an expression of Eigen's would be used in one place only: each type of
+// expression takes tens of milliseconds to compile, for every size of a program.
+
+/// |x| of a vector.
+template <class X>
+KALSCAN_HD X magnitudes(X x) {
+  for (Eigen::Index i = 0; i < x.size(); ++i) x(i) = std::abs(x(i));
+  return x;
+}
+
+/// |x| v, of plain matrices: what bounds the rounding of x v.
+template <class X, class V>
+KALSCAN_HD Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1> magnitudes(const X& x, const V& v) {
+  Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1> sum(x.rows());
+  for (Eigen::Index i = 0; i < x.rows(); ++i) sum(i) = 0;
+  for (Eigen::Index j = 0; j < x.cols(); ++j) {
+    for (Eigen::Index i = 0; i < x.rows(); ++i) sum(i) += std::abs(x(i, j)) * v(j);
+  }
+  return sum;
+}
+
+/// The square roots of a covariance's diagonal.
+template <class T, int N>
+KALSCAN_HD Eigen::Vector<T, N> deviations(const Eigen::Matrix<T, N, N>& covariance) {
+  Eigen::Vector<T, N> x(covariance.rows());
+  for (Eigen::Index i = 0; i < x.size(); ++i) x(i) = std::sqrt(std::abs(covariance(i, i)));
+  return x;
+}
+
+/// The squared lengths of the rows of x.
+template <class T, int N>
+Eigen::Vector<T, N> row_squares(const Eigen::Matrix<T, N, N>& x) {
+  Eigen::Vector<T, N> sum(x.rows());
+  for (Eigen::Index i = 0; i < x.rows(); ++i) sum(i) = 0;
+  for (Eigen::Index j = 0; j < x.cols(); ++j) {
+    for (Eigen::Index i = 0; i < x.rows(); ++i) sum(i) += x(i, j) * x(i, j);
+  }
+  return sum;
+}
+
+/// B u, where B has a column for each input. Eigen's product of these sizes is the one of large matrices.
+template <class T, int R>
+Eigen::Vector<T, R> times_inputs(const Eigen::Matrix<T, R, Eigen::Dynamic>& B, const T* u) {
+  Eigen::Vector<T, R> sum(B.rows());
+  for (Eigen::Index i = 0; i < B.rows(); ++i) sum(i) = 0;
+  for (Eigen::Index j = 0; j < B.cols(); ++j) {
+    for (Eigen::Index i = 0; i < B.rows(); ++i) sum(i) += B(i, j) * u[j];
+  }
+  return sum;
 }
 
 template <class X>
@@ -172,7 +226,7 @@ KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scal
                                const Vector& K, const Vector& g) {
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) -= g(j) * K;
   if (!cancels(d, s)) return;
-  const Vector w = (d / s) * g - times(A.transpose(), h);
+  const Vector w = (d / s) * g - times(transposed(A), h);
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
 }
 

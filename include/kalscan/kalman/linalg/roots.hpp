@@ -92,7 +92,9 @@ struct root_update {
     if (equal(d, 0)) {
       // What is left of a direction that an exact observation has fixed is rounding.
       for (Eigen::Index j = 0; j < f.size(); ++j) {
-        if (std::abs(f(j)) <= rounding(h.size()) * U.col(j).cwiseAbs().dot(h.cwiseAbs())) f(j) = 0;
+        T terms = 0;
+        for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(U(i, j) * h(i));
+        if (std::abs(f(j)) <= rounding(h.size()) * terms) f(j) = 0;
       }
     }
     s = f.squaredNorm() + d;
@@ -135,11 +137,15 @@ struct root_rounding {
   /// `noise`: of the root of Q.
   void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& mean, const Eigen::Matrix<T, N, N>& before,
                const Eigen::Matrix<T, N, N>& after, const Eigen::Matrix<T, N, N>& noise) {
-    const Eigen::Vector<T, N> terms = times(F.cwiseAbs(), before.rowwise().norm() + mean.cwiseAbs());
+    Eigen::Vector<T, N> size = row_squares(before);
+    for (Eigen::Index i = 0; i < size.size(); ++i) size(i) = std::sqrt(size(i)) + std::abs(mean(i));
     E = congruence(F, E) + noise;
-    E.diagonal() += unit(F.rows()) * (terms.cwiseAbs2() + after.rowwise().squaredNorm());
+    round(magnitudes(F, size));
+    grow(row_squares(after));
   }
-  void round(const Eigen::Vector<T, N>& mean) { E.diagonal() += unit(mean.size()) * mean.cwiseAbs2(); }
+  void round(const Eigen::Vector<T, N>& terms) {
+    for (Eigen::Index i = 0; i < terms.size(); ++i) E(i, i) += unit(terms.size()) * (terms(i) * terms(i));
+  }
   /// Of a root that a covariance has been factored into: a column has the rounding of the covariance over its pivot.
   static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x,
                                           const Eigen::Vector<T, N>& variances) {
@@ -163,22 +169,33 @@ struct root_rounding {
   }
   void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {
     take_along(h, K);
-    E.diagonal() += unit(h.size()) * before.rowwise().squaredNorm();
+    grow(row_squares(before));
   }
   T along(const Eigen::Vector<T, N>& h) const { return (std::max)(h.dot(times(E, h)), T(0)); }
   /// A component whose row of the root is rounding is known.
   void clear(Eigen::Matrix<T, N, N>& U) const {
+    const Eigen::Vector<T, N> squares = row_squares(U);
     for (Eigen::Index i = 0; i < U.rows(); ++i) {
-      if (U.row(i).squaredNorm() <= E(i, i)) U.row(i).setZero();
+      for (Eigen::Index j = 0; j < U.cols() && squares(i) <= E(i, i); ++j) U(i, j) = 0;
     }
   }
 
  private:
   /// E := (I - K h') E (I - K h')'.
   void take_along(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K) {
-    for (Eigen::Index j = 0; j < h.size(); ++j) E.col(j) -= h.dot(E.col(j)) * K;
+    const Eigen::Index n = h.size();
+    for (Eigen::Index j = 0; j < n; ++j) {
+      T along = 0;
+      for (Eigen::Index i = 0; i < n; ++i) along += h(i) * E(i, j);
+      for (Eigen::Index i = 0; i < n; ++i) E(i, j) -= along * K(i);
+    }
     const Eigen::Vector<T, N> Eh = times(E, h);
-    for (Eigen::Index j = 0; j < h.size(); ++j) E.col(j) -= K(j) * Eh;
+    for (Eigen::Index j = 0; j < n; ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) E(i, j) -= K(j) * Eh(i);
+    }
+  }
+  void grow(const Eigen::Vector<T, N>& squares) {
+    for (Eigen::Index i = 0; i < squares.size(); ++i) E(i, i) += unit(squares.size()) * squares(i);
   }
 };
 

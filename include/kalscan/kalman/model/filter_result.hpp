@@ -4,6 +4,8 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_error.hpp>
@@ -46,7 +48,10 @@ namespace detail {
 /// a root of that.
 template <class Mean, class Matrix>
 void require_finite_belief(const char* which, std::int64_t series, std::int64_t t, const Mean& mean, const Matrix& P) {
-  const char* wrong = !mean.allFinite() ? " mean" : !P.allFinite() ? " covariance" : nullptr;
+  const auto finite = [](const auto& x) {
+    return std::all_of(x.data(), x.data() + x.size(), [](auto value) { return std::isfinite(value); });
+  };
+  const char* wrong = !finite(mean) ? " mean" : !finite(P) ? " covariance" : nullptr;
   if (wrong) throw filter_error(series, t, "the " + std::string(which) + wrong + " is not finite");
 }
 

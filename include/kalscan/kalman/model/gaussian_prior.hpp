@@ -100,16 +100,19 @@ struct diffuse_directions {
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> directions{};
 
   template <int N>
-  explicit diffuse_directions(const gaussian_prior<T, N>& prior) : mean(prior.mean) {
-    const Eigen::Index q = prior.directions.cols();
-    directions.setZero(mean.size(), q + std::count(prior.diffuse.begin(), prior.diffuse.end(), true));
+  explicit diffuse_directions(const gaussian_prior<T, N>& prior) {
+    mean.resize(prior.mean.size());
+    std::copy_n(prior.mean.data(), mean.size(), mean.data());
+    const auto components = std::count(prior.diffuse.begin(), prior.diffuse.end(), true);
+    directions.resize(mean.size(), components + prior.directions.cols());
+    std::fill_n(directions.data(), directions.size(), T(0));
     Eigen::Index j = 0;
     for (Eigen::Index i = 0; i < std::ssize(prior.diffuse); ++i) {
       if (!prior.diffuse[static_cast<std::size_t>(i)]) continue;
       mean(i) = 0;
       directions(i, j++) = 1;
     }
-    if (q > 0) directions.rightCols(q) = prior.directions;
+    std::copy_n(prior.directions.data(), prior.directions.size(), directions.data() + j * mean.size());
   }
 };
 
@@ -123,7 +126,8 @@ void check_root(const Root& root, const Covariance& covariance) {
   using T = typename Covariance::Scalar;
   const T epsilon = std::numeric_limits<T>::epsilon(), largest = covariance.diagonal().maxCoeff();
   for (Eigen::Index i = 0; i < n; ++i) {
-    const T square = root.row(i).squaredNorm();
+    T square = 0;
+    for (Eigen::Index j = 0; j < root.cols(); ++j) square += root(i, j) * root(i, j);
     const T slack = std::sqrt(epsilon) * (square + covariance(i, i)) + epsilon * largest;
     if (std::abs(square - covariance(i, i)) <= slack) continue;
     std::ostringstream text;

@@ -65,7 +65,7 @@ struct filter_step {
   /// The prediction of y_t from that of x_t, of all components.
   vector_m observation_mean(std::int64_t t, const vector_n& mean) const {
     vector_m y = times(model.H[t], mean);
-    if (!model.D.empty()) y += model.D[t] * model.u.col(t);
+    if (!model.D.empty()) y += times_inputs<T, M>(model.D[t], model.u.data() + t * model.u.rows());
     return y;
   }
   matrix_mm innovation_covariance(std::int64_t t, const matrix_nn& P) const {
@@ -75,7 +75,8 @@ struct filter_step {
   }
 
   vector_n transition_offset(std::int64_t t) const {
-    return model.B.empty() ? vector_n(vector_n::Zero(model.states())) : vector_n(model.B[t] * model.u.col(t));
+    if (model.B.empty()) return vector_n::Zero(model.states());
+    return times_inputs<T, N>(model.B[t], model.u.data() + t * model.u.rows());
   }
 
   vector_n predict_mean(std::int64_t t, const vector_n& mean) const {

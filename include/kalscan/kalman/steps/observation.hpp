@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
@@ -107,10 +108,13 @@ class observer {
  private:
   scalar_observations<T, N, M> with(const noise_factor<T, M>& noise, const Eigen::Matrix<T, M, N>& H, std::int64_t t,
                                     const Eigen::Vector<T, M>& y) const {
-    Eigen::Vector<T, M> value = y, size = y.cwiseAbs();
+    Eigen::Vector<T, M> value = y, size = magnitudes(y);
     if (!model_.D.empty()) {
-      value -= model_.D[t] * model_.u.col(t);
-      size += model_.D[t].cwiseAbs() * model_.u.col(t).cwiseAbs();
+      const auto& D = model_.D[t];
+      value -= times_inputs<T, M>(D, model_.u.data() + t * model_.u.rows());
+      for (Eigen::Index j = 0; j < D.cols(); ++j) {
+        for (Eigen::Index i = 0; i < D.rows(); ++i) size(i) += std::abs(D(i, j) * model_.u(j, t));
+      }
     }
     scalar_observations<T, N, M> o{H, noise.d, value, size, noise.count};
     for (Eigen::Index k = 0; k < o.count; ++k) {

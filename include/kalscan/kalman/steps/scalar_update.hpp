@@ -36,8 +36,8 @@ scalar_innovation<T, N> innovation_of(const scalar_observations<T, N, M>& o, Eig
   x.v = o.y(i) - h.dot(mean);
   T variance = h.dot(x.q);
   if (!(variance > 0)) {
-    const Eigen::Vector<T, N> size = h.cwiseAbs();
-    const T terms = size.dot(times(P.cwiseAbs(), size));
+    const Eigen::Vector<T, N> size = magnitudes(h);
+    const T terms = size.dot(magnitudes(P, size));
     if (!(variance >= -std::sqrt(std::numeric_limits<T>::epsilon()) * terms)) x.wrong = bad_innovation;
     variance = 0;
     x.q.setZero();

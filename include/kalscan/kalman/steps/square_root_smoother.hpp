@@ -92,6 +92,13 @@ struct square_root_smoother_sweep {
     /// To what the state after step t is known where it is known exactly.
     root_rounding<T, N> known_to(std::size_t t) const { return {result->filtered.rounding[t]}; }
 
+    /// The magnitude of the terms of observation i, of states of such a size.
+    static T terms_of(const scalar_observations<T, N, M>& o, Eigen::Index i, const Eigen::Vector<T, N>& size) {
+      T sum = 0;
+      for (Eigen::Index j = 0; j < size.size(); ++j) sum += std::abs(o.H(i, j)) * size(j);
+      return sum;
+    }
+
     /// As steps->absorb, where a reading may be certain given the state before: what it tells of that has no error, and
     /// is told to epsilon^(3/4) of the filtered deviation, unless it was known already.
     void absorb_step(std::int64_t t, element& x) const {
@@ -101,7 +108,9 @@ struct square_root_smoother_sweep {
       const root_rounding<T, N> before = known_to(index);
       steps->template predict<wide>(t, x);
       const auto& root = result->filtered.covariance_root[index];
-      Eigen::Vector<T, N> size = times(steps->model.F[t].cwiseAbs(), root.rowwise().norm());
+      Eigen::Vector<T, N> lengths = row_squares(root);
+      for (Eigen::Index i = 0; i < lengths.size(); ++i) lengths(i) = std::sqrt(lengths(i));
+      Eigen::Vector<T, N> size = magnitudes(steps->model.F[t], lengths);
       const auto o = steps->observe(t, result->filtered.y.col(t));
       for (Eigen::Index i = 0; i < o.count; ++i) {
         const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
@@ -109,13 +118,14 @@ struct square_root_smoother_sweep {
         if (update.tells() && !(equal(o.d(i), 0) && update.s <= 4 * rounding.along(h))) {
           rounding.update(h, update.gain(), x.U);
           detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
-          const T along = o.H.row(i).cwiseAbs().dot(size);
-          size += update.gain().template cast<T>().cwiseAbs() * along;
+          const T along = terms_of(o, i, size);
+          const Eigen::Vector<wide, N> gain = update.gain();
+          for (Eigen::Index j = 0; j < size.size(); ++j) size(j) += std::abs(static_cast<T>(gain(j))) * along;
           continue;
         }
-        const Eigen::Vector<wide, N> row = times(x.A.transpose(), h);
+        const Eigen::Vector<wide, N> row = times(transposed(x.A), h);
         const Eigen::Vector<T, N> r = row.template cast<T>();
-        const T variance = times(root.transpose(), r).squaredNorm(), terms = o.H.row(i).cwiseAbs().dot(size);
+        const T variance = times(root.transpose(), r).squaredNorm(), terms = terms_of(o, i, size);
         if (variance <= 4 * (before.along(r) + root_rounding<T, N>::unit(r.size()) * terms * terms)) continue;
         const wide deviation = std::sqrt(wide(variance)) * wide(std::pow(std::numeric_limits<T>::epsilon(), T(0.75)));
         const wide v = wide(o.y(i)) - h.dot(x.b);

@@ -65,7 +65,9 @@ class square_root_steps {
   void predict(std::int64_t t, State& x) const {
     if (!predicts(model, t)) return;
     Eigen::Vector<X, N> offset = Eigen::Vector<X, N>::Zero(model.states());
-    if (!model.B.empty()) offset = (model.B[t] * model.u.col(t)).template cast<X>();
+    if (!model.B.empty()) {
+      offset = times_inputs<T, N>(model.B[t], model.u.data() + t * model.u.rows()).template cast<X>();
+    }
     const Eigen::Matrix<X, N, N> F = model.F[t].template cast<X>();
     if (model.Q.constant()) {
       detail::predict<X, N>(x, F, offset, root_.template cast<X>());
@@ -129,6 +131,13 @@ class square_root_steps {
     return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
   }
 
+  /// The magnitude of the terms of h'x.
+  static T terms_of(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& x) {
+    T sum = 0;
+    for (Eigen::Index i = 0; i < h.size(); ++i) sum += std::abs(h(i) * x(i));
+    return sum;
+  }
+
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
     auto& [mean, root] = x;
@@ -137,13 +146,13 @@ class square_root_steps {
     const T v = o.y(i) - h.dot(mean), error = rounding ? 4 * rounding->along(h) : T(0);
     if (!std::isfinite(update.s)) return bad_innovation;
     if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
-      const T scale = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
+      const T scale = o.terms(i) + terms_of(h, mean);
       const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
       if (!agrees) return contradiction;
       if (!rounding) return nullptr;
       const Eigen::Vector<T, N> K = rounding->read_again(h, scale);
       mean += K * v;
-      root -= times(K, times(root.transpose(), h).transpose());
+      root -= times(K, times(transposed(root), h).transpose());
       return nullptr;
     }
     const Eigen::Vector<T, N> K = update.gain();
@@ -152,8 +161,10 @@ class square_root_steps {
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
     if (rounding) {
       rounding->update(h, K, root);
-      const T terms = o.terms(i) + h.cwiseAbs().dot(mean.cwiseAbs());
-      rounding->round(mean.cwiseAbs() + terms * K.cwiseAbs());
+      const T terms = o.terms(i) + terms_of(h, mean);
+      Eigen::Vector<T, N> size = mean;
+      for (Eigen::Index j = 0; j < size.size(); ++j) size(j) = std::abs(mean(j)) + terms * std::abs(K(j));
+      rounding->round(size);
     }
     update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
@@ -229,7 +240,7 @@ struct square_root_filter_sweep {
       auto& [mean, root] = state.belief;
       auto* rounding = exact() ? &state.rounding : nullptr;
       steps->predict_belief(t, state.belief, rounding);
-      if (record.outputs.predictions) record.predicted(t, mean, times(root, root.transpose()));
+      if (record.outputs.predictions) record.predicted(t, mean, times(root, transposed(root)));
       if (record.outputs.innovations) innovation(t, state.belief);
       T log_density = 0;
       if (const char* wrong = steps->take(t, y->col(t), state.belief, rounding, log_density)) record.fail(t, wrong);
@@ -238,7 +249,7 @@ struct square_root_filter_sweep {
         sweep->sums->add(state.sum, record.series, s, log_density);
         return;
       }
-      record.filtered(t, mean, times(root, root.transpose()), log_density);
+      record.filtered(t, mean, times(root, transposed(root)), log_density);
       const auto index = static_cast<std::size_t>(t);
       record.result->covariance_root[index] = root;
       if (exact()) record.result->rounding[index] = state.rounding.E;
@@ -262,7 +273,7 @@ struct square_root_filter_sweep {
       const auto& model = steps->model;
       const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
       Eigen::Vector<T, M> predicted = times(model.H[t], x.mean);
-      if (!model.D.empty()) predicted += model.D[t] * model.u.col(t);
+      if (!model.D.empty()) predicted += times_inputs<T, M>(model.D[t], model.u.data() + t * model.u.rows());
       record.innovation(t, y->col(t), predicted, times(HU, HU.transpose()) + model.R[t]);
     }
   };

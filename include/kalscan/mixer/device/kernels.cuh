@@ -21,6 +21,11 @@
 //
 // Backward goes through the same functions, those of backward_traversal.cuh in place of forward's: tiles from the last
 // to the first, whose states are computed again from checkpoints.
+//
+// Words: a lane is one state of one channel. A thread has neighbouring lanes of one channel, a group the threads that
+// have all of them, a block of threads neighbouring channels (layout.hpp). A chunk is what a block takes of a sequence
+// at a time; slots number the chunks of all sequences (time_cuts.hpp). A tile is the few steps of a chunk whose inputs
+// are in shared memory at once (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
