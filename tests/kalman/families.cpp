@@ -173,6 +173,69 @@ TEST_CASE("states that grow in gaps") {
   for (const Eigen::Index most : {14, 16, 18}) check_family(model_families::growing(most, false), 30);
 }
 
+TEST_CASE("states that no sensor reads grow over pieces of a series, and step by step, as over all of it") {
+  const char* other = std::getenv("KALSCAN_SEED");
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  for (const Eigen::Index most : {14, 16, 18}) {
+    for (std::uint64_t seed = first; seed < first + 30; ++seed) {
+      CAPTURE(most);
+      CAPTURE(seed);
+      const problem_type p = model_families::draw(model_families::growing(most, false), seed);
+      const auto expected = oracle::run_by_scalars(p);
+      const auto error = [&](const VectorXd& mean, const MatrixXd& covariance, double sum) {
+        const double last = oracle::error_in_deviations(mean, std::vector{covariance}, {expected.mean.back()},
+                                                        std::vector{expected.covariance.back()}, 0);
+        return std::max(last, std::abs(sum - static_cast<double>(expected.log_likelihood)));
+      };
+      double sum = 0;
+      auto rest = p.model;
+      for (Eigen::Index t = 0; t < p.y.cols(); t += 5) {
+        const auto piece = kalscan::filter(kalscan::seq{}, rest, p.y.middleCols(t, 5));
+        sum += piece.log_likelihood;
+        rest.prior = kalscan::prior_after(piece);
+      }
+      const double pieces = error(rest.prior.mean, rest.prior.covariance, sum);
+      const kalscan::online_filter steps(p.model);
+      auto belief = steps.start();
+      sum = 0;
+      for (Eigen::Index t = 0; t < p.y.cols(); ++t) {
+        const auto [updated, log_density] = steps.update(steps.predict(std::move(belief), t), p.y.col(t), t);
+        belief = updated;
+        sum += log_density;
+      }
+      const double online = error(belief.mean, belief.covariance, sum);
+      const double allowed = std::max(pieces, online) < bound ? bound : std::max(bound, 8 * condition(p, expected));
+      CHECK(pieces < allowed);
+      CHECK(online < allowed);
+    }
+  }
+}
+
+TEST_CASE("ordinary series are not filtered again as roots, nor where one step adds much noise") {
+  for (const auto& family : model_families::all) {
+    CAPTURE(family.name);
+    for (std::uint64_t seed = 1; seed <= (family.count < 100 ? 3U : 30U); ++seed) {
+      CAPTURE(seed);
+      const auto p = model_families::draw(family.draw, seed);
+      const auto f = kalscan::filter(kalscan::seq{}, p.model, p.y);
+      CHECK(f.covariance_root.empty() == f.rounding.empty());  // read without noise: carried as roots anyway
+    }
+  }
+  const MatrixXd I = identity(2);
+  std::vector<MatrixXd> Q(10, I);
+  Q[6] += MatrixXd::Constant(2, 2, 1e9);
+  model_type model{I, Q, MatrixXd(MatrixXd::Ones(1, 2)), identity(1), prior_type::of_first_state(VectorXd::Zero(2), I)};
+  const MatrixXd y = MatrixXd::Constant(1, 10, std::numeric_limits<double>::quiet_NaN());
+  CHECK(kalscan::filter(kalscan::seq{}, model, y).covariance_root.empty());
+  model.prior.first_variances = Eigen::Vector2d(1e-9, 1e-9);
+  CHECK(kalscan::filter(kalscan::seq{}, model, y).covariance_root.empty());
+  model.Q = MatrixXd(Q[6]);
+  model.prior.covariance = Q[6];
+  CHECK(kalscan::filter(kalscan::seq{}, model, y).covariance_root.empty());
+  model.Q = I;
+  CHECK(!kalscan::filter(kalscan::seq{}, model, y).covariance_root.empty());
+}
+
 TEST_CASE("an exact constraint of any value") {
   check_family(model_families::exact_constraint);
 }

@@ -5,7 +5,6 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
-#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -14,6 +13,7 @@
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/filter_sweep.hpp>
+#include <kalscan/kalman/steps/growth.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <numeric>
@@ -97,6 +97,10 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
   if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
     run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    results[i].first_variances =
+        first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
+  }
   return results;
 }
 
@@ -155,12 +159,12 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
-  std::vector<std::atomic<bool>> grown(results.size());
+  auto watches = growth_watches<T, N, M>(models, results);
   chosen_series as_roots{{}, 0, true};
   each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, grown});
+    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
     for (const std::int64_t i : chosen.numbers) {
-      if (!chosen.exact && !grown[static_cast<std::size_t>(i)]) continue;
+      if (!chosen.exact && !watches[static_cast<std::size_t>(i)].outgrown) continue;
       as_roots.numbers.push_back(i);
       as_roots.longest = (std::max)(as_roots.longest, chosen.longest);
     }
