@@ -41,13 +41,15 @@ Eigen::Vector<T, N> growth_limit(const Eigen::Vector<T, N>& first, const Eigen::
   return limit;
 }
 
-/// Whether some variance is beyond the limit, and some combination of states is known far better than these.
+/// Whether some variance is beyond the limit, and some combination of states is known far better than these, so that
+/// it has lost some digits, but not yet those that count.
 template <class T, int N>
 bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& limit) {
   bool grown = false;
   for (Eigen::Index i = 0; i < P.rows(); ++i) grown = grown || P(i, i) > limit(i);
   if (!grown) return false;
-  const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.38));
+  // Before it shows in float, fewer digits are left: there ordinary models would often be filtered twice.
+  const T tolerance = sizeof(T) < sizeof(double) ? T(2e-3) : T(2e-5);
   return root_semidefinite(P, tolerance, T(1), P.diagonal()).rank < (P.diagonal().array() > 0).count();
 }
 
