@@ -104,21 +104,18 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   return results;
 }
 
-/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others, which are carried as
-/// roots in any form: where nothing but an exact reading holds a variance down, its digits fade from a covariance.
-template <class T, int N, int M, class Run>
-void each_kind(const std::vector<filter_result<T, N, M>>& results, std::span<const filter_step<T, N, M>> steppers,
-               std::span<const observations<T, M>> series, Run run) {
-  for (const bool exact : {false, true}) {
-    chosen_series chosen{{}, 0, exact};
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      if (of_series(steppers, static_cast<std::int64_t>(i)).exact != exact) continue;
-      chosen.numbers.push_back(static_cast<std::int64_t>(i));
-      const std::int64_t rest = series[i].cols() - results[i].beginning.size();
-      chosen.longest = (std::max)(chosen.longest, rest);
-    }
-    if (!chosen.numbers.empty()) run(chosen);
+/// The series for which belongs(i) holds.
+template <class T, int N, int M, class Belongs>
+chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::span<const observations<T, M>> series,
+                     bool exact, Belongs belongs) {
+  chosen_series chosen{{}, 0, exact};
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!belongs(static_cast<std::int64_t>(i))) continue;
+    chosen.numbers.push_back(static_cast<std::int64_t>(i));
+    const std::int64_t rest = series[i].cols() - results[i].beginning.size();
+    chosen.longest = (std::max)(chosen.longest, rest);
   }
+  return chosen;
 }
 
 template <class T, int N, int M>
@@ -149,8 +146,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Series whose covariances
-/// were outgrown are filtered again, as roots.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read without
+/// noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits fade from
+/// a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -160,14 +158,14 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
   auto watches = growth_watches<T, N, M>(models, results);
-  chosen_series as_roots{{}, 0, true};
-  each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
-    for (const std::int64_t i : chosen.numbers) {
-      if (!chosen.exact && !watches[static_cast<std::size_t>(i)].outgrown) continue;
-      as_roots.numbers.push_back(i);
-      as_roots.longest = (std::max)(as_roots.longest, chosen.longest);
-    }
+  const std::span<const filter_step<T, N, M>> all(steppers);
+  const auto sharp = [&](std::int64_t i) { return of_series(all, i).exact || of_series(all, i).sharp; };
+  const auto chosen = choose<T, N, M>(results, series, false, [&](std::int64_t i) { return !sharp(i); });
+  if (!chosen.numbers.empty()) {
+    run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
+  }
+  const auto as_roots = choose<T, N, M>(results, series, true, [&](std::int64_t i) {
+    return sharp(i) || watches[static_cast<std::size_t>(i)].outgrown;
   });
   if (!as_roots.numbers.empty()) {
     filter_roots<true, P, T, N, M>(p, models, series, results, outputs, root_sums, keeps, as_roots);

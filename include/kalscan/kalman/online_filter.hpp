@@ -74,7 +74,7 @@ class online_filter {
     belief x{prior.mean, prior.covariance};
     if (prior.first_variances.size() > 0) x.first_variances = prior.first_variances;
     if (step_.exact) x.rounding = root_steps::rounding_of(prior).E;
-    if (step_.exact || has_outgrown(x)) x.root = root_steps::root_of(prior);
+    if (has_root(x) || has_outgrown(x)) x.root = root_steps::root_of(prior);
     return x;
   }
 
@@ -161,7 +161,9 @@ class online_filter {
     x.covariance = detail::times(x.root, x.root.transpose());
   }
 
-  bool has_root(const belief& x) const { return step_.exact || (x.root.size() > 0 && !x.root.isZero(0)); }
+  bool has_root(const belief& x) const {
+    return step_.exact || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+  }
   static bool has_outgrown(const belief& x) {
     if (x.first_variances.size() == 0) return false;
     const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());
@@ -212,7 +214,7 @@ class online_filter {
     if (step_.exact && !known) x.rounding = root_steps::rounding_of(x.covariance);
     if (x.first_variances.size() == 0 || x.first_variances.isZero(0)) x.first_variances = x.covariance.diagonal();
     if (has_root(x) && x.root.size() > 0 && is_root(x.root, x.covariance)) return;
-    if (step_.exact || has_outgrown(x)) {
+    if (step_.exact || step_.sharp || has_outgrown(x)) {
       x.root = root_steps::root_of(x.covariance);
     } else {
       x.root.setZero();
