@@ -146,9 +146,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read without
-/// noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits fade from
-/// a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read
+/// without noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits
+/// fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -204,11 +204,13 @@ constexpr void explain_data() {
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
 /// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried,
-/// see square_root.hpp, with a bound on their rounding; and where some combination of states grows beyond the digits of
-/// the others, the series is filtered again as roots. Where the prior is diffuse in part, the first steps of each series
-/// are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of an
-/// ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
-/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
+/// see square_root.hpp, with a bound on their rounding; without one where a step's noise moves a reading of several
+/// states by more than 170 deviations of its own noise, 30 in float. Where some combination of states grows beyond the
+/// digits of the others, the series is filtered again as roots. Roots are carried in sequence. Where the prior is
+/// diffuse in part, the first steps of each series are taken in sequence, until the states' correlations are far from
+/// singular (at two to three times the cost of an ordinary step), and the log-likelihood is the limit for kappa without
+/// bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number of
+/// directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a

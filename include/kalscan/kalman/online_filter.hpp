@@ -72,9 +72,8 @@ class online_filter {
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
     belief x{prior.mean, prior.covariance};
-    if (prior.first_variances.size() > 0) x.first_variances = prior.first_variances;
     if (step_.exact) x.rounding = root_steps::rounding_of(prior).E;
-    if (has_root(x) || has_outgrown(x)) x.root = root_steps::root_of(prior);
+    if (has_root(x)) x.root = root_steps::root_of(prior);
     return x;
   }
 
@@ -165,7 +164,6 @@ class online_filter {
     return step_.exact || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
   }
   static bool has_outgrown(const belief& x) {
-    if (x.first_variances.size() == 0) return false;
     const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());
     return detail::outgrown(x.covariance, detail::growth_limit(x.first_variances, none));
   }

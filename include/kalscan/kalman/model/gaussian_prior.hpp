@@ -54,9 +54,6 @@ struct gaussian_prior {
   /// Optional, n x r: a root of the covariance, root root' = covariance, known to more digits than its square has. What
   /// begins in square-root form begins with it.
   Eigen::Matrix<T, N, Eigen::Dynamic> root = {};
-  /// Optional, n: the variances with which the series began that this prior goes on from. Where some combination of
-  /// states outgrows these by far, roots are carried.
-  Eigen::Vector<T, Eigen::Dynamic> first_variances = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
@@ -139,7 +136,7 @@ void check_root(const Root& root, const Covariance& covariance) {
 /// Throws std::invalid_argument unless this is the prior of n states.
 template <class T, int N>
 void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
-  const auto& [mean, covariance, before, diffuse, directions, rounding, root, first_variances] = prior;
+  const auto& [mean, covariance, before, diffuse, directions, rounding, root] = prior;
   if (is_not_given(mean) && is_not_given(covariance)) {
     bad_model(
         "the prior is not given: set the model's prior to gaussian_prior::of_first_state(mean, covariance), "
@@ -170,11 +167,6 @@ void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
   if (rounding.size() > 0) require_size("rounding", rounding);
   require_finite("the prior's rounding", rounding);
   check_root(root, covariance);
-  if (first_variances.size() > 0 && first_variances.size() != n) {
-    bad_model("the prior's first_variances have size " + std::to_string(first_variances.size()) + ", not " +
-              std::to_string(n));
-  }
-  require_finite("the prior's first_variances", first_variances);
 }
 
 }  // namespace detail

@@ -71,7 +71,6 @@ struct filter_sweep {
       if (done > 0) {
         x.belief = {record.result->mean.col(last), record.result->covariance[static_cast<std::size_t>(last)]};
       }
-      watch(x.belief.covariance);
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
     }

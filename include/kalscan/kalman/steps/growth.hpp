@@ -24,7 +24,6 @@ namespace kalscan::detail {
 template <class T, int N, int M>
 Eigen::Vector<T, Eigen::Dynamic> first_variances(const gaussian_prior<T, N>& prior,
                                                  const filter_result<T, N, M>& result) {
-  if (prior.first_variances.size() > 0) return prior.first_variances;
   const std::int64_t done = (std::min)(result.beginning.size(), std::ssize(result.covariance));
   return (done > 0 ? result.covariance[static_cast<std::size_t>(done - 1)] : prior.covariance).diagonal();
 }
