@@ -21,7 +21,10 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 K = "include/kalscan/"
 
-# Name, file, what stands there exactly once, what the fault makes of it, the test sources that should see it.
+GROWTH = ["kalman/families.cpp: states that no sensor reads*,ordinary series*"]
+
+# Name, file, what stands there exactly once, what the fault makes of it, the test sources that should see it: all their
+# tests, or those named after a colon.
 MUTANTS = [
     # Scans.
     ("tasks: the last exception", K + "backend/time_split.hpp", "task < task_) task_ = task", "task > task_) task_ = task",
@@ -102,8 +105,25 @@ MUTANTS = [
      "congruence(x.L.transpose(), s.N_) + x.N", "congruence(x.L.transpose(), s.N_)", ["kalman/filter_smoother.cpp"]),
     ("smoother: lost digits are kept", K + "kalman/smoother.hpp",
      "if ((*cancelled)[static_cast<std::size_t>(t)]) write(t, from_next(t));", "", ["kalman/families.cpp"]),
-    ("square root: a known row is left out", K + "kalman/linalg/roots.hpp", 
-     "for (Eigen::Index j = k + 1; j < n; ++j) root(j, k) = W(k, j);\n      continue;", "continue;", ["kalman/square_root.cpp"]),
+    ("square root: a row next to underflow is scaled", K + "kalman/linalg/roots.hpp",
+     "if (largest < (std::numeric_limits<T>::min)()) {", "if (largest < 0) {",
+     ["kalman/square_root.cpp: a row next to underflow*"]),
+    ("square root: later data tell no more than exact ones", K + "kalman/steps/square_root_smoother.hpp",
+     "sweep->exact ? exact : epsilon", "exact",
+     ["kalman/square_root.cpp: what only all of the data*"]),
+    ("square root: information grows without bound", K + "kalman/steps/square_root_smoother.hpp",
+     "      bound(i, x);\n", "",
+     ["kalman/square_root.cpp: an unstable state*"]),
+    ("sharp readings take covariances", K + "kalman/steps/filter_step.hpp", "sharp(!exact && reads_sharply(model))",
+     "sharp(false)", ["kalman/families.cpp: several sensors far more*"]),
+    ("growth: nothing is seen", K + "kalman/steps/filter_sweep.hpp", "if (outgrown(P, seen.limit))", "if (false)",
+     GROWTH),
+    ("growth: of all variances", K + "kalman/steps/growth.hpp", "  if (!grown) return false;\n", "",
+     GROWTH),
+    ("growth: the first noise is the largest", K + "kalman/steps/growth.hpp",
+     "noise.back().cwiseMax(model.Q[t].diagonal()).eval()", "noise.back()", GROWTH),
+    ("growth: not step by step", K + "kalman/online_filter.hpp", "if (step_.exact || step_.sharp || has_outgrown(x)) {\n      x.root",
+     "if (step_.exact || step_.sharp) {\n      x.root", GROWTH),
     # The device's index arithmetic.
     ("device: a thread keeps another's sum", K + "mixer/device/layout.hpp",
      "2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0)", "(g & 3) % group", ["kla/device_indices.cpp"]),
@@ -175,7 +195,8 @@ class Tree:
                               capture_output=True, check=False)
 
     def test(self, source):
-        """None where all tests of a source pass, else the name of the first that fails."""
+        """None where all tests of a source pass, or those named after a colon, else the name of the first that fails."""
+        source, _, cases = source.partition(": ")
         files = ["main.cpp", source]
         if source.startswith("kalman/"):  # what these share
             files += ["kalman/shared.cpp", "kalman/oracle.cpp"]
@@ -188,7 +209,7 @@ class Tree:
         if linked.returncode:
             return "does not link"
         try:
-            ran = self.run(["./program", "--no-colors"], 300)
+            ran = self.run(["./program", "--no-colors", "--test-case=" + cases], 300)
         except subprocess.TimeoutExpired:
             return "(does not end)"
         if ran.returncode == 0:

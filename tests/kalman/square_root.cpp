@@ -188,6 +188,38 @@ TEST_CASE("20,000 steps in float: the square-root form follows where the covaria
   }
 }
 
+TEST_CASE("what only all of the data tell to a millionth of the prior's deviation is smoothed in float as roots") {
+  auto y = random_walk(6000);
+  std::mt19937_64 engine(9);
+  std::normal_distribution<double> normal;
+  for (auto& value : y.reshaped()) value = static_cast<float>(2.6 * normal(engine));
+  const auto expected = quad::run(pushed_along_a_diagonal<double>(), y, true);
+  const auto model = pushed_along_a_diagonal<float>();
+  for (const kalscan::omp& p : {kalscan::omp{1, 100'000}, kalscan::omp{2, 100}}) {
+    CAPTURE(p.chunk);
+    const auto s = kalscan::smooth(p, kalscan::square_root{model}, y.cast<float>().eval());
+    CHECK(quad::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance) < 0.02);
+  }
+}
+
+TEST_CASE("an unstable state without noise is smoothed as roots over any number of steps") {
+  const auto check = [](auto number, double tolerance) {
+    using T = decltype(number);
+    using matrix = Eigen::Matrix<T, Dynamic, Dynamic>;
+    const matrix one = matrix::Identity(1, 1);
+    const kalscan::kalman_model<T, Dynamic, Dynamic> model{
+        matrix(2 * one), matrix(0 * one), one, one,
+        kalscan::gaussian_prior<T, Dynamic>::of_first_state(Eigen::Vector<T, Dynamic>::Zero(1), one)};
+    const auto s = kalscan::smooth(kalscan::omp{2, 500}, kalscan::square_root{model}, matrix(matrix::Zero(1, 3000)));
+    CHECK(s.mean.cwiseAbs().maxCoeff() == 0);
+    CHECK(s.covariance.back()(0, 0) == doctest::Approx(0.75).epsilon(tolerance));
+    CHECK(s.covariance[2998](0, 0) == doctest::Approx(0.1875).epsilon(tolerance));
+    CHECK(s.covariance[0](0, 0) < static_cast<T>(tolerance));
+  };
+  check(1.0, 1e-12);
+  check(1.0F, 1e-5);
+}
+
 TEST_CASE(
     "vague priors and precise sensors of mixed directions: the square-root form loses no more than the root of their "
     "ratio") {

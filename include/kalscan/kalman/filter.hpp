@@ -5,7 +5,6 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
-#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
@@ -14,6 +13,7 @@
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/filter_sweep.hpp>
+#include <kalscan/kalman/steps/growth.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
 #include <numeric>
@@ -97,24 +97,25 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
   if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
     run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    results[i].first_variances =
+        first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
+  }
   return results;
 }
 
-/// Calls run(chosen) with the series whose noise is definite at all steps, and with the others, which are carried as
-/// roots in any form: where nothing but an exact reading holds a variance down, its digits fade from a covariance.
-template <class T, int N, int M, class Run>
-void each_kind(const std::vector<filter_result<T, N, M>>& results, std::span<const filter_step<T, N, M>> steppers,
-               std::span<const observations<T, M>> series, Run run) {
-  for (const bool exact : {false, true}) {
-    chosen_series chosen{{}, 0, exact};
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      if (of_series(steppers, static_cast<std::int64_t>(i)).exact != exact) continue;
-      chosen.numbers.push_back(static_cast<std::int64_t>(i));
-      const std::int64_t rest = series[i].cols() - results[i].beginning.size();
-      chosen.longest = (std::max)(chosen.longest, rest);
-    }
-    if (!chosen.numbers.empty()) run(chosen);
+/// The series for which belongs(i) holds.
+template <class T, int N, int M, class Belongs>
+chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::span<const observations<T, M>> series,
+                     bool exact, Belongs belongs) {
+  chosen_series chosen{{}, 0, exact};
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!belongs(static_cast<std::int64_t>(i))) continue;
+    chosen.numbers.push_back(static_cast<std::int64_t>(i));
+    const std::int64_t rest = series[i].cols() - results[i].beginning.size();
+    chosen.longest = (std::max)(chosen.longest, rest);
   }
+  return chosen;
 }
 
 template <class T, int N, int M>
@@ -145,8 +146,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Series whose covariances
-/// were outgrown are filtered again, as roots.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read
+/// without noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits
+/// fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -155,15 +157,15 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
-  std::vector<std::atomic<bool>> grown(results.size());
-  chosen_series as_roots{{}, 0, true};
-  each_kind<T, N, M>(results, steppers, series, [&](const chosen_series& chosen) {
-    if (!chosen.exact) run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, grown});
-    for (const std::int64_t i : chosen.numbers) {
-      if (!chosen.exact && !grown[static_cast<std::size_t>(i)]) continue;
-      as_roots.numbers.push_back(i);
-      as_roots.longest = (std::max)(as_roots.longest, chosen.longest);
-    }
+  auto watches = growth_watches<T, N, M>(models, results);
+  const std::span<const filter_step<T, N, M>> all(steppers);
+  const auto sharp = [&](std::int64_t i) { return of_series(all, i).exact || of_series(all, i).sharp; };
+  const auto chosen = choose<T, N, M>(results, series, false, [&](std::int64_t i) { return !sharp(i); });
+  if (!chosen.numbers.empty()) {
+    run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
+  }
+  const auto as_roots = choose<T, N, M>(results, series, true, [&](std::int64_t i) {
+    return sharp(i) || watches[static_cast<std::size_t>(i)].outgrown;
   });
   if (!as_roots.numbers.empty()) {
     filter_roots<true, P, T, N, M>(p, models, series, results, outputs, root_sums, keeps, as_roots);
@@ -202,11 +204,13 @@ constexpr void explain_data() {
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
 /// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried,
-/// see square_root.hpp, with a bound on their rounding; and where some combination of states grows beyond the digits of
-/// the others, the series is filtered again as roots. Where the prior is diffuse in part, the first steps of each series
-/// are taken in sequence, until the states' correlations are far from singular (at two to three times the cost of an
-/// ordinary step), and the log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under
-/// N(0, kappa I) for the diffuse components, where d is the number of directions of these that the data have seen.
+/// see square_root.hpp, with a bound on their rounding; without one where a step's noise moves a reading of several
+/// states by more than 170 deviations of its own noise, 30 in float. Where some combination of states grows beyond the
+/// digits of the others, the series is filtered again as roots. Roots are carried in sequence. Where the prior is
+/// diffuse in part, the first steps of each series are taken in sequence, until the states' correlations are far from
+/// singular (at two to three times the cost of an ordinary step), and the log-likelihood is the limit for kappa without
+/// bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number of
+/// directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a

@@ -11,6 +11,7 @@
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/growth.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <limits>
 #include <string>
@@ -18,15 +19,17 @@
 
 namespace kalscan {
 
-/// A Gaussian N(mean, covariance) of n states, on its way from step to step. Where something is
-/// observed without noise, it is carried by a root of the covariance, with a bound on the errors of that; whoever makes
-/// a belief may leave both out.
+/// A Gaussian N(mean, covariance) of n states, on its way from step to step. Where something is observed without noise,
+/// or some combination of states has grown far beyond the variances that the series began with, it is carried by a root
+/// of the covariance; in the first case with a bound on the errors of that. Whoever makes a belief may leave all of
+/// these out.
 template <class T, int N>
 struct online_belief {
   Eigen::Vector<T, N> mean{};
   Eigen::Matrix<T, N, N> covariance{};
   Eigen::Matrix<T, N, N> rounding = detail::filled<Eigen::Matrix<T, N, N>>(T(0));
   Eigen::Matrix<T, N, N> root = detail::filled<Eigen::Matrix<T, N, N>>(T(0));
+  Eigen::Vector<T, N> first_variances = detail::filled<Eigen::Vector<T, N>>(T(0));  // and the most that a step added
 };
 
 /// A belief after an observation, and the log-density of that given all before.
@@ -37,7 +40,8 @@ struct online_update {
 };
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
-/// the prior is vague beside R or R is singular. Roots are carried where `filter` does:
+/// the prior is vague beside R or R is singular, or carries roots because some combination of states grows far beyond
+/// the others: here they are carried from where that shows.
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -67,8 +71,10 @@ class online_filter {
       const detail::diffuse_directions<T> x(prior);
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
-    if (!step_.exact) return {prior.mean, prior.covariance};
-    return {prior.mean, prior.covariance, root_steps::rounding_of(prior).E, root_steps::root_of(prior)};
+    belief x{prior.mean, prior.covariance};
+    if (step_.exact) x.rounding = root_steps::rounding_of(prior).E;
+    if (has_root(x)) x.root = root_steps::root_of(prior);
+    return x;
   }
 
   /// The belief after the last step of a result, which must be proper. The next step is t = its length.
@@ -79,6 +85,7 @@ class online_filter {
     belief x{result.mean.col(last), result.covariance.back()};
     if (!result.rounding.empty()) x.rounding = result.rounding.back();
     if (!result.covariance_root.empty()) x.root = result.covariance_root.back();
+    if (result.first_variances.size() > 0) x.first_variances = result.first_variances;
     return x;
   }
 
@@ -91,10 +98,11 @@ class online_filter {
     require_step("Q", model.Q, t);
     if (!model.B.empty()) require_input("B", model.B, t);
     complete(x);
-    if (step_.exact) {
+    if (has_root(x)) {
       predict_root(x, t);
     } else {
       step_.predict(t, x.mean, x.covariance);
+      x.first_variances = x.first_variances.cwiseMax(model.Q[t].diagonal()).eval();
     }
     if (!x.mean.allFinite() || !x.covariance.allFinite()) throw filter_error(0, t, "the prediction is not finite");
     return x;
@@ -113,7 +121,7 @@ class online_filter {
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
     const T log_density =
-        step_.exact ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, 0);
+        has_root(x) ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, 0);
     return {std::move(x), log_density};
   }
 
@@ -126,19 +134,38 @@ class online_filter {
     const Eigen::Matrix<T, N, N> noise =
         root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
-    detail::root_rounding<T, N> rounding{x.rounding};
-    rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
-    x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
+    if (step_.exact) {
+      detail::root_rounding<T, N> rounding{x.rounding};
+      rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
+      x.rounding = rounding.E;
+    }
+    write(carried, x);
   }
 
   T take_as_root(belief& x, const Eigen::Vector<T, M>& y, std::int64_t t) const {
     square_root_belief<T, N> carried{x.mean, x.root};
     detail::root_rounding<T, N> rounding{x.rounding};
     T log_density = 0;
-    if (const char* wrong = root_steps_.take(t, y, carried, &rounding, log_density)) throw filter_error(0, t, wrong);
+    const char* wrong = root_steps_.take(t, y, carried, step_.exact ? &rounding : nullptr, log_density);
+    if (wrong) throw filter_error(0, t, wrong);
     detail::require_finite_belief("filtered", 0, t, carried.mean, carried.root);
-    x = {carried.mean, detail::times(carried.root, carried.root.transpose()), rounding.E, carried.root};
+    x.rounding = rounding.E;
+    write(carried, x);
     return log_density;
+  }
+
+  static void write(const square_root_belief<T, N>& carried, belief& x) {
+    x.mean = carried.mean;
+    x.root = carried.root;
+    x.covariance = detail::times(x.root, x.root.transpose());
+  }
+
+  bool has_root(const belief& x) const {
+    return step_.exact || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+  }
+  static bool has_outgrown(const belief& x) {
+    const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());
+    return detail::outgrown(x.covariance, detail::growth_limit(x.first_variances, none));
   }
 
   static const kalman_model<T, N, M>& checked(const kalman_model<T, N, M>& model) {
@@ -181,10 +208,15 @@ class online_filter {
 
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
-    if (!step_.exact) return;
-    if (x.rounding.size() == 0 || x.rounding.isZero(0)) x.rounding = root_steps::rounding_of(x.covariance);
-    if (x.root.size() > 0 && is_root(x.root, x.covariance)) return;
-    x.root = root_steps::root_of(x.covariance);
+    const bool known = x.rounding.size() > 0 && !x.rounding.isZero(0);
+    if (step_.exact && !known) x.rounding = root_steps::rounding_of(x.covariance);
+    if (x.first_variances.size() == 0 || x.first_variances.isZero(0)) x.first_variances = x.covariance.diagonal();
+    if (has_root(x) && x.root.size() > 0 && is_root(x.root, x.covariance)) return;
+    if (step_.exact || step_.sharp || has_outgrown(x)) {
+      x.root = root_steps::root_of(x.covariance);
+    } else {
+      x.root.setZero();
+    }
   }
 
   static bool is_root(const Eigen::Matrix<T, N, N>& root, const Eigen::Matrix<T, N, N>& P) {

@@ -128,10 +128,10 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
       if (std::all_of(steps.begin(), steps.end(), [&](const auto& of_rank) { return of_rank[i] == 0; }))
         bad_model("y of series " + std::to_string(i) + " is empty on all ranks");
     }
-    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better);
+    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::without_roots);
     for (std::size_t i = 0; i < count; ++i) {
       const auto& stepper = of_series<filter_step<T, N, M>>(steppers, static_cast<std::int64_t>(i));
-      if (!has_beginning(stepper, beginning::wherever_better)) continue;
+      if (!has_beginning(stepper, beginning::without_roots)) continue;
       const bool goes_on = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(me) + 1, steps.end(),
                                        [&](const auto& of_rank) { return of_rank[i] > 0; });
       if (goes_on && results[i].beginning.size() >= lengths[i])

@@ -57,8 +57,9 @@ class vague_states {
   Eigen::Vector<T, N> precision_;
 };
 
-/// Which series begin with other steps than ordinary ones.
-enum class beginning { diffuse, wherever_better };
+/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots,
+/// or where nothing can be.
+enum class beginning { diffuse, wherever_better, without_roots };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
 /// vague and the model is not carried as roots, as all are that are read without noise.
@@ -67,7 +68,7 @@ bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
   if (which == beginning::diffuse) return false;
-  if (stepper.exact) return false;
+  if (stepper.exact || (stepper.sharp && which == beginning::wherever_better)) return false;
   const vague_states<T, N, M> vague(stepper.model);
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }

@@ -95,6 +95,7 @@ struct filter_result {
   T log_likelihood = 0;                 ///< their sum, in order of time
   observations<T, M> y{};   ///< the data, which the smoother needs again
   detail::diffuse_history<T> beginning{};
+  Eigen::Vector<T, Eigen::Dynamic> first_variances{};     // of the prior, or where the beginning ends
   std::vector<Eigen::Matrix<T, N, N>> rounding{};  // bounds on those of roots, where R is singular at some step
 
   /// The components of x_t, by index, whose variance is infinite given y_0 ... y_t: none at proper steps.

@@ -5,14 +5,13 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/filtering_element.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/growth.hpp>
 #include <kalscan/kalman/steps/stretch_sums.hpp>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -24,16 +23,6 @@ struct chosen_series {
   std::int64_t longest = 0;  // the most steps that are left of one
   bool exact = false;
 };
-
-/// Whether a covariance has lost the digits of some combination of states beside one that has grown far beyond `first`,
-/// the variances at the beginning, as where no sensor reads what an unstable F makes larger at every step.
-template <class T, int N>
-bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& first) {
-  const T epsilon = std::numeric_limits<T>::epsilon(), much = std::pow(epsilon, T(-0.33));
-  if (!(first.array() > 0 && P.diagonal().array() > much * first.array()).any()) return false;
-  const auto rank = root_semidefinite(P, std::pow(epsilon, T(0.38)), T(1), P.diagonal()).rank;
-  return rank < (P.diagonal().array() > 0).count();
-}
 
 /// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
 /// Where beliefs are not kept, the log-likelihood is summed stretch by stretch.
@@ -54,7 +43,7 @@ struct filter_sweep {
   filter_outputs outputs;
   stretch_sums<T>* sums;
   const chosen_series& chosen;
-  std::span<std::atomic<bool>> grown{};  // of all results, unless empty: whether a covariance was outgrown
+  std::span<growth_watch<T, N>> watches{};  // of all results, unless empty
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
@@ -125,15 +114,10 @@ struct filter_sweep {
 
    private:
     void watch(const matrix& P) const {
-      if (sweep->grown.empty()) return;
-      auto& seen = sweep->grown[static_cast<std::size_t>(record.series)];
-      if (seen.load(std::memory_order_relaxed)) return;
-      const std::int64_t done = time(0);
-      const auto& before = done > 0 ? record.result->covariance[static_cast<std::size_t>(record.column(done - 1))]
-                                    : stepper->model.prior.covariance;
-      if (outgrown<T, N>(P, before.diagonal() + stepper->model.Q[0].diagonal())) {
-        seen.store(true, std::memory_order_relaxed);
-      }
+      if (sweep->watches.empty()) return;
+      auto& seen = sweep->watches[static_cast<std::size_t>(record.series)];
+      if (seen.outgrown.load(std::memory_order_relaxed)) return;
+      if (outgrown(P, seen.limit)) seen.outgrown.store(true, std::memory_order_relaxed);
     }
   };
   lane_type lane(std::int64_t lane) const {

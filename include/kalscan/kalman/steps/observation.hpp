@@ -4,6 +4,7 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/linalg/fixed.hpp>
@@ -141,6 +142,27 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
     if (!(noise.d.minCoeff() > 0)) return false;
   }
   return true;
+}
+
+/// Whether the noise of a step may move a reading of several states by far more than the reading's own noise: of the
+/// sum that it tells, a covariance loses the digits at every step. Of a single state it keeps them.
+template <class T, int N, int M>
+bool reads_sharply(const kalman_model<T, N, M>& model) {
+  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4);
+  const std::int64_t steps = (std::max)({model.H.size(), model.R.size(), model.Q.size()});
+  for (std::int64_t t = 0; t < steps; ++t) {
+    for (Eigen::Index i = 0; i < model.observed(); ++i) {
+      T moved = 0;
+      Eigen::Index states = 0;
+      for (Eigen::Index j = 0; j < model.states(); ++j) {
+        const T h = std::abs(model.H[t](i, j));
+        moved += h * std::sqrt(model.Q[t](j, j));
+        states += h > 0 ? 1 : 0;
+      }
+      if (states > 1 && moved * moved > much * model.R[t](i, i)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace kalscan::detail

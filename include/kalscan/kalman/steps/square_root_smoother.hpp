@@ -29,13 +29,14 @@ namespace detail {
 /// ones. Whole: all are exact, so that time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
-  struct state_type {
-    Eigen::Matrix<T, N, N> Z;
-    Eigen::Vector<T, N> w;
-  };
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
   using element = typename steps_type::element;
+
+  struct state_type {
+    Eigen::Matrix<wide, N, N> Z;
+    Eigen::Vector<wide, N> w;
+  };
 
   std::span<const steps_type> all_steps;
   std::span<smoother_result<T, N, M>> results;
@@ -51,8 +52,8 @@ struct square_root_smoother_sweep {
   bool splits() const { return !exact; }
   state_type act(const element& x, const state_type& s) const {
     element all = x;
-    observe_likelihood<element, wide, N>(all, s.Z.template cast<wide>(), s.w.template cast<wide>());
-    return {all.Z.template cast<T>(), all.w.template cast<T>()};
+    observe_likelihood<element, wide, N>(all, s.Z, s.w);
+    return {all.Z, all.w};
   }
 
   struct lane_type {
@@ -65,7 +66,7 @@ struct square_root_smoother_sweep {
     /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
     std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
     state_type start() const {
-      const auto none = no_steps<T, N>(steps->model.states());
+      const auto none = no_steps<wide, N>(steps->model.states());
       return {none.Z, none.w};
     }
     void finish(const state_type&) const {}
@@ -75,8 +76,10 @@ struct square_root_smoother_sweep {
       if (t < first()) return;
       const auto i = static_cast<std::size_t>(t);
       bound(i, x);
-      square_root_belief<T, N> belief{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
-      observe_likelihood<square_root_belief<T, N>, T, N>(belief, x.Z, x.w);
+      const square_root_belief<T, N> filtered{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
+      auto smoothed = cast<wide>(filtered);
+      observe_likelihood<square_root_belief<wide, N>, wide, N>(smoothed, x.Z, x.w);
+      const auto belief = cast<T>(smoothed);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
       result->mean.col(t) = belief.mean;
       result->covariance[i] = times(belief.root, belief.root.transpose());
@@ -138,14 +141,16 @@ struct square_root_smoother_sweep {
     }
 
     /// What later data tell to far less than the rounding of what is known, is told a little less well: information
-    /// that grows with every step, as where the inverse of a system that is read exactly is unstable, would be all that
-    /// its digits hold.
+    /// that grows with every step, as where an unstable system has no noise, or where the inverse of one that is read
+    /// exactly is unstable, would be all that its digits hold.
     void bound(std::size_t t, state_type& x) const {
-      const auto& root = result->filtered.covariance_root[t];
-      const T most = std::pow(std::numeric_limits<T>::epsilon(), T(-0.75));
-      const root_rounding<T, N> known = sweep->exact ? known_to(t) : root_rounding<T, N>{};
+      const Eigen::Matrix<wide, N, N> root = result->filtered.covariance_root[t].template cast<wide>();
+      root_rounding<wide, N> known;
+      if (sweep->exact) known.E = result->filtered.rounding[t].template cast<wide>();
+      const wide exact = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
+      const wide most = std::pow(sweep->exact ? exact : epsilon, wide(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        T size = times(root.transpose(), x.Z.col(i)).norm();
+        wide size = times(root.transpose(), x.Z.col(i)).norm();
         if (sweep->exact) size += std::sqrt(known.along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Where a covariance loses the digits of some combination of states beside another that grows, as where no sensor reads
+// what an unstable F makes larger at every step: roots, which do not, are carried there.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
+#include <kalscan/kalman/model/model.hpp>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// The variances with which a series begins: of its prior, or where its beginning ends.
+template <class T, int N, int M>
+Eigen::Vector<T, Eigen::Dynamic> first_variances(const gaussian_prior<T, N>& prior,
+                                                 const filter_result<T, N, M>& result) {
+  const std::int64_t done = (std::min)(result.beginning.size(), std::ssize(result.covariance));
+  return (done > 0 ? result.covariance[static_cast<std::size_t>(done - 1)] : prior.covariance).diagonal();
+}
+
+/// Variances beyond this are far more than the first ones and the most that a step adds. What begins with no variance
+/// is not judged.
+template <class T, int N>
+Eigen::Vector<T, N> growth_limit(const Eigen::Vector<T, N>& first, const Eigen::Vector<T, N>& noise) {
+  const T much = std::pow(std::numeric_limits<T>::epsilon(), T(-0.33));
+  Eigen::Vector<T, N> limit = much * (first + noise);
+  for (Eigen::Index i = 0; i < limit.size(); ++i) {
+    if (!(limit(i) > 0)) limit(i) = (std::numeric_limits<T>::max)();
+  }
+  return limit;
+}
+
+/// Whether some variance is beyond the limit, and some combination of states is known far better than these, so that
+/// it has lost some digits, but not yet those that count.
+template <class T, int N>
+bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& limit) {
+  bool grown = false;
+  for (Eigen::Index i = 0; i < P.rows(); ++i) grown = grown || P(i, i) > limit(i);
+  if (!grown) return false;
+  // Before it shows in float, fewer digits are left: there ordinary models would often be filtered twice.
+  const T tolerance = sizeof(T) < sizeof(double) ? T(2e-3) : T(2e-5);
+  return root_semidefinite(P, tolerance, T(1), P.diagonal()).rank < (P.diagonal().array() > 0).count();
+}
+
+/// Of one series.
+template <class T, int N>
+struct growth_watch {
+  Eigen::Vector<T, N> limit{};
+  std::atomic<bool> outgrown = false;  // at some step
+};
+
+/// Of series with one model for all, or one each, whose beginnings are done.
+template <class T, int N, int M>
+std::vector<growth_watch<T, N>> growth_watches(std::span<const kalman_model<T, N, M>> models,
+                                               const std::vector<filter_result<T, N, M>>& results) {
+  std::vector<Eigen::Vector<T, N>> noise;
+  for (const auto& model : models) {
+    noise.push_back(model.Q[0].diagonal());
+    for (std::int64_t t = 1; t < model.Q.size(); ++t) {
+      noise.back() = noise.back().cwiseMax(model.Q[t].diagonal()).eval();
+    }
+  }
+  std::vector<growth_watch<T, N>> watches(results.size());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    watches[i].limit = growth_limit<T, N>(results[i].first_variances, noise[noise.size() == 1 ? 0 : i]);
+  }
+  return watches;
+}
+
+}  // namespace kalscan::detail
