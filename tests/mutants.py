@@ -109,7 +109,7 @@ MUTANTS = [
      "if (largest < (std::numeric_limits<T>::min)()) {", "if (largest < 0) {",
      ["kalman/square_root.cpp: a row next to underflow*"]),
     ("square root: later data tell no more than exact ones", K + "kalman/steps/square_root_smoother.hpp",
-     "sweep->exact ? exact : epsilon", "exact",
+     "sweep->exact ? narrow : epsilon", "narrow",
      ["kalman/square_root.cpp: what only all of the data*"]),
     ("square root: information grows without bound", K + "kalman/steps/square_root_smoother.hpp",
      "      bound(i, x);\n", "",

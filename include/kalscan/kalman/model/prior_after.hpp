@@ -18,8 +18,8 @@ namespace kalscan {
 /// follows is filtered as one series would have been, and the log-likelihoods add up: to the rounding of the numbers in
 /// `result`, and with the bits of the one series where the prior was proper and no roots are carried. An improper
 /// belief is handed on with the directions that are still unknown; a covariance by its root where that is known. F, Q,
-/// H, R, B, D and u of the steps that follow are `model.steps(length, ...)`. Throws std::invalid_argument where the result is
-/// empty.
+/// H, R, B, D and u of the steps that follow are `model.steps(length, ...)`. Throws std::invalid_argument where the
+/// result is empty.
 template <class T, int N, int M>
 [[nodiscard]] gaussian_prior<T, N> prior_after(const filter_result<T, N, M>& result) {
   if (result.covariance.empty()) detail::bad_model("the filter result is empty: it has no last belief");

@@ -149,17 +149,19 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
 template <class T, int N, int M>
 bool reads_sharply(const kalman_model<T, N, M>& model) {
   const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4);
+  if (model.H.empty() || model.R.empty() || model.Q.empty()) return false;
   const std::int64_t steps = (std::max)({model.H.size(), model.R.size(), model.Q.size()});
+  const auto at = [](const auto& x, std::int64_t t) { return (std::min)(t, x.size() - 1); };  // lengths may differ
   for (std::int64_t t = 0; t < steps; ++t) {
     for (Eigen::Index i = 0; i < model.observed(); ++i) {
       T moved = 0;
       Eigen::Index states = 0;
       for (Eigen::Index j = 0; j < model.states(); ++j) {
-        const T h = std::abs(model.H[t](i, j));
-        moved += h * std::sqrt(model.Q[t](j, j));
+        const T h = std::abs(model.H[at(model.H, t)](i, j));
+        moved += h * std::sqrt(model.Q[at(model.Q, t)](j, j));
         states += h > 0 ? 1 : 0;
       }
-      if (states > 1 && moved * moved > much * model.R[t](i, i)) return true;
+      if (states > 1 && moved * moved > much * model.R[at(model.R, t)](i, i)) return true;
     }
   }
   return false;

@@ -147,8 +147,8 @@ struct square_root_smoother_sweep {
       const Eigen::Matrix<wide, N, N> root = result->filtered.covariance_root[t].template cast<wide>();
       root_rounding<wide, N> known;
       if (sweep->exact) known.E = result->filtered.rounding[t].template cast<wide>();
-      const wide exact = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
-      const wide most = std::pow(sweep->exact ? exact : epsilon, wide(-0.75));
+      const wide narrow = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
+      const wide most = std::pow(sweep->exact ? narrow : epsilon, wide(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
         wide size = times(root.transpose(), x.Z.col(i)).norm();
         if (sweep->exact) size += std::sqrt(known.along(x.Z.col(i)));
