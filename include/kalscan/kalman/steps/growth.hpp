@@ -49,7 +49,8 @@ bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& limit)
   if (!grown) return false;
   // Before it shows in float, fewer digits are left: there ordinary models would often be filtered twice.
   const T tolerance = sizeof(T) < sizeof(double) ? T(2e-3) : T(2e-5);
-  return root_semidefinite(P, tolerance, T(1), P.diagonal()).rank < (P.diagonal().array() > 0).count();
+  const Eigen::Index varying = (P.diagonal().array() > 0).count();
+  return varying > root_semidefinite(P, tolerance, T(1), P.diagonal()).rank;
 }
 
 /// Of one series.
