@@ -193,7 +193,8 @@ TEST_CASE("a stretch of a series has the elements and the rows of the whole seri
     sums.push_back(replay_chunk(all, 0, k, carry));
     carry = traversal::act(all.absorb(0, k), carry);
   }
-  for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, 40}, {40, 45}, {45, 45}, {45, length}}) {
+  for (const auto& ends : {std::pair<std::int64_t, std::int64_t>{0, 40}, {40, 45}, {45, 45}, {45, length}}) {
+    const std::int64_t from = ends.first, to = ends.second;
     CAPTURE(from);
     const std::vector<double> own_y(y.begin() + from, y.begin() + to);
     arrays own(own_y.size());
