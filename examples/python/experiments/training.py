@@ -2,7 +2,7 @@
 """Training that the experiments share: several seeds at once, progress, results that a stopped command goes on from.
 
 A task has `vocabulary`, `dense` (every token has a target, and words may grow as they are learnt), and
-`batch(n, length, random)`, which returns tokens and targets [n, length], -1 where there is none. Models are trained at
+`batch(n, length, random, test)`, which returns tokens and targets [n, length], -1 where there is none. Models are trained at
 --length and tested at 1, 2, 4 and 16 times that."""
 
 import argparse
@@ -31,10 +31,8 @@ class Run:
         self.parameters = list(self.net.parameters())
         self.cuda = args.device == "cuda"
         self.random = torch.Generator(args.device).manual_seed(seed)
-        self.rate = torch.zeros((), device=args.device)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, self.rate if self.cuda else 0.0, weight_decay=0.01, fused=True, capturable=self.cuda
-        )
+        rate = torch.zeros((), device=args.device) if self.cuda else 0.0
+        self.optimizer = torch.optim.AdamW(self.parameters, rate, weight_decay=0.01, fused=True, capturable=self.cuda)
         zeros = lambda *n: torch.zeros(n, device=args.device)
         self.hits, self.asked, self.loss = zeros(args.length), zeros(args.length), zeros()
         self.reach = 2 if task.dense and args.grow else args.length
@@ -76,6 +74,7 @@ class Run:
         except RuntimeError as error:
             print(f"{self.mixer}: no CUDA graph ({str(error).splitlines()[0]}); slower", flush=True)
             torch.cuda.synchronize()
+            self.random = torch.Generator("cuda").manual_seed(self.seed)
         for state in self.optimizer.state.values():
             for x in state.values():
                 x.zero_()
@@ -87,10 +86,11 @@ class Run:
         args, at = self.args, self.done / self.args.steps
         rate = args.rate * (at / 0.1 if at < 0.1 else 0.5 + 0.5 * math.cos(math.pi * (at - 0.1) / 0.9))
         with torch.cuda.stream(self.stream):
+            group = self.optimizer.param_groups[0]
             if self.cuda:
-                self.rate.fill_(rate)
+                group["lr"].fill_(rate)
             else:
-                self.optimizer.param_groups[0]["lr"] = rate
+                group["lr"] = rate
             self.call()
         self.done += 1
 
@@ -108,12 +108,13 @@ class Run:
     @torch.no_grad()
     def tests(self):
         """By length: the mean accuracy, bits a target, and, at the greatest length, both by position."""
-        accuracy, bits, positions = {}, {}, {}
+        accuracy, bits, positions = {}, {}, []
+        random = torch.Generator(self.args.device).manual_seed(1)  # all models are asked the same
         for length in (m * self.args.length for m in MULTIPLES):
             rows = max(1, min(self.args.batch, self.args.test_tokens // length))
             right = wrong = asked = 0
             for _ in range(max(1, round(self.args.tests / rows))):
-                x, y = self.task.batch(rows, length, self.random, test=True)
+                x, y = self.task.batch(rows, length, random, test=True)
                 logits = self.net(x)
                 there = (y >= 0).double()
                 loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1, reduction="none").view(y.shape)
@@ -205,7 +206,7 @@ def train_all(args, make_task):
             args.out.parent.mkdir(parents=True, exist_ok=True)
             with args.out.open("a") as out:
                 out.write(json.dumps(row) + "\n")
-        del runs
+        del runs, run
         if args.device == "cuda":
             torch.cuda.empty_cache()
     import report
