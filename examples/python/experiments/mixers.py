@@ -16,6 +16,11 @@ def hot(config):
     return KLAConfig(d_state=config.d_state, dt_min=0.1, dt_max=1.0, process_noise_scale=math.e)
 
 
+def latest(config):
+    """The start that the authors' package has since 2026-09: process noise in proportion to the step, noise of v 1 / S."""
+    return KLAConfig.latest(d_state=config.d_state, value_rank="full", var_rank="full")
+
+
 def slow(config, **options):
     """A start that forgets in 1,000 tokens or more, rather than in 10 to 1,000."""
     return KLAConfig(d_state=config.d_state, dt_min=1e-5, dt_max=1e-3, dt_init_floor=1e-6, **options)
@@ -31,10 +36,9 @@ class PerTokenKLALayer(KLALayer):
 
     def mix(self, z, state, offsets):
         v, precision, k, q = self.sensors(z)
-        delta = F.softplus(self.delta + self.step(z)[..., None])
-        rate = torch.exp(self.lambda_log)
+        delta, rate = F.softplus(self.delta + self.step(z)[..., None]), torch.exp(self.lambda_log)
         a = torch.exp(-rate * delta)
-        p = self.process_noise.clamp_min(1e-7) / (2 * rate) * -torch.expm1(-2 * rate * delta)
+        p = self.process_noise_rate() / (2 * rate) * -torch.expm1(-2 * rate * delta)
         initial = None if state is None else Information(*state)
         y, variance, final = kla(v, precision, k, q, a, p, initial=initial, offsets=offsets, form=Information)
         return y, variance, KLAState(*final)
@@ -145,6 +149,7 @@ def delta_rule(q, k, v, b, each=1, chunk=64):
 MIXERS = {
     "kla": KLALayer,
     "kla_hot": lambda d, config: KLALayer(d, hot(config)),
+    "kla_latest": lambda d, config: KLALayer(d, latest(config)),
     "kla_slow": lambda d, config: KLALayer(d, slow(config)),
     "kla_per_token": PerTokenKLALayer,
     "kla_p0": lambda d, config: KLALayer(d, KLAConfig(d_state=config.d_state, zero_process_noise=True)),

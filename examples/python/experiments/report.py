@@ -8,7 +8,7 @@ from pathlib import Path
 
 NAMES = {"parity": "parity", "s3": "S3", "s4": "S4", "a5": "A5", "copying": "selective copying", "recall": "noisy recall"}
 NAMES["bytes"] = "bytes of this repository"
-COLOURS = "#1f77b4 #aec7e8 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c564b #2ca02c #98df8a #bcbd22 #7f7f7f".split()
+COLOURS = "#1f77b4 #aec7e8 #393b79 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c564b #2ca02c #98df8a #bcbd22 #7f7f7f".split()
 
 
 def groups(results):
