@@ -119,7 +119,7 @@ class Operators(unittest.TestCase):
                 gradient.sum().backward()
 
     def test_library_s_own_checks_of_operators(self):
-        for name in ("kla", "predicted_kla", "rotating_kla", "gla"):
+        for name in ("kla", "predicted_kla", "rotating_kla", "predicted_rotating_kla", "gla"):
             x = dict(
                 zip(
                     getattr(kalscan, name.removeprefix("predicted_")).inputs,
@@ -255,7 +255,8 @@ class Layers(unittest.TestCase):
         ):
             for layer in self.layers(**options):
                 self.decode(layer)
-        self.decode(kt.KLALayer(16, kt.KLAConfig(d_state=4, decode_from_prior=True)))
+        for layer in self.layers(decode_from_prior=True):
+            self.decode(layer)
 
     def decode(self, layer):
         x = torch.randn(2, 11, 16)

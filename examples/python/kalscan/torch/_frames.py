@@ -53,7 +53,7 @@ def checkpoint_distance(mixer, dtype, device, states):
     """Tokens from a kept state to the next with which backward needs no forward pass of its own, as the library says
     for this type, device and number of states."""
     frame, number = Frame(), torch.float64 if dtype == torch.float64 else torch.float32
-    vector = mixer == _library.ROTATING_KLA
+    vector = mixer in _library.TURNING
     shapes = dict(v=(1, 1, 1, 3) if vector else (1, 1, 1), k=(1, 1, states), q=(1, 1, states))
     shapes |= dict(g=(1, states)) if mixer == _library.GLA else dict(Lambda=(1, 1, 1), a=(1, states), p=(1, states))
     shapes |= dict(r=(1, 1, 1, 4)) if vector else {}

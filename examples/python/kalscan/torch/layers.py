@@ -341,10 +341,6 @@ class RotatingKLALayer(_Layer):
         width = 3 * heads_per_rotation
         inner = math.ceil((config or KLAConfig()).d_inner(d_model) / width) * width
         super().__init__(d_model, config, inner, inner // 3)
-        if self.config.decode_from_prior:
-            raise ValueError(
-                "kalscan: RotatingKLALayer has no read-out of predictions: decode_from_prior is to be False"
-            )
         self.heads, self.heads_per_rotation = inner // 3, heads_per_rotation
         self.turn = nn.Linear(inner, 4 * self.heads // heads_per_rotation, bias=False)
         self.start = nn.Parameter(torch.empty(self.heads, self.d_state, 3))
@@ -373,6 +369,15 @@ class RotatingKLALayer(_Layer):
         if state is None:
             state = self.initial(z.shape[0] if offsets is None else len(offsets) - 1)
         y, variance, final = rotating_kla(
-            v.unflatten(-1, (-1, 3)), precision, self.rotations(z), k, q, a, p, initial=state, offsets=offsets
+            v.unflatten(-1, (-1, 3)),
+            precision,
+            self.rotations(z),
+            k,
+            q,
+            a,
+            p,
+            initial=state,
+            offsets=offsets,
+            predicted=self.config.decode_from_prior,
         )
         return y.flatten(-2), variance.repeat_interleave(3, -1), final

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""torch's operators kalscan::kla, ::predicted_kla, ::rotating_kla and ::gla, and functions around them.
+"""torch's operators kalscan::kla, ::predicted_kla, ::rotating_kla, ::predicted_rotating_kla and ::gla, and functions
+around them.
 
 The operators have fake kernels, gradients, and run under torch.compile without a graph break. Gradients are exact; they
 cannot be differentiated again: double backward raises an error that says so."""
@@ -21,6 +22,7 @@ _OPERATORS = {
     "kla": _library.KLA,
     "predicted_kla": _library.KLA_PREDICTED,
     "rotating_kla": _library.ROTATING_KLA,
+    "predicted_rotating_kla": _library.ROTATING_KLA_PREDICTED,
     "gla": _library.GLA,
 }
 _CALL = (
@@ -44,7 +46,7 @@ def _new_outputs(mixer, v, k, offsets, every):
     shape, S, dtype = v.shape, k.shape[2], v.dtype
     B, L, M = shape[:3]
     N = B if offsets is None else offsets.shape[0] - 1
-    vector = (3,) if mixer == _library.ROTATING_KLA else ()
+    vector = (3,) if mixer in _library.TURNING else ()
     variances = mixer != _library.GLA
     new, none, like = v.new_empty, (0,), torch.contiguous_format
     number = new if dtype in (torch.float32, torch.float64) else functools.partial(new, dtype=torch.float32)
@@ -98,7 +100,7 @@ def _forward(mixer):
     variances = mixer != _library.GLA
 
     def run(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, keep):
-        if v.dim() != (4 if mixer == _library.ROTATING_KLA else 3) or k.dim() != 3:
+        if v.dim() != (4 if mixer in _library.TURNING else 3) or k.dim() != 3:
             raise ValueError(
                 f"kalscan: v has the shape {list(v.shape)} and k {list(k.shape)}, not [B, L, M] (rotating: "
                 "[B, L, M, 3]) and [B, L, S]"
@@ -294,10 +296,11 @@ def kla(v, Lambda, k, q, a, p, *, initial=None, offsets=None, predicted=False, f
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
 
-def rotating_kla(v, Lambda, r, k, q, a, p, *, initial=None, offsets=None, form=Moments):
+def rotating_kla(v, Lambda, r, k, q, a, p, *, initial=None, offsets=None, predicted=False, form=Moments):
     """The same for heads of three channels that every token turns: v and y [B, L, M, 3], quaternions r [B, L, M, 4] of
     any length. M counts heads."""
-    y, yvar, mean, variance = _call("rotating_kla", (v, Lambda, r, k, q, a, p, None), initial, offsets, form)
+    name = "predicted_rotating_kla" if predicted else "rotating_kla"
+    y, yvar, mean, variance = _call(name, (v, Lambda, r, k, q, a, p, None), initial, offsets, form)
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
 
