@@ -13,5 +13,8 @@ run word_problem --tasks a5 --out "$results/a5.jsonl"
 run word_problem --tasks s4 s3 parity --mixers $few --steps 5000 --out "$results/groups.jsonl"
 run recall --mixers $few --steps 3000 --batch 64 --out "$results/recall.jsonl"
 run language_model --mixers $few --steps 2000 --batch 32 --tests 64 --out "$results/bytes.jsonl"
-run word_problem --tasks a5 --mixers kla --steps 100000 --out "$results/long.jsonl"  # as many as the paper's protocol
+# KLA with as many steps as its paper's protocol has, words growing and whole; and with two layers.
+run word_problem --tasks a5 --mixers kla --steps 100000 --seeds 1 --out "$results/long.jsonl"
+run word_problem --tasks a5 --mixers kla kla_latest --no-grow --steps 100000 --seeds 1 --out "$results/long.jsonl"
+run word_problem --tasks a5 --mixers kla kla_latest mamba --layers 2 --out "$results/two_layers.jsonl"
 "$python" "$experiments/report.py" "$results"/*.jsonl --picture "$results/results.svg" | tee "$results/results.md"

@@ -12,10 +12,12 @@ COLOURS = "#1f77b4 #aec7e8 #393b79 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c56
 
 
 def groups(results):
-    """{(task, length, layers, steps): {mixer: its runs}}, in the order in which they came."""
+    """{(task, length, what else a title says): {mixer: its runs}}, in the order in which they came."""
     found = {}
     for r in results:
-        key = (r["task"], r["length"], r["settings"]["layers"], r["settings"]["steps"])
+        s, whole = r["settings"], "" if r["settings"]["grow"] else ", whole words"
+        layers = f"{s['layers']} layer{'s' if s['layers'] > 1 else ''}"
+        key = (r["task"], r["length"], f"{layers}, trained at length {r['length']}{whole}, {s['steps']:,} steps")
         found.setdefault(key, {}).setdefault(r["mixer"], []).append(r)
     return found
 
@@ -26,12 +28,12 @@ def measure(task):
 
 def table(results):
     """Markdown: the median and, in brackets, the best of the seeds, by length."""
-    for (task, length, layers, steps), mixers in groups(results).items():
+    for (task, length, training), mixers in groups(results).items():
         what, best = measure(task), min if task == "bytes" else max
         unit = "bits a byte" if task == "bytes" else "accuracy"
         lengths = [m * length for m in (1, 2, 4, 16)]
         last = "" if task == "bytes" else " 99% at the greatest length |"
-        print(f"\n{NAMES[task]}, {layers} layer(s), {steps} steps: {unit}, median (best) of the seeds\n")
+        print(f"\n{NAMES[task]}, {training}: {unit} by length, median (best) of the seeds\n")
         print("| mixer | parameters | seeds | " + " | ".join(map(str, lengths)) + " |" + last)
         print("|---" * (3 + len(lengths) + bool(last)) + "|")
         for mixer, runs in mixers.items():
@@ -54,7 +56,7 @@ def picture(results, width=400, height=210):
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * columns}" height="{height * rows + legend}" '
         'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
     ]
-    for i, ((task, length, layers, steps), found) in enumerate(panels):
+    for i, ((task, length, training), found) in enumerate(panels):
         left, top = width * (i % columns) + 36, height * (i // columns) + 24
         w, h = width - 50, height - 60
         column = 1 if task == "bytes" else 0
@@ -72,8 +74,7 @@ def picture(results, width=400, height=210):
         first = min(points[0][0] for points in curves.values())
         x = lambda b: left + w * (b - first + 0.5) / (buckets - first)
         y = lambda v: top + h * (1 - (min(v, high) - low) / ((high - low) or 1))
-        title = f"{NAMES[task]}, {layers} layer{'s' if layers > 1 else ''}, trained at length {length}, {steps:,} steps"
-        out.append(f'<text x="{left}" y="{top - 8}" font-weight="bold">{escape(title)}</text>')
+        out.append(f'<text x="{left}" y="{top - 8}" font-weight="bold">{escape(f"{NAMES[task]}, {training}")}</text>')
         for tick in range(5):
             v = low + (high - low) * tick / 4
             out.append(f'<path d="M{left} {y(v):.1f}h{w}" stroke="#ddd"/>')
