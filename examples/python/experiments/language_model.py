@@ -19,8 +19,9 @@ KINDS = (".md", ".hpp", ".cuh", ".cpp", ".cu", ".py", ".h")
 
 def texts():
     """Bytes for training and for the test."""
-    files = sorted(p for p in ROOT.rglob("*") if p.suffix in KINDS and not any(x.startswith(".") for x in p.relative_to(ROOT).parts))
-    files = [p for p in files if p.is_file() and "shared" not in p.relative_to(ROOT).parts[:1]]
+    inside = lambda p: p.relative_to(ROOT).parts
+    ours = lambda p: not any(x.startswith(".") for x in inside(p)) and inside(p)[0] != "shared"
+    files = sorted(p for p in ROOT.rglob("*") if p.suffix in KINDS and ours(p) and p.is_file())
     joined = lambda files: torch.frombuffer(bytearray(b"\n".join(p.read_bytes() for p in files)), dtype=torch.uint8)
     return joined([p for i, p in enumerate(files) if i % 10]), joined(files[::10])
 

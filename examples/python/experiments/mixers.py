@@ -17,7 +17,7 @@ def hot(config):
 
 
 def latest(config):
-    """The start that the authors' package has since 2026-09: process noise in proportion to the step, noise of v 1 / S."""
+    """The start of the authors' package since 2026-09: process noise in proportion to the step, noise of v 1 / S."""
     return KLAConfig.latest(d_state=config.d_state, value_rank="full", var_rank="full")
 
 
@@ -194,8 +194,7 @@ def size(net):
 def equal_net(mixer, vocabulary, width, layers, states, hidden):
     """The model whose channel mixer is as wide as makes its parameters as many as KLA's with `hidden`."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        one = size(Net(mixer, vocabulary, width, layers, states, 2)) - size(Net(mixer, vocabulary, width, layers, states, 1))
-        missing = size(Net("kla", vocabulary, width, layers, states, hidden)) - size(
-            Net(mixer, vocabulary, width, layers, states, hidden)
-        )
+        parameters = lambda name, hidden: size(Net(name, vocabulary, width, layers, states, hidden))
+        one = parameters(mixer, 2) - parameters(mixer, 1)
+        missing = parameters("kla", hidden) - parameters(mixer, hidden)
     return Net(mixer, vocabulary, width, layers, states, max(1, hidden + round(missing / one)))

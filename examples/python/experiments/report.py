@@ -2,13 +2,19 @@
 """The table and the picture of results:  python report.py results.jsonl ... --picture results.svg"""
 
 import argparse
+import json
 import statistics
 from html import escape
 from pathlib import Path
 
-NAMES = {"parity": "parity", "s3": "S3", "s4": "S4", "a5": "A5", "copying": "selective copying", "recall": "noisy recall"}
-NAMES["bytes"] = "bytes of this repository"
-COLOURS = "#1f77b4 #aec7e8 #393b79 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c564b #2ca02c #98df8a #bcbd22 #7f7f7f".split()
+NAMES = {"parity": "parity", "s3": "S3", "s4": "S4", "a5": "A5"}
+NAMES |= {"copying": "selective copying", "recall": "noisy recall", "bytes": "bytes of this repository"}
+COLOURS = "#1f77b4 #aec7e8 #393b79 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c564b #2ca02c #98df8a #bcbd22 #7f7f7f"
+COLOURS = COLOURS.split()
+
+
+def read(file):
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def groups(results):
@@ -83,13 +89,16 @@ def picture(results, width=400, height=210):
             out.append(f'<path d="M{left + w / 16:.1f} {top}v{h}" stroke="#888" stroke-dasharray="2 3"/>')
         for m in (1, 4, 8, 16) if first == 0 else ():
             out.append(f'<text x="{left + w * m / 16:.1f}" y="{top + h + 14}" text-anchor="middle">{m * length}</text>')
-        label = ("bits a byte" if column else "accuracy") + (" by position" if first == 0 else " of the answers, in their order")
+        label = "bits a byte" if column else "accuracy"
+        label += " by position" if first == 0 else " of the answers, in their order"
         out.append(f'<text x="{left + w / 2:.0f}" y="{top + h + 28}" text-anchor="middle">{label}</text>')
         for mixer, points in curves.items():
             there = lambda c: [f"{x(p[0]):.1f},{y(p[c]):.1f}" for p in points]
             if len(found[mixer]) > 1:
-                out.append(f'<polygon points="{" ".join(there(1) + there(3)[::-1])}" fill="{colour[mixer]}" opacity="0.12"/>')
-            out.append(f'<polyline points="{" ".join(there(2))}" fill="none" stroke="{colour[mixer]}" stroke-width="1.8"/>')
+                edge = " ".join(there(1) + there(3)[::-1])
+                out.append(f'<polygon points="{edge}" fill="{colour[mixer]}" opacity="0.12"/>')
+            line = " ".join(there(2))
+            out.append(f'<polyline points="{line}" fill="none" stroke="{colour[mixer]}" stroke-width="1.8"/>')
     for i, mixer in enumerate(mixers):
         left, top = 36 + (i % 4) * (width * columns - 40) / 4, height * rows + 12 + 18 * (i // 4)
         out.append(f'<path d="M{left:.0f} {top - 4}h18" stroke="{colour[mixer]}" stroke-width="3"/>')
@@ -98,13 +107,11 @@ def picture(results, width=400, height=210):
 
 
 def main():
-    import training
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    results = [r for file in args.files for r in training.read(file)]
+    results = [r for file in args.files for r in read(file)]
     table(results)
     if args.picture:
         args.picture.write_text(picture(results))

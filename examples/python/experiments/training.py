@@ -2,8 +2,8 @@
 """Training that the experiments share: several seeds at once, progress, results that a stopped command goes on from.
 
 A task has `vocabulary`, `dense` (every token has a target, and words may grow as they are learnt), and
-`batch(n, length, random, test)`, which returns tokens and targets [n, length], -1 where there is none. Models are trained at
---length and tested at 1, 2, 4 and 16 times that."""
+`batch(n, length, random, test)`, which returns tokens and targets [n, length], -1 where there is none. Models are
+trained at --length and tested at 1, 2, 4 and 16 times that."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import report
 from mixers import MIXERS, equal_net, size
 
 MULTIPLES = (1, 2, 4, 16)
@@ -22,7 +23,7 @@ BUCKETS = 32  # of positions, in what is reported by position
 
 
 class Run:
-    """A model in training. On a GPU its step is one CUDA graph in a stream of its own, so that seeds run side by side."""
+    """A model in training. On a GPU its step is one CUDA graph in a stream of its own: seeds run side by side."""
 
     def __init__(self, task, mixer, seed, args):
         self.task, self.mixer, self.seed, self.args = task, mixer, seed, args
@@ -158,16 +159,12 @@ def arguments(description, names, **defaults):
 UNSAVED = ("tasks", "mixers", "seeds", "first_seed", "at_once", "out", "quick", "graph", "seconds", "test_tokens")
 
 
-def read(file):
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
 def train_all(args, make_task):
     """Trains what is not in --out yet, --at-once seeds of a task and mixer together, and prints a table."""
     torch.set_float32_matmul_precision("high")
     settings = {k: v for k, v in vars(args).items() if k not in UNSAVED}
     key = lambda r: (r["task"], r["mixer"], r["seed"])
-    done = {key(r) for r in read(args.out) if r["settings"] == settings}
+    done = {key(r) for r in report.read(args.out) if r["settings"] == settings}
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     groups = []
     for task in args.tasks:
@@ -209,6 +206,4 @@ def train_all(args, make_task):
         del runs, run
         if args.device == "cuda":
             torch.cuda.empty_cache()
-    import report
-
-    report.table([r for r in read(args.out) if r["settings"] == settings])
+    report.table([r for r in report.read(args.out) if r["settings"] == settings])
