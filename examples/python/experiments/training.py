@@ -22,6 +22,11 @@ MULTIPLES = (1, 2, 4, 16)
 BUCKETS = 32  # of positions, in what is reported by position
 
 
+def losses(logits, y):
+    """Of each target; 0 where there is none."""
+    return F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1, reduction="none").view(y.shape)
+
+
 class Run:
     """A model in training. On a GPU its step is one CUDA graph in a stream of its own: seeds run side by side."""
 
@@ -48,8 +53,7 @@ class Run:
         logits = self.net(x)
         asked = (y >= 0).float()
         weight = asked * self.weight
-        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1, reduction="none").view(y.shape)
-        loss = (loss * weight).sum() / weight.sum()
+        loss = (losses(logits, y) * weight).sum() / weight.sum()
         for p, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters)):
             p.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -118,13 +122,13 @@ class Run:
                 x, y = self.task.batch(rows, length, random, test=True)
                 logits = self.net(x)
                 there = (y >= 0).double()
-                loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1, reduction="none").view(y.shape)
                 right = right + ((logits.argmax(-1) == y) * there).sum(0)
-                wrong, asked = wrong + loss.double().sum(0) / math.log(2), asked + there.sum(0)
+                wrong, asked = wrong + losses(logits, y).double().sum(0) / math.log(2), asked + there.sum(0)
             mean = lambda x: round((x.sum() / asked.sum()).item(), 5)
             accuracy[length], bits[length] = mean(right), mean(wrong)
             parts = zip(*(x.tensor_split(BUCKETS) for x in (right, wrong, asked)))
-            positions = [[round((x.sum() / n.sum()).item(), 4) if n.sum() else None for x in (r, w)] for r, w, n in parts]
+            share = lambda x, n: round((x.sum() / n.sum()).item(), 4) if n.sum() else None
+            positions = [[share(r, n), share(w, n)] for r, w, n in parts]
         return dict(accuracy=accuracy, bits=bits, by_position=positions)
 
 
@@ -138,7 +142,7 @@ def arguments(description, names, **defaults):
     parser.add_argument("--first-seed", type=int, default=0, help="for commands side by side with one --out")
     parser.add_argument("--at-once", type=int, default=5, help="seeds that are trained side by side on a GPU")
     parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="of training, for the seeds of a mixer together")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of training, for all seeds of a mixer")
     parser.add_argument("--length", type=int, default=20)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -148,10 +152,11 @@ def arguments(description, names, **defaults):
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--tests", type=int, default=512, help="sequences of each length that a model is tested on")
     parser.add_argument("--test-tokens", type=int, default=2**16, help="at once")
-    parser.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True, help="words grow as they are learnt")
-    parser.add_argument("--graph", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs")
+    yes_or_no = dict(action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--grow", **yes_or_no, help="words grow as they are learnt")
+    parser.add_argument("--graph", **yes_or_no, help="CUDA graphs")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=Path("results.jsonl"), help="a line for each model; kept and added to")
+    parser.add_argument("--out", type=Path, default=Path("results.jsonl"), help="a line a model; kept and added to")
     parser.set_defaults(**defaults)
     return parser
 
@@ -189,8 +194,9 @@ def train_all(args, make_task):
                     run.curve.append((step, run.reach, round(accuracy, 4), round(loss, 4)))
                 spent, share = clock() - began, (i + step / args.steps) / len(groups)
                 print(
-                    f"[{spent:.0f} s, {spent / share - spent:.0f} s left] {name} {mixer}, seeds {seeds}: step {step} of "
-                    f"{args.steps}, accuracy {' '.join(f'{a:.3f}' for a, _ in seen)} at {[r.reach for r in runs]}",
+                    f"[{spent:.0f} s, {spent / share - spent:.0f} s left] {name} {mixer}, seeds {seeds}: "
+                    f"step {step} of {args.steps}, accuracy {' '.join(f'{a:.3f}' for a, _ in seen)}, "
+                    f"words of {[r.reach for r in runs]}",
                     flush=True,
                 )
             if late:
