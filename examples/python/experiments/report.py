@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import math
 import statistics
 from html import escape
 from pathlib import Path
@@ -11,6 +12,7 @@ NAMES = {"parity": "parity", "s3": "S3", "s4": "S4", "a5": "A5"}
 NAMES |= {"copying": "selective copying", "recall": "noisy recall", "bytes": "bytes of this repository"}
 COLOURS = "#1f77b4 #aec7e8 #393b79 #17becf #9467bd #c5b0d5 #d62728 #ff7f0e #8c564b #2ca02c #98df8a #bcbd22 #7f7f7f"
 COLOURS = COLOURS.split()
+MULTIPLES = (1, 2, 4, 16)  # of the length of training: those that models are tested at
 
 
 def read(file):
@@ -28,30 +30,32 @@ def groups(results):
     return found
 
 
-def measure(task):
-    return "bits" if task == "bytes" else "accuracy"
+def measured(task, length, runs):
+    """What the task is judged by: a list of all runs for each length."""
+    what = "bits" if task == "bytes" else "accuracy"
+    return [[r[what][str(m * length)] for r in runs] for m in MULTIPLES]
 
 
 def table(results):
     """Markdown: the median and, in brackets, the best of the seeds, by length."""
     for (task, length, training), mixers in groups(results).items():
-        what, best = measure(task), min if task == "bytes" else max
+        best = min if task == "bytes" else max
         unit = "bits a byte" if task == "bytes" else "accuracy"
-        lengths = [m * length for m in (1, 2, 4, 16)]
+        lengths = [m * length for m in MULTIPLES]
         last = "" if task == "bytes" else " 99% at the greatest length |"
         print(f"\n{NAMES[task]}, {training}: {unit} by length, median (best) of the seeds\n")
         print("| mixer | parameters | seeds | " + " | ".join(map(str, lengths)) + " |" + last)
         print("|---" * (3 + len(lengths) + bool(last)) + "|")
         for mixer, runs in mixers.items():
-            values = [[r[what][str(n)] if str(n) in r[what] else r[what][n] for r in runs] for n in lengths]
+            values = measured(task, length, runs)
             cells = [f"{statistics.median(v):.3f} ({best(v):.3f})" for v in values]
             solved = f" {sum(x >= 0.99 for x in values[-1])} of {len(runs)} |" if last else ""
             print(f"| {mixer} | {runs[0]['parameters']:,} | {len(runs)} | " + " | ".join(cells) + " |" + solved)
 
 
 def picture(results, width=400, height=210):
-    """An SVG: a panel a task, the measure over the position in sequences 16 times as long as those of training. Lines
-    are medians of the seeds, shades reach from the worst to the best, and the dotted line is where training ended."""
+    """An SVG: a panel a task, the measure by length. Lines are medians of the seeds, shades reach from the worst to the
+    best."""
     panels = list(groups(results).items())
     mixers = list(dict.fromkeys(m for _, runs in panels for m in runs))
     colour = {m: COLOURS[i % len(COLOURS)] for i, m in enumerate(mixers)}
@@ -64,40 +68,26 @@ def picture(results, width=400, height=210):
     ]
     for i, ((task, length, training), found) in enumerate(panels):
         left, top = width * (i % columns) + 36, height * (i // columns) + 24
-        w, h = width - 50, height - 60
-        column = 1 if task == "bytes" else 0
-        curves, shown = {}, set()
-        for mixer, runs in found.items():
-            points = []
-            for bucket, values in enumerate(zip(*(r["by_position"] for r in runs))):
-                values = [v[column] for v in values if v[column] is not None]
-                if values:
-                    points.append((bucket, min(values), statistics.median(values), max(values)))
-            curves[mixer] = points
-            shown |= {v for point in points for v in point[1:]}
-        low, high = (min(shown), min(max(shown), 8.0)) if column else (0.0, 1.0)
-        buckets = len(next(iter(found.values()))[0]["by_position"])
-        first = min(points[0][0] for points in curves.values())
-        x = lambda b: left + w * (b - first + 0.5) / (buckets - first)
+        w, h = width - 60, height - 60
+        curves = {m: [sorted(v) for v in measured(task, length, runs)] for m, runs in found.items()}
+        shown = [x for points in curves.values() for v in points for x in v]
+        low, high = (min(shown), min(max(shown), 8.0)) if task == "bytes" else (0.0, 1.0)
+        x = [left + w * math.log2(m) / math.log2(MULTIPLES[-1]) for m in MULTIPLES]
         y = lambda v: top + h * (1 - (min(v, high) - low) / ((high - low) or 1))
+        points = lambda values: [f"{a:.1f},{y(v):.1f}" for a, v in zip(x, values)]
         out.append(f'<text x="{left}" y="{top - 8}" font-weight="bold">{escape(f"{NAMES[task]}, {training}")}</text>')
         for tick in range(5):
             v = low + (high - low) * tick / 4
             out.append(f'<path d="M{left} {y(v):.1f}h{w}" stroke="#ddd"/>')
             out.append(f'<text x="{left - 5}" y="{y(v) + 4:.1f}" text-anchor="end">{v:.2f}</text>')
-        if first == 0:
-            out.append(f'<path d="M{left + w / 16:.1f} {top}v{h}" stroke="#888" stroke-dasharray="2 3"/>')
-        for m in (1, 4, 8, 16) if first == 0 else ():
-            out.append(f'<text x="{left + w * m / 16:.1f}" y="{top + h + 14}" text-anchor="middle">{m * length}</text>')
-        label = "bits a byte" if column else "accuracy"
-        label += " by position" if first == 0 else " of the answers, in their order"
+        for a, m in zip(x, MULTIPLES):
+            out.append(f'<text x="{a:.1f}" y="{top + h + 14}" text-anchor="middle">{m * length}</text>')
+        label = "bits a byte, by length" if task == "bytes" else "accuracy, by length"
         out.append(f'<text x="{left + w / 2:.0f}" y="{top + h + 28}" text-anchor="middle">{label}</text>')
-        for mixer, points in curves.items():
-            there = lambda c: [f"{x(p[0]):.1f},{y(p[c]):.1f}" for p in points]
-            if len(found[mixer]) > 1:
-                edge = " ".join(there(1) + there(3)[::-1])
-                out.append(f'<polygon points="{edge}" fill="{colour[mixer]}" opacity="0.12"/>')
-            line = " ".join(there(2))
+        for mixer, values in curves.items():
+            edge = " ".join(points([v[0] for v in values]) + points([v[-1] for v in values])[::-1])
+            out.append(f'<polygon points="{edge}" fill="{colour[mixer]}" opacity="0.12"/>')
+            line = " ".join(points([statistics.median(v) for v in values]))
             out.append(f'<polyline points="{line}" fill="none" stroke="{colour[mixer]}" stroke-width="1.8"/>')
     for i, mixer in enumerate(mixers):
         left, top = 36 + (i % 4) * (width * columns - 40) / 4, height * rows + 12 + 18 * (i // 4)

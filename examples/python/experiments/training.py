@@ -18,8 +18,6 @@ from torch import nn
 import report
 from mixers import MIXERS, equal_net, size
 
-MULTIPLES = (1, 2, 4, 16)
-BUCKETS = 32  # of positions, in what is reported by position
 
 
 def losses(logits, y):
@@ -112,24 +110,21 @@ class Run:
 
     @torch.no_grad()
     def tests(self):
-        """By length: the mean accuracy, bits a target, and, at the greatest length, both by position."""
-        accuracy, bits, positions = {}, {}, []
+        """The mean accuracy, and bits a target, by length."""
+        accuracy, bits = {}, {}
         random = torch.Generator(self.args.device).manual_seed(1)  # all models are asked the same
-        for length in (m * self.args.length for m in MULTIPLES):
+        for length in (m * self.args.length for m in report.MULTIPLES):
             rows = max(1, min(self.args.batch, self.args.test_tokens // length))
-            right = wrong = asked = 0
+            right = wrong = asked = 0.0
             for _ in range(max(1, round(self.args.tests / rows))):
                 x, y = self.task.batch(rows, length, random, test=True)
                 logits = self.net(x)
                 there = (y >= 0).double()
-                right = right + ((logits.argmax(-1) == y) * there).sum(0)
-                wrong, asked = wrong + losses(logits, y).double().sum(0) / math.log(2), asked + there.sum(0)
-            mean = lambda x: round((x.sum() / asked.sum()).item(), 5)
-            accuracy[length], bits[length] = mean(right), mean(wrong)
-            parts = zip(*(x.tensor_split(BUCKETS) for x in (right, wrong, asked)))
-            share = lambda x, n: round((x.sum() / n.sum()).item(), 4) if n.sum() else None
-            positions = [[share(r, n), share(w, n)] for r, w, n in parts]
-        return dict(accuracy=accuracy, bits=bits, by_position=positions)
+                right += ((logits.argmax(-1) == y) * there).sum().item()
+                wrong += losses(logits, y).double().sum().item() / math.log(2)
+                asked += there.sum().item()
+            accuracy[length], bits[length] = round(right / asked, 5), round(wrong / asked, 5)
+        return dict(accuracy=accuracy, bits=bits)
 
 
 def arguments(description, names, **defaults):
