@@ -340,7 +340,8 @@ class AuthorsConventions(unittest.TestCase):
 
     def test_noises_start_as_the_options_say(self):
         softplus = torch.nn.functional.softplus
-        for layer in (kt.KLALayer(8, kt.KLAConfig.latest(d_state=4)), kt.RotatingKLALayer(8, kt.KLAConfig.latest(d_state=4))):
+        latest = kt.KLAConfig.latest(d_state=4)
+        for layer in (kt.KLALayer(8, latest), kt.RotatingKLALayer(8, latest)):
             steps, z = softplus(layer.delta), torch.randn(2, 7, layer.d_inner)
             torch.testing.assert_close(layer.process_noise_rate(), 3 * torch.exp(layer.lambda_log) * steps)
             precision = layer.sensors(z)[1]

@@ -39,7 +39,7 @@ class KLAConfig:
     obs_noise_init: Union[float, str, None] = None  # the variance all readings start with; "auto": 1 / d_state
     obs_var_min: float = 1e-4
     obs_var_max: Optional[float] = None
-    value_rank: Union[int, str] = "full"  # how v comes from z: "full", a rank, "dt" or "auto" (dt_rank), or "conv": v = z
+    value_rank: Union[int, str] = "full"  # how v comes from z: "full", a rank, "dt" or "auto": dt_rank, "conv": v = z
     var_rank: Union[int, str] = "full"  # how its noise does: "full", a rank, "dt" or "auto"
     dt_rank: Optional[int] = None  # ceil(d_model / 8) where not given
     qk_norm: bool = True
@@ -93,9 +93,7 @@ class KLAConfig:
             raise ValueError(f"kalscan: process_noise_init is {init!r}, not a positive number or 'heuristic'")
         noise, high = self.obs_noise(), math.inf if self.obs_var_max is None else self.obs_var_max
         if noise is not None and not (positive(noise) and self.obs_var_min < noise <= high):
-            raise ValueError(
-                f"kalscan: obs_noise_init is {noise!r}, not between obs_var_min, {self.obs_var_min}, and obs_var_max, {high}"
-            )
+            raise ValueError(f"kalscan: obs_noise_init is {noise!r}, not above {self.obs_var_min} and at most {high}")
 
 
 class KLALayerState(NamedTuple):

@@ -239,7 +239,7 @@ def _define(name, mixer):
     torch.library.register_autograd("kalscan::" + backward_name, no_double_backward, lib=lib)
 
 
-# What the operators do without and with gradients: called as it is, it saves one of the dispatcher's two calls of Python.
+# What the operators do without and with gradients: called as it is, it saves one of the dispatcher's calls of Python.
 _calls = {}
 for _name, _mixer in _OPERATORS.items():
     _define(_name, _mixer)
