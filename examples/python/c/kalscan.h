@@ -81,7 +81,8 @@ typedef enum kalscan_mixer {
   KALSCAN_KLA = 0,           /* a scalar Kalman filter a lane, read out after the token's own update */
   KALSCAN_KLA_PREDICTED = 1, /* the same, read out one step ahead */
   KALSCAN_ROTATING_KLA = 2,  /* three channels are a head that every token turns by a quaternion; M counts heads */
-  KALSCAN_GLA = 3            /* the linear recurrence of gated linear attention */
+  KALSCAN_GLA = 3,           /* the linear recurrence of gated linear attention */
+  KALSCAN_ROTATING_KLA_PREDICTED = 4 /* rotating KLA, read out one step ahead */
 } kalscan_mixer;
 
 /* The inputs of a mixer, or their adjoints. B sequences, L tokens, M channels, S states; those that a mixer does not

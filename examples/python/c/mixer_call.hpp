@@ -39,6 +39,12 @@ struct mixer_functions {
 };
 
 using predicted_kla = kla_mixer<readout::predicted>;
+using predicted_rotating_kla = rotating_kla_mixer<readout::predicted>;
+
+/// Whether values and means are vectors in space.
+inline bool turning(kalscan_mixer mixer) {
+  return mixer == KALSCAN_ROTATING_KLA || mixer == KALSCAN_ROTATING_KLA_PREDICTED;
+}
 
 template <class E>
 tensor<E> per_channel(const std::string& name, const DLTensor* x) {
@@ -97,8 +103,8 @@ struct arrays_of<kla_mixer<Readout>> {
   }
 };
 
-template <>
-struct arrays_of<rotating_kla> {
+template <readout Readout>
+struct arrays_of<rotating_kla_mixer<Readout>> {
   template <class E, class T>
   static rotating_kla_inputs<tensor<E>, tensor<T>> inputs(const std::string& of, const kalscan_inputs& x) {
     const auto [vx, vy, vz] = vectors<E, 3>(of + "v", x.v);
@@ -148,7 +154,7 @@ struct arrays_of<gla> {
 
 /// The sizes of a call, from its v and k.
 inline mixer_shape shape_of(const mixer_call& call) {
-  const std::size_t axes = call.mixer == KALSCAN_ROTATING_KLA ? 4 : 3;
+  const std::size_t axes = turning(call.mixer) ? 4 : 3;
   require_axes("v", *call.in.v, axes, axes == 4 ? "[B, L, M, 3]" : "[B, L, M]");
   require_axes("k", *call.in.k, 3, "[B, L, S]");
   const std::int64_t* v = call.in.v->shape;

@@ -12,7 +12,7 @@
 namespace kalscan::c {
 namespace {
 
-constexpr const char* mixer_names[] = {"kla", "predicted kla", "rotating_kla", "gla"};
+constexpr const char* mixer_names[] = {"kla", "predicted kla", "rotating_kla", "gla", "predicted rotating_kla"};
 
 enum class verb { forward, step, backward };
 
@@ -26,7 +26,7 @@ struct array_use {
 
 template <class F>
 void for_each_input(kalscan_mixer mixer, const std::string& of, kalscan_inputs& x, bool written, F f) {
-  const bool kla = mixer != KALSCAN_GLA, turns = mixer == KALSCAN_ROTATING_KLA;
+  const bool kla = mixer != KALSCAN_GLA, turns = turning(mixer);
   const auto one = [&](const char* name, const DLTensor*& array, bool storage, bool exists) {
     f(array_use{of + name, array, storage, written, !written, exists});
   };
@@ -67,7 +67,7 @@ std::string device_name(const DLTensor& x) {
 }
 
 void check(mixer_call& call, verb what) {
-  if (call.mixer < KALSCAN_KLA || call.mixer > KALSCAN_GLA) bad("mixer is " + std::to_string(call.mixer));
+  if (call.mixer < KALSCAN_KLA || call.mixer > KALSCAN_ROTATING_KLA_PREDICTED) bad("mixer is " + std::to_string(call.mixer));
   const std::string mixer = mixer_names[call.mixer];
   if (call.in.v == nullptr) bad("v is not given");
   const DLTensor& v = *call.in.v;

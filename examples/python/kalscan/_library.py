@@ -117,7 +117,8 @@ class Filtered(Structure):
     ]
 
 
-KLA, KLA_PREDICTED, ROTATING_KLA, GLA = range(4)
+KLA, KLA_PREDICTED, ROTATING_KLA, GLA, ROTATING_KLA_PREDICTED = range(5)
+TURNING = (ROTATING_KLA, ROTATING_KLA_PREDICTED)  # values and means are vectors in space
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
 
 _ERRORS = {1: ValueError, 2: FilterError, 3: MemoryError, 4: DeviceError, 5: NotBuilt}

@@ -159,7 +159,7 @@ class Mixer:
             self._predicted if predicted else self._mixer, (inputs[0], arrays["v"]), stream, threads, chunk, check_nan
         )
         call.set_inputs(call.inputs, arrays)
-        vector = self._mixer == _library.ROTATING_KLA
+        vector = self._mixer in _library.TURNING
         v, k = arrays["v"], arrays["k"]
         if len(v.shape) != (4 if vector else 3):
             raise ValueError(f"kalscan: v has the shape {list(v.shape)}, not [B, L, M{', 3' if vector else ''}]")
@@ -172,7 +172,7 @@ class Mixer:
 
     def _new_state(self, call, arrays, form, axes):
         """Arrays for a state: `form` is the state whose form it gets, or a class of states."""
-        number, last = self._number(arrays), (3,) if self._mixer == _library.ROTATING_KLA else ()
+        number, last = self._number(arrays), (3,) if self._mixer in _library.TURNING else ()
         mean = _arrays.empty(call.first, (*axes, *last), number)
         if self._mixer == _library.GLA:
             return Hidden(mean)
@@ -206,7 +206,7 @@ class Mixer:
     ) -> Outputs:
         """All tokens.
 
-        predicted  read out one step ahead (kla)
+        predicted  read out one step ahead (not of gla)
         final      the form of the state after the last token: Moments (of KLA the default), Information or Hidden; or
                    arrays for it, which may be those of `initial`
         every      keep the state before every token that is a multiple of it, for `backward` (16 is best on the CPU)
@@ -307,5 +307,7 @@ class Mixer:
 
 
 kla = Mixer("kla", _library.KLA, _library.KLA_PREDICTED, ("v", "Lambda", "k", "q", "a", "p"))
-rotating_kla = Mixer("rotating_kla", _library.ROTATING_KLA, None, ("v", "Lambda", "r", "k", "q", "a", "p"))
+rotating_kla = Mixer(
+    "rotating_kla", _library.ROTATING_KLA, _library.ROTATING_KLA_PREDICTED, ("v", "Lambda", "r", "k", "q", "a", "p")
+)
 gla = Mixer("gla", _library.GLA, None, ("v", "k", "q", "g"))

@@ -39,7 +39,10 @@ def kla(v, Lambda, k, q, a, p, mean=None, variance=None, predicted=False, r=None
         variance = ahead / (1 + phi * ahead)
         info = of(Lambda[:, t, :, None] * k[:, t, None, :]) * (v[:, t, :, None] if not vector else v[:, t, :, None, :])
         mean = of(variance) * (of(a[:, t] / np.where(ahead > 0, ahead, 1)) * turned + info)
-        read, var = (of(a[:, t]) * mean, a[:, t] ** 2 * variance + p[:, t]) if predicted else (mean, variance)
+        read, var = mean, variance
+        if predicted:
+            ahead = np.einsum("bmij,bmsj->bmsi", turns[:, t], mean) if vector else mean
+            read, var = of(a[:, t]) * ahead, a[:, t] ** 2 * variance + p[:, t]
         ys.append((of(q[:, t, None, :]) * read).sum(2))
         yvars.append((q[:, t, None, :] ** 2 * var).sum(2))
     return np.stack(ys, 1), np.stack(yvars, 1), mean, variance

@@ -117,12 +117,13 @@ class Forward(Test):
         self.close(got.final.mean, kalscan.kla(*x.values(), initial=vague).final.mean, 1e-9)
 
     def test_predicted_readout_is_one_step_ahead(self):
-        for per_token in (False, True):
-            x = draw(kalscan.kla, 2, 9, 6, 4, per_token)
-            y, yvar, *_ = reference(kalscan.kla, x, predicted=True)
-            got = kalscan.kla(*x.values(), predicted=True)
-            self.close(got.y, y, 1e-12)
-            self.close(got.yvar, yvar, 1e-12)
+        for mixer in (kalscan.kla, kalscan.rotating_kla):
+            for per_token in (False, True):
+                x = draw(mixer, 2, 9, 6, 4, per_token)
+                y, yvar, *_ = reference(mixer, x, predicted=True)
+                got = mixer(*x.values(), predicted=True)
+                self.close(got.y, y, 1e-12)
+                self.close(got.yvar, yvar, 1e-12)
 
     def test_steps_give_what_forward_gives(self):
         for mixer in mixers:
@@ -180,7 +181,8 @@ class Backward(Test):
         for mixer in mixers:
             for per_token in (False, True):
                 self.one_gradient(mixer, per_token)
-        self.one_gradient(kalscan.kla, True, predicted=True)
+        for mixer in (kalscan.kla, kalscan.rotating_kla):
+            self.one_gradient(mixer, True, predicted=True)
 
     def one_gradient(self, mixer, per_token, **options):
         B, L, M, S = 2, 19, 5, 4

@@ -119,7 +119,7 @@ class Operators(unittest.TestCase):
                 gradient.sum().backward()
 
     def test_library_s_own_checks_of_operators(self):
-        for name in ("kla", "predicted_kla", "rotating_kla", "gla"):
+        for name in ("kla", "predicted_kla", "rotating_kla", "predicted_rotating_kla", "gla"):
             x = dict(
                 zip(
                     getattr(kalscan, name.removeprefix("predicted_")).inputs,
@@ -127,7 +127,7 @@ class Operators(unittest.TestCase):
                 )
             )
             arguments = [x.get(n) for n in ("v", "Lambda", "r", "k", "q", "a", "p", "g")]
-            torch.library.opcheck(getattr(torch.ops.kalscan, name).default, (*arguments, None, None, None, False, 16))
+            torch.library.opcheck(getattr(torch.ops.kalscan, name).default, (*arguments, None, None, None, False, True))
 
     def test_compiles_without_graph_breaks(self):
         for name in names:
@@ -232,7 +232,7 @@ class Operators(unittest.TestCase):
 
 class Layers(unittest.TestCase):
     def layers(self, **options):
-        config = kt.KLAConfig(d_state=4, **options)
+        config = kt.KLAConfig(**(dict(d_state=4) | options))
         return kt.KLALayer(16, config), kt.RotatingKLALayer(16, config)
 
     def test_all_parameters_learn(self):
@@ -251,10 +251,12 @@ class Layers(unittest.TestCase):
             dict(lambda_skip_mode="vector", expand=1.5),
             dict(value_rank="conv", var_rank="dt"),
             dict(clip_value=5.0, obs_var_max=10.0),
+            vars(kt.KLAConfig.latest(d_state=4)) | dict(clip_value=5.0),
         ):
             for layer in self.layers(**options):
                 self.decode(layer)
-        self.decode(kt.KLALayer(16, kt.KLAConfig(d_state=4, decode_from_prior=True)))
+        for layer in self.layers(decode_from_prior=True):
+            self.decode(layer)
 
     def decode(self, layer):
         x = torch.randn(2, 11, 16)
@@ -335,6 +337,42 @@ class AuthorsConventions(unittest.TestCase):
                 "out_proj.weight": (32, 64),
             },
         )
+
+    def test_noises_start_as_the_options_say(self):
+        softplus = torch.nn.functional.softplus
+        latest = kt.KLAConfig.latest(d_state=4)
+        for layer in (kt.KLALayer(8, latest), kt.RotatingKLALayer(8, latest)):
+            steps, z = softplus(layer.delta), torch.randn(2, 7, layer.d_inner)
+            torch.testing.assert_close(layer.process_noise_rate(), 3 * torch.exp(layer.lambda_log) * steps)
+            precision = layer.sensors(z)[1]
+            torch.testing.assert_close(precision, torch.full_like(precision, 4))
+            precision.sum().backward()
+            self.assertGreater(layer.obs_noise_bias.grad.abs().sum().item(), 0)
+            self.assertGreater(layer.var_expand.weight.grad.abs().sum().item(), 0)
+        for rank in ("full", "auto", 2):
+            layer = kt.KLALayer(8, kt.KLAConfig(d_state=4, var_rank=rank, bias=True, obs_noise_init=0.5))
+            _, precision, k, q = layer.sensors(torch.randn(2, 7, 16))
+            torch.testing.assert_close(precision, torch.full_like(precision, 2))
+            self.assertGreater(min(k.abs().min(), q.abs().min()).item(), 0)  # the other rows are as they were
+        for mode in ("learned", "fixed", "zero"):
+            for param, name in (("raw", "process_noise"), ("log", "p_log")):
+                options = dict(process_noise_mode=mode, process_noise_param=param, process_noise_init=0.02)
+                layer = kt.KLALayer(8, kt.KLAConfig(d_state=4, **options))
+                self.assertEqual(name in dict(layer.named_parameters()), mode == "learned")
+                self.assertEqual(name in dict(layer.named_buffers()), mode != "learned")
+                wanted = 0.0 if mode == "zero" else 0.02
+                torch.testing.assert_close(layer.process_noise_rate(), torch.full((16, 4), wanted))
+                a, p = layer.dynamics()
+                torch.testing.assert_close(p, wanted / 2 * (1 - a.square()), atol=1e-6, rtol=1e-3)
+        for wrong in (
+            *(dict(process_noise_init=x) for x in (-1, 0, float("nan"), float("inf"), "constant", True)),
+            *(dict(obs_noise_init=x) for x in (0.0, float("nan"), "none", 1e-5)),
+            dict(obs_noise_init=0.5, obs_var_max=0.2),
+            dict(process_noise_mode="none"),
+            dict(process_noise_param="none"),
+        ):
+            with self.assertRaisesRegex(ValueError, next(iter(wrong))):
+                kt.KLALayer(8, kt.KLAConfig(**wrong))
 
     def test_the_layer_is_the_paper_s_formulas(self):
         layer = kt.KLALayer(8, kt.KLAConfig(d_state=4)).double()

@@ -20,8 +20,9 @@ _ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}
 
 @dataclass
 class KLAConfig:
-    """The options of a layer; names and defaults are the authors'. The last four choose among their implementations,
-    and are accepted and ignored."""
+    """The options of a layer; names are the authors', and defaults those of the paper and their version 0.1. `latest`
+    has the defaults that theirs has since 2026-09. The last four choose among their implementations, and are accepted
+    and ignored."""
 
     d_state: int = 16  # S
     expand: float = 2.0  # M = expand * d_model
@@ -32,10 +33,14 @@ class KLAConfig:
     process_noise_scale: float = 0.01
     learnable_process_noise: bool = True
     zero_process_noise: bool = False
+    process_noise_param: str = "raw"  # learnt as it is; "log": as its logarithm p_log
+    process_noise_init: Union[float, str, None] = None  # process_noise_scale; "heuristic": 3 rate step of each lane
+    process_noise_mode: Optional[str] = None  # "learned", "fixed" or "zero"; None: what the two flags above say
+    obs_noise_init: Union[float, str, None] = None  # the variance all readings start with; "auto": 1 / d_state
     obs_var_min: float = 1e-4
     obs_var_max: Optional[float] = None
-    value_rank: Union[int, str] = "full"  # how v comes from z: "full", a rank, "dt" (dt_rank), or "conv": v = z
-    var_rank: Union[int, str] = "full"  # how its noise does: "full", a rank, or "dt"
+    value_rank: Union[int, str] = "full"  # how v comes from z: "full", a rank, "dt" or "auto": dt_rank, "conv": v = z
+    var_rank: Union[int, str] = "full"  # how its noise does: "full", a rank, "dt" or "auto"
     dt_rank: Optional[int] = None  # ceil(d_model / 8) where not given
     qk_norm: bool = True
     bias: bool = False
@@ -55,8 +60,40 @@ class KLAConfig:
     mobius_impl: str = "linear"
     checkpoint_ssm: bool = False
 
+    @classmethod
+    def latest(cls, **options):
+        """The authors' defaults since 2026-09: noises that start in proportion, v = z, a bottleneck for v's noise."""
+        start = dict(process_noise_param="log", process_noise_init="heuristic", obs_noise_init="auto")
+        return cls(**(start | dict(value_rank="conv", var_rank="auto") | options))
+
     def d_inner(self, d_model: int) -> int:
         return int(self.expand * d_model)
+
+    def noise_mode(self) -> str:
+        """Whether the process noise is learned, fixed or zero."""
+        if self.process_noise_mode is not None:
+            return self.process_noise_mode
+        return "zero" if self.zero_process_noise else "learned" if self.learnable_process_noise else "fixed"
+
+    def obs_noise(self) -> Optional[float]:
+        """The variance of v at the start, or None: what the projections give."""
+        return 1 / self.d_state if self.obs_noise_init == "auto" else self.obs_noise_init
+
+    def check(self):
+        """Raises ValueError for options that do not fit."""
+        for name, value, allowed in (
+            ("process_noise_param", self.process_noise_param, ("raw", "log")),
+            ("process_noise_mode", self.noise_mode(), ("learned", "fixed", "zero")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"kalscan: {name} is {value!r}, none of {', '.join(allowed)}")
+        positive = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and 0 < x < math.inf
+        init = self.process_noise_init
+        if init not in (None, "heuristic") and not positive(init):
+            raise ValueError(f"kalscan: process_noise_init is {init!r}, not a positive number or 'heuristic'")
+        noise, high = self.obs_noise(), math.inf if self.obs_var_max is None else self.obs_var_max
+        if noise is not None and not (positive(noise) and self.obs_var_min < noise <= high):
+            raise ValueError(f"kalscan: obs_noise_init is {noise!r}, not above {self.obs_var_min} and at most {high}")
 
 
 class KLALayerState(NamedTuple):
@@ -114,6 +151,7 @@ class _Layer(nn.Module):
     def __init__(self, d_model, config, inner, noises):
         super().__init__()
         self.config = config = config if config is not None else KLAConfig()
+        config.check()
         self.d_model, self.d_inner, self.d_state = d_model, inner, config.d_state
         self.noises = noises
         M, S = inner, config.d_state
@@ -121,7 +159,7 @@ class _Layer(nn.Module):
         self.conv = CausalConv1d(M, config.conv_kernel_size, config.conv_activation) if config.use_conv else None
         rank = config.dt_rank or math.ceil(d_model / 8)
         width = lambda given, full: (
-            full if given == "full" else 0 if given == "conv" else rank if given == "dt" else int(given)
+            full if given == "full" else 0 if given == "conv" else rank if given in ("dt", "auto") else int(given)
         )
         self._v_width, self._noise_width = width(config.value_rank, M), width(config.var_rank, noises)
         self.sensor_proj = nn.Linear(M, self._v_width + self._noise_width + 2 * S, bias=config.bias)
@@ -133,10 +171,16 @@ class _Layer(nn.Module):
         self.delta = nn.Parameter(torch.empty(noises, S))
         self.lambda_log = nn.Parameter(torch.empty(noises, S))
         self.delta._no_weight_decay = self.lambda_log._no_weight_decay = True
-        if config.learnable_process_noise and not config.zero_process_noise:
-            self.process_noise = nn.Parameter(torch.empty(noises, S))
+        self._noise_name = "p_log" if config.process_noise_param == "log" else "process_noise"
+        if config.noise_mode() == "learned":
+            self.register_parameter(self._noise_name, nn.Parameter(torch.empty(noises, S)))
+            getattr(self, self._noise_name)._no_weight_decay = self._noise_name == "p_log"
         else:
-            self.register_buffer("process_noise", torch.empty(noises, S))
+            self.register_buffer(self._noise_name, torch.empty(noises, S))
+        self.obs_noise_bias = None
+        if config.obs_noise() is not None:
+            self.obs_noise_bias = nn.Parameter(torch.empty(noises))
+            self.obs_noise_bias._no_weight_decay = True
         skips = (M,) if config.lambda_skip_mode == "vector" else ()
         self.lambda_skip = nn.Parameter(torch.empty(skips)) if config.use_lambda_skip else None
         self.gate_act = _ACTIVATIONS[config.gating_activation] if config.use_gating else None
@@ -152,20 +196,47 @@ class _Layer(nn.Module):
         steps = torch.exp(torch.rand(self.delta.shape) * (high - low) + low).clamp_min(config.dt_init_floor)
         self.delta.copy_(_inverse_softplus(steps))
         self.lambda_log.zero_()
-        self.process_noise.fill_(0.0 if config.zero_process_noise else config.process_noise_scale)
+        self._reset_noises()
         if self.lambda_skip is not None:
             self.lambda_skip.fill_(config.lambda_skip_init)
+
+    def _reset_noises(self):
+        config, noise = self.config, getattr(self, self._noise_name)
+        log = self._noise_name == "p_log"
+        if config.noise_mode() == "zero":
+            noise.zero_()
+        elif config.process_noise_init == "heuristic":
+            start = 3 * torch.exp(self.lambda_log) * self._steps()
+            noise.copy_(start.log() if log else start)
+        else:
+            start = config.process_noise_scale if config.process_noise_init is None else config.process_noise_init
+            noise.fill_(math.log(start) if log else start)
+        if self.obs_noise_bias is None:
+            return
+        # The same for every token at first, whatever the projections: their part of it starts as zero.
+        self.obs_noise_bias.copy_(_inverse_softplus(torch.tensor(config.obs_noise() - config.obs_var_min)))
+        head = self.sensor_proj if self.var_expand is None else self.var_expand
+        rows = slice(self._v_width, self._v_width + self._noise_width) if self.var_expand is None else slice(None)
+        for x in (head.weight, head.bias):
+            if x is not None:
+                x[rows] = 0
+
+    def _steps(self):
+        return F.softplus(self.delta.float()) + 1e-7
+
+    def process_noise_rate(self):
+        """Process noise per unit of time [., S]: 0 in mode "zero"."""
+        noise = getattr(self, self._noise_name).float()
+        if self.config.noise_mode() == "zero":
+            return torch.zeros_like(noise)
+        noise = noise.exp() if self._noise_name == "p_log" else noise.clamp_min(1e-7)
+        return noise if self.config.clip_value is None else noise.clamp_max(self.config.clip_value)
 
     def dynamics(self):
         """Decay and process noise of each step [., S]: x' = -rate x + noise, sampled every `delta`."""
         config = self.config
-        rate, delta = torch.exp(self.lambda_log.float()), F.softplus(self.delta.float()) + 1e-7
+        rate, delta, noise = torch.exp(self.lambda_log.float()), self._steps(), self.process_noise_rate()
         a = torch.exp(-rate * delta)
-        if config.zero_process_noise:
-            return a, torch.zeros_like(a)
-        noise = self.process_noise.float().clamp_min(1e-7)
-        if config.clip_value is not None:
-            noise = noise.clamp_max(config.clip_value)
         if config.discretization == "ou":
             rate = rate.clamp_min(1e-8)
             return a, noise / (2 * rate) * -torch.expm1(-2 * rate * delta)
@@ -181,6 +252,8 @@ class _Layer(nn.Module):
             v = self.value_expand(v)
         if self.var_expand is not None:
             noise = self.var_expand(noise)
+        if self.obs_noise_bias is not None:
+            noise = noise + self.obs_noise_bias
         if config.qk_norm:
             k, q = F.normalize(k, dim=-1), F.normalize(q, dim=-1)
         if config.clip_value is not None:
@@ -266,10 +339,6 @@ class RotatingKLALayer(_Layer):
         width = 3 * heads_per_rotation
         inner = math.ceil((config or KLAConfig()).d_inner(d_model) / width) * width
         super().__init__(d_model, config, inner, inner // 3)
-        if self.config.decode_from_prior:
-            raise ValueError(
-                "kalscan: RotatingKLALayer has no read-out of predictions: decode_from_prior is to be False"
-            )
         self.heads, self.heads_per_rotation = inner // 3, heads_per_rotation
         self.turn = nn.Linear(inner, 4 * self.heads // heads_per_rotation, bias=False)
         self.start = nn.Parameter(torch.empty(self.heads, self.d_state, 3))
@@ -298,6 +367,15 @@ class RotatingKLALayer(_Layer):
         if state is None:
             state = self.initial(z.shape[0] if offsets is None else len(offsets) - 1)
         y, variance, final = rotating_kla(
-            v.unflatten(-1, (-1, 3)), precision, self.rotations(z), k, q, a, p, initial=state, offsets=offsets
+            v.unflatten(-1, (-1, 3)),
+            precision,
+            self.rotations(z),
+            k,
+            q,
+            a,
+            p,
+            initial=state,
+            offsets=offsets,
+            predicted=self.config.decode_from_prior,
         )
         return y.flatten(-2), variance.repeat_interleave(3, -1), final

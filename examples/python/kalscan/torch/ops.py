@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""torch's operators kalscan::kla, ::predicted_kla, ::rotating_kla and ::gla, and functions around them.
+"""torch's operators kalscan::kla, ::predicted_kla, ::rotating_kla, ::predicted_rotating_kla and ::gla, and functions
+around them.
 
 The operators have fake kernels, gradients, and run under torch.compile without a graph break. Gradients are exact; they
 cannot be differentiated again: double backward raises an error that says so."""
 
+import functools
 from typing import NamedTuple, Optional
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from .. import _library
 from .._library import library
 from ..mixers import Hidden, Information, Moments
-from ._frames import Frame
+from ._frames import Frame, checkpoint_distance
 
 _library_of_torch = torch.library.Library("kalscan", "DEF")
 _INPUTS = ("v", "Lambda", "r", "k", "q", "a", "p", "g")
@@ -20,11 +22,12 @@ _OPERATORS = {
     "kla": _library.KLA,
     "predicted_kla": _library.KLA_PREDICTED,
     "rotating_kla": _library.ROTATING_KLA,
+    "predicted_rotating_kla": _library.ROTATING_KLA_PREDICTED,
     "gla": _library.GLA,
 }
 _CALL = (
     "Tensor v, Tensor? Lambda, Tensor? r, Tensor k, Tensor q, Tensor? a, Tensor? p, Tensor? g, Tensor? mean, "
-    "Tensor? variance, Tensor? offsets, bool information, int every"
+    "Tensor? variance, Tensor? offsets, bool information, bool keep"
 )
 _FORWARD = f"({_CALL}) -> (Tensor y, Tensor yvar, Tensor mean, Tensor variance, Tensor kept_mean, Tensor kept_variance)"
 _BACKWARD = (
@@ -33,23 +36,28 @@ _BACKWARD = (
 )
 
 
+def _every(mixer, v, k, keep):
+    """The distance of the states that a call keeps for its backward pass, or 0: none."""
+    return checkpoint_distance(mixer, v.dtype, v.device, int(k.shape[2])) if keep else 0
+
+
 def _new_outputs(mixer, v, k, offsets, every):
     """y, yvar, the final state and the checkpoints of a call; what it does not have is empty."""
-    B, L, M, *_ = shape = v.shape
-    S = k.shape[2]
+    shape, S, dtype = v.shape, k.shape[2], v.dtype
+    B, L, M = shape[:3]
     N = B if offsets is None else offsets.shape[0] - 1
-    number = torch.float64 if v.dtype == torch.float64 else torch.float32
-    vector = (3,) if mixer == _library.ROTATING_KLA else ()
+    vector = (3,) if mixer in _library.TURNING else ()
     variances = mixer != _library.GLA
-    new, none, kept = v.new_empty, (0,), every > 0
-    C = (L // every + (1 if offsets is None else N)) if kept else 0
+    new, none, like = v.new_empty, (0,), torch.contiguous_format
+    number = new if dtype in (torch.float32, torch.float64) else functools.partial(new, dtype=torch.float32)
+    C = (L // every + (1 if offsets is None else N)) if every else 0
     return (
-        new(shape),
-        new((B, L, M) if variances else none),
-        new((N, M, S, *vector), dtype=number),
-        new((N, M, S) if variances else none, dtype=number),
-        new((B, C, M, S, *vector) if kept else none, dtype=number),
-        new((B, C, M, S) if kept and variances else none, dtype=number),
+        torch.empty_like(v, memory_format=like),
+        new(shape[:3] if variances else none),
+        number((N, M, S, *vector)),
+        number((N, M, S) if variances else none),
+        number((B, C, M, S, *vector) if every else none),
+        number((B, C, M, S) if every and variances else none),
     )
 
 
@@ -91,12 +99,13 @@ def _set_call(frame, inputs, offsets, every):
 def _forward(mixer):
     variances = mixer != _library.GLA
 
-    def run(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, every):
-        if v.dim() != (4 if mixer == _library.ROTATING_KLA else 3) or k.dim() != 3:
+    def run(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, keep):
+        if v.dim() != (4 if mixer in _library.TURNING else 3) or k.dim() != 3:
             raise ValueError(
                 f"kalscan: v has the shape {list(v.shape)} and k {list(k.shape)}, not [B, L, M] (rotating: "
                 "[B, L, M, 3]) and [B, L, S]"
             )
+        every = _every(mixer, v, k, keep)
         results = _new_outputs(mixer, v, k, offsets, every)
         y, yvar, final_mean, final_variance, kept_mean, kept_variance = results
         frame, inputs = Frame.take(), (v, Lambda, r, k, q, a, p, g)
@@ -134,7 +143,7 @@ def _backward(mixer):
         variance,
         offsets,
         information,
-        every,
+        keep,
         kept_mean,
         kept_variance,
         y_bar,
@@ -143,7 +152,7 @@ def _backward(mixer):
         variance_bar,
     ):
         frame, inputs = Frame.take(), (v, Lambda, r, k, q, a, p, g)
-        gradients = _new_gradients(mixer, inputs, mean, variance)
+        gradients, every = _new_gradients(mixer, inputs, mean, variance), _every(mixer, v, k, keep)
         try:
             _set_call(frame, inputs, offsets, every)
             frame.set("outputs", frame.outputs, ("y", "yvar"), (y_bar, yvar_bar))
@@ -180,10 +189,10 @@ def _define(name, mixer):
         lib.impl(name, _forward(mixer), device)
         lib.impl(backward_name, _backward(mixer), device)
 
-    def fake(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, every):
-        return _new_outputs(mixer, v, k, offsets, every)
+    def fake(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, keep):
+        return _new_outputs(mixer, v, k, offsets, _every(mixer, v, k, keep))
 
-    def fake_backward(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, every, *rest):
+    def fake_backward(v, Lambda, r, k, q, a, p, g, mean, variance, offsets, information, keep, *rest):
         return _new_gradients(mixer, (v, Lambda, r, k, q, a, p, g), mean, variance)
 
     torch.library.register_fake("kalscan::" + name, fake, lib=lib)
@@ -195,12 +204,11 @@ def _define(name, mixer):
     class Function(torch.autograd.Function):
         @staticmethod
         def forward(ctx, *inputs):
-            with torch._C._AutoDispatchBelowAutograd():
-                output = operator(*inputs)
-            *tensors, information, every = inputs
-            kept = output[4:] if every > 0 else (None, None)
+            output = without_gradients(*inputs)
+            *tensors, information, keep = inputs
+            kept = output[4:] if keep else (None, None)
             ctx.save_for_backward(*tensors, kept[0], kept[1] if variances else None)
-            ctx.information, ctx.every = information, every
+            ctx.information, ctx.keep = information, keep
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(*output[4:], *(() if variances else (output[1], output[3])))
             return output
@@ -208,18 +216,22 @@ def _define(name, mixer):
         @staticmethod
         def backward(ctx, *bars):
             *tensors, kept_mean, kept_variance = ctx.saved_tensors
-            given = backward_operator(*tensors, ctx.information, ctx.every, kept_mean, kept_variance, *bars[:4])
+            given = backward_operator(*tensors, ctx.information, ctx.keep, kept_mean, kept_variance, *bars[:4])
             results = [bar if x is not None else None for x, bar in zip(tensors, given)]
-            return (*results, None, None, None)  # offsets, information, every
+            return (*results, None, None, None)  # offsets, information, keep
+
+    def without_gradients(*inputs):
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator(*inputs)
 
     def with_gradients(*inputs):
         if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
             return Function.apply(*inputs)
-        with torch._C._AutoDispatchBelowAutograd():
-            return operator(*inputs)
+        return without_gradients(*inputs)
 
     # In place of torch.library.register_autograd, which takes 0.1 ms a call for operators of so many arguments.
     lib.impl(name, with_gradients, "Autograd")
+    _calls[name] = without_gradients, Function.apply
 
     def no_double_backward(ctx, *bars):
         raise RuntimeError(f"kalscan: {name} has no second derivative: its gradient cannot be differentiated")
@@ -227,36 +239,26 @@ def _define(name, mixer):
     torch.library.register_autograd("kalscan::" + backward_name, no_double_backward, lib=lib)
 
 
+# What the operators do without and with gradients: called as it is, it saves one of the dispatcher's calls of Python.
+_calls = {}
 for _name, _mixer in _OPERATORS.items():
     _define(_name, _mixer)
-
-
-def _checkpoint_distance(mixer, v, states):
-    """The `every` that saves backward a forward pass: kalscan_backward_checkpoints, as torch.compile can follow it."""
-    if not v.is_cuda:
-        return 16
-    numbers = {_library.ROTATING_KLA: 4, _library.GLA: 1}.get(mixer, 2)
-    size = numbers * (8 if v.dtype == torch.float64 else 4)
-    return 4 if states > 128 or size > 16 else 8 if size > 8 else 16
 
 
 def _call(name, inputs, initial, offsets, form):
     """Types, autocast, checkpoints where gradients are wanted; then the operator. inputs are (v, Lambda, r, k, q, a, p,
     g), those that the mixer does not have None. Returns y, yvar and the numbers of the final state."""
-    mixer = _OPERATORS[name]
-    v, Lambda, r, k, q, *parameters = inputs
-    stored = [x for x in (v, Lambda, r, k, q) if x is not None]
-    device = v.device.type
-    if torch.is_autocast_enabled(device) and v.dtype != torch.float64:
+    v, device = inputs[0], inputs[0].device.type
+    storage = v.dtype
+    if torch.is_autocast_enabled(device) and storage != torch.float64:
         storage = torch.get_autocast_dtype(device)
     else:
-        storage = stored[0].dtype
-        for x in stored[1:]:
-            if x.dtype != storage:
+        for x in inputs[1:5]:
+            if x is not None and x.dtype != storage:
                 storage = torch.promote_types(storage, x.dtype)
     number = torch.float64 if storage == torch.float64 else torch.float32
-    to = lambda x, dtype: x if x is None or x.dtype == dtype else x.to(dtype)
-    inputs = [*(to(x, storage) for x in (v, Lambda, r, k, q)), *(to(x, number) for x in parameters)]
+    types = (storage,) * 5 + (number,) * 3
+    inputs = [x if x is None or x.dtype == type else x.to(type) for x, type in zip(inputs, types)]
     mean = variance = None
     information = form is Information
     if isinstance(initial, Information):
@@ -269,13 +271,13 @@ def _call(name, inputs, initial, offsets, form):
             raise ValueError("kalscan: a state goes in and comes out in one form: give form=Moments")
     elif initial is not None:
         raise TypeError(f"kalscan: a state is Moments, Information or Hidden, not a {type(initial).__name__}")
-    mean, variance = to(mean, number), to(variance, number)
+    if initial is not None:
+        mean, variance = (x if x is None or x.dtype == number else x.to(number) for x in (mean, variance))
     wanted = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (*inputs, mean, variance))
-    every = _checkpoint_distance(mixer, v, k.shape[-1]) if wanted else 0
     if offsets is not None and not isinstance(offsets, Tensor):
         offsets = torch.tensor(offsets, dtype=torch.int64)
-    operator = getattr(torch.ops.kalscan, name).default
-    return operator(*inputs, mean, variance, offsets, information, every)[:4]
+    call = getattr(torch.ops.kalscan, name).default if torch.compiler.is_compiling() else _calls[name][wanted]
+    return call(*inputs, mean, variance, offsets, information, wanted)[:4]
 
 
 def kla(v, Lambda, k, q, a, p, *, initial=None, offsets=None, predicted=False, form=Moments):
@@ -294,10 +296,11 @@ def kla(v, Lambda, k, q, a, p, *, initial=None, offsets=None, predicted=False, f
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
 
-def rotating_kla(v, Lambda, r, k, q, a, p, *, initial=None, offsets=None, form=Moments):
+def rotating_kla(v, Lambda, r, k, q, a, p, *, initial=None, offsets=None, predicted=False, form=Moments):
     """The same for heads of three channels that every token turns: v and y [B, L, M, 3], quaternions r [B, L, M, 4] of
     any length. M counts heads."""
-    y, yvar, mean, variance = _call("rotating_kla", (v, Lambda, r, k, q, a, p, None), initial, offsets, form)
+    name = "predicted_rotating_kla" if predicted else "rotating_kla"
+    y, yvar, mean, variance = _call(name, (v, Lambda, r, k, q, a, p, None), initial, offsets, form)
     return y, yvar, Information(variance, mean) if form is Information else Moments(mean, variance)
 
 
