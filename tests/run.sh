@@ -33,12 +33,12 @@ done
 # Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
 compiled() {
   for preset in "${presets[@]}"; do
-    awk -F'\t' -v preset="$preset" '/\.(o|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
+    awk -F'\t' -v preset="$preset" '/\.(o|ptx|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
       ".build/$preset/.ninja_log" 2>/dev/null
   done | sed 's#CMakeFiles/##; s#\.dir/#/#'
 }
 echo "== what including each public header takes to compile, seconds of a last build"
-compiled | awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.o$/, "", $3); print $1, $3 }' |
+compiled | awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.(o|ptx)$/, "", $3); print $1, $3 }' |
   sort -rn | awk '{ printf "%5.1f %-34s%s", $1, $2, NR % 3 ? "" : "\n" } END { if (NR % 3) print "" }'
 echo "== what the smallest programs take, processor seconds"
 tests/compile_seconds.sh && passed=$((passed + 1)) || failed=$((failed + 1))
