@@ -27,7 +27,11 @@ for preset in "${presets[@]}"; do
   build=$PWD/.build/$preset report=$PWD/.build/$preset/report.xml
   mkdir -p "$build"
   rm -f "$report"
-  cmake --preset "$preset" "${options[@]}" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; failed=$((failed + 1)); continue; }
+  if ! cmake --preset "$preset" "${options[@]}" >"$build/configure.log" 2>&1; then
+    cat "$build/configure.log"
+    failed=$((failed + 1))
+    continue
+  fi
   cmake --build --preset "$preset" -- -k 0 || { failed=$((failed + 1)); continue; }
   case $preset in avx512-*|native-gcc) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
   ctest --preset "$preset" --output-junit "$report"
@@ -43,7 +47,8 @@ compiled() {
   done | sed 's#CMakeFiles/##; s#\.dir/#/#'
 }
 echo "== what including each public header takes to compile, seconds of a last build"
-compiled | awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.(o|ptx)$/, "", $3); print $1, $3 }' |
+compiled |
+  awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.(o|ptx)$/, "", $3); print $1, $3 }' |
   sort -rn | awk '{ printf "%5.1f %-34s%s", $1, $2, NR % 3 ? "" : "\n" } END { if (NR % 3) print "" }'
 echo "== what the smallest programs take, processor seconds"
 tests/compile_seconds.sh && passed=$((passed + 1)) || failed=$((failed + 1))

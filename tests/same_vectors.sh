@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # same_vectors.sh COMPILER: succeeds where the compiler reads the same program for this machine's vectors as for AVX-512
 # in general: what compiles for the one compiles for the other. Compared is the text of all that examples and benchmarks
-# include, without the compiler's own headers. This machine's instructions for bfloat16 are left out: Eigen has a function
-# of its own that they change, for a number type that the library never gives it.
+# include, without the compiler's own headers. This machine's instructions for bfloat16 are left out: Eigen has a
+# function of its own that they change, for a number type that the library never gives it.
 set -o pipefail
 cd "$(dirname "$0")/.."
 text() {
