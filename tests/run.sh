@@ -15,14 +15,23 @@ count() { sed -n "s/^.*[^a-z]$1=\"\([0-9]*\)\".*$/\1/p" "$report" | head -n 1; }
 for preset in "${presets[@]}"; do
   echo "== $preset, $SECONDS s"
   # The other presets of that compiler have compiled the same.
+  options=()
   case $preset in
+    avx512-gcc)
+      examples=ON
+      [ $# -eq 0 ] && tests/same_vectors.sh g++ && echo "examples for this machine's vectors: done" && examples=OFF
+      options=("-DKALSCAN_BUILD_EXAMPLES=$examples") ;;
     avx512-clang) [ $# -eq 0 ] && tests/same_vectors.sh clang++ && echo "this machine's vectors: done" && continue ;;
     native-gcc) [ $# -eq 0 ] && tests/same_vectors.sh g++ && echo "AVX-512's vectors: done" && continue ;;
   esac
   build=$PWD/.build/$preset report=$PWD/.build/$preset/report.xml
   mkdir -p "$build"
   rm -f "$report"
-  cmake --preset "$preset" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; failed=$((failed + 1)); continue; }
+  if ! cmake --preset "$preset" "${options[@]}" >"$build/configure.log" 2>&1; then
+    cat "$build/configure.log"
+    failed=$((failed + 1))
+    continue
+  fi
   cmake --build --preset "$preset" -- -k 0 || { failed=$((failed + 1)); continue; }
   case $preset in avx512-*|native-gcc) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
   ctest --preset "$preset" --output-junit "$report"
@@ -33,12 +42,13 @@ done
 # Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
 compiled() {
   for preset in "${presets[@]}"; do
-    awk -F'\t' -v preset="$preset" '/\.(o|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
+    awk -F'\t' -v preset="$preset" '/\.(o|ptx|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
       ".build/$preset/.ninja_log" 2>/dev/null
   done | sed 's#CMakeFiles/##; s#\.dir/#/#'
 }
 echo "== what including each public header takes to compile, seconds of a last build"
-compiled | awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.o$/, "", $3); print $1, $3 }' |
+compiled |
+  awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.(o|ptx)$/, "", $3); print $1, $3 }' |
   sort -rn | awk '{ printf "%5.1f %-34s%s", $1, $2, NR % 3 ? "" : "\n" } END { if (NR % 3) print "" }'
 echo "== what the smallest programs take, processor seconds"
 tests/compile_seconds.sh && passed=$((passed + 1)) || failed=$((failed + 1))

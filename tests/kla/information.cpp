@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "../errors.hpp"
+#include "../instrument.hpp"
 
 using namespace kla_test;
 using kalscan::omp;
@@ -17,6 +18,7 @@ namespace {
 /// observations leave nothing.
 bool is_between_forms(const family& f) { return f.precision > 1e-20 && f.precision < 1 && f.vector > 0; }
 
+/// Under an instrument a third of them, the packed last one among these.
 template <class F>
 void for_each_family(F f) {
   std::uint64_t seed = 0;
@@ -25,6 +27,7 @@ void for_each_family(F f) {
     CAPTURE(x.gap);
     CAPTURE(x.a_low);
     ++seed;
+    if (under_an_instrument() && seed % 3 != 1) continue;
     f(x, seed, seed % 2 == 0 ? given::per_token : given::fixed);
   }
 }

@@ -3,8 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
-#include <cstdlib>
 
+#include "../instrument.hpp"
 #include "regimes.hpp"
 
 using namespace kla_test;
@@ -16,7 +16,7 @@ namespace {
 TEST_CASE("no regime makes float lose more than its memory costs, on any back end") {
   std::printf("%-28s %10s %10s | %10s %10s | %10s %10s\n", "largest error in float", "seq y", "yvar", "omp y", "yvar",
               "chunks y", "yvar");
-  const bool few = std::getenv("KALSCAN_MODELS") != nullptr;  // set where an instrument makes all of this slow
+  const bool few = under_an_instrument();
   std::uint64_t seed = 0;
   for (const regime& r : regimes) {
     errors sequential, whole, split;
