@@ -175,7 +175,7 @@ struct smoother_sweep {
       for (std::int64_t t = end; t >= 0; --t) {
         const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
-        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
+        const bool known = t < end && t >= std::ssize(filtered.diffuse);
         if (known && x.cancelled) write(t, from_next(t));
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
