@@ -51,13 +51,21 @@ class diffuse_start {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(largest_, mean.rows);
+    set_zero(deviations_, mean.rows);
+    for (Eigen::Index i = 0; i < mean.rows; ++i) {
+      for (Eigen::Index j = 0; j < root.cols; ++j) deviations_(i) = std::hypot(deviations_(i), root(i, j));
+    }
   }
 
   void predict(const view& F, const view& offset, const view& Q) {
     gained_ = 0;
     unknowns_.predict(F);
     given_.predict(F, offset, Q, mean_);
-    for (Eigen::Index i = 0; i < largest_.size(); ++i) largest_(i) = (std::max)(largest_(i), given_.terms()(i));
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < largest_.size(); ++j) terms += std::abs(F(i, j)) * deviations_(j);
+      largest_(i) = (std::max)({largest_(i), given_.terms()(i), terms * terms});
+    }
   }
 
   void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
@@ -114,7 +122,10 @@ class diffuse_start {
     add_outer(x.covariance, 1, spread_, spread_);
     symmetrize(x.covariance);
     mean_ = x.mean;
-    for (Eigen::Index i = 0; i < n; ++i) largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
+    for (Eigen::Index i = 0; i < n; ++i) {
+      largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
+      deviations_(i) = std::sqrt((std::max)(x.covariance(i, i), T(0)));
+    }
     if (forgotten) return x;
     matrix spread;
     multiply(spread, free, information.orthonormal());
@@ -238,8 +249,8 @@ class diffuse_start {
   diffuse_unknowns<T> unknowns_;
   T gained_ = 0;  // half the growth of the information's log-determinant in this step
   matrix spread_{};
-  vector mean_{};     // that `current` returned last
-  vector largest_{};  // of the variances so far, and of what they are sums of
+  vector mean_{}, deviations_{};  // that `current` returned last, or of the prior
+  vector largest_{};              // of the variances so far, and of what they are sums of
 };
 
 }  // namespace kalscan::detail
