@@ -188,7 +188,8 @@ class conditioning {
   }
   void add_noise(std::int64_t t) {
     for (std::size_t i = 0; i < n(); ++i) {
-      for (std::size_t j = 0; j < n(); ++j) P_(state_at(t) + i, state_at(t) + j) += covariance_at(given::Q, model_.Q, t, i, j);
+      for (std::size_t j = 0; j < n(); ++j)
+        P_(state_at(t) + i, state_at(t) + j) += covariance_at(given::Q, model_.Q, t, i, j);
     }
   }
   void add_errors(std::int64_t t) {
