@@ -47,21 +47,43 @@ double defect(const diffuse_oracle::belief& expected, const matrix& mean, const 
   return std::isfinite(worst) ? worst : 1;
 }
 
-double defect(const result_type& s, const diffuse_oracle::conditioning& expected) {
+double filtered_defect(const result_type& s, const diffuse_oracle::conditioning& expected) {
   const auto& f = s.filtered;
   double worst = 0, total = 0;
   for (std::size_t t = 0; t < f.covariance.size(); ++t) {
     const auto column = static_cast<Index>(t);
     worst = std::max({worst, defect(expected.filtered[t], f.mean.col(column), f.covariance[t], f.diffuse, t),
                       defect(expected.predicted[t], f.predicted_mean.col(column), f.predicted_covariance[t],
-                             f.predicted_diffuse, t),
-                      defect(expected.smoothed[t], s.mean.col(column), s.covariance[t], s.diffuse, t)});
+                             f.predicted_diffuse, t)});
     total += f.log_likelihood_terms[t];
     const double term = expected.log_likelihood_terms[t];
     worst = std::max(worst, std::abs(f.log_likelihood_terms[t] - term) / (1 + std::abs(term)));
   }
   worst = std::max(worst, std::abs(total - f.log_likelihood) / (1 + std::abs(total)));
   return std::isfinite(worst) ? worst : 1;
+}
+double defect(const result_type& s, const diffuse_oracle::conditioning& expected) {
+  double worst = filtered_defect(s, expected);
+  for (std::size_t t = 0; t < s.covariance.size(); ++t) {
+    const auto column = static_cast<Index>(t);
+    worst = std::max(worst, defect(expected.smoothed[t], s.mean.col(column), s.covariance[t], s.diffuse, t));
+  }
+  return worst;
+}
+
+/// What a rounding of each number of the model and the data, by chance, does to the exact answer.
+double condition(const diffuse_oracle::conditioning& exact) {
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const auto other = exact.rounded(seed);
+    for (std::size_t t = 0; t < exact.filtered.size(); ++t) {
+      const auto off = [&](const diffuse_oracle::belief& expected, const diffuse_oracle::belief& x) {
+        return defect(expected, x.mean, x.covariance, std::vector<matrix>(x.proper ? 0 : t + 1, x.diffuse), t);
+      };
+      worst = std::max({worst, off(exact.filtered[t], other.filtered[t]), off(exact.smoothed[t], other.smoothed[t])});
+    }
+  }
+  return worst;
 }
 
 TEST_CASE("a diffuse prior is the limit of large variances, for every kind of model") {
@@ -81,11 +103,32 @@ TEST_CASE("a diffuse prior is the limit of large variances, for every kind of mo
       if (expected.contradictory) continue;
       result_type s;
       REQUIRE_NOTHROW(s = smoothed(p.model, p.y));
-      CHECK(defect(s, expected) < bound);
+      const double error = defect(s, expected);
+      CHECK(error < (error < bound ? bound : std::max(bound, 32 * condition(expected))));
       improper += s.filtered.diffuse.empty() ? 0 : 1;
     }
     CHECK(improper > 0);
   }
+}
+
+TEST_CASE("what is read exactly through an unstable inverse stays right while other directions are still unknown") {
+  const char *seed = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
+  const std::uint64_t first = seed ? std::strtoull(seed, nullptr, 10) : 1;
+  const std::uint64_t count = models ? std::strtoull(models, nullptr, 10) : 20;
+  int lost = 0;
+  for (std::uint64_t i = first; i < first + count; ++i) {
+    CAPTURE(i);
+    diffuse_families::source draw(i);
+    const auto p = diffuse_families::seen_late(draw);
+    const diffuse_oracle::conditioning expected(p.model, p.y);
+    result_type s;
+    REQUIRE_NOTHROW(s = smoothed(p.model, p.y));
+    const double filtered = filtered_defect(s, expected), error = defect(s, expected);
+    CHECK(filtered < 1e-6);
+    lost += error < 1e-5 ? 0 : 1;
+  }
+  // Where a direction is seen very late, smoothed variances before that are differences still.
+  CHECK(lost <= static_cast<int>(count) / 20);
 }
 
 TEST_CASE("after a beginning with exact readings ordinary steps go on, and are smoothed") {

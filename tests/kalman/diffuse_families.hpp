@@ -3,6 +3,7 @@
 // ranks are exact and data that are read without noise agree with each other.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -219,6 +220,39 @@ inline problem ill_conditioned(source& draw) {
     rotations(i + 1, i) = -std::sin(angle);
   }
   p.model = {rotations, zero(4), matrix{{1, 0, draw.number(0, 1), 0}}, identity(1), all_diffuse(4)};
+  return p;
+}
+
+/// Shocks that are fewer than states, read without noise now and then through an unstable inverse, beside states that are
+/// seen late or never: given the unknowns, all grows.
+inline problem seen_late(source& draw) {
+  const Index n = draw.in(2, 4), late = draw.in(0, 2), all = n + late, length = 30;
+  matrix F = identity(all), Q = zero(all);
+  matrix turn = draw.normals(n, n) / std::sqrt(static_cast<double>(n)), power = turn;
+  for (int k = 0; k < 5; ++k) power = (power * power).eval();
+  F.topLeftCorner(n, n) = turn / std::max(1.0, std::pow(power.norm(), 1.0 / 32));  // does not explode
+  const matrix shocks = draw.normals(n, draw.in(1, n - 1));
+  Q.topLeftCorner(n, n) = shocks * shocks.transpose();
+  const matrix exact = draw.normals(1, n);
+  const Index from = draw.one_in(4) ? length : draw.in(10, 28);
+  std::vector<matrix> H, R;
+  series_type y(1, length);
+  matrix x = draw.normals(all, 1);
+  for (Index t = 0; t < length; ++t) {
+    const bool reads_exactly = !draw.one_in(4);
+    H.push_back(zero(all).topRows(1));
+    H.back().leftCols(n) = reads_exactly ? exact : draw.normals(1, n);
+    if (t >= from) H.back().rightCols(late) = draw.normals(1, late);
+    R.push_back(identity(1) * (reads_exactly ? 0 : 0.01));
+    y(0, t) = (H.back() * x)(0) + (reads_exactly ? 0 : 0.1 * draw.normal());
+    x = F * x;
+    x.topRows(n) += shocks * draw.normals(shocks.cols(), 1);
+  }
+  problem p{{F, Q, H, R, all_diffuse(all)}, y};
+  if (draw.one_in(2)) {
+    p.model.prior.covariance.topLeftCorner(n, n) = draw.number(1, 1000) * identity(n);
+    std::fill_n(p.model.prior.diffuse.begin(), n, false);
+  }
   return p;
 }
 

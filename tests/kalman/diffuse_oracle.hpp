@@ -43,7 +43,26 @@ class conditioning {
   std::vector<double> log_likelihood_terms;
   bool contradictory = false;
 
-  conditioning(const model_type& model, const series_type& y) : model_(model), y_(y), size_(total()), P_(size_), P_inf_(size_) {
+  conditioning(const model_type& model, const series_type& y) : conditioning(model, y, nullptr, 0) {}
+
+  /// The same conditioning, with the same readings found redundant, where every number of model and data is off by one
+  /// rounding of double or by none, at random; covariances are so by rows and columns, which keeps their rank.
+  conditioning rounded(std::uint64_t seed) const { return {model_, y_, this, seed}; }
+
+  double log_likelihood() const {
+    double sum = 0;
+    for (const double term : log_likelihood_terms) sum += term;
+    return sum;
+  }
+
+ private:
+  static constexpr real rounding = 1e-24, rounding_inf = 1e-20;
+
+  enum class told { nothing, something, first };
+  enum class given : std::uint64_t { F, Q, H, R, B, D, u, y, mean, covariance };
+
+  conditioning(const model_type& model, const series_type& y, const conditioning* exact, std::uint64_t seed)
+      : model_(model), y_(y), size_(total()), P_(size_), P_inf_(size_), exact_(exact), seed_(seed) {
     lay_out();
     scale_.resize(size_);
     scale_inf_.resize(size_);
@@ -64,14 +83,39 @@ class conditioning {
     for (std::int64_t t = 0; t < y.cols(); ++t) smoothed.push_back(state(t));
   }
 
-  double log_likelihood() const {
-    double sum = 0;
-    for (const double term : log_likelihood_terms) sum += term;
+  /// 1, or off by one rounding: a number that depends on the entry alone.
+  real factor(given which, std::int64_t t, std::size_t i, std::size_t j = 0) const {
+    if (!exact_) return 1;
+    std::uint64_t x = seed_;
+    for (const std::uint64_t part :
+         {static_cast<std::uint64_t>(which), static_cast<std::uint64_t>(t), std::uint64_t(i), std::uint64_t(j)}) {
+      x = (x + part + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
+      x ^= x >> 29;
+    }
+    return 1 + real(0x1p-52) * (static_cast<int>(x % 3) - 1);
+  }
+  template <class Steps>
+  real entry(given which, const Steps& steps, std::int64_t t, std::size_t i, std::size_t j) const {
+    return real(steps[t](index(i), index(j))) * factor(which, steps.constant() ? 0 : t, i, j);
+  }
+  real covariance(given which, const Eigen::MatrixXd& x, std::int64_t t, std::size_t i, std::size_t j) const {
+    return real(x(index(i), index(j))) * factor(which, t, i) * factor(which, t, j);
+  }
+  template <class Steps>
+  real covariance_at(given which, const Steps& steps, std::int64_t t, std::size_t i, std::size_t j) const {
+    return covariance(which, steps[t], steps.constant() ? 0 : t, i, j);
+  }
+  /// The part of an input in row i at step t.
+  template <class Steps>
+  real of_input(given which, const Steps& steps, std::int64_t t, std::size_t i) const {
+    real sum = 0;
+    for (std::size_t k = 0; !steps.empty() && k < static_cast<std::size_t>(model_.u.rows()); ++k) {
+      const auto at = static_cast<std::size_t>(t);
+      sum += entry(which, steps, t, i, k) * real(model_.u(index(k), index(at))) * factor(given::u, t, k);
+    }
     return sum;
   }
-
- private:
-  static constexpr real rounding = 1e-24, rounding_inf = 1e-20;
+  real F(std::int64_t t, std::size_t i, std::size_t j) const { return entry(given::F, model_.F, t, i, j); }
 
   std::size_t n() const { return static_cast<std::size_t>(model_.states()); }
   std::size_t m() const { return static_cast<std::size_t>(model_.observed()); }
@@ -82,21 +126,15 @@ class conditioning {
   /// Means and covariances of everything before any data.
   void lay_out() {
     mean_.assign(size_, real(0));
-    std::vector<real> offset(n(), real(0));
     const auto add_input = [&](std::int64_t t) {
-      if (model_.B.empty()) return;
-      for (std::size_t i = 0; i < n(); ++i) {
-        for (Eigen::Index k = 0; k < model_.u.rows(); ++k) {
-          mean_[state_at(t) + i] += real(model_.B[t](index(i), k)) * real(model_.u(k, t));
-        }
-      }
+      for (std::size_t i = 0; i < n(); ++i) mean_[state_at(t) + i] += of_input(given::B, model_.B, t, i);
     };
     // The state before the first step, if need be, is moved in place.
     for (std::size_t i = 0; i < n(); ++i) {
       const bool flat = !model_.prior.diffuse.empty() && model_.prior.diffuse[i];
-      mean_[i] = flat ? real(0) : real(model_.prior.mean(index(i)));
+      mean_[i] = flat ? real(0) : real(model_.prior.mean(index(i))) * factor(given::mean, 0, i);
       P_inf_(i, i) = flat ? 1 : 0;
-      for (std::size_t j = 0; j < n(); ++j) P_(i, j) = model_.prior.covariance(index(i), index(j));
+      for (std::size_t j = 0; j < n(); ++j) P_(i, j) = covariance(given::covariance, model_.prior.covariance, 0, i, j);
     }
     if (model_.prior.before_first_transition) {
       move(P_, 0, 0, 0);
@@ -104,7 +142,7 @@ class conditioning {
       add_noise(0);
       std::vector<real> moved(n(), real(0));
       for (std::size_t i = 0; i < n(); ++i) {
-        for (std::size_t j = 0; j < n(); ++j) moved[i] += real(model_.F[0](index(i), index(j))) * mean_[j];
+        for (std::size_t j = 0; j < n(); ++j) moved[i] += F(0, i, j) * mean_[j];
       }
       for (std::size_t i = 0; i < n(); ++i) mean_[i] = moved[i];
       add_input(0);
@@ -116,7 +154,7 @@ class conditioning {
       move(P_inf_, t, from, to);
       add_noise(t);
       for (std::size_t i = 0; i < n(); ++i) {
-        for (std::size_t j = 0; j < n(); ++j) mean_[to + i] += real(model_.F[t](index(i), index(j))) * mean_[from + j];
+        for (std::size_t j = 0; j < n(); ++j) mean_[to + i] += F(t, i, j) * mean_[from + j];
       }
       add_input(t);
       add_errors(t);
@@ -129,7 +167,7 @@ class conditioning {
     square rows(size_);
     for (std::size_t i = 0; i < n(); ++i) {
       for (std::size_t k = 0; k < size_; ++k) {
-        for (std::size_t j = 0; j < n(); ++j) rows(i, k) += real(model_.F[t](index(i), index(j))) * x(from + j, k);
+        for (std::size_t j = 0; j < n(); ++j) rows(i, k) += F(t, i, j) * x(from + j, k);
       }
     }
     for (std::size_t i = 0; i < n(); ++i) {
@@ -139,7 +177,7 @@ class conditioning {
       }
       for (std::size_t k = 0; k < n(); ++k) {
         real sum = 0;
-        for (std::size_t j = 0; j < n(); ++j) sum += rows(i, from + j) * real(model_.F[t](index(k), index(j)));
+        for (std::size_t j = 0; j < n(); ++j) sum += rows(i, from + j) * F(t, k, j);
         row[k] = sum;
       }
       for (std::size_t k = 0; k < n(); ++k) rows(i, to + k) = row[k];
@@ -150,16 +188,15 @@ class conditioning {
   }
   void add_noise(std::int64_t t) {
     for (std::size_t i = 0; i < n(); ++i) {
-      for (std::size_t j = 0; j < n(); ++j) P_(state_at(t) + i, state_at(t) + j) += real(model_.Q[t](index(i), index(j)));
+      for (std::size_t j = 0; j < n(); ++j)
+        P_(state_at(t) + i, state_at(t) + j) += covariance_at(given::Q, model_.Q, t, i, j);
     }
   }
   void add_errors(std::int64_t t) {
     const std::size_t at = state_at(t) + n();
     for (std::size_t i = 0; i < m(); ++i) {
-      for (std::size_t j = 0; j < m(); ++j) P_(at + i, at + j) = real(model_.R[t](index(i), index(j)));
-      for (Eigen::Index k = 0; !model_.D.empty() && k < model_.u.rows(); ++k) {
-        mean_[at + i] += real(model_.D[t](index(i), k)) * real(model_.u(k, t));
-      }
+      for (std::size_t j = 0; j < m(); ++j) P_(at + i, at + j) = covariance_at(given::R, model_.R, t, i, j);
+      mean_[at + i] += of_input(given::D, model_.D, t, i);
     }
   }
 
@@ -169,12 +206,13 @@ class conditioning {
     std::vector<real> h;
     for (std::size_t j = 0; j < n(); ++j) {
       at.push_back(state_at(t) + j);
-      h.push_back(model_.H[t](i, index(j)));
+      h.push_back(entry(given::H, model_.H, t, static_cast<std::size_t>(i), j));
     }
     at.push_back(state_at(t) + n() + static_cast<std::size_t>(i));
     h.push_back(1);
     std::vector<real> Ph(size_, real(0)), Ph_inf(size_, real(0));
-    real F = 0, F_inf = 0, v = real(y_(i, t)), size = 0, size_inf = 0, squares = 0, terms = magnitude(v);
+    real F = 0, F_inf = 0, v = real(y_(i, t)) * factor(given::y, t, static_cast<std::size_t>(i));
+    real size = 0, size_inf = 0, squares = 0, terms = magnitude(v);
     for (std::size_t k = 0; k < at.size(); ++k) {
       for (std::size_t j = 0; j < size_; ++j) {
         Ph[j] += P_(j, at[k]) * h[k];
@@ -192,7 +230,10 @@ class conditioning {
     }
     const real two_pi = 2 * std::numbers::pi_v<long double>;
     const auto log = [](real x) { return real(std::log(static_cast<long double>(x))); };
-    if (F_inf > rounding_inf * size_inf) {
+    const bool informs = F > rounding * (size + squares * most_);
+    told_.push_back(F_inf > rounding_inf * size_inf ? told::first : informs ? told::something : told::nothing);
+    const told tells = exact_ ? exact_->told_[told_.size() - 1] : told_.back();
+    if (tells == told::first) {
       for (std::size_t j = 0; j < size_; ++j) Ph_inf[j] /= F_inf;
       for (std::size_t j = 0; j < size_; ++j) {
         mean_[j] += Ph_inf[j] * v;
@@ -205,7 +246,7 @@ class conditioning {
       }
       return -(log(two_pi) + log(F_inf)) / 2;
     }
-    if (F > rounding * (size + squares * most_)) {
+    if (tells == told::something) {
       for (std::size_t j = 0; j < size_; ++j) {
         mean_[j] += Ph[j] * v / F;
         for (std::size_t k = 0; k < size_; ++k) P_(j, k) -= Ph[j] * Ph[k] / F;
@@ -238,6 +279,9 @@ class conditioning {
   std::vector<real> mean_, scale_, scale_inf_;  // scale: what was summed into each variance
   real most_ = 0;
   square P_, P_inf_;
+  std::vector<told> told_;     // by each reading, in the order of reading
+  const conditioning* exact_;  // of which this one is a rounded copy; else null
+  std::uint64_t seed_;
 };
 
 }  // namespace diffuse_oracle

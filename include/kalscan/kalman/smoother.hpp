@@ -18,6 +18,7 @@
 #include <kalscan/kalman/steps/square_root_smoother.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -169,17 +170,25 @@ struct smoother_sweep {
       const auto& filtered = result->filtered;
       const auto& history = filtered.beginning;
       const std::int64_t end = first();
-      diffuse_smoother<T> backwards(history, end + 1 < filtered.mean.cols() || has_after(),
-                                    result->mean.col(end) - filtered.mean.col(end),
-                                    result->covariance[static_cast<std::size_t>(end)]);
-      for (std::int64_t t = end; t >= 0; --t) {
-        const auto x = backwards.step(t, filtered.covariance[static_cast<std::size_t>(t)]);
+      std::optional<diffuse_smoother<T>> backwards;
+      backwards.emplace(history, end + 1 < filtered.mean.cols() || has_after(),
+                        result->mean.col(end) - filtered.mean.col(end),
+                        result->covariance[static_cast<std::size_t>(end)]);
+      auto earlier = history.earlier.rbegin();
+      for (std::int64_t t = end, first = history.begin; t >= 0; --t) {
+        const auto x = backwards->step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
-        const bool known = t < end && t >= std::ssize(filtered.diffuse) && !stepper->exact;
+        const bool known = t < end && t >= std::ssize(filtered.diffuse);
         if (known && x.cancelled) write(t, from_next(t));
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
-        backwards.transition(stepper->model.F[t]);
+        if (t > first) {
+          backwards->transition(stepper->model.F[t]);
+        } else {
+          const auto unknowns = backwards->first_unknowns();
+          backwards.emplace(*earlier, unknowns);
+          first = earlier++->begin;
+        }
       }
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }

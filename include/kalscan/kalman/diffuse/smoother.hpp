@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/diffuse/end_spread.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
-#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <limits>
 #include <utility>
@@ -18,10 +18,11 @@ namespace kalscan::detail {
 /// The modified Bryson-Frazier recursion given the unknowns d, backwards through the steps of the beginning:
 /// x_t | d, beginning ~ N(b + C (r - M d) + A d, C - C N C).
 ///
-/// The later data come in through the smoothed belief of x_end, the state after the beginning. With d = mean + root e
-/// and the state's own error root(C_end) g, x_end - mean = [S root(C_end)] (e, g), and x_t is linear in e, g and a
-/// rest. What x_end tells of (e, g) lies in the directions `seen` of these, and the others keep their variance one: no
-/// covariance is a difference of large ones, however much the later data tell.
+/// The later data come in through the smoothed belief of x_end, the state after the beginning. With d = mean + root e +
+/// free u and the state's own error root(C_end) g, x_end - mean = [A root root(C_end)] (e, g) + A free u, and x_t is
+/// linear in e, g, u and a rest. What the later data tell of these is told of u and of the directions of (e, g) that are
+/// seen in x_end, and the others keep their variance one: no covariance is a difference of large ones, however much the
+/// later data tell. A beginning in parts is smoothed part by part: those directions and u are the unknowns of the next part.
 template <class T>
 class diffuse_smoother {
  public:
@@ -37,22 +38,36 @@ class diffuse_smoother {
     bool cancelled = false;  ///< a variance may have lost digits, since later data tell far more than all before
   };
 
-  /// `later`: there are data after the beginning. They have added `change` to the mean of x_end.
+  /// N(mean, root root') + kappa free free', kappa without bound.
+  struct unknowns {
+    vector mean{};
+    matrix root{}, free{};
+  };
+
+  /// `later`: there are data after the beginning. They have added `change` to the mean of x_end, which is proper.
   diffuse_smoother(const history_type& history, bool later, const vector& change, const matrix& smoothed)
-      : history_(history), changes_(history.changes.size()) {
-    const Eigen::Index n = history.A.rows(), q = history.A.cols();
-    set_zero(r_, n);
-    set_zero(known_, q);
-    set_zero(M_, n, q);
-    set_zero(N_, n, n);
-    set_identity(chain_, n, n);
-    set_identity(to_old_, q, q);
-    const auto last = history.after(history.size() - 1);
-    matrix C(n, n);
-    std::copy_n(last.C.data, n * n, C.data());
-    const vector variances = C.diagonal();
-    end_ = root_semidefinite(C, pivot_rounding(C), T(1), variances);
-    if (later) take_later(last.A, change, smoothed);
+      : diffuse_smoother(history) {
+    if (!later) return;
+    const matrix inverse = end_.inverse();
+    vector mean;
+    matrix covariance = smoothed;
+    multiply(mean, inverse, change);
+    transform(covariance, inverse);
+    const matrix root = root_of<T>(covariance);
+    const Eigen::Index k = free_.rows();
+    set_zero(root_, root_.rows(), root.cols());
+    for (Eigen::Index i = 0; i < end_.rank(); ++i) {
+      mean_(k + i) = mean(i);
+      for (Eigen::Index j = 0; j < root.cols(); ++j) root_(k + i, j) = root(i, j);
+    }
+  }
+  /// What the later data tell of the unknowns of the next part.
+  diffuse_smoother(const history_type& history, const unknowns& next) : diffuse_smoother(history) {
+    const Eigen::Index k = free_.rows();
+    mean_ = next.mean;
+    root_ = next.root;
+    free_.resize(k, next.free.cols());
+    for (Eigen::Index j = 0; j < free_.cols(); ++j) std::copy_n(&next.free(0, j), k, &free_(0, j));
   }
 
   /// The belief of x_t given all data; P is its covariance given those up to t. To be called for t = size - 1 ... 0,
@@ -60,35 +75,31 @@ class diffuse_smoother {
   belief step(std::int64_t t, const view& P) {
     undo([&](const auto& change) { return change.step > t; });
     const auto o = history_.after(t);
-    const Eigen::Index n = o.C.rows, p = history_.root.cols();
-    matrix coefficients = in_last_coordinates(o.A), product;
+    const Eigen::Index n = o.C.rows;
+    matrix coefficients = in_last_coordinates(o.A), product, back;
     add_product(coefficients, -1, o.C, M_);
-    matrix spread = spread_of(coefficients, o.C);
+    transpose(back, chain_);
+    multiply(product, o.C, back);
+    const matrix last = of_last_error(product);
     belief x;
     set_zero(x.covariance, n, n);
     multiply(product, o.C, N_);
     add_outer(x.covariance, -1, product, o.C);
-    const view last(spread.data() + n * p, n, n);
     add_outer(x.covariance, -1, last, last);
     add_multiple(x.covariance.data(), n * n, T(1), o.C.data);
     symmetrize(x.covariance);
     clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); });
+    const unknowns told = of_unknowns(coefficients, last);
     multiply(x.mean, o.A, known_);
-    add_product(x.mean, 1, coefficients, history_.mean);
+    add_multiple(x.mean.data(), n, T(1), told.mean.data());
     add_product(x.mean, 1, o.C, r_);
     add_multiple(x.mean.data(), n, T(1), o.b.data);
-    if (rank_ > 0) {
-      multiply(product, spread, directions_);
-      std::swap(spread, product);
-      const view seen(spread.data(), n, rank_);
-      add_product(x.mean, 1, seen, mean_);
-      multiply(product, seen, covariance_);
-      add_outer(x.covariance, 1, product, seen);
-    }
-    const view others(spread.data() + n * rank_, n, n + p - rank_);
-    add_outer(x.covariance, 1, others, others);
+    add_outer(x.covariance, 1, told.root, told.root);
     symmetrize(x.covariance);
-    find_diffuse(x, coefficients);
+    set_zero(x.diffuse, n, n);
+    add_outer(x.diffuse, 1, told.free, told.free);
+    symmetrize(x.diffuse);
+    for (Eigen::Index i = 0; i < n; ++i) x.proper = x.proper && !(x.diffuse(i, i) > 0);
     x.cancelled = cancels(o.C, P, x.covariance);
     for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
       undo([&](const auto& change) { return change.reading > i; });
@@ -112,49 +123,73 @@ class diffuse_smoother {
     std::swap(chain_, moved);
   }
 
+  /// The unknowns of this part given all data, after its first step.
+  unknowns first_unknowns() {
+    undo([](const auto&) { return true; });
+    matrix identity, none;
+    set_identity(identity, to_old_.rows(), to_old_.rows());
+    set_zero(none, to_old_.rows(), chain_.rows());
+    unknowns x = of_unknowns(in_last_coordinates(identity), none);
+    add_multiple(x.mean.data(), x.mean.size(), T(1), known_.data());
+    x.root = narrowed(x.root);
+    return x;
+  }
+
  private:
-  void take_later(const view& A, const vector& change, const matrix& smoothed) {
-    const Eigen::Index n = A.rows, p = history_.root.cols();
-    matrix spread, rows, turned, solved;
-    multiply(spread, A, history_.root);
-    transpose(rows, side_by_side(spread, end_.root));  // of x_end, to length one
-    vector size(n);
-    for (Eigen::Index i = 0; i < n; ++i) {
-      size(i) = std::sqrt(dot(p + n, &rows(0, i), &rows(0, i)));
-      if (!(size(i) > 0)) size(i) = 1;
-      for (Eigen::Index j = 0; j < p + n; ++j) rows(j, i) /= size(i);
-    }
-    set_identity(turned, p + n, p + n);
-    const auto order = triangulate(rows, turned, 64 * static_cast<T>(n) * std::numeric_limits<T>::epsilon());
-    rank_ = static_cast<Eigen::Index>(order.size());
-    transpose(directions_, turned);
-    set_identity(solved, rank_, rank_);
-    solve_triangle(solved, rows, order, n);
-    for (Eigen::Index j = 0; j < rank_; ++j) {
-      for (Eigen::Index i = 0; i < n; ++i) solved(i, j) /= size(i);
-    }
-    matrix inverse;
-    transpose(inverse, solved);
-    multiply(mean_, inverse, change);
-    covariance_ = smoothed;
-    transform(covariance_, inverse);
+  explicit diffuse_smoother(const history_type& history)
+      : history_(history), end_(history.A, history.root, own_covariance(history)), changes_(history.changes.size()) {
+    const Eigen::Index n = history.A.rows(), q = history.A.cols(), k = history.free.cols();
+    set_zero(r_, n);
+    set_zero(known_, q);
+    set_zero(M_, n, q);
+    set_zero(N_, n, n);
+    set_identity(chain_, n, n);
+    set_identity(to_old_, q, q);
+    set_zero(mean_, k + end_.rank());
+    set_zero(root_, k + end_.rank(), end_.rank());
+    for (Eigen::Index i = 0; i < end_.rank(); ++i) root_(k + i, i) = 1;
+    set_identity(free_, k, k);
   }
 
-  /// [x y], of as many rows.
-  static matrix side_by_side(const view& x, const view& y) {
-    matrix both(x.rows, x.cols + y.cols);
-    std::copy_n(x.data, x.rows * x.cols, both.data());
-    std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
-    return both;
+  /// Of the state after the last step, given d.
+  static matrix own_covariance(const history_type& history) {
+    const view last = history.after(history.size() - 1).C;
+    matrix C(last.rows, last.cols);
+    std::copy_n(last.data, C.size(), C.data());
+    return C;
   }
 
-  /// The coefficients of x_t in e and g.
-  matrix spread_of(const matrix& coefficients, const view& C) const {
-    matrix of_e, back, covariance;
+  /// What is `coefficients` d + `of_error` g.
+  unknowns of_unknowns(const matrix& coefficients, const matrix& of_error) const {
+    const Eigen::Index n = coefficients.rows(), k = free_.rows(), seen = end_.rank();
+    unknowns x;
+    matrix of_free, of_e, spread, product;
+    multiply(of_free, unseen_columns(coefficients), unseen_rows());
     multiply(of_e, coefficients, history_.root);
-    transpose(back, chain_);
-    multiply(covariance, C, back);
-    return side_by_side(of_e, of_last_error(covariance));
+    multiply(spread, side_by_side<T>(of_e, of_error), end_.directions);
+    const matrix told = side_by_side<T>(of_free, view(spread.data(), n, seen));
+    multiply(x.mean, coefficients, history_.mean);
+    add_product(x.mean, 1, told, mean_);
+    multiply(product, told, root_);
+    x.root = side_by_side<T>(product, view(spread.data() + n * seen, n, spread.cols() - seen));
+    x.free = cleared(view(told.data(), n, k), free_);
+    return x;
+  }
+
+  matrix unseen_columns(const matrix& coefficients) const {
+    const Eigen::Index n = coefficients.rows();
+    matrix unseen(n, std::ssize(history_.unseen));
+    for (Eigen::Index k = 0; k < unseen.cols(); ++k)
+      std::copy_n(coefficients.data() + n * history_.unseen[static_cast<std::size_t>(k)], n, unseen.data() + n * k);
+    return unseen;
+  }
+  matrix unseen_rows() const {
+    matrix rows(std::ssize(history_.unseen), history_.free.cols());
+    for (Eigen::Index k = 0; k < rows.rows(); ++k) {
+      for (Eigen::Index i = 0; i < rows.cols(); ++i)
+        rows(k, i) = history_.free(history_.unseen[static_cast<std::size_t>(k)], i);
+    }
+    return rows;
   }
 
   /// Whether the rounding of C - C N C is felt, and is more than that of P.
@@ -168,22 +203,6 @@ class diffuse_smoother {
       if (felt && terms * terms > 16 * P(i, i)) return true;
     }
     return false;
-  }
-
-  void find_diffuse(belief& x, const matrix& coefficients) const {
-    const Eigen::Index n = coefficients.rows();
-    matrix unseen(n, static_cast<Eigen::Index>(history_.unseen.size())), rows(unseen.cols(), history_.free.cols());
-    matrix spread;
-    for (Eigen::Index k = 0; k < unseen.cols(); ++k) {
-      const Eigen::Index j = history_.unseen[static_cast<std::size_t>(k)];
-      std::copy_n(coefficients.data() + n * j, n, unseen.data() + n * k);
-      for (Eigen::Index i = 0; i < rows.cols(); ++i) rows(k, i) = history_.free(j, i);
-    }
-    multiply(spread, unseen, rows);
-    set_zero(x.diffuse, n, n);
-    add_outer(x.diffuse, 1, spread, spread);
-    symmetrize(x.diffuse);
-    for (Eigen::Index i = 0; i < n; ++i) x.proper = x.proper && !(x.diffuse(i, i) > 0);
   }
 
   void take(const typename history_type::reading& o) {
@@ -224,43 +243,46 @@ class diffuse_smoother {
     const Eigen::Index n = covariance.rows();
     matrix X;
     set_zero(X, n, covariance.cols());
-    for (Eigen::Index j = 0; j < end_.rank; ++j) {
-      const Eigen::Index pivot = end_.pivot(j);
+    const auto& own = end_.own;
+    for (Eigen::Index j = 0; j < own.rank; ++j) {
+      const Eigen::Index pivot = own.pivot(j);
       std::copy_n(&covariance(0, pivot), n, &X(0, j));
-      for (Eigen::Index k = 0; k < j; ++k) add_multiple(&X(0, j), n, -end_.root(pivot, k), &X(0, k));
-      for (Eigen::Index i = 0; i < n; ++i) X(i, j) /= end_.root(pivot, j);
+      for (Eigen::Index k = 0; k < j; ++k) add_multiple(&X(0, j), n, -own.root(pivot, k), &X(0, k));
+      for (Eigen::Index i = 0; i < n; ++i) X(i, j) /= own.root(pivot, j);
     }
     return X;
   }
 
-  /// x to_old, where sums that are no more than the rounding of their terms are zero.
   matrix in_last_coordinates(const view& x) const {
+    if (changes_ < history_.changes.size()) return cleared(x, to_old_);
     matrix y(x.rows, x.cols);
-    if (changes_ == history_.changes.size()) {
-      std::copy_n(x.data, y.size(), y.data());
-      return y;
-    }
-    const T rounding = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
-    for (Eigen::Index j = 0; j < x.cols; ++j) {
-      for (Eigen::Index i = 0; i < x.rows; ++i) {
-        T sum = 0, terms = 0;
-        for (Eigen::Index k = 0; k < x.cols; ++k) {
-          const T term = x(i, k) * to_old_(k, j);
-          sum += term;
-          terms += std::abs(term);
-        }
-        y(i, j) = std::abs(sum) <= rounding * terms ? T(0) : sum;
-      }
-    }
+    std::copy_n(x.data, y.size(), y.data());
     return y;
   }
 
+  /// x y, where sums that are no more than the rounding of their terms are zero.
+  static matrix cleared(const view& x, const view& y) {
+    const T rounding = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
+    matrix z(x.rows, y.cols);
+    for (Eigen::Index j = 0; j < y.cols; ++j) {
+      for (Eigen::Index i = 0; i < x.rows; ++i) {
+        T sum = 0, terms = 0;
+        for (Eigen::Index k = 0; k < x.cols; ++k) {
+          const T term = x(i, k) * y(k, j);
+          sum += term;
+          terms += std::abs(term);
+        }
+        z(i, j) = std::abs(sum) <= rounding * terms ? T(0) : sum;
+      }
+    }
+    return z;
+  }
+
   const history_type& history_;
-  semidefinite_root<matrix> end_{};  // of C after the last step
-  matrix directions_{};              // of (e, g), orthonormal: those that x_end tells of come first
-  Eigen::Index rank_ = 0;            // their number
-  vector mean_{};                    // given the later data, in these directions
-  matrix covariance_{};
+  end_spread<T> end_;
+  vector mean_{};         // of u and of the directions of (e, g) that are seen in x_end, given the later data
+  matrix root_{};         // of their covariance
+  matrix free_{};         // of u
   std::size_t changes_;  // of the history that are still ahead
   vector r_{}, known_{};
   matrix M_{}, N_{}, chain_{}, to_old_{};  // chain: from x_t to x_end, given d

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstddef>
 #include <kalscan/kalman/diffuse/conditional_filter.hpp>
+#include <kalscan/kalman/diffuse/end_spread.hpp>
 #include <kalscan/kalman/diffuse/unknowns.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
@@ -51,13 +52,21 @@ class diffuse_start {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(largest_, mean.rows);
+    set_zero(deviations_, mean.rows);
+    for (Eigen::Index i = 0; i < mean.rows; ++i) {
+      for (Eigen::Index j = 0; j < root.cols; ++j) deviations_(i) = std::hypot(deviations_(i), root(i, j));
+    }
   }
 
   void predict(const view& F, const view& offset, const view& Q) {
     gained_ = 0;
     unknowns_.predict(F);
     given_.predict(F, offset, Q, mean_);
-    for (Eigen::Index i = 0; i < largest_.size(); ++i) largest_(i) = (std::max)(largest_(i), given_.terms()(i));
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
+      T terms = 0;
+      for (Eigen::Index j = 0; j < largest_.size(); ++j) terms += std::abs(F(i, j)) * deviations_(j);
+      largest_(i) = (std::max)({largest_(i), given_.terms()(i), terms * terms});
+    }
   }
 
   void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
@@ -114,7 +123,10 @@ class diffuse_start {
     add_outer(x.covariance, 1, spread_, spread_);
     symmetrize(x.covariance);
     mean_ = x.mean;
-    for (Eigen::Index i = 0; i < n; ++i) largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
+    for (Eigen::Index i = 0; i < n; ++i) {
+      largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
+      deviations_(i) = std::sqrt((std::max)(x.covariance(i, i), T(0)));
+    }
     if (forgotten) return x;
     matrix spread;
     multiply(spread, free, information.orthonormal());
@@ -183,27 +195,34 @@ class diffuse_start {
     return false;
   }
 
+  /// Begins anew with what is known now as the prior: a part of the history ends, and other unknowns stand for the same
+  /// state, given which nothing has grown yet.
+  void begin_part(history_type& history) {
+    end(history);
+    const belief x = current();
+    const matrix E = rounding_of(x);
+    const end_spread<T> spread(history.A, history.root, given_.C());
+    diffuse_start next(x.mean, spread.root, cleared_product(history.A, history.free), true);
+    next.round_mean(x.mean.data(), 1);
+    vector errors(x.mean.size());
+    for (Eigen::Index i = 0; i < errors.size(); ++i)
+      errors(i) = std::sqrt(E(i, i) / (4 * static_cast<T>((std::max<Eigen::Index>)(spread.root.cols(), 1))));
+    next.unknowns_.take_errors(unknowns_, history.free, errors);
+    for (Eigen::Index i = 0; i < errors.size(); ++i) next.largest_(i) = (std::max)(next.largest_(i), largest_(i));
+    *this = std::move(next);
+    history.begin_part();
+  }
+
   /// Leaves to the history what the data tell of d.
   void end(history_type& history) const {
     unknowns_.end(history);
     history.precise = !worn();
-    history.end_root = root_of_sum(history.A, history.root);
+    history.end_root = narrowed(side_by_side<T>(cleared_product(history.A, history.root), root_of<T>(given_.C())));
     history.rounding = rounding_of_root();
   }
 
  private:
   static constexpr T most_worn = 16;
-
-  /// A root of (A root) (A root)' + C, of no more columns than states.
-  matrix root_of_sum(const matrix& A, const matrix& root) const {
-    const matrix known = cleared_product(A, root), rest = root_of<T>(given_.C());
-    const Eigen::Index n = known.rows(), q = known.cols() + rest.cols();
-    matrix all(n, q + 1), sum(n, (std::min)(n, q));
-    std::copy_n(rest.data(), rest.size(), std::copy_n(known.data(), known.size(), all.data()));
-    if (q > n) triangulate_columns(all.data(), n, q);
-    std::copy_n(all.data(), sum.size(), sum.data());
-    return sum;
-  }
 
   /// The rounding of the mean does not make the bound worn.
   void round_mean(const T* column, T factor) {
@@ -238,8 +257,8 @@ class diffuse_start {
   diffuse_unknowns<T> unknowns_;
   T gained_ = 0;  // half the growth of the information's log-determinant in this step
   matrix spread_{};
-  vector mean_{};     // that `current` returned last
-  vector largest_{};  // of the variances so far, and of what they are sums of
+  vector mean_{}, deviations_{};  // that `current` returned last, or of the prior
+  vector largest_{};              // of the variances so far, and of what they are sums of
 };
 
 }  // namespace kalscan::detail

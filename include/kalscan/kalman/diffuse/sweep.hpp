@@ -137,6 +137,8 @@ struct diffuse_sweep {
         if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding_of(filtered);
         if (!filtered.proper) {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
+          // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
+          if (exact && t + 1 < y.cols() && x.worn()) x.begin_part(history);
           continue;
         }
         // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
@@ -145,7 +147,10 @@ struct diffuse_sweep {
         const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
         ++proper_steps;
         const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (exact ? proper_steps < least : !known) continue;
+        if (exact ? proper_steps < least : !known) {
+          if (exact && t + 1 < y.cols()) x.begin_part(history);
+          continue;
+        }
         if (exact) result.rounding[column] = x.rounding_of(filtered);
         break;
       }

@@ -57,6 +57,14 @@ class diffuse_unknowns {
   const diffuse_information<T>& information() const { return information_; }
   const vector& a() const { return a_; }  ///< A'h of the last reading
 
+  /// The errors of the directions are those of other's A, times x; the root is off by up to such deviations.
+  void take_errors(const diffuse_unknowns& other, const matrix& x, const vector& deviations) {
+    errors_.take(other.errors_, x);
+    for (Eigen::Index j = x.cols(); j < A_.cols(); ++j) {
+      for (Eigen::Index i = 0; i < A_.rows(); ++i) errors_.add(i, j, deviations(i));
+    }
+  }
+
   void predict(const view& F) {
     multiply(moved_, F, A_);
     each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
@@ -78,7 +86,7 @@ class diffuse_unknowns {
     const Eigen::Index pivot = pivot_among(information_.unseen());
     if (pivot >= 0 || f > 0) return pivot;
     clear_rounding(information_.seen());
-    return pivot_among(information_.seen());
+    return most_uncertain();
   }
 
   /// The reading sees d_pivot first.
@@ -187,6 +195,25 @@ class diffuse_unknowns {
       const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
       if (size > most) {
         most = size;
+        best = j;
+      }
+    }
+    return best;
+  }
+
+  /// Of the seen unknowns that the reading depends on, the one whose error moves it most.
+  Eigen::Index most_uncertain() const {
+    matrix identity, root;
+    set_identity(identity, A_.cols(), A_.cols());
+    information_.times_inverse(root, identity);
+    Eigen::Index best = -1;
+    T most = 0;
+    for (const Eigen::Index j : information_.seen()) {
+      if (equal(a_(j), 0)) continue;
+      T length = 0;
+      for (Eigen::Index k = 0; k < root.cols(); ++k) length = std::hypot(length, root(j, k));
+      if (std::abs(a_(j)) * length > most) {
+        most = std::abs(a_(j)) * length;
         best = j;
       }
     }

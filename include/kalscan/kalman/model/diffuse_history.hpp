@@ -11,7 +11,9 @@
 namespace kalscan::detail {
 
 /// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d,
-/// of variance f. Coordinates of d change now and then. n states, q unknowns.
+/// of variance f. Coordinates of d change now and then. n states, q unknowns. Where other unknowns have been taken since,
+/// `earlier` has the steps before, in parts: the unknowns of a part describe the state at the end of the one before it,
+/// see end_spread.
 template <class T>
 struct diffuse_history {
   using matrix = dense_matrix<T>;
@@ -43,8 +45,21 @@ struct diffuse_history {
   std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on
   std::vector<change> changes{};
   bool kept = true;  ///< if not, nothing can be smoothed, and the steps are only counted
+  std::vector<diffuse_history> earlier{};
+  std::int64_t begin = 0;  ///< the first step that is not in `earlier`
 
-  std::int64_t size() const { return std::ssize(readings_until_); }
+  /// Of steps, the earlier ones among them.
+  std::int64_t size() const { return begin + std::ssize(readings_until_); }
+
+  /// The steps so far are an earlier part from now on.
+  void begin_part() {
+    diffuse_history next;
+    next.kept = kept;
+    next.begin = size();
+    std::swap(next.earlier, earlier);
+    if (kept) next.earlier.push_back(std::move(*this));
+    *this = std::move(next);
+  }
 
   void add_step(const matrix& A_, const vector& b, const matrix& C) {
     n_ = b.size();
@@ -69,11 +84,11 @@ struct diffuse_history {
   }
 
   state after(std::int64_t t) const {
-    const T* x = states_.data() + t * n_ * (q_ + n_ + 1);
+    const T* x = states_.data() + (t - begin) * n_ * (q_ + n_ + 1);
     return {{x, n_, q_}, {x + n_ * q_, n_, n_}, {x + n_ * (q_ + n_), n_, 1}};
   }
   std::int64_t first_reading(std::int64_t t) const {
-    return t > 0 ? readings_until_[static_cast<std::size_t>(t - 1)] : 0;
+    return t > begin ? readings_until_[static_cast<std::size_t>(t - begin - 1)] : 0;
   }
   reading at(std::int64_t i) const {
     const T* x = numbers_.data() + i * (2 * n_ + q_ + 2);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// The state after the first steps of a series as a root times independent unknowns.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
+#include <limits>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// [x y], of as many rows.
+template <class T>
+dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
+  dense_matrix<T> both(x.rows, x.cols + y.cols);
+  std::copy_n(x.data, x.rows * x.cols, both.data());
+  std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
+  return both;
+}
+
+/// A root of root root', of no more columns than rows.
+template <class T>
+dense_matrix<T> narrowed(const dense_matrix<T>& root) {
+  const Eigen::Index n = root.rows(), q = root.cols();
+  if (q <= n) return root;
+  dense_matrix<T> all(n, q + 1), narrow(n, n);
+  std::copy_n(root.data(), root.size(), all.data());
+  triangulate_columns(all.data(), n, q);
+  std::copy_n(all.data(), narrow.size(), narrow.data());
+  return narrow;
+}
+
+/// After the last step d = mean + root e + free u, and the state's own error given d is root(C) g: x is its mean + A
+/// free u + [A root root(C)] (e, g). Of e and g, which are N(0, I), only some directions are seen in x.
+template <class T>
+struct end_spread {
+  using matrix = dense_matrix<T>;
+  using vector = dense_vector<T>;
+
+  matrix directions{};              ///< of (e, g), orthonormal, a column each: those that are seen in x come first
+  matrix root{};                    ///< what these do to x, a column each: a root of its covariance
+  semidefinite_root<matrix> own{};  ///< root(C)
+
+  end_spread(const matrix& A, const matrix& of_d, const matrix& C) {
+    const Eigen::Index n = C.rows(), p = of_d.cols();
+    matrix known, turned;
+    const vector variances = C.diagonal();
+    own = root_semidefinite(C, pivot_rounding(C), T(1), variances);
+    multiply(known, A, of_d);
+    const matrix spread = side_by_side<T>(known, own.root);
+    transpose(rows_, spread);  // to length one
+    size_.resize(n);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      size_(i) = std::sqrt(dot(p + n, &rows_(0, i), &rows_(0, i)));
+      if (!(size_(i) > 0)) size_(i) = 1;
+      for (Eigen::Index j = 0; j < p + n; ++j) rows_(j, i) /= size_(i);
+    }
+    set_identity(turned, p + n, p + n);
+    order_ = triangulate(rows_, turned, 64 * static_cast<T>(n) * std::numeric_limits<T>::epsilon());
+    transpose(directions, turned);
+    multiply(root, spread, dense_view<T>(directions.data(), p + n, rank()));
+  }
+
+  Eigen::Index rank() const { return static_cast<Eigen::Index>(order_.size()); }
+
+  /// X, rank x n, for which X x is x's coordinates in the directions that are seen in it.
+  matrix inverse() const {
+    const Eigen::Index n = size_.size();
+    matrix solved, inverse;
+    set_identity(solved, rank(), rank());
+    solve_triangle(solved, rows_, order_, n);
+    for (Eigen::Index j = 0; j < rank(); ++j) {
+      for (Eigen::Index i = 0; i < n; ++i) solved(i, j) /= size_(i);
+    }
+    transpose(inverse, solved);
+    return inverse;
+  }
+
+ private:
+  matrix rows_{};
+  vector size_{};
+  std::vector<Eigen::Index> order_{};
+};
+
+}  // namespace kalscan::detail
