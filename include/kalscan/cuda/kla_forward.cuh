@@ -247,8 +247,9 @@ void run_forward(const P& policy, const Call& call) {
 // with nvcc's --expt-relaxed-constexpr, which these headers need).
 
 /// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter),
-/// this mixer and this shape: none where time is not cut, that is for short sequences and for many lanes. T is the
-/// number type, number_t of the inputs.
+/// this mixer and this shape: where time is cut, what chunks carry; else, for more than 64 blocks of channels of all
+/// sequences, which a device may take in turns, a state a lane; none for short sequences. T is the number type,
+/// number_t of the inputs.
 template <class T = float, mixer M>
 [[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
