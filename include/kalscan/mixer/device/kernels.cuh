@@ -6,22 +6,27 @@
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh, all else on:
+//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh; where channels
+//                                                   abound, to line 5 with a channel a thread; all else on:
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
 //      6  mixer_kernel       here                   finds the block's chunk, or its turn of a sequence
 //                                                   (backend/relay.cuh); loads the states before it
-//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states
+//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states; tiles that are
+//                                                   not whole, or not ordinary, a step at a time (single_steps)
 //      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
 //                                                   memory (stage.cuh)
-//      9  whole_tile         forward_traversal.cuh  its steps, four at a time; sums over states to device memory
-//     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
-//     11  take_step          traversal.cuh          a step of all lanes of the thread, side by side
-//     12  step               kla/kla.hpp            the mixer's own formula
+//      9  whole_tile         forward_traversal.cuh  a tile from checkpoint to checkpoint
+//     10  steps_together     forward_traversal.cuh  the steps between, four at a time; sums over states to device memory
+//     11  each_of_four       traversal.cuh          the terms of four steps, from shared memory
+//     12  take_step          traversal.cuh          a step of all lanes of the thread
+//     13  step               kla/kla.hpp            the mixer's own formula
 //
-// Backward goes through the same functions, those of backward_traversal.cuh in place of forward's: tiles from the last
-// to the first, whose states are computed again from checkpoints.
+// Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
+// (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
+// (each_tile in tile_states.cuh), whose states are computed again from checkpoints, and four adjoints at a time
+// (four_adjoints in backward_traversal.cuh).
 //
 // Words: a lane is one state of one channel. A thread has neighbouring lanes of one channel, a group the threads that
 // have all of them, a block of threads neighbouring channels (layout.hpp). A chunk is what a block takes of a sequence
