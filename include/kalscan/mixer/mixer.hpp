@@ -76,6 +76,7 @@ inline constexpr std::int64_t parameter_terms = terms_before<M, T>(terms_of<M, T
 template <class Mixer, class T>
 using terms_t = typename detail::terms_of<Mixer, T>::type;
 
+/// The terms of one lane at one step from its inputs.
 template <class Mixer, class T>
 KALSCAN_HD constexpr terms_t<Mixer, T> prepare(const typename Mixer::template inputs<T>& u) {
   return detail::terms_of<Mixer, T>::prepare(u);
