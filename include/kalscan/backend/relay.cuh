@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How the blocks of a launch share a device evenly where they are more than it takes at once. If each block took a chain
-// from end to end, a last round of blocks would leave most multiprocessors idle: 704 blocks where 264 fit take three
-// rounds, for 2.67 rounds of work. So a chain is taken in turns: the block that takes a turn waits until the one before
-// it is done, goes on from what that one carried, and leaves what it carries. The bits are those of one block that takes
-// the whole chain.
+// How the blocks of a launch share a device evenly where they are more than it takes at once. If each block took a
+// chain from end to end, a last round of blocks would leave most multiprocessors idle: 704 blocks where 264 fit take
+// three rounds, for 2.67 rounds of work. So a chain is taken in turns: the block that takes a turn waits until the one
+// before it is done, goes on from what that one carried, and leaves what it carries. The bits are those of one block
+// that takes the whole chain.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

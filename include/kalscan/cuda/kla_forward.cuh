@@ -233,11 +233,11 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
 // the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the
-// policy's chunk alone (chunk >= length: time is not cut). Where there are more blocks of lanes than the device takes at
-// once, they take their sequences in turns; no bit depends on that. Where a chunk takes the element that summarizes it out of
-// the number type's range, the steps of that lane are taken one by one instead: the result is right, but slow, and a
-// longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as precise as
-// the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
+// policy's chunk alone (chunk >= length: time is not cut). Where there are more blocks of lanes than the device takes
+// at once, they take their sequences in turns; no bit depends on that. Where a chunk takes the element that summarizes
+// it out of the number type's range, the steps of that lane are taken one by one instead: the result is right, but
+// slow, and a longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as
+// precise as the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).

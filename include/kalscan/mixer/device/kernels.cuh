@@ -18,7 +18,8 @@
 //      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
 //                                                   memory (stage.cuh)
 //      9  whole_tile         forward_traversal.cuh  a tile from checkpoint to checkpoint
-//     10  steps_together     forward_traversal.cuh  the steps between, four at a time; sums over states to device memory
+//     10  steps_together     forward_traversal.cuh  the steps between, four at a time; sums over states to device
+//                                                   memory
 //     11  each_of_four       traversal.cuh          the terms of four steps, from shared memory
 //     12  take_step          traversal.cuh          a step of all lanes of the thread
 //     13  step               kla/kla.hpp            the mixer's own formula
@@ -66,7 +67,7 @@ struct block_chunk {
 };
 
 /// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
-/// of channels. With a relay that is on, it takes a turn of a sequence in place of a chunk. The Traversal of a chunk has
+/// of channels. With a relay that is on, it takes a turn of a sequence in place of a chunk. The Traversal has
 /// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
 /// and its direction of time.
 template <class Traversal>
@@ -159,8 +160,8 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
       const relay turns{arrays.board, static_cast<unsigned>(blocks),
                         static_cast<unsigned>(parts.slots / parts.sequences)};
       turns.clear_board(policy);
-      kernel<<<turns.chains * turns.turns, block_threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, 0,
-                                                                                   device_pass::first);
+      const unsigned all = turns.chains * turns.turns;
+      kernel<<<all, block_threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, 0, device_pass::first);
       return check_launch("mixer_kernel");
     }
   }

@@ -107,8 +107,8 @@ inline constexpr std::int64_t most_turns = 16, least_turn_steps = 64;
 inline constexpr std::int64_t most_chains = (std::int64_t(1) << 31) / most_turns - 1;  // a launch takes no more blocks
 
 /// The steps of a turn with which a device is done first, of those with which `chains` sequences of `steps` steps could
-/// be taken, `at_once` of them at a time; all steps where turns gain less than 3%. To start a turn takes as long as some
-/// 16 steps.
+/// be taken, `at_once` of them at a time; all steps where turns gain less than 3%. To start a turn takes as long as
+/// some 16 steps.
 inline std::int64_t steps_of_turn(std::int64_t chains, std::int64_t steps, std::int64_t at_once) {
   const auto time = [&](std::int64_t turn) {
     return (chains * chunks_of(steps, turn) + at_once - 1) / at_once * (turn + 16);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Gradients of a mixer's inputs: each value goes to its place, and what several lanes or times of one task share is
-// summed, for mixer_gradient_parts.hpp to add up over the tasks.
+// Gradients of a mixer's inputs in one task: written to the caller's array where no other task has a share in them;
+// else summed over the lanes and steps of the task, for gradient_parts.hpp to add up over the tasks.
 #pragma once
 
 #include <algorithm>
