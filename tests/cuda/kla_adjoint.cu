@@ -4,6 +4,7 @@
 
 #include "../kla/information.hpp"
 #include "kla_device.cuh"
+#include "turns.cuh"
 
 using namespace kla_test;
 using kalscan::kla;
@@ -185,6 +186,8 @@ TEST_CASE("the same bits 20 times, with another stream busy, and from a graph") 
   }
   ok(cudaFree(noise)), ok(cudaStreamDestroy(busy));
 }
+
+TEST_CASE("sequences taken in turns have the bits of those taken whole") { check_turns<kla>(); }
 
 TEST_CASE("a diffuse prior has no adjoint, and spoils no other") {
   auto p = random_problem<kla, float>(1, 30, 17, 2, 6);

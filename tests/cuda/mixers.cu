@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "kla_device.cuh"
+#include "turns.cuh"
 
 using namespace kla_test;
 using kalscan::kla;
@@ -47,6 +48,10 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
       }
     }
   }
+}
+
+TEST_CASE_TEMPLATE("sequences taken in turns have the bits of those taken whole", M, KALSCAN_TEST_MIXER) {
+  check_turns<M>();
 }
 
 }  // namespace

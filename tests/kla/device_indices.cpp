@@ -224,6 +224,41 @@ TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences w
   CHECK(chunk_of(0, {1, 65536, 64, 16}, true, 1) < 65536);
 }
 
+TEST_CASE("turns are taken where they save rounds of blocks, and have whole tiles") {
+  CHECK(steps_of_turn(704, 1024, 264) == 352);  // three turns: 8 rounds of 352 steps for 3 of 1024
+  CHECK(steps_of_turn(264, 1024, 264) == 1024);
+  CHECK(steps_of_turn(100, 1024, 264) == 1024);
+  CHECK(steps_of_turn(528, 1024, 264) == 1024);
+  CHECK(steps_of_turn(300, 100, 264) == 100);  // too short for two
+  std::mt19937 random(5);
+  for (int trial = 0; trial < 2000; ++trial) {
+    const index chains = 1 + random() % 3000, steps = 1 + random() % 5000, at_once = 1 + random() % 600;
+    CAPTURE(chains);
+    CAPTURE(steps);
+    CAPTURE(at_once);
+    const index turn = steps_of_turn(chains, steps, at_once), turns = chunks_of(steps, turn);
+    const auto rounds = [&](index parts) { return (chains * parts + at_once - 1) / at_once; };
+    CHECK(turns <= most_turns);
+    CHECK(rounds(turns) * turn <= rounds(1) * steps);
+    if (turn == steps) continue;
+    CHECK(turn % 16 == 0);
+    CHECK(turn >= least_turn_steps);
+    CHECK(turn < steps);
+    CHECK(chains > at_once);
+  }
+}
+
+TEST_CASE("a board has room for each chain, and there is none where no relay can be") {
+  const auto room = [](const mixer_shape& shape, index chunk) { return board_size(shape, cuts_of(shape, chunk)); };
+  CHECK(room({32, 1024, 2048, 16}, 1024) == 32 * 64 + 1);  // blocks of 32 channels
+  CHECK(room({32, 1024, 2047, 16}, 2000) == 32 * 64 + 1);
+  CHECK(room({32, 1024, 2048, 16}, 512) == 0);             // time is cut
+  CHECK(room({32, 100, 2048, 16}, 100) == 0);              // short
+  CHECK(room({1, 1024, 2048, 16}, 1024) == 0);             // few
+  const std::vector<index> packed{0, 1024};
+  CHECK(room({1, 1024, 65536, 16, packed}, 1024) == 0);
+}
+
 TEST_CASE("over ranks every chunk has one place among those of one device, and every carry one rank to go to") {
   std::mt19937_64 engine(12);
   for (int trial = 0; trial < 200; ++trial) {

@@ -69,6 +69,10 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     absorb_cost                the cost of one absorb over that of one replay
 ///     end_stretch(state)         optional: called with the state after the last step of each stretch that is replayed
 ///     goes_back                  optional: true where step 0 is the last one in time
+///     starts_at_first_step       optional, over ranks: true where start() is called on the rank with the first step;
+///                                else on the rank where time begins, even if that has no steps
+///     ends_unseen                optional, over ranks: true where finish() does not use the state, which then is not
+///                                sent to all ranks
 ///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop
 ///                                over steps is worth all the code that it calls
 ///

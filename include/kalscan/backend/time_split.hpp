@@ -15,8 +15,8 @@
 //
 // A chain of one piece takes all its steps in the first pass. Over ranks (<kalscan/ranks/chains.hpp>) the same passes
 // run on the pieces that a rank has, with a gather of elements between the first and the second. Who cuts: for a
-// `sweep`, whose steps are all alike, <kalscan/backend/run_sweep.hpp>; a mixer cuts its chains itself
-// (mixer/host/plan.hpp).
+// `sweep`, whose steps are all alike, <kalscan/backend/run_sweep.hpp>; mixers and models of functions cut their chains
+// themselves (mixer/host/plan.hpp, kalman/series/chains.hpp).
 //
 // Results depend on the cuts alone, never on how many tasks run at once or in which order: every element, carry and
 // output comes from one task, with operands in the order of time. Memory: a state and an element for each piece,

@@ -10,6 +10,7 @@
 
 namespace kalscan {
 
+/// For `more` of kalscan::compare: one back end.
 template <monoid M>
 [[nodiscard]] std::vector<back_end<M>> parallel_std_back_ends() {
   const auto scan = [](const scan_call<M>& c) {

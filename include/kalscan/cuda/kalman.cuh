@@ -95,6 +95,7 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
   detail::require_size("log_likelihood", "out", std::ssize(out), series.count);
   kalscan::filter(policy, model, y, series, {.log_likelihood = out, .status = status});
 }
+/// log p(y) of one series.
 template <state_space_model Model>
 void log_likelihood(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
                     std::span<detail::model_number<Model>> out, std::span<filter_status> status = {}) {

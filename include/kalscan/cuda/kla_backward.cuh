@@ -166,7 +166,7 @@ void leave_out_absent(const Call& call, Arrays& arrays) {
   });
 }
 
-/// Both passes; what blocks and chunks share is still to be summed. Links as of run_linked_forward.
+/// Both passes; what blocks and chunks share is still to be summed. Links as of run_forward.
 template <device_policy P, class Call, class Pieces, class Link>
 void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Pieces& pieces, bool has_checkpoints,
                    const Link& forward, const Link& backward) {

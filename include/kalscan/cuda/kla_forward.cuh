@@ -195,8 +195,8 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
 }
 
 /// `link`: nullptr on one device, a carry_link on a stretch.
-template <device_policy P, class Call, class Link>
-void run_linked_forward(const P& policy, const Call& call, const Link& link) {
+template <device_policy P, class Call, class Link = std::nullptr_t>
+void run_forward(const P& policy, const Call& call, const Link& link = nullptr) {
   constexpr bool stretch = !std::is_null_pointer_v<Link>;
   using M = typename Call::mixer;
   using T = typename Call::number;
@@ -217,11 +217,6 @@ void run_linked_forward(const P& policy, const Call& call, const Link& link) {
   launch_forward<kernels_of<P>::value>(policy, pieces.linked(call, link), cuts, pieces.arrays);
 }
 
-template <device_policy P, class Call>
-void run_forward(const P& policy, const Call& call) {
-  run_linked_forward(policy, call, nullptr);
-}
-
 }  // namespace detail
 
 // forward and step with the policy `cuda`: shapes, options and results as in <kalscan/kla/forward.hpp>, with these
@@ -238,17 +233,19 @@ void run_forward(const P& policy, const Call& call) {
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
 // the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the
-// policy's chunk alone (chunk >= length: time is not cut). Where a chunk takes the element that summarizes it out of
-// the number type's range, the steps of that lane are taken one by one instead: the result is right, but slow, and a
-// longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as precise as
-// the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
+// policy's chunk alone (chunk >= length: time is not cut). Where there are more blocks of lanes than the device takes
+// at once, they take their sequences in turns; no bit depends on that. Where a chunk takes the element that summarizes
+// it out of the number type's range, the steps of that lane are taken one by one instead: the result is right, but
+// slow, and a longer chunk helps. In float KLA does so for gains above one over long gaps, observations 2^24 times as
+// precise as the prediction at step after step, and a diffuse prior that a chunk leaves diffuse.
 //
 // A mixer of one's own runs here unchanged if its functions are marked __host__ __device__ or constexpr (the latter
 // with nvcc's --expt-relaxed-constexpr, which these headers need).
 
 /// The bytes of workspace that `forward` and `step` need with this policy (its stream and workspace do not matter),
-/// this mixer and this shape: none where time is not cut, that is for short sequences and for many lanes. T is the
-/// number type, number_t of the inputs.
+/// this mixer and this shape: where time is cut, what chunks carry; else, for more than 64 blocks of channels of all
+/// sequences, which a device may take in turns, a state a lane; none for short sequences. T is the number type,
+/// number_t of the inputs.
 template <class T = float, mixer M>
 [[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);

@@ -86,7 +86,7 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   if (!all.takes_part()) return;
   call.ends = all.ends();
   const rank_link link(p.communicator, p.inner.stream, all.previous(), all.next());
-  run_linked_forward(p.inner, call, link);
+  run_forward(p.inner, call, link);
 }
 
 template <class M>

@@ -66,6 +66,7 @@ template <host_policy P, class T, int N, int M>
   return detail::run_square_root_filter(p, form, series, outputs, true);
 }
 
+/// As log_likelihood(p, model, ...), with covariances carried as roots.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<T> log_likelihood(const P& p, const square_root<T, N, M>& form,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {

@@ -76,6 +76,7 @@ inline constexpr std::int64_t parameter_terms = terms_before<M, T>(terms_of<M, T
 template <class Mixer, class T>
 using terms_t = typename detail::terms_of<Mixer, T>::type;
 
+/// The terms of one lane at one step from its inputs.
 template <class Mixer, class T>
 KALSCAN_HD constexpr terms_t<Mixer, T> prepare(const typename Mixer::template inputs<T>& u) {
   return detail::terms_of<Mixer, T>::prepare(u);
@@ -135,9 +136,10 @@ concept ordinary_is_complete =
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,
 ///                                       there and in the operator of adjoint_monoid<T>()
-///     frame                             see mixer_with_frame in <kalscan/mixer/frame.hpp>
 ///     has_ordinary_adjoint(state)       where `ordinary` holds for the adjoint of a state, if that is not everywhere.
 ///                                       Elsewhere `adjoint` may carry it in a form that depends on the state alone
+///     given_states<T>                   states in a form of their own: see has_own_form in <kalscan/mixer/states.hpp>
+///     frame                             see mixer_with_frame in <kalscan/mixer/frame.hpp>
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
                          const typename M::template outputs<double>& y) {

@@ -40,15 +40,17 @@ struct given_states<M, T> {
   using type = typename M::template given_states<T>;
 };
 
-/// Tensors that a mixer's given_states names: they hold states, and their adjoints, in a form of their own. They have
+/// The type that a mixer names as given_states<T>: tensors that hold states, and their adjoints, in a form of their
+/// own, as belief_tensors of KLA do. It has
 ///
 ///     tensors()                     the aggregate of tensors
 ///     describe(i)                   what the numbers in the tensors are called
-///     plain()                       whether ordinary states, and their adjoints, are held as they are
+///     plain()                       whether they hold ordinary states, and their adjoints, as the state's own numbers
 ///     state(numbers)                the state from the numbers that the tensors have of it
 ///     numbers(state)                the numbers that the tensors get
 ///     adjoint(state, numbers)       the adjoint of a state as the backward pass carries it
 ///     adjoint_numbers(state, adjoint)
+///                                   the numbers of that adjoint that the tensors get
 template <class Tensors>
 concept has_own_form = requires(const Tensors& x) {
   x.tensors();

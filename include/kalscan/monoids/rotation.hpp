@@ -89,18 +89,23 @@ template <class T>
 
 namespace detail {
 
+#if defined(__CUDA_ARCH__)
+/// The device's 1 / sqrt(n), good to 2 units in the last place.
+__device__ inline float device_reciprocal_root(float n) {
+  float x = 0;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(x) : "f"(n));
+  return x;
+}
+#endif
+
 /// 1 / sqrt(n) for 1 <= n <= 4, by arithmetic alone, so that loops over it become vector code: the parabola through
 /// n = 1, 2 and 4 is good to 7%, and each step of Newton's iteration squares the error. A device has an instruction for
-/// it in float, good to 2 units in the last place.
+/// it in float.
 template <class T>
 KALSCAN_HD constexpr T reciprocal_root(const T& n) {
 #if defined(__CUDA_ARCH__)
   if constexpr (std::is_same_v<T, float>) {
-    if (!std::is_constant_evaluated()) {
-      float x = 0;
-      asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(x) : "f"(n));
-      return x;
-    }
+    if (!std::is_constant_evaluated()) return device_reciprocal_root(n);
   }
 #endif
   constexpr int digits = std::numeric_limits<T>::digits, steps = digits <= 24 ? 3 : digits <= 53 ? 4 : 5;
@@ -124,6 +129,19 @@ struct direction {
 /// between overflows.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr direction<T> direction_of(const quaternion<T>& r) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<T, float>) {
+    if (!std::is_constant_evaluated()) {
+      // The squares are in range unless all numbers are tiny or one is huge: a power of two brings them there.
+      const float largest = fmaxf(fmaxf(fabsf(r.w), fabsf(r.x)), fmaxf(fabsf(r.y), fabsf(r.z)));
+      const bool none = largest < std::numeric_limits<float>::min();
+      const float scale = none ? 0.0F : largest < 0x1p-40F ? 0x1p70F : largest > 0x1p60F ? 0x1p-70F : 1.0F;
+      const float w = none ? 1.0F : r.w * scale, x = r.x * scale, y = r.y * scale, z = r.z * scale;
+      const float i = detail::device_reciprocal_root(w * w + x * x + y * y + z * z);
+      return {{w * i, x * i, y * i, z * i}, scale * i};
+    }
+  }
+#endif
   const auto larger = [](const T& x, const T& y) { return x > y ? x : y; };
   const auto size = [](const T& x) { return x < T(0) ? -x : x; };
   const T largest = larger(larger(size(r.w), size(r.x)), larger(size(r.y), size(r.z)));

@@ -35,6 +35,7 @@ struct information_map {
   }
 };
 
+/// A belief in homogeneous coordinates, of either form; an infinite variance has its vector in the mean's place.
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> to_homogeneous(const belief<T>& x) {
   if (detail::equal(x.variance, detail::infinity<T>)) return {T(0), T(1), x.mean};

@@ -269,6 +269,20 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     lanes.template load<true>(tensors_of<const T>(call.states.final_bar), at.n, 0, bar);
   }
 
+  /// Goes on with the sums over time that the turn before left.
+  __device__ __forceinline__ void go_on() {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (is_parameter(k())) {
+        if (arrays.how[k()] != gathered::over_time) return;
+        const T* from = time_sums_of<k()>();
+#pragma unroll
+        for (int j = 0; j < States; ++j) {
+          if (lanes.owns(j)) time_sums[k()][j] = from[j];
+        }
+      }
+    });
+  }
+
   /// The whole chunk, from the adjoints after it to those before it.
   __device__ __forceinline__ void replay(state (&bar)[States]) {
     if (!lanes.owns_channel) {
@@ -321,11 +335,15 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
 #pragma unroll
     for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);
   }
+  template <std::size_t K>
+  __device__ __forceinline__ T* time_sums_of() const {
+    return arrays.time[K] + (at.slot * call.shape.channels + lanes.m) * call.shape.states + lanes.s0;
+  }
   /// The sums over the chunk's steps of input K's gradient, into the workspace.
   template <std::size_t K>
   __device__ __forceinline__ void keep_time_sums() const {
     if (arrays.how[K] != gathered::over_time) return;
-    T* to = arrays.time[K] + (at.slot * call.shape.channels + lanes.m) * call.shape.states + lanes.s0;
+    T* to = time_sums_of<K>();
 #pragma unroll
     for (int j = 0; j < States; ++j) {
       if (lanes.owns(j)) to[j] = time_sums[K][j];

@@ -40,18 +40,22 @@ struct adjoint_element<M, T> {
   using type = element_t<decltype(M::template adjoint_monoid<T>())>;
 };
 
-/// The workspace of a forward call: the states before all chunks but the first, and what summarizes each chunk.
+/// The workspace of a forward call: the states before all chunks but the first, and what summarizes each chunk. Where
+/// sequences are taken in turns (backend/relay.cuh), the states before the next turn, and the board.
 template <class M, class T>
 struct forward_arrays {
   lane_array<typename M::template state<T>, T> carry;
   lane_array<typename mixer_element<M, T>::type, T> element;
+  unsigned* board;
 };
-/// The workspace of a backward call: the adjoints after all chunks but the last, and what summarizes each chunk.
+/// The workspace of a backward call: the adjoints after all chunks but the last, and what summarizes each chunk; the
+/// same of turns.
 template <class M, class T>
 struct backward_arrays {
   static constexpr std::size_t inputs = M::inputs_info.size();
   lane_array<typename M::template state<T>, T> carry;
   lane_array<typename adjoint_element<M, T>::type, T> element;
+  unsigned* board;
   T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
   T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
   gathered how[inputs];

@@ -230,6 +230,8 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     load_initial_states<States>(call, lanes, at.n, x);
   }
 
+  __device__ __forceinline__ void go_on() {}
+
   /// The whole chunk from the states before it, which become those after it.
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;

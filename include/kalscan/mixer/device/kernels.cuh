@@ -6,21 +6,28 @@
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh, all else on:
+//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh; where channels
+//                                                   abound, to line 5 with a channel a thread; all else on:
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
-//      6  mixer_kernel       here                   finds the block's chunk; loads the states before it
-//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states
+//      6  mixer_kernel       here                   finds the block's chunk, or its turn of a sequence
+//                                                   (backend/relay.cuh); loads the states before it
+//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states; tiles that are
+//                                                   not whole, or not ordinary, a step at a time (single_steps)
 //      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
 //                                                   memory (stage.cuh)
-//      9  whole_tile         forward_traversal.cuh  its steps, four at a time; sums over states to device memory
-//     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
-//     11  take_step          traversal.cuh          a step of all lanes of the thread, side by side
-//     12  step               kla/kla.hpp            the mixer's own formula
+//      9  whole_tile         forward_traversal.cuh  a tile from checkpoint to checkpoint
+//     10  steps_together     forward_traversal.cuh  the steps between, four at a time; sums over states to device
+//                                                   memory
+//     11  each_of_four       traversal.cuh          the terms of four steps, from shared memory
+//     12  take_step          traversal.cuh          a step of all lanes of the thread
+//     13  step               kla/kla.hpp            the mixer's own formula
 //
-// Backward goes through the same functions, those of backward_traversal.cuh in place of forward's: tiles from the last
-// to the first, whose states are computed again from checkpoints.
+// Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
+// (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
+// (each_tile in tile_states.cuh), whose states are computed again from checkpoints, and four adjoints at a time
+// (four_adjoints in backward_traversal.cuh).
 //
 // Words: a lane is one state of one channel. A thread has neighbouring lanes of one channel, a group the threads that
 // have all of them, a block of threads neighbouring channels (layout.hpp). A chunk is what a block takes of a sequence
@@ -34,6 +41,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
+#include <kalscan/backend/relay.cuh>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/carry.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
@@ -51,35 +59,70 @@ extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 /// its last chunk is not absorbed.
 enum class device_pass { first, last };
 
+/// What a block takes: a chunk of the channels of channel_block.
+struct block_chunk {
+  chunk_range at;
+  std::int64_t channel_block;
+  unsigned number;  ///< in a relay
+};
+
 /// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
-/// of channels. The Traversal of a chunk has load_start(x), replay(x) and absorb(elements), its `lanes` to load and
-/// store carries, and its direction of time.
+/// of channels. With a relay that is on, it takes a turn of a sequence in place of a chunk. The Traversal has
+/// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
+/// and its direction of time.
 template <class Traversal>
 __global__ void __launch_bounds__(block_threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
                  const __grid_constant__ typename Traversal::layout_type layout,
                  const __grid_constant__ time_cuts cuts,
-                 const __grid_constant__ typename Traversal::direction::arrays arrays, std::int64_t first_block,
-                 device_pass which) {
+                 const __grid_constant__ typename Traversal::direction::arrays arrays,
+                 const __grid_constant__ relay turns, std::int64_t first_block, device_pass which) {
   using direction = typename Traversal::direction;
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-  const std::int64_t block = first_block + blockIdx.x;
-  const chunk_range at = cuts[block / blocks];
+  // What all threads of the block know: of large states in shared memory, behind what the traversal has there.
+  auto& shared = *reinterpret_cast<block_chunk*>(mixer_shared_memory + Traversal::shared_size(layout));
+  block_chunk own;
+  block_chunk& mine = Traversal::spares_registers ? shared : own;
+  if (turns.on()) turns.start(shared.number);
+  if (!Traversal::spares_registers || threadIdx.x == 0) {
+    const std::int64_t block = turns.on() ? turns.chain(shared.number) : first_block + blockIdx.x;
+    std::int64_t slot = block / blocks;
+    if (turns.on()) {
+      const std::int64_t turn = turns.turn(shared.number);
+      slot = slot * turns.turns + (direction::next > 0 ? turn : turns.turns - 1 - turn);
+    }
+    mine.at = cuts[slot];
+    if (turns.on()) mine.at.slot = mine.at.n;  // what is carried and summed lies by sequence
+    mine.channel_block = block % blocks;
+  }
+  if (Traversal::spares_registers) __syncthreads();
+  const chunk_range& at = mine.at;
   const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
   const bool starts = earlier == 0 && direction::starts(call);
-  const bool replays = starts == (which == device_pass::first);
+  const bool replays = turns.on() || starts == (which == device_pass::first);
   const auto stops = [&] { return earlier + 1 == at.chunks && direction::stops(call); };
   if (!replays && (which == device_pass::last || !Traversal::splits || stops())) return;
-  Traversal traversal(call, layout, at, arrays, block % blocks, mixer_shared_memory);
+  Traversal traversal(call, layout, at, arrays, mine.channel_block, mixer_shared_memory);
   if (replays) {
     typename Traversal::state x[Traversal::States];
     if (starts) {
       traversal.load_start(x);
     } else {
+      if (turns.on()) {
+        turns.wait(shared.number);
+        traversal.go_on();
+      }
       traversal.lanes.load(arrays.carry, at.slot, x);
     }
     traversal.replay(x);
-    if (starts && at.chunks > 1) traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+    if (turns.on()) {
+      if (turns.turn(shared.number) + 1 < turns.turns) {
+        traversal.lanes.store(arrays.carry, at.slot, x);
+        turns.pass(shared.number);
+      }
+    } else if (starts && at.chunks > 1) {
+      traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
+    }
     if constexpr (on_stretch<typename direction::call_type>) {
       if (starts && at.chunks == 1 && !stops()) traversal.lanes.store(call.leaving, at.n, x);
     }
@@ -90,20 +133,42 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   }
 }
 
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay.
+inline std::int64_t multiprocessors() {
+  int device = 0, count = 0;
+  require_success("cudaGetDevice", cudaGetDevice(&device));
+  require_success("cudaDeviceGetAttribute", cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
+/// that are not cut are taken in turns where that keeps the device busier.
 template <class Traversal, class Call, class Arrays>
 void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   using direction = typename Traversal::direction;
   constexpr int states = Traversal::States;
   const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
-  const std::size_t shared = Traversal::shared_size(layout);
+  const std::size_t shared = Traversal::shared_size(layout) + sizeof(block_chunk);
   const auto kernel = mixer_kernel<Traversal>;
   allow_shared_memory(direction::name, kernel, shared);
+  if constexpr (!on_stretch<Call>) {
+    const std::int64_t steps = arrays.board == nullptr
+                                   ? call.shape.time
+                                   : steps_of_turn(blocks, call.shape.time, multiprocessors() * Traversal::blocks);
+    if (steps < call.shape.time) {
+      const time_cuts parts = cuts_of(call.shape, steps);
+      const relay turns{arrays.board, static_cast<unsigned>(blocks),
+                        static_cast<unsigned>(parts.slots / parts.sequences)};
+      turns.clear_board(policy);
+      const unsigned all = turns.chains * turns.turns;
+      kernel<<<all, block_threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, 0, device_pass::first);
+      return check_launch("mixer_kernel");
+    }
+  }
   const auto launch = [&](device_pass which) {
     for (std::int64_t first = 0; first < blocks; first += most_blocks) {
       const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
-      kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, first, which);
+      kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, relay{}, first, which);
       check_launch("mixer_kernel");
     }
   };
@@ -135,10 +200,13 @@ struct carry_pieces {
   void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
     const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
     const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
+    const std::int64_t board = stretch ? 0 : board_size(shape, cuts);
     const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
       array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
     };
-    take(arrays.carry, slots), take(arrays.element, slots), take(entering, ends), take(leaving, ends);
+    take(arrays.carry, board > 0 ? cuts.slots : slots), take(arrays.element, slots);
+    take(entering, ends), take(leaving, ends);
+    arrays.board = board > 0 ? memory.take<unsigned>(board) : nullptr;
   }
   /// The call as it is launched: on one device itself.
   template <class Call>

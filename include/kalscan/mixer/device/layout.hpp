@@ -10,18 +10,18 @@
 
 namespace kalscan::detail {
 
-/// What a kernel's compiler knows of its lanes.
+/// What is known of a kernel's lanes when it is compiled.
 struct lanes_kind {
   int states;            ///< of a thread, all of one channel
   int group = 0;         ///< threads of a channel, a power of two up to 32; 0: only the launch knows
   bool varying = false;  ///< parameters are read at every step, since they may vary with time
   bool full = false;     ///< no thread has states beyond the last one
   bool splits = true;    ///< time may be cut: not where there are lanes enough anyway
-  int tile = 0;          ///< steps of a tile; 0: so many that a thread stages at most one channel for four of them
+  int tile = 0;          ///< steps of a tile; 0: those of small_tile
 };
 
-/// Which kernel serves a channel's states, with up to `most` of them a thread: the usual numbers have one each; more
-/// than 128 share one, parameters that vary with time another, and all else a third.
+/// Which kernel serves channels of so many states, with up to `most` of them a thread: 4, 8, 16, 32 and 64 have one
+/// each; more than 128 share one, parameters that vary with time another, and all else a third.
 constexpr bool has_own_kernel(int states) { return states >= 4 && states <= 64 && (states & (states - 1)) == 0; }
 constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
   if (states > 128) return {.states = 8, .group = 32, .varying = true};
@@ -33,7 +33,8 @@ constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
 
 inline constexpr int block_threads = 128;
 
-/// Steps of a tile of which each thread stages at most one channel for four steps.
+/// Steps of a tile of which a thread stages at most four, of one channel, since as many threads as a group has share
+/// those of a channel: 4, 8, 16, 8, 4, 4 for groups of 1, 2, 4, 8, 16, 32.
 KALSCAN_HD constexpr int small_tile(int group) { return group <= 4 ? 4 * group : group == 8 ? 8 : 4; }
 
 /// Which threads have which lanes; a lane is a channel's state. A thread has neighbouring states of one channel, a
@@ -56,6 +57,7 @@ struct lane_layout {
   KALSCAN_HD constexpr int tile() const { return tile_steps > 0 ? tile_steps : small_tile(group()); }
 
   KALSCAN_HD constexpr int channel_of(int thread) const { return thread / group(); }
+  /// The thread's number in its group.
   KALSCAN_HD constexpr int rank_of(int thread) const { return thread & (group() - 1); }
 
   // What a thread stages of a tile: of one channel channel_units() times four neighbouring steps, and every

@@ -66,9 +66,10 @@ __device__ inline const no_bars& no_bars_on_device() {
   return none;
 }
 
-/// Stages the tiles of one block. `Bars` are the tensors of the adjoints of outputs, staged as channel terms are. Where
-/// the mixer has a frame all are seen from it; behind them lie the frames after each step and, with Bars, the steps
-/// that they took.
+/// Stages the tiles of one block, each in a buffer: first [channel][row][step], then for the states, which all channels
+/// share, their terms as vectors [step][lane of a thread][thread of a group]. A channel's rows are its terms, then the
+/// adjoints of outputs, whose tensors are `Bars`. Where the mixer has a frame all are seen from it; then follow rows of
+/// the frame after each step and, with Bars, of the step that it took.
 template <class Mixer, class Layout, class In, class Bars = no_bars>
 struct mixer_stage {
   using M = lane_mixer<Mixer>;

@@ -24,7 +24,7 @@ struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) vec 
   T x[N];
 };
 
-/// How many of the inputs before input i, or of all, vary as r.
+/// How many of the inputs before input i, or of all where i is their count, vary as r.
 template <class M>
 constexpr int inputs_before(std::size_t i, role r) {
   int n = 0;
@@ -105,8 +105,9 @@ __device__ __forceinline__ T sum_over_group(T v, int group) {
   return v;
 }
 
-/// A thread's lanes: states s0 ... s0 + States - 1 of the `states` of channel m, which is channel c of the block. Where
-/// there is no such channel or state, the last one is computed once more and not written.
+/// A thread's lanes: states s0 ... s0 + States - 1 of the `states` of channel m, which is channel c of the block; the
+/// thread is number g of the group that has them all. Where there is no such channel or state, the last one is computed
+/// once more and not written.
 template <class M, class T, int States>
 struct thread_lanes {
   using state = typename M::template state<T>;

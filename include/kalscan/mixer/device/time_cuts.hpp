@@ -102,11 +102,42 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
   return (chunk + multiple - 1) / multiple * multiple;
 }
 
+/// Turns of a sequence (backend/relay.cuh): at most so many, and none of fewer steps. A turn has whole tiles.
+inline constexpr std::int64_t most_turns = 16, least_turn_steps = 64;
+inline constexpr std::int64_t most_chains = (std::int64_t(1) << 31) / most_turns - 1;  // a launch takes no more blocks
+
+/// The steps of a turn with which a device is done first, of those with which `chains` sequences of `steps` steps could
+/// be taken, `at_once` of them at a time; all steps where turns gain less than 3%. To start a turn takes as long as
+/// some 16 steps.
+inline std::int64_t steps_of_turn(std::int64_t chains, std::int64_t steps, std::int64_t at_once) {
+  const auto time = [&](std::int64_t turn) {
+    return (chains * chunks_of(steps, turn) + at_once - 1) / at_once * (turn + 16);
+  };
+  std::int64_t best = steps;
+  if (chains <= at_once || chains > most_chains) return best;
+  for (std::int64_t turns = 2; turns <= most_turns; ++turns) {
+    const std::int64_t turn = ((steps + turns - 1) / turns + 15) / 16 * 16;
+    if (turn < least_turn_steps) break;
+    if (time(turn) < time(best)) best = turn;
+  }
+  return 100 * time(best) < 97 * time(steps) ? best : steps;
+}
+
 /// The cuts of a call, their arrays still missing.
 inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
   time_cuts x{chunk, 0, shape.sequences(), shape.time, nullptr, nullptr};
   for (std::int64_t n = 0; n < x.sequences; ++n) x.slots += chunks_of(sequence_at(shape, n).length, chunk);
   return x;
+}
+
+/// How many numbers the board of a relay may need: none where sequences are cut or packed, or where there are too few
+/// blocks of channels for any device.
+inline std::int64_t board_size(const mixer_shape& shape, const time_cuts& cuts) {
+  constexpr std::int64_t few = 64;
+  const std::int64_t side = channels_of_block(shape.states);
+  const std::int64_t chains = shape.sequences() * ((shape.channels + side - 1) / side);
+  const bool whole = shape.offsets.empty() && cuts.slots == cuts.sequences;
+  return whole && shape.time >= 2 * least_turn_steps && chains > few ? chains + 1 : 0;
 }
 
 /// Arrays [slot][number][lane] of the workspace, for values X of `count` numbers T.

@@ -123,6 +123,8 @@ struct lane_traversal {
   using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
+  /// Whether states are so large that the kernel puts what the block shares into shared memory.
+  static constexpr bool spares_registers = sizeof(state) > 8;
   /// Loads do not cross stores. Whether there are registers to read what a step needs before the one before it stores
   /// anything: in KLA of float there are, of double there are not.
   static constexpr bool reads_ahead =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Gradients of a mixer's inputs: each value goes to its place, and what several lanes or times of one task share is
-// summed, for mixer_gradient_parts.hpp to add up over the tasks.
+// Gradients of a mixer's inputs in one task: written to the caller's array where no other task has a share in them;
+// else summed over the lanes and steps of the task, for gradient_parts.hpp to add up over the tasks.
 #pragma once
 
 #include <algorithm>
@@ -125,7 +125,8 @@ class gradient_sums {
   void put_row(const tensor<E>& to, const sequence_range& at, std::int64_t t, std::int64_t m, std::int64_t s,
                std::int64_t n, const T* from) {
     E* first = to.at(at.batch, at.first + t, m, s);
-    for (std::int64_t w = 0; w < n; ++w) gradient_sum<T>::put(first[w * to.stride[2]], from[w], call_.states.accumulate);
+    for (std::int64_t w = 0; w < n; ++w)
+      gradient_sum<T>::put(first[w * to.stride[2]], from[w], call_.states.accumulate);
   }
 
   template <class E>

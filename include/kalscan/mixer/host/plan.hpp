@@ -61,8 +61,8 @@ inline std::int64_t chunk_of_part(std::int64_t length, std::int64_t wanted, bool
 
 /// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 blocks of
 /// channels and at least 2^15 steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone.
-/// `multiple` divides all bounds but the last. A part of a sequence, of whatever length, is split: into chunks of that
-/// many steps.
+/// `multiple` divides all bounds but the last. Where this rank has only a part of a sequence, that part counts as
+/// split, whatever its length: into chunks of `wanted` steps, or into one.
 template <class Call>
 mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
