@@ -43,8 +43,8 @@ struct smoother_result {
 
 namespace detail {
 
-/// Where the steps at hand are a stretch of a series: whether there are steps behind the last of them, and the step before
-/// the first one, which the sweep then smooths, too.
+/// Where the steps at hand are a stretch of a series: whether there are steps behind the last of them, and the step
+/// before the first one, which the sweep then smooths, too.
 template <class T, int N>
 struct stretch_edges {
   bool has_before = false, has_after = false;

@@ -22,7 +22,8 @@ namespace kalscan::detail {
 /// free u and the state's own error root(C_end) g, x_end - mean = [A root root(C_end)] (e, g) + A free u, and x_t is
 /// linear in e, g, u and a rest. What the later data tell of these is told of u and of the directions of (e, g) that are
 /// seen in x_end, and the others keep their variance one: no covariance is a difference of large ones, however much the
-/// later data tell. A beginning in parts is smoothed part by part: those directions and u are the unknowns of the next part.
+/// later data tell. A beginning in parts is smoothed part by part: those directions and u are the unknowns of the next
+/// part.
 template <class T>
 class diffuse_smoother {
  public:

@@ -11,9 +11,9 @@
 namespace kalscan::detail {
 
 /// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d,
-/// of variance f. Coordinates of d change now and then. n states, q unknowns. Where other unknowns have been taken since,
-/// `earlier` has the steps before, in parts: the unknowns of a part describe the state at the end of the one before it,
-/// see end_spread.
+/// of variance f. Coordinates of d change now and then. n states, q unknowns. Where other unknowns have been taken
+/// since, `earlier` has the steps before, in parts: the unknowns of a part describe the state at the end of the one
+/// before it, see end_spread.
 template <class T>
 struct diffuse_history {
   using matrix = dense_matrix<T>;

@@ -17,11 +17,11 @@
 
 namespace kalscan::detail {
 
-/// Some of the series that are filtered together: those that are read without noise at some step, or the others.
+/// Some of the series that are filtered together: those that are carried as roots, or the others.
 struct chosen_series {
   std::vector<std::int64_t> numbers;
   std::int64_t longest = 0;  // the most steps that are left of one
-  bool exact = false;
+  bool exact = false;        // as roots, whole in time
 };
 
 /// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.
