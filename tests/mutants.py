@@ -109,7 +109,7 @@ MUTANTS = [
     ("smoother: N of the later data once", K + "kalman/smoother.hpp",
      "congruence(x.L.transpose(), s.N_) + x.N", "congruence(x.L.transpose(), s.N_)", ["kalman/filter_smoother.cpp"]),
     ("smoother: lost digits are kept", K + "kalman/smoother.hpp",
-     "if ((*cancelled)[static_cast<std::size_t>(t)]) write(t, from_next(t));", "", ["kalman/families.cpp"]),
+     "taken = take_from_next(t, (*cancelled)[static_cast<std::size_t>(t)], taken);", "", ["kalman/families.cpp"]),
     ("square root: a row next to underflow is scaled", K + "kalman/linalg/roots.hpp",
      "if (largest < (std::numeric_limits<T>::min)()) {", "if (largest < 0) {",
      ["kalman/square_root.cpp: a row next to underflow*"]),
