@@ -186,6 +186,15 @@ TEST_CASE("states that grow in gaps") {
   for (const Eigen::Index most : {14, 16, 18}) check_family(model_families::growing(most, false), 30);
 }
 
+TEST_CASE("before steps of a gap whose difference of covariances cancels, smoothed variances keep their digits, too") {
+  for (const std::uint64_t seed : {71'006U, 72'012U, 72'088U}) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(model_families::growing(18, false), seed);
+    const auto expected = oracle::run_by_scalars(p);
+    for (const auto& policy : policies) CHECK(errors_of(policy, p, expected).smoothed < 5e-10);
+  }
+}
+
 TEST_CASE("states that no sensor reads grow over pieces of a series, and step by step, as over all of it") {
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 62'000;
@@ -375,6 +384,43 @@ TEST_CASE("one shock and a diffuse prior: what is known in the end, and the stat
   }
   // Before all directions are seen, smoothed variances are differences: the README says what is lost.
   CHECK(wrong <= 1);
+}
+
+TEST_CASE("one shock read without noise beside a diffuse state, seen at once, that has nothing to do with it") {
+  const char* other = std::getenv("KALSCAN_SEED");
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 110;
+  oracle::matrix states;
+  for (const Eigen::Index length : {20, 60}) {
+    const auto draw = model_families::fewer_shocks(1, 1, length, states);
+    for (std::uint64_t seed = first; seed < first + model_families::at_most(50); ++seed) {
+      CAPTURE(length);
+      CAPTURE(seed);
+      const problem_type p = model_families::draw(draw, seed);
+      const auto expected = oracle::run_by_scalars(p, states);
+      const Eigen::Index n = p.model.states();
+      const auto beside = [](const MatrixXd& x, double one) {
+        MatrixXd both = MatrixXd::Zero(x.rows() + 1, x.cols() + 1);
+        both.topLeftCorner(x.rows(), x.cols()) = x;
+        both(x.rows(), x.cols()) = one;
+        return both;
+      };
+      prior_type prior = prior_type::of_first_state(VectorXd::Zero(n + 1), beside(p.model.prior.covariance, 0));
+      prior.diffuse.assign(static_cast<std::size_t>(n + 1), false);
+      prior.diffuse.back() = true;
+      MatrixXd y = MatrixXd::Constant(2, length, std::numeric_limits<double>::quiet_NaN());
+      y.row(0) = p.y.row(0);
+      y(1, 0) = 0.5;
+      const model_type model{beside(p.model.F[0], 1), beside(p.model.Q[0], 0),
+                             std::vector(static_cast<std::size_t>(length), beside(p.model.H[0], 1)),
+                             beside(p.model.R[0], 1), prior};
+      auto f = kalscan::filter(kalscan::seq{}, model, y);
+      for (MatrixXd& P : f.covariance) P.conservativeResize(n, n);
+      CHECK(oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance,
+                                        largest_deviation(p)) < 1e-6);
+      const double sum = static_cast<double>(expected.log_likelihood) - std::log(2 * std::numbers::pi) / 2;
+      CHECK(f.log_likelihood == doctest::Approx(sum).epsilon(bound));
+    }
+  }
 }
 
 TEST_CASE("correlated noise of any rank, with partly missing observations") {
