@@ -191,7 +191,25 @@ TEST_CASE("before steps of a gap whose difference of covariances cancels, smooth
     CAPTURE(seed);
     const problem_type p = model_families::draw(model_families::growing(18, false), seed);
     const auto expected = oracle::run_by_scalars(p);
-    for (const auto& policy : policies) CHECK(errors_of(policy, p, expected).smoothed < 5e-10);
+    CHECK(errors_of(kalscan::omp{1, 1 << 20}, p, expected).smoothed < 1e-10);
+  }
+}
+
+TEST_CASE("so they do before a gap in the first steps of a diffuse prior") {
+  for (const std::uint64_t seed : {22U, 34U, 42U, 51U}) {
+    CAPTURE(seed);
+    generator g{std::mt19937_64(seed)};
+    const Eigen::Index n = g.between(2, 3);
+    problem_type p = model_families::growing(16, false)(g, n, 1);
+    const Eigen::Index gap = g.between(6, 14), from = n + g.between(0, 1);
+    p.y = g.normal(1, 24);
+    p.y.middleCols(from, gap).setConstant(std::numeric_limits<double>::quiet_NaN());
+    p.model.prior = prior_type::all_diffuse(n);
+    const auto expected = joint(p);
+    const auto s = kalscan::smooth(kalscan::seq{}, p.model, p.y);
+    CHECK(s.diffuse.empty());
+    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 1) <
+          1e-9);
   }
 }
 
