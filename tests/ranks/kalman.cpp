@@ -118,6 +118,33 @@ TEST_CASE("a model of each step's own, and a diffuse beginning on the first rank
   }
 }
 
+TEST_CASE("what cancels in a gap is smoothed from the next step across ranks, and what lacks its digits before") {
+  const matrix turn{{0.8, -0.6}, {0.6, 0.8}}, F = turn * Eigen::Vector2d(0.8, 1.6).asDiagonal() * turn.transpose();
+  model x{.F = F, .Q = matrix::Identity(2, 2), .H = matrix{{1.0, 0.3}}, .R = matrix::Identity(1, 1)};
+  x.prior =
+      kalscan::gaussian_prior<double, Eigen::Dynamic>::of_first_state(Eigen::VectorXd::Zero(2), matrix::Identity(2, 2));
+  std::mt19937_64 engine(3);
+  series y{random_matrix(1, 48, engine)};
+  y[0].middleCols(20, 12).setConstant(std::nan(""));
+  const auto whole = kalscan::smooth(kalscan::seq{}, x, y);
+  for (const int ranks : test::rank_counts()) {
+    test::on_ranks(ranks, [&](const test::communicator& comm) {
+      const std::int64_t first = comm.rank() * 48 / ranks, last = (comm.rank() + 1) * 48 / ranks;
+      const auto& all = whole[0].filtered;
+      kalscan::filter_result<double, Eigen::Dynamic, Eigen::Dynamic> here;  // of the same beliefs
+      here.mean = all.mean.middleCols(first, last - first);
+      here.covariance.assign(all.covariance.begin() + first, all.covariance.begin() + last);
+      here.y = y[0].middleCols(first, last - first);
+      const auto part = kalscan::smooth(kalscan::ranks{comm}, x.steps(first, last), std::vector{here});
+      for (std::int64_t t = first; t < last; ++t) {
+        const matrix& P = whole[0].covariance[static_cast<std::size_t>(t)];
+        const matrix& other = part[0].covariance[static_cast<std::size_t>(t - first)];
+        CHECK((other - P).cwiseAbs().maxCoeff() < 1e-10 * P.diagonal().minCoeff());
+      }
+    });
+  }
+}
+
 TEST_CASE("steps that are smoothed from the next one are so across ranks") {
   // A vague prior and a state that decays: later data tell far more than all before.
   model x{.F = matrix::Constant(1, 1, 1.0),

@@ -157,12 +157,32 @@ struct smoother_sweep {
     void finish(const state_type&) const {
       if (!edges) finish();
     }
-    /// When all steps behind these are smoothed.
-    void finish() const {
+    /// When all steps behind these are smoothed. `taken`: the last step was taken from the next one. Returns whether the
+    /// first one was.
+    bool finish(bool taken = false) const {
       for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
-        if ((*cancelled)[static_cast<std::size_t>(t)]) write(t, from_next(t));
+        taken = take_from_next(t, (*cancelled)[static_cast<std::size_t>(t)], taken);
       }
       if (result->filtered.beginning.size() > 0) smooth_beginning();
+      return taken;
+    }
+
+    /// Step t, or that before a stretch, is taken from the next one where it is `lost`, since its difference cancels, or
+    /// where `next` was taken so and both still differ: the digits that N lacked there it lacks before, until these are
+    /// forgotten. Returns whether it was taken.
+    bool take_from_next(std::int64_t t, bool lost, bool next) const {
+      if (!lost && !next) return false;
+      const belief x = from_next(t);
+      if (!lost && agree(t < 0 ? edges->smoothed_before.covariance : result->covariance[static_cast<std::size_t>(t)],
+                         x.covariance)) {
+        return false;
+      }
+      if (t < 0) {
+        edges->smoothed_before = x;
+      } else {
+        write(t, x);
+      }
+      return true;
     }
 
     /// The steps of the beginning, when its last state is smoothed.
@@ -175,11 +195,12 @@ struct smoother_sweep {
                         result->mean.col(end) - filtered.mean.col(end),
                         result->covariance[static_cast<std::size_t>(end)]);
       auto earlier = history.earlier.rbegin();
+      bool taken = false;
       for (std::int64_t t = end, first = history.begin; t >= 0; --t) {
         const auto x = backwards->step(t, filtered.covariance[static_cast<std::size_t>(t)]);
         if (t < end) write(t, {x.mean, x.covariance});
         const bool known = t < end && t >= std::ssize(filtered.diffuse);
-        if (known && x.cancelled) write(t, from_next(t));
+        taken = known && take_from_next(t, x.cancelled, taken);
         if (!x.proper) result->diffuse.push_back(x.diffuse);
         if (t == 0) break;
         if (t > first) {
@@ -204,6 +225,15 @@ struct smoother_sweep {
         if (rounding > (limits::min)() && !(rounding <= tolerance * smoothed(i, i))) return true;
       }
       return false;
+    }
+
+    /// Whether variances differ by little more than the rounding of a difference that does not cancel.
+    static bool agree(const matrix& P, const matrix& other) {
+      const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(2) / 3);
+      for (Eigen::Index i = 0; i < P.rows(); ++i) {
+        if (!(std::abs(P(i, i) - other(i, i)) <= tolerance * other(i, i))) return false;
+      }
+      return true;
     }
 
     /// x_t given x_(t+1) and the data up to t: N(mean + G (x_(t+1) - predicted), rest).
@@ -350,8 +380,9 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de
 /// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
 /// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
-/// from the next one instead, in sequence; which steps those are depends on the data, not on threads. Covariances are
-/// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`.
+/// from the next one instead, in sequence, and so are those before it until both ways agree; which steps those are
+/// depends on the data, not on threads. Covariances are symmetric and positive semi-definite up to rounding. Errors,
+/// memory and the effect of the policy as for `filter`.
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
 /// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
 /// least epsilon^(3/4) of the filtered ones, also where a later reading tells all; in float, where all readings have

@@ -217,14 +217,17 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
     return r;
   };
 
-  // The last step here is smoothed by the next rank; and again, from its own first step, where digits are lost: in
+  // The last step here is smoothed by the next rank; and again, from its own first step, where digits may be lost: in
   // sequence.
   struct before {
     belief smoothed;
-    bool cancelled;
+    bool again;  // at first, whether it may be; then, whether it is
   };
   std::vector<before> mine;
-  for (const auto& x : edges) mine.push_back({x.smoothed_before, x.cancelled_before});
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool lost = std::find(cancelled[i].begin(), cancelled[i].end(), true) != cancelled[i].end();
+    mine.push_back({edges[i].smoothed_before, edges[i].has_before && (lost || edges[i].cancelled_before)});
+  }
   const auto all_before = share(p, {}, mine);
   attempt work;
   work([&] {
@@ -232,29 +235,33 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
       if (edges[i].has_after) lane(i).write(lengths[i] - 1, all_before[next_rank(i)][i].smoothed);
     }
   });
+  std::vector<char> taken(count);  // from the next one: the last step here, and then the first
   const auto finish = [&] {
     for (std::size_t i = 0; i < count; ++i) {
-      if (lengths[i] > 0) lane(i).finish();
+      if (lengths[i] > 0) taken[i] = lane(i).finish(taken[i]);
     }
   };
   const bool any = std::any_of(all_before.begin(), all_before.end(), [](const auto& of_rank) {
-    return std::any_of(of_rank.begin(), of_rank.end(), [](const before& x) { return x.cancelled; });
+    return std::any_of(of_rank.begin(), of_rank.end(), [](const before& x) { return x.again; });
   });
   for (std::size_t r = steps.size(); any && r-- > 1;) {
-    std::vector<belief> again(count);
+    std::vector<before> again(count);
     if (r == me) {
       work(finish);
       work([&] {
         for (std::size_t i = 0; i < count; ++i) {
-          if (edges[i].cancelled_before) again[i] = lane(i).from_next(-1);
+          if (!edges[i].has_before) continue;
+          again[i].again = lane(i).take_from_next(-1, edges[i].cancelled_before, taken[i]);
+          again[i].smoothed = edges[i].smoothed_before;
         }
       });
     }
     const auto all = share(p, work, again);
     work([&] {
       for (std::size_t i = 0; i < count; ++i) {
-        if (edges[i].has_after && next_rank(i) == r && all_before[r][i].cancelled)
-          lane(i).write(lengths[i] - 1, all[r][i]);
+        if (!edges[i].has_after || next_rank(i) != r || !all[r][i].again) continue;
+        lane(i).write(lengths[i] - 1, all[r][i].smoothed);
+        taken[i] = true;
       }
     });
   }

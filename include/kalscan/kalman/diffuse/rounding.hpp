@@ -36,19 +36,6 @@ class sampled_rounding {
     for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
   }
 
-  /// A(i, j) is off by up to this much, plausibly.
-  void add(Eigen::Index i, Eigen::Index j, T error) {
-    for (sample& s : samples_) s.A(i, j) += error / plausible * random();
-  }
-  /// The first columns of A are those of `other` times x.
-  void take(const sampled_rounding& other, const matrix& x) {
-    for (std::size_t k = 0; k < samples_.size(); ++k) {
-      multiply(column_, other.samples_[k].A, x);
-      std::copy_n(column_.data(), column_.size(), samples_[k].A.data());
-    }
-    random_ = other.random_;
-  }
-
   /// Column j of `moved` is that of F A.
   void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
     const Eigen::Index n = A.rows();

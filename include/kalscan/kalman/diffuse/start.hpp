@@ -200,15 +200,10 @@ class diffuse_start {
   void begin_part(history_type& history) {
     end(history);
     const belief x = current();
-    const matrix E = rounding_of(x);
     const end_spread<T> spread(history.A, history.root, given_.C());
     diffuse_start next(x.mean, spread.root, cleared_product(history.A, history.free), true);
     next.round_mean(x.mean.data(), 1);
-    vector errors(x.mean.size());
-    for (Eigen::Index i = 0; i < errors.size(); ++i)
-      errors(i) = std::sqrt(E(i, i) / (4 * static_cast<T>((std::max<Eigen::Index>)(spread.root.cols(), 1))));
-    next.unknowns_.take_errors(unknowns_, history.free, errors);
-    for (Eigen::Index i = 0; i < errors.size(); ++i) next.largest_(i) = (std::max)(next.largest_(i), largest_(i));
+    for (Eigen::Index i = 0; i < largest_.size(); ++i) next.largest_(i) = (std::max)(next.largest_(i), largest_(i));
     *this = std::move(next);
     history.begin_part();
   }

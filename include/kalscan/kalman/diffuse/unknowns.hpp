@@ -57,14 +57,6 @@ class diffuse_unknowns {
   const diffuse_information<T>& information() const { return information_; }
   const vector& a() const { return a_; }  ///< A'h of the last reading
 
-  /// The errors of the directions are those of other's A, times x; the root is off by up to such deviations.
-  void take_errors(const diffuse_unknowns& other, const matrix& x, const vector& deviations) {
-    errors_.take(other.errors_, x);
-    for (Eigen::Index j = x.cols(); j < A_.cols(); ++j) {
-      for (Eigen::Index i = 0; i < A_.rows(); ++i) errors_.add(i, j, deviations(i));
-    }
-  }
-
   void predict(const view& F) {
     multiply(moved_, F, A_);
     each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
