@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// How the smoother of a linear-Gaussian model goes back through the steps of its series.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/diffuse/smoother.hpp>
+#include <kalscan/kalman/elements/smoothing_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/smoother_result.hpp>
+#include <kalscan/kalman/steps/filter_step.hpp>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace kalscan::detail {
+
+/// Where the steps at hand are a stretch of a series: whether there are steps behind the last of them, and the step
+/// before the first one, which the sweep then smooths, too.
+template <class T, int N>
+struct stretch_edges {
+  bool has_before = false, has_after = false;
+  matrix_belief<T, N> filtered_before{}, smoothed_before{};
+  bool cancelled_before = false;
+};
+
+/// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
+template <class T, int N, int M>
+struct smoother_sweep {
+  using vector = Eigen::Vector<T, N>;
+  using matrix = Eigen::Matrix<T, N, N>;
+  using belief = matrix_belief<T, N>;
+  using element = smoothing_element<T, N>;
+  using monoid_type = smoothing_monoid<T, N>;
+
+  struct state_type {
+    vector r;
+    matrix N_;
+  };
+
+  std::span<const filter_step<T, N, M>> steppers;  // one for all series, or one each
+  std::span<smoother_result<T, N, M>> results;
+  std::span<const std::int64_t> chosen;    // of the results
+  std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
+  std::int64_t longest;
+  std::span<stretch_edges<T, N>> edges =
+      {};  // of each result, where they are stretches: the caller then finishes the lanes
+
+  static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
+  static constexpr double absorb_cost = 1;
+
+  std::int64_t lanes() const { return std::ssize(chosen); }
+  std::int64_t length() const { return longest - 1; }
+  bool splits() const { return true; }
+  state_type act(const element& x, const state_type& s) const {
+    state_type before{times(x.L.transpose(), s.r) + x.r, congruence(x.L.transpose(), s.N_) + x.N};
+    symmetrize(before.N_);
+    return before;
+  }
+
+  struct lane_type {
+    const smoother_sweep* sweep;
+    const filter_step<T, N, M>* stepper;
+    smoother_result<T, N, M>* result;
+    std::vector<char>* cancelled;
+    std::int64_t series;
+    stretch_edges<T, N>* edges;
+
+    bool has_before() const { return edges && edges->has_before; }
+    bool has_after() const { return edges && edges->has_after; }
+    std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
+    /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
+    std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
+    /// Time -1 is the step before a stretch.
+    std::int64_t last_lift() const { return has_before() ? -1 : first(); }
+
+    state_type start() const {
+      const auto& filtered = result->filtered;
+      const Eigen::Index n = filtered.mean.rows(), last = filtered.mean.cols() - 1;
+      if (last >= 0 && !has_after()) write(last, {filtered.mean.col(last), filtered.covariance.back()});
+      return {vector::Zero(n), matrix::Zero(n, n)};
+    }
+
+    void replay(std::int64_t s, state_type& x) const {
+      const std::int64_t t = time(s);
+      if (t < last_lift()) return;
+      x = sweep->act(lift(s), x);
+      const auto& P =
+          t < 0 ? edges->filtered_before.covariance : result->filtered.covariance[static_cast<std::size_t>(t)];
+      const matrix NP = times(x.N_, P);
+      belief smoothed{times(P, x.r), P - times(P, NP)};
+      symmetrize(smoothed.covariance);
+      const bool lost = cancels(P, x.N_, smoothed.covariance);
+      if (t < 0) {
+        smoothed.mean = edges->filtered_before.mean + smoothed.mean;
+        edges->smoothed_before = smoothed;
+        edges->cancelled_before = lost;
+      } else {
+        smoothed.mean = result->filtered.mean.col(t) + smoothed.mean;
+        write(t, smoothed);
+        (*cancelled)[static_cast<std::size_t>(t)] = lost;
+      }
+    }
+
+    /// What the data of step t + 1 say of the state at t.
+    element lift(std::int64_t s) const {
+      const std::int64_t t = time(s);
+      const auto& filtered = result->filtered;
+      const auto& step = *stepper;
+      const Eigen::Index n = step.model.states();
+      if (t < last_lift()) return monoid_type{n}.identity();
+      matrix_filtering_element<T, N> x{step.model.F[t + 1], {}, {}, vector::Zero(n), matrix::Zero(n, n)};
+      if (t < 0) {
+        x.b = edges->filtered_before.mean, x.C = edges->filtered_before.covariance;
+      } else {
+        x.b = filtered.mean.col(t), x.C = filtered.covariance[static_cast<std::size_t>(t)];
+      }
+      step.predict(t + 1, x.b, x.C);
+      if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x)) {
+        throw filter_error(series, t + 1, wrong);
+      }
+      return {x.A, x.eta, x.J};
+    }
+
+    void absorb(std::int64_t s, element& x) const {
+      if (time(s) >= last_lift()) x = monoid_type{stepper->model.states()}(lift(s), x);
+    }
+
+    void finish(const state_type&) const {
+      if (!edges) finish();
+    }
+    /// When all steps behind these are smoothed. `taken`: the last step was taken from the next one. Returns whether the
+    /// first one was.
+    bool finish(bool taken = false) const {
+      for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
+        taken = take_from_next(t, (*cancelled)[static_cast<std::size_t>(t)], taken);
+      }
+      if (result->filtered.beginning.size() > 0) smooth_beginning();
+      return taken;
+    }
+
+    /// Step t, or that before a stretch, is taken from the next one where it is `lost`, since its difference cancels, or
+    /// where `next` was taken so and both still differ: the digits that N lacked there it lacks before, until these are
+    /// forgotten. Returns whether it was taken.
+    bool take_from_next(std::int64_t t, bool lost, bool next) const {
+      if (!lost && !next) return false;
+      const belief x = from_next(t);
+      if (!lost && agree(t < 0 ? edges->smoothed_before.covariance : result->covariance[static_cast<std::size_t>(t)],
+                         x.covariance)) {
+        return false;
+      }
+      if (t < 0) {
+        edges->smoothed_before = x;
+      } else {
+        write(t, x);
+      }
+      return true;
+    }
+
+    /// The steps of the beginning, when its last state is smoothed.
+    void smooth_beginning() const {
+      const auto& filtered = result->filtered;
+      const auto& history = filtered.beginning;
+      const std::int64_t end = first();
+      std::optional<diffuse_smoother<T>> backwards;
+      backwards.emplace(history, end + 1 < filtered.mean.cols() || has_after(),
+                        result->mean.col(end) - filtered.mean.col(end),
+                        result->covariance[static_cast<std::size_t>(end)]);
+      auto earlier = history.earlier.rbegin();
+      bool taken = false;
+      for (std::int64_t t = end, first = history.begin; t >= 0; --t) {
+        const auto x = backwards->step(t, filtered.covariance[static_cast<std::size_t>(t)]);
+        if (t < end) write(t, {x.mean, x.covariance});
+        const bool known = t < end && t >= std::ssize(filtered.diffuse);
+        taken = known && take_from_next(t, x.cancelled, taken);
+        if (!x.proper) result->diffuse.push_back(x.diffuse);
+        if (t == 0) break;
+        if (t > first) {
+          backwards->transition(stepper->model.F[t]);
+        } else {
+          const auto unknowns = backwards->first_unknowns();
+          backwards.emplace(*earlier, unknowns);
+          first = earlier++->begin;
+        }
+      }
+      std::reverse(result->diffuse.begin(), result->diffuse.end());
+    }
+
+   private:
+    /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
+    static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
+      const vector terms = magnitudes(P, deviations(N_));
+      using limits = std::numeric_limits<T>;
+      const T tolerance = std::pow(limits::epsilon(), T(0.75));
+      for (Eigen::Index i = 0; i < terms.size(); ++i) {
+        const T rounding = limits::epsilon() * terms(i) * terms(i);
+        if (rounding > (limits::min)() && !(rounding <= tolerance * smoothed(i, i))) return true;
+      }
+      return false;
+    }
+
+    /// Whether variances differ by little more than the rounding of a difference that does not cancel.
+    static bool agree(const matrix& P, const matrix& other) {
+      const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(2) / 3);
+      for (Eigen::Index i = 0; i < P.rows(); ++i) {
+        if (!(std::abs(P(i, i) - other(i, i)) <= tolerance * other(i, i))) return false;
+      }
+      return true;
+    }
+
+    /// x_t given x_(t+1) and the data up to t: N(mean + G (x_(t+1) - predicted), rest).
+    struct backward {
+      matrix G, rest;
+    };
+
+    /// F x_t + w = x_(t+1) is taken as n observations of x_t ~ N(., P), one after the other.
+    backward conditional(std::int64_t t, const matrix& P) const {
+      const auto& step = *stepper;
+      const Eigen::Index n = P.rows();
+      const noise_factor<T, N> noise(step.model.Q[t + 1], vector::Zero(n).eval());
+      const matrix rows = independent_rows(noise, step.model.F[t + 1]);
+      const matrix targets = independent_rows(noise, matrix::Identity(n, n).eval());
+      backward x{matrix::Zero(n, n), P};
+      for (Eigen::Index i = 0; i < n; ++i) {
+        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = magnitudes(f);
+        const T terms = size.dot(magnitudes(x.rest, size)), variance = f.dot(Pf);
+        if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
+        const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
+        const vector q = scale * Pf, K = scale * q;
+        const vector ahead = targets.row(i).transpose() - times(transposed(x.G), f);
+        x.G += times(K, ahead.transpose());
+        observe_scalar(x.rest, f, noise.d(i), s, q, K);
+      }
+      symmetrize(x.rest);
+      clear_null_variances(x.rest, [](Eigen::Index) { return T(0); });
+      return x;
+    }
+
+   public:
+    /// Step t, or that before a stretch, from the smoothed belief of the next.
+    belief from_next(std::int64_t t) const {
+      const auto next = static_cast<std::size_t>(t + 1);
+      const belief filtered =
+          t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
+      const backward c = conditional(t, filtered.covariance);
+      const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered.mean);
+      belief x{filtered.mean + times(c.G, ahead), congruence(c.G, result->covariance[next]) + c.rest};
+      symmetrize(x.covariance);
+      return x;
+    }
+
+    void write(std::int64_t t, const belief& x) const {
+      require_finite_belief("smoothed", series, t, x.mean, x.covariance);
+      result->mean.col(t) = x.mean;
+      result->covariance[static_cast<std::size_t>(t)] = x.covariance;
+    }
+  };
+  lane_type lane(std::int64_t lane) const { return lane_of(chosen[static_cast<std::size_t>(lane)]); }
+  lane_type lane_of(std::int64_t i) const {
+    const auto index = static_cast<std::size_t>(i);
+    return {
+        this, &of_series(steppers, i), &results[index], &cancelled[index], i, edges.empty() ? nullptr : &edges[index]};
+  }
+};
+
+}  // namespace kalscan::detail
