@@ -128,7 +128,7 @@ class sampled_rounding {
   }
 
   std::array<sample, 3> samples_{};
-  matrix column_{};
+  vector column_{};
   std::uint64_t random_ = 0x9e3779b97f4a7c15;
 };
 
