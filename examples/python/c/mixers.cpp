@@ -67,7 +67,8 @@ std::string device_name(const DLTensor& x) {
 }
 
 void check(mixer_call& call, verb what) {
-  if (call.mixer < KALSCAN_KLA || call.mixer > KALSCAN_ROTATING_KLA_PREDICTED) bad("mixer is " + std::to_string(call.mixer));
+  if (call.mixer < KALSCAN_KLA || call.mixer > KALSCAN_ROTATING_KLA_PREDICTED)
+    bad("mixer is " + std::to_string(call.mixer));
   const std::string mixer = mixer_names[call.mixer];
   if (call.in.v == nullptr) bad("v is not given");
   const DLTensor& v = *call.in.v;

@@ -69,7 +69,7 @@ struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::templat
         return tensor<T>(memory.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
       });
     }
-    const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
+    const std::int64_t blocks = channel_blocks(shape);
     std::size_t i = 0;
     for_each_member(in, [&](const auto& x) {
       arrays.how[i] = gathering_of<M>(i, x.extent);
@@ -188,10 +188,9 @@ template <class Call, class Arrays>
 void sum_parts(const cuda& policy, const Call& call, const Arrays& arrays, std::int64_t slots) {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  const std::int64_t side = channels_of_block(call.shape.states), blocks = (call.shape.channels + side - 1) / side;
   unsummed_gradients<T, M::inputs_info.size(), std::remove_cvref_t<decltype(call.in_bar)>> parts{
       .to = call.in_bar,
-      .channel_blocks = blocks,
+      .channel_blocks = channel_blocks(call.shape),
       .slots = slots,
       .batches = call.shape.batch,
       .channels = call.shape.channels,

@@ -75,6 +75,12 @@ struct device_fill {
   std::int64_t enough_warps = 512, wanted_warps = 2112;
 };
 
+/// The blocks that the channels of a sequence take, wherever a thread has the usual number of states.
+inline std::int64_t channel_blocks(const mixer_shape& shape) {
+  const std::int64_t side = channels_of_block(shape.states);
+  return (shape.channels + side - 1) / side;
+}
+
 /// The steps of a chunk, from those that the policy asks for (0: none); `multiple` divides it, unless there is one
 /// chunk only.
 ///
@@ -91,8 +97,7 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
   if (!may_split) return longest;
   std::int64_t chunk = wanted;
   if (chunk == 0) {
-    const std::int64_t side = channels_of_block(shape.states), blocks = (shape.channels + side - 1) / side;
-    const std::int64_t warps = shape.sequences() * blocks * (block_threads / 32);
+    const std::int64_t warps = shape.sequences() * channel_blocks(shape) * (block_threads / 32);
     if (warps >= fill.enough_warps) return longest;
     const std::int64_t chunks = 1 + fill.wanted_warps / std::max<std::int64_t>(warps, 1);
     chunk = (std::max)(least_steps, (longest + chunks - 1) / chunks);
@@ -134,8 +139,7 @@ inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
 /// blocks of channels for any device.
 inline std::int64_t board_size(const mixer_shape& shape, const time_cuts& cuts) {
   constexpr std::int64_t few = 64;
-  const std::int64_t side = channels_of_block(shape.states);
-  const std::int64_t chains = shape.sequences() * ((shape.channels + side - 1) / side);
+  const std::int64_t chains = shape.sequences() * channel_blocks(shape);
   const bool whole = shape.offsets.empty() && cuts.slots == cuts.sequences;
   return whole && shape.time >= 2 * least_turn_steps && chains > few ? chains + 1 : 0;
 }
