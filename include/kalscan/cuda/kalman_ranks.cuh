@@ -130,7 +130,7 @@ void launch_filter(const ranks<Communicator, Inner>& p, const device_stretches& 
 }  // namespace detail
 
 /// What each rank has of a series, as agree_on_steps of mixers (<kalscan/cuda/kla_ranks.cuh>): `steps` is this rank's.
-template <class Model, class Communicator, detail::device_policy Inner>
+template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, std::int64_t steps) {
   detail::rank_call mine;
   mine.text = detail::name_of_call("filter " + std::string(detail::type_name<Model>()));
@@ -140,7 +140,7 @@ template <class Model, class Communicator, detail::device_policy Inner>
 }
 
 /// Bytes of workspace that filter and log_likelihood need on this rank, which has `steps` steps.
-template <class Model, class Communicator, detail::device_policy Inner>
+template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::size_t filter_workspace(const ranks<Communicator, Inner>& p, std::int64_t steps) {
   if (p.communicator.size() == 1) return filter_workspace<Model>(p.inner, steps);
   detail::workspace_pieces none({});
@@ -151,7 +151,7 @@ template <class Model, class Communicator, detail::device_policy Inner>
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
 /// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps`, or these are no blocks.
-template <class Communicator, detail::device_policy Inner, state_space_model Model>
+template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
             const filter_arrays<detail::model_number<Model>>& out) {
   using namespace detail;
@@ -164,11 +164,7 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
   });
   const device_stretches all = stretches_of(verb, p, "the number of steps of y", std::ssize(y) / m);
   const std::int64_t block = filter_block<Model>(p.inner, all.all());
-  if (const int r = all.first_ragged(block); r >= 0) {
-    bad_argument(verb, "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
-                           ", which filter_block, " + std::to_string(block) +
-                           ", does not divide: only the last stretch may have any number of steps");
-  }
+  require_whole_stretches(verb, all, "filter_block", block);
   workspace_pieces none({});
   rank_filter_pieces<Model>(none, p.inner, all);
   require_workspace(verb, p.inner, none.used());
@@ -186,7 +182,7 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
 }
 
 /// log p(y) of all ranks' steps, on each of them.
-template <class Communicator, detail::device_policy Inner, state_space_model Model>
+template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void log_likelihood(const ranks<Communicator, Inner>& p, const Model& model,
                     std::span<const detail::model_number<Model>> y, std::span<detail::model_number<Model>> out,
                     std::span<filter_status> status = {}) {

@@ -47,6 +47,9 @@
 namespace kalscan {
 namespace detail {
 
+template <class Communicator, device_policy Inner>
+inline constexpr bool reads_values<ranks<Communicator, Inner>> = false;
+
 template <class Communicator, class Inner>
 device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const mixer_shape& shape) {
   if (!shape.offsets.empty()) bad_argument(verb, "offsets are given, but over devices no sequences are packed");
@@ -152,11 +155,7 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   require_kernels("backward", p.inner, call);
   require_device_adjoints(call);
   const int every = backward_every<M, T>(call.shape);
-  if (const int r = all.first_ragged(every); r >= 0) {
-    bad_argument("backward", "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
-                                 ", which backward_checkpoints, " + std::to_string(every) +
-                                 ", does not divide: only the last stretch may have any number of steps");
-  }
+  require_whole_stretches("backward", all, "backward_checkpoints", every);
   if (const auto one = std::find(all.steps.begin(), all.steps.end(), 1); has_parameters<M> && one != all.steps.end()) {
     bad_argument("backward", "steps[" + std::to_string(one - all.steps.begin()) +
                                  "] is 1: of one step nobody can tell a parameter per token from one of all tokens");
