@@ -7,10 +7,10 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <kalscan/cuda/stretches.hpp>
 #include <kalscan/kalman/functions/irregular.hpp>
 #include <kalscan/kalman/functions/matern.hpp>
 #include <kalscan/kalman/functions/oscillator.hpp>
+#include <kalscan/kalman/series/stretches.hpp>
 #include <numbers>
 #include <random>
 
@@ -205,7 +205,7 @@ TEST_CASE("a stretch of a series has the elements and the rows of the whole seri
     rows.predicted_mean = counted_from_zero(std::span(own.predicted_mean), 2 * from);
     rows.predicted_covariance = counted_from_zero(std::span(own.predicted_covariance), 4 * from);
     const traversal counted{model, {.longest = length}, counted_from_zero(std::span(own_y), from).data(), rows, chunk};
-    const kalscan::detail::stretch_traversal<traversal> mine{counted, from / chunk, (to - from + chunk - 1) / chunk};
+    const kalscan::detail::filter_stretch<std::remove_cvref_t<decltype(model)>> mine{counted, from, to};
     for (std::int64_t k = 0; k < mine.chunks(0); ++k) {
       const auto e = mine.absorb(0, k), of_whole = all.absorb(0, from / chunk + k);
       CHECK(std::memcmp(&e, &of_whole, sizeof(e)) == 0);

@@ -254,15 +254,18 @@ TEST_CASE("over ranks every chunk has one place among those of one device, and e
     }
     CHECK(taken.once(x.all));
     CHECK((part > 0 && begins == 1 && ends == 1));
-    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk);
+    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk), back = blocks_over_ranks(first, 2 * chunk, true);
     index before = 0, block = 0;
     for (int r = 0; r < size; ++r) {
       const index own = steps[static_cast<std::size_t>(r)];
       CHECK(device_stretches{steps, r}.before() == before);
-      CHECK(blocks.before(r) == block);
-      CHECK((2 * chunk * (blocks.here(r) - 1) < std::max<index>(own, 1) && own <= 2 * chunk * blocks.here(r)));
-      CHECK(blocks.here(r) <= blocks.most);
-      before += own, block += blocks.here(r);
+      const auto at = static_cast<std::size_t>(r);
+      const index here = blocks.of_rank[at];
+      CHECK(blocks.before[at] == block);
+      CHECK(back.before[at] == blocks.all - block - here);
+      CHECK((2 * chunk * (here - 1) < std::max<index>(own, 1) && own <= 2 * chunk * here));
+      CHECK(here <= blocks.most);
+      before += own, block += here;
     }
     CHECK((first.all() == length && blocks.all == block));
     CHECK(device_stretches{steps, 0}.first_ragged(chunk) == -1);

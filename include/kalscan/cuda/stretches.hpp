@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who has which steps where sequences go over ranks, where each rank's chunks lie among those of all, and the part of a
-// traversal that a rank runs. Tested on the host, by tests/kla/device_indices.cpp and tests/kalman/processes.cpp.
+// Who has which steps where sequences go over ranks, and where each rank's chunks lie among those of all. Tested on the
+// host, by tests/kla/device_indices.cpp.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/mixer.hpp>
-#include <kalscan/support/config.hpp>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -69,47 +68,23 @@ device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, 
   return x;
 }
 
-/// The blocks of `block` steps that each rank has of one series, the last one of a rank perhaps shorter.
+/// The blocks of `block` steps that each rank has of one series, the last one of a rank perhaps shorter, and how many
+/// are before these in the direction of time.
 struct device_blocks {
-  std::vector<std::int64_t> of_rank;
+  std::vector<std::int64_t> of_rank, before;
   std::int64_t all = 0, most = 0;
-
-  std::int64_t here(int rank) const { return of_rank[static_cast<std::size_t>(rank)]; }
-  std::int64_t before(int rank) const {
-    return std::accumulate(of_rank.begin(), of_rank.begin() + rank, std::int64_t{0});
-  }
 };
-inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block) {
+inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block, bool goes_back = false) {
   device_blocks x;
-  for (const std::int64_t steps : ranks.steps) {
-    x.of_rank.push_back((steps + block - 1) / block);
-    x.all += x.of_rank.back();
-    x.most = std::max(x.most, x.of_rank.back());
+  x.before.resize(ranks.steps.size());
+  for (const std::int64_t steps : ranks.steps) x.of_rank.push_back((steps + block - 1) / block);
+  for (std::size_t i = 0; i < x.of_rank.size(); ++i) {
+    const std::size_t r = goes_back ? x.of_rank.size() - 1 - i : i;
+    x.before[r] = x.all;
+    x.all += x.of_rank[r];
+    x.most = std::max(x.most, x.of_rank[r]);
   }
   return x;
-}
-
-/// A traversal of one series, of which a rank takes `own` chunks. Steps, rows and, within, chunks have the numbers that
-/// they have in the whole series.
-template <class Traversal>
-struct stretch_traversal : Traversal {
-  std::int64_t first, own;  // chunks
-
-  KALSCAN_HD std::int64_t chunks(std::int64_t) const { return own; }
-  KALSCAN_HD typename Traversal::element absorb(std::int64_t i, std::int64_t k) const {
-    return Traversal::absorb(i, first + k);
-  }
-  struct replay_type : Traversal::replay_type {
-    KALSCAN_HD replay_type(const stretch_traversal& x, std::int64_t i, std::int64_t k,
-                           const typename Traversal::state& before)
-        : Traversal::replay_type(x, i, x.first + k, before) {}
-  };
-};
-
-/// The array as if it began at step 0 of the series; what comes before this rank's steps is not looked at.
-template <class T>
-std::span<T> counted_from_zero(std::span<T> x, std::int64_t numbers_before) {
-  return x.empty() ? x : std::span<T>(x.data() - numbers_before, x.size());
 }
 
 }  // namespace kalscan::detail
