@@ -45,8 +45,10 @@ concept device_communicator = communicator<C> &&
 
 /// Over devices, a thread or a process each.
 ///
-/// steps   of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
-///         (there is one for scans, for mixers and for filters) asks the ranks
+/// steps      of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
+///            (there is one for scans, for mixers and for filters) asks the ranks, of packed sequences for more than that
+/// continues  for agree_on_steps of packed sequences: whether this rank's first sequence goes on where the last one of
+///            the ranks before it has stopped
 ///
 /// Each verb is enqueued on every rank in `inner.stream`, and nobody waits or allocates: calls may be captured into
 /// graphs where the communicator's can. Ranks do not ask each other whether their calls fit: agree_on_steps does that,
@@ -60,6 +62,7 @@ struct ranks<Communicator, Inner> {
   Communicator communicator;
   Inner inner{};
   std::span<const std::int64_t> steps{};
+  bool continues = true;
 };
 template <class Communicator, class Inner, class Steps>
   requires std::convertible_to<Steps, std::span<const std::int64_t>>
@@ -67,13 +70,26 @@ ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
 
 namespace detail {
 
-/// What each rank has of the time, `mine.own[0]`, where all call the same.
+/// What each rank has of the time, `mine.own[0]`, where all call the same; and so of the next ones of the `numbers`.
 template <class Communicator, std::derived_from<cuda> Inner>
 std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, const rank_call& mine,
-                                       const equal_names& names) {
+                                       const equal_names& names, std::size_t numbers = 1) {
   std::vector<std::int64_t> steps;
-  for (const rank_call& one : agree(p.communicator, mine, names)) steps.push_back(one.own[0]);
+  const auto all = agree(p.communicator, mine, names);
+  for (std::size_t i = 0; i < numbers; ++i) {
+    for (const rank_call& one : all) steps.push_back(one.own[i]);
+  }
   return steps;
+}
+
+/// There are so many numbers for each rank.
+template <class Communicator, std::derived_from<cuda> Inner>
+void require_steps(const char* verb, const ranks<Communicator, Inner>& p, int numbers) {
+  if (std::ssize(p.steps) == numbers * p.communicator.size()) return;
+  bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, " +
+                         (numbers == 1 ? "one" : std::to_string(numbers)) + " for each of " +
+                         std::to_string(p.communicator.size()) + " ranks " + (numbers == 1 ? "is" : "are") +
+                         " needed: agree_on_steps gives them");
 }
 
 /// The stretches of a call, or an error. `what` this rank has is `steps_here`.
@@ -81,25 +97,12 @@ template <class Communicator, std::derived_from<cuda> Inner>
 device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const char* what,
                               std::int64_t steps_here) {
   const device_stretches x{p.steps, p.communicator.rank()};
-  if (std::ssize(p.steps) != p.communicator.size()) {
-    bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, one for each of " +
-                           std::to_string(p.communicator.size()) + " ranks is needed: agree_on_steps gives them");
-  }
+  require_steps(verb, p, 1);
   if (steps_here != x.steps_here()) {
     bad_argument(verb, std::string(what) + " is " + std::to_string(steps_here) + ", but steps[" + std::to_string(x.me) +
                            "] is " + std::to_string(x.steps_here()));
   }
   return x;
-}
-
-/// Throws unless `every`, which is `name`, divides all stretches but the last one.
-inline void require_whole_stretches(const char* verb, const device_stretches& all, const char* name,
-                                    std::int64_t every) {
-  const int r = all.first_ragged(every);
-  if (r < 0) return;
-  bad_argument(verb, "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) + ", which " + name +
-                         ", " + std::to_string(every) +
-                         ", does not divide: only the last stretch may have any number of steps");
 }
 
 }  // namespace detail

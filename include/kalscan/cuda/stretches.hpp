@@ -34,12 +34,31 @@ struct device_stretches {
   int next() const { return with_steps(me + 1, 1); }
   bool takes_part() const { return steps_here() > 0 || (me == 0 && with_steps(0, 1) < 0); }
   stretch_ends ends() const { return {previous() < 0, next() < 0}; }
-  /// The first rank that has steps after it and whose own number of them `every` does not divide, or -1.
-  int first_ragged(std::int64_t every) const {
-    for (int r = 0; r < size(); ++r) {
-      if (steps_of(r) % every != 0 && with_steps(r + 1, 1) >= 0) return r;
-    }
-    return -1;
+};
+
+/// The stretches of a mixer's call. With packed sequences those ranks take part that have any, with steps or without.
+struct mixer_device_stretches {
+  /// What the ranks have told each other: their steps; with packed sequences then how many each has, whether its first
+  /// one goes on where the last one before it has stopped, and its slots in a backward pass.
+  static constexpr std::size_t numbers_if_packed = 4;
+
+  device_stretches all;
+  bool packed = false;
+  std::span<const std::int64_t> sequences{}, continues{}, slots{};
+
+  mixer_device_stretches(std::span<const std::int64_t> told, std::size_t ranks, int me)
+      : all{told.first(ranks), me}, packed(told.size() == numbers_if_packed * ranks) {
+    if (packed) sequences = told.subspan(ranks, ranks), continues = told.subspan(2 * ranks, ranks);
+    if (packed) slots = told.subspan(3 * ranks, ranks);
+  }
+  device_stretches holders() const { return {packed ? sequences : all.steps, all.me}; }
+  bool takes_part() const { return holders().takes_part(); }
+  int previous() const { return holders().previous(); }
+  int next() const { return holders().next(); }
+  /// Whether this rank's sequences, or of packed ones the first and the last one, begin and end here.
+  stretch_ends ends() const {
+    const auto goes_on = [&](int rank) { return !packed || continues[static_cast<std::size_t>(rank)] != 0; };
+    return {previous() < 0 || !goes_on(all.me), next() < 0 || !goes_on(next())};
   }
 };
 
@@ -62,6 +81,17 @@ device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, 
     x.of_batch.push_back(here == 0 ? 0 : here / shape.batch);
     x.first.push_back(before);
     before += x.of_batch.back();
+    x.all += here;
+    x.most = std::max(x.most, here);
+  }
+  return x;
+}
+/// The same of packed sequences, of which the ranks have these.
+inline device_slots slots_over_ranks(std::span<const std::int64_t> slots) {
+  device_slots x;
+  for (const std::int64_t here : slots) {
+    x.of_batch.push_back(here);
+    x.first.push_back(x.all);
     x.all += here;
     x.most = std::max(x.most, here);
   }
