@@ -150,10 +150,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
 /// without noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits
 /// fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
 template <host_policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
-                                               std::span<const observations<T, M>> series, filter_outputs outputs,
-                                               bool keeps) {
-  if constexpr (shares_time<P>) return run_filter_over(p, models, series, outputs, keeps);
+std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                                std::span<const observations<T, M>> series, filter_outputs outputs,
+                                                bool keeps) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
@@ -177,6 +176,26 @@ std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalma
     if (!keeps) results[index].log_likelihood = totals[index];
   }
   return results;
+}
+
+template <class P>
+constexpr void explain_kalman_over_ranks() {
+  static_assert(!shares_time<P>,
+                "kalscan: for filter, smooth and log_likelihood over kalscan::ranks include <kalscan/ranks/kalman.hpp>");
+}
+
+template <host_policy P, class T, int N, int M>
+std::vector<filter_result<T, N, M>> run_filter(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                               std::span<const observations<T, M>> series, filter_outputs outputs,
+                                               bool keeps) {
+  if constexpr (!shares_time<P>) {
+    return filter_here(p, models, series, outputs, keeps);
+  } else if constexpr (requires { run_filter_over(p, models, series, outputs, keeps); }) {
+    return run_filter_over(p, models, series, outputs, keeps);
+  } else {
+    explain_kalman_over_ranks<P>();
+    return {};
+  }
 }
 
 template <class T, int N, int M>

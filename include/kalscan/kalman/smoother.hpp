@@ -294,9 +294,8 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
 
 /// Whole: what has roots is exact, as in results of the default form.
 template <bool Whole, host_policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
-                                                   std::vector<filter_result<T, N, M>> filtered) {
-  if constexpr (shares_time<P>) return run_smoother_over(p, models, std::move(filtered));
+std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                                  std::vector<filter_result<T, N, M>> filtered) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
@@ -322,6 +321,19 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
     }
   }
   return results;
+}
+
+template <bool Whole, host_policy P, class T, int N, int M>
+std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
+                                                   std::vector<filter_result<T, N, M>> filtered) {
+  if constexpr (!shares_time<P>) {
+    return smooth_here<Whole>(p, models, std::move(filtered));
+  } else if constexpr (requires { run_smoother_over(p, models, std::move(filtered)); }) {
+    return run_smoother_over(p, models, std::move(filtered));
+  } else {
+    explain_kalman_over_ranks<P>();
+    return {};
+  }
 }
 
 }  // namespace detail

@@ -119,10 +119,11 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
     prior = gaussian_prior<T, N>::of_first_state(Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n));
     prior.before_first_transition = before;
   }
-  const std::vector<filter_step<T, N, M>> steppers(own.begin(), own.end());
+  std::vector<filter_step<T, N, M>> steppers;
   std::vector<filter_result<T, N, M>> results;
   attempt work;
   work([&] {
+    steppers = std::vector<filter_step<T, N, M>>(own.begin(), own.end());
     for (std::size_t i = 0; i < count; ++i) {
       if (std::all_of(steps.begin(), steps.end(), [&](const auto& of_rank) { return of_rank[i] == 0; }))
         bad_model("y of series " + std::to_string(i) + " is empty on all ranks");

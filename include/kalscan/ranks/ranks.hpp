@@ -31,7 +31,8 @@ inline constexpr bool runs_over_ranks = host_policy<Inner>;
 template <class Inner>
 concept rank_policy = runs_over_ranks<Inner>;
 
-/// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`.
+/// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`, or `cuda` with
+/// <kalscan/cuda/ranks.cuh>, which differs in what it says.
 ///
 /// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also
 /// none. What is before time (an initial state) is rank 0's to give, or the last rank's for a scan from the end; what a
@@ -46,8 +47,9 @@ concept rank_policy = runs_over_ranks<Inner>;
 ///
 /// Before it computes, a verb gathers about half a kB of each rank: where ranks differ in what they call, or one has an
 /// argument that does not fit, all throw std::invalid_argument with the same text, which says which ranks. Where one
-/// throws while it computes, so do the others: rank_error. A rank that is lost is the communicator's to find. Then one
-/// gather of an element for each lane and piece, and one of a final state.
+/// throws while it computes, so do the others: rank_error. A rank that is lost is the communicator's to find, and so is
+/// one that has no memory for what it hands on. Then one gather of an element for each lane and piece, and one of a
+/// final state.
 template <communicator Communicator, rank_policy Inner = seq>
 struct ranks {
   Communicator communicator;

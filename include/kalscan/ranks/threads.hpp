@@ -102,15 +102,17 @@ class thread_communicator {
 static_assert(communicator<thread_communicator>);
 
 /// Calls work(thread_communicator) on `ranks` threads, and returns when all have. Of their exceptions that of the
-/// lowest rank is thrown here; those of ranks that were left waiting by one that had ended come last.
+/// lowest rank is thrown here; those of ranks that were left waiting by one that had ended come last. Where the system
+/// gives no thread for a rank, that is its exception (std::system_error).
 template <class Work>
 void run_on_threads(int ranks, Work work) {
   if (ranks < 1) throw std::invalid_argument("kalscan::run_on_threads: " + std::to_string(ranks) + " ranks");
   const auto meeting = std::make_shared<detail::thread_meeting>(ranks);
   std::vector<std::exception_ptr> failed(static_cast<std::size_t>(ranks)), waited(failed);
   std::vector<std::thread> threads;
+  threads.reserve(failed.size());
   for (int r = 0; r < ranks; ++r) {
-    threads.emplace_back([&, r] {
+    const auto run = [&, r] {
       try {
         work(thread_communicator(meeting, r));
       } catch (const lost_rank&) {
@@ -119,7 +121,14 @@ void run_on_threads(int ranks, Work work) {
         failed[static_cast<std::size_t>(r)] = std::current_exception();
       }
       meeting->leave(r);
-    });
+    };
+    try {
+      threads.emplace_back(run);
+    } catch (...) {
+      failed[static_cast<std::size_t>(r)] = std::current_exception();
+      meeting->leave(r);
+      break;
+    }
   }
   for (auto& thread : threads) thread.join();
   for (const auto* all : {&failed, &waited}) {
