@@ -578,10 +578,10 @@ void filter_table(std::int64_t length, int devices) {
                      threads = kalscan::filter_block<model_type>(kalscan::cuda{.chunk = 1}, length);
   // Of every block the smoother's last one too: whole blocks, so that stretches are cut alike from both ends.
   length = length / block * block;
-  std::printf("Kalman filter and smoother over ranks, %lld steps, 4 states, 2 sensors, double; ms; gathers: those of the "
-              "log-likelihood, on the rank that waits least\n"
-              "| GPUs | steps of a chunk | log-likelihood | speedup | gathers | with means | speedup | smoother | speedup "
-              "| same bits |\n|---|---|---|---|---|---|---|---|---|---|\n",
+  std::printf("Kalman filter and smoother over ranks, %lld steps, 4 states, 2 sensors, double; ms; gathers: those of "
+              "the log-likelihood, on the rank that waits least\n"
+              "| GPUs | steps of a chunk | log-likelihood | speedup | gathers | with means | speedup | smoother | "
+              "speedup | same bits |\n|---|---|---|---|---|---|---|---|---|---|\n",
               static_cast<long long>(length));
   std::optional<filter_row> one, same;
   const auto print = [&](int gpus, std::int64_t chunk) {
@@ -663,9 +663,9 @@ scan_row measure_scan(std::int64_t length, int ranks) {
   return x;
 }
 void scan_table(std::int64_t length, int devices) {
-  std::printf("Scans over ranks, %lld steps: the states of a scalar filter in float, and the product of as many maps of "
-              "8 bytes; ms\n| GPUs | states | speedup | with chunks of 4096 | speedup | same bits | product | speedup | "
-              "same |\n|---|---|---|---|---|---|---|---|---|\n",
+  std::printf("Scans over ranks, %lld steps: the states of a scalar filter in float, and the product of as many maps "
+              "of 8 bytes; ms\n| GPUs | states | speedup | with chunks of 4096 | speedup | same bits | product | "
+              "speedup | same |\n|---|---|---|---|---|---|---|---|---|\n",
               static_cast<long long>(length));
   std::optional<scan_row> one;
   for (int k = 1; k <= devices; k *= 2) {

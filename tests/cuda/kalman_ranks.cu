@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter and smoother of a series over devices: the bits of one device, however its blocks are shared out, and
-// the same results up to rounding for any stretches.
+// The Kalman filter and smoother of a series over devices: the bits of one device, however its blocks are shared out,
+// and the same results up to rounding for any stretches.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -95,7 +95,8 @@ smoothed_results<T> smoothed(const Policy& policy, const device_array<double>& t
   const auto model = Maker::template of<T>(times.data());
   const device_array<T> data(y), mean(filtered_mean), covariance(filtered_covariance);
   const device_array<kalscan::filter_status> status(1);
-  kalscan::smooth(policy, model, std::span<const T>(data.span()), {.mean = mean.span(), .covariance = covariance.span()},
+  kalscan::smooth(policy, model, std::span<const T>(data.span()),
+                  {.mean = mean.span(), .covariance = covariance.span()},
                   {mean.span(), covariance.span(), status.span()});
   require_cuda(cudaDeviceSynchronize());
   return {mean.host(), covariance.host(), status.host()};
@@ -149,9 +150,10 @@ void check_stretches(const series<T>& all, std::int64_t chunk, const results<T>&
   const auto length = std::ssize(all.y);
   std::vector<results<T>> found(bounds.size() - 1);
   std::vector<smoothed_results<T>> found_smoothed(bounds.size() - 1);
-  on_stretches<Ranks, model>(bounds, all, chunk, [&](const auto& policy, const auto& times, const auto& y, std::size_t r) {
-    found[r] = filtered<Maker>(policy, times, y);
-  });
+  on_stretches<Ranks, model>(
+      bounds, all, chunk, [&](const auto& policy, const auto& times, const auto& y, std::size_t r) {
+        found[r] = filtered<Maker>(policy, times, y);
+      });
   on_stretches<Ranks, model>(
       smoother_bounds, all, chunk, [&](const auto& policy, const auto& times, const auto& y, std::size_t r) {
         const std::int64_t from = smoother_bounds[r], to = smoother_bounds[r + 1];
@@ -229,7 +231,8 @@ TEST_CASE("filter and smoother over ranks that share a device have the bits of o
 
 TEST_CASE("without a chunk of the policy each of several devices has as many chunks as one") {
   using model = model_type<irregular, double>;
-  CHECK(kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22) == 4 * kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22, 4));
+  const std::int64_t of_one = kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22);
+  CHECK(of_one == 4 * kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22, 4));
 }
 
 #ifdef KALSCAN_TEST_NCCL

@@ -241,7 +241,9 @@ template <class Ranks, class M>
 void check_packed(int ranks, std::int64_t chunk, bool checkpoints, given parameters, bool empty_parts,
                   std::uint64_t seed) {
   std::mt19937_64 engine(seed);
-  const auto below = [&](std::int64_t x) { return static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(x)); };
+  const auto below = [&](std::int64_t x) {
+    return static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(x));
+  };
   std::vector<std::int64_t> offsets{0};
   const std::int64_t sequences = 2 + below(4);
   for (std::int64_t n = 0; n < sequences; ++n) offsets.push_back(offsets.back() + (below(4) == 0 ? 0 : below(150)));
@@ -457,17 +459,54 @@ TEST_CASE("bad calls are refused by name") {
         "kalscan::forward: steps has 2 numbers, 4 for each of 2 ranks are needed: agree_on_steps gives them");
   CHECK(message({40, 40, 3, 3, 1, 1, 9, 9}, packed) ==
         "kalscan::forward: the number of sequences is 2, but steps[2] is 3");
+}
+
+/// What two ranks are told whose calls are those of call(rank, policy), which returns what is agreed on.
+template <class Ranks, class Call>
+std::string both_are_told(Call call) {
   std::vector<std::string> told(2);
-  loopback_ranks::run(2, [&](const loopback& comm) {
+  Ranks::run(2, [&](const auto& comm) {
+    const kalscan::ranks policy{comm, kalscan::cuda{.chunk = 16}};
     try {
-      const kalscan::ranks policy{comm, kalscan::cuda{.chunk = 16 + comm.rank()}};
-      static_cast<void>(kalscan::agree_on_steps(policy, kla{}, p.shape));
+      static_cast<void>(call(comm.rank(), policy));
+      told[static_cast<std::size_t>(comm.rank())] = "nothing";
     } catch (const std::invalid_argument& error) {
       told[static_cast<std::size_t>(comm.rank())] = error.what();
     }
   });
-  CHECK(told[0] == "kalscan: the ranks differ in the chunk: 16 on rank 0, 17 on rank 1");
-  CHECK(told[1] == told[0]);
+  CHECK(told[0] == told[1]);
+  return told[0];
+}
+template <class Ranks>
+void check_differences() {
+  const kalscan::mixer_shape shape{1, 40, 18, 3};
+  CHECK(both_are_told<Ranks>([&](int r, auto policy) {
+          policy.inner.chunk += r;
+          return kalscan::agree_on_steps(policy, kla{}, shape);
+        }) == "kalscan: the ranks differ in the chunk: 16 on rank 0, 17 on rank 1");
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          return kalscan::agree_on_steps(policy, kla{}, {1 + r, 40, 18, 3});
+        }) == "kalscan: the ranks differ in the batch: 1 on rank 0, 2 on rank 1");
+  const std::vector<std::int64_t> offsets{0, 40};
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          return kalscan::agree_on_steps(policy, kla{},
+                                         {1, 40, 18, 3, r == 1 ? std::span(offsets) : std::span<const std::int64_t>()});
+        }) == "kalscan: the ranks differ in whether sequences are packed: 0 on rank 0, 1 on rank 1");
+  // Mixers, number types, models.
+  for (const std::string& told : {both_are_told<Ranks>([&](int r, const auto& policy) {
+                                    return r == 0 ? kalscan::agree_on_steps(policy, kla{}, shape)
+                                                  : kalscan::agree_on_steps(policy, gla{}, shape);
+                                  }),
+                                  both_are_told<Ranks>([&](int r, const auto& policy) {
+                                    return r == 0 ? kalscan::agree_on_steps<float>(policy, kla{}, shape)
+                                                  : kalscan::agree_on_steps<double>(policy, kla{}, shape);
+                                  })}) {
+    CHECK(told.find("kalscan: the ranks differ in what they call: mixer ") == 0);
+    CHECK(told.find(" on rank 1") != std::string::npos);
+  }
+}
+TEST_CASE("ranks with devices that differ are told so before any work, all the same") {
+  check_differences<loopback_ranks>();
 }
 
 #ifdef KALSCAN_TEST_NCCL
@@ -477,6 +516,9 @@ static_assert(kalscan::device_communicator<kalscan::nccl_communicator>);
 TEST_CASE_TEMPLATE("a mixer over the GPUs of NCCL has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<nccl_ranks, M>(nccl_counts());
   check_packed<nccl_ranks, M>(nccl_counts());
+}
+TEST_CASE("over the GPUs of NCCL, too, ranks that differ are told so") {
+  if (!nccl_counts().empty()) check_differences<nccl_ranks>();
 }
 TEST_CASE("over the GPUs of NCCL, too, ranks take the steps where elements do not hold") {
   check_elements_that_do_not_hold<nccl_ranks>(nccl_counts());

@@ -122,7 +122,8 @@ void check_parts(const Operator& m, const array_of<Input>& in, const std::vector
     policy.inner.workspace = memory;
     // Initial values count on the rank where the scan begins; others must not read theirs.
     const std::int64_t edge = Verb::goes_back ? in.s.time : 0;
-    const bool begins = in.s.time == 0 ? r == 0 : bounds[r] < bounds[r + 1] && bounds[Verb::goes_back ? r + 1 : r] == edge;
+    const bool begins = in.s.time == 0 ? r == 0
+                                       : bounds[r] < bounds[r + 1] && bounds[Verb::goes_back ? r + 1 : r] == edge;
     std::vector<State> mine(initial.size());
     std::memset(static_cast<void*>(mine.data()), 0xff, mine.size() * sizeof(State));
     found[r] = on_device<Verb>(policy, m, part, begins ? initial : mine);
@@ -150,7 +151,8 @@ std::vector<std::int64_t> bounds_for(int ranks, std::int64_t length, std::int64_
 template <class Ranks, class Verb, class State, class Operator, class Input>
 void check_exact(const std::vector<int>& rank_counts, const Operator& m, const array_of<Input>& in,
                  const std::vector<State>& initial) {
-  scanned<State> whole{std::vector<State>(Verb::has_outputs ? in.values.size() : 0), std::vector<State>(initial.size())};
+  scanned<State> whole{std::vector<State>(Verb::has_outputs ? in.values.size() : 0),
+                       std::vector<State>(initial.size())};
   Verb::call(kalscan::seq{}, m, in.template view<const Input>(in.values.data()),
              in.template view<State>(whole.out.data()), std::span<const State>(initial), std::span<State>(whole.final));
   std::uint64_t seed = 0;
@@ -158,8 +160,9 @@ void check_exact(const std::vector<int>& rank_counts, const Operator& m, const a
     CAPTURE(ranks);
     for (const std::int64_t chunk : {0, 16, 1 << 20}) {
       CAPTURE(chunk);
+      ++seed;
       check_parts<Ranks, Verb>(m, in, initial, whole, chunk,
-                               bounds_for(ranks, in.s.time, ++seed % 3 == 0 ? 1 : 16, seed, Verb::goes_back));
+                               bounds_for(ranks, in.s.time, seed % 3 == 0 ? 1 : 16, seed, Verb::goes_back));
     }
   }
 }
@@ -271,7 +274,7 @@ TEST_CASE("without a chunk the states of a recurrence over ranks are those of th
 }
 
 TEST_CASE("scans over ranks refuse by name what does not fit") {
-  std::vector<std::string> told(2), alone(2);
+  std::vector<std::string> told(2), alone(3);
   loopback_ranks::run(2, [&](const kla_test::loopback& comm) {
     const auto r = static_cast<std::size_t>(comm.rank());
     const auto message = [](auto call) {
@@ -288,22 +291,69 @@ TEST_CASE("scans over ranks refuse by name what does not fit") {
     });
     if (r == 1) return;
     const device_array<map> x(10), total(1);
-    const std::vector<std::int64_t> steps{9, 10};
+    const std::vector<std::int64_t> steps{9, 10}, ten{10, 10};
     alone[0] = message([&] {
       kalscan::reduce(kalscan::ranks{comm, kalscan::cuda{}, steps}, monoid{}, x.span(), total.span());
     });
     alone[1] = message([&] {
-      kalscan::inclusive_scan(kalscan::ranks{comm, kalscan::cuda{}, std::span(steps).first(1)}, monoid{}, x.span(), x.span());
+      const kalscan::ranks policy{comm, kalscan::cuda{}, std::span(steps).first(1)};
+      kalscan::inclusive_scan(policy, monoid{}, x.span(), x.span());
+    });
+    alone[2] = message([&] {
+      kalscan::inclusive_scan(kalscan::ranks{comm, kalscan::cuda{.chunk = 4}, ten}, monoid{}, x.span(), x.span());
     });
   });
   CHECK(told[0] == "kalscan: the ranks differ in the chunk: 0 on rank 0, 1 on rank 1");
   CHECK(told[1] == told[0]);
   CHECK(alone[0] == "kalscan::reduce: the length of in is 10, but steps[0] is 9");
+  CHECK(alone[2].find("kalscan::inclusive_scan: workspace has 0 bytes, but ") == 0);
   CHECK(alone[1] ==
         "kalscan::inclusive_scan: steps has 1 numbers, one for each of 2 ranks is needed: agree_on_steps gives them");
 }
 
 #ifdef KALSCAN_TEST_NCCL
+TEST_CASE("NCCL: scans from a graph, three times") {
+  for (const int ranks : kla_test::nccl_counts()) {
+    for (const std::int64_t chunk : {0, 64}) {
+      std::vector<int> wrong(static_cast<std::size_t>(ranks));
+      kla_test::nccl_ranks::run(ranks, [&](const kalscan::nccl_communicator& comm) {
+        const auto r = static_cast<std::size_t>(comm.rank());
+        const device_array<map> in(random_maps(5000, r)), out(5000), total(1);
+        cudaStream_t stream;
+        require_cuda(cudaStreamCreate(&stream));
+        kalscan::ranks policy{comm, kalscan::cuda{.stream = stream, .chunk = chunk}};
+        const auto steps = kalscan::agree_on_steps(policy, monoid{}, 5000);
+        policy.steps = steps;
+        const kalscan::cuda_workspace memory(kalscan::scan_workspace(policy, monoid{}, 5000));
+        policy.inner.workspace = memory;
+        const auto run = [&] {
+          kalscan::inclusive_scan(policy, monoid{}, in.span(), out.span(), start);
+          kalscan::reduce(policy, monoid{}, in.span(), total.span(), start);
+        };
+        run();
+        require_cuda(cudaStreamSynchronize(stream));
+        const auto once = out.host(), sum = total.host();
+        require_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+        run();
+        cudaGraph_t graph;
+        cudaGraphExec_t ready;
+        require_cuda(cudaStreamEndCapture(stream, &graph));
+        require_cuda(cudaGraphInstantiate(&ready, graph, 0));
+        for (int i = 0; i < 3; ++i) {
+          require_cuda(cudaMemsetAsync(out.data(), 0, 5000 * sizeof(map), stream));
+          require_cuda(cudaMemsetAsync(total.data(), 0, sizeof(map), stream));
+          require_cuda(cudaGraphLaunch(ready, stream));
+          require_cuda(cudaStreamSynchronize(stream));
+          wrong[r] += out.host() != once || total.host() != sum;
+        }
+        require_cuda(cudaGraphExecDestroy(ready));
+        require_cuda(cudaGraphDestroy(graph));
+        require_cuda(cudaStreamDestroy(stream));
+      });
+      for (const int x : wrong) CHECK(x == 0);
+    }
+  }
+}
 TEST_CASE("scans over the GPUs of NCCL are the sequential ones") {
   check_all<kla_test::nccl_ranks>(kla_test::nccl_counts());
   check_bits<kla_test::nccl_ranks>(kla_test::nccl_counts());

@@ -3,11 +3,11 @@
 // `log_likelihood` and `smooth` of <kalscan/cuda/kalman.cuh>, whose models and results are meant here too.
 //
 // Each rank gives the observations of its stretch, of any number of steps, in its device's memory, and gets the results
-// of these steps. The model is that of the whole series: its functions of t, and steps in a status, count from the first
-// step of all ranks, and the prior is the same on all of them. (A matrix_of_step with the matrices of this rank's steps
-// alone begins as many matrices before them in memory as there are steps before this rank's.) Final beliefs come out on
-// the last rank that has steps, the log-likelihood on all ranks; all ranks ask for it, or none does. A rank's status
-// tells of its own steps.
+// of these steps. The model is that of the whole series: its functions of t, and steps in a status, count from the
+// first step of all ranks, and the prior is the same on all of them. (A matrix_of_step with the matrices of this rank's
+// steps alone begins as many matrices before them in memory as there are steps before this rank's.) Final beliefs come
+// out on the last rank that has steps, the log-likelihood on all ranks; all ranks ask for it, or none does. A rank's
+// status tells of its own steps.
 //
 // Each rank absorbs its chunks; one gather brings the elements of blocks of chunks to all ranks, each of which carries
 // the prior through them as one device does; each replays its chunks. A second gather brings the sums of blocks; before

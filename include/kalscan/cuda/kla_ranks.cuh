@@ -2,13 +2,13 @@
 // Sequence mixers over devices, forward and backward: the policy `ranks{communicator, cuda{...}}` for the verbs of
 // <kalscan/kla/forward.hpp> and <kalscan/kla/backward.hpp>.
 //
-// Each rank gives the shape, inputs, outputs and adjoints of its stretch, of any number of steps, in its device's memory:
-// the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all. Initial states
-// are read on the first rank that has steps, and the adjoints of these are written there; final states come out on the
-// last rank that has steps, and their adjoints are read there. Checkpoints count steps from the beginning of a stretch;
-// for `backward` all ranks give them, or none does. Which parameters vary with time is the same on all ranks, too: where
-// a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with parameters_vary = false.
-// Gradients of what all times share are sums over all ranks and come out on all.
+// Each rank gives the shape, inputs, outputs and adjoints of its stretch, of any number of steps, in its device's
+// memory: the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all.
+// Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
+// come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
+// beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
+// on all ranks, too: where a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with
+// parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number

@@ -46,7 +46,7 @@ concept device_communicator = communicator<C> &&
 /// Over devices, a thread or a process each.
 ///
 /// steps      of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
-///            (there is one for scans, for mixers and for filters) asks the ranks, of packed sequences for more than that
+///            (there is one for scans, for mixers and for filters) asks the ranks, of packed sequences for more
 /// continues  for agree_on_steps of packed sequences: whether this rank's first sequence goes on where the last one of
 ///            the ranks before it has stopped
 ///

@@ -215,8 +215,8 @@ void run_on_device(const char* verb, const ranks<Communicator, Inner>& p, const 
 }  // namespace detail
 
 /// What each rank has of `count` sequences, `length` steps here: one small gather on the host, which waits for the
-/// device, once for a shape. Throws std::invalid_argument, of the same text on all ranks, where they differ in operator,
-/// number of sequences or chunk. The steps are for `ranks::steps`, which is not read here.
+/// device, once for a shape. Throws std::invalid_argument, of the same text on all ranks, where they differ in
+/// operator, number of sequences or chunk. The steps are for `ranks::steps`, which is not read here.
 template <class MonoidOrRecurrence, class Communicator, std::derived_from<cuda> Inner>
   requires monoid<MonoidOrRecurrence> || recurrence<MonoidOrRecurrence>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const MonoidOrRecurrence&,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The part of a series that a rank runs, where series go over ranks: traversals of a stretch of its steps. Steps, and
-// rows of arrays, have the numbers that they have in the whole series; chunks are counted in the stretch, from its first
-// step or, of the smoother, from its last one.
+// rows of arrays, have the numbers that they have in the whole series; chunks are counted in the stretch, from its
+// first step or, of the smoother, from its last one.
 #pragma once
 
 #include <cstdint>

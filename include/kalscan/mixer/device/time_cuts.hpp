@@ -144,8 +144,8 @@ class carry_link {
 };
 
 /// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so, of packed
-/// sequences whether the first one begins here and whether the last one ends. It has a type, and so kernels, of its own,
-/// since those of one device should not have to ask.
+/// sequences whether the first one begins here and whether the last one ends. It has a type, and so kernels, of its
+/// own, since those of one device should not have to ask.
 template <class Call>
 struct stretch_call : Call {
   /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence, or of the one that is
