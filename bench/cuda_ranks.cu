@@ -425,6 +425,8 @@ void table(const sizes& s, int devices) {
   if (!one) return;
   print_row(model(s, *one, 8, message > 0 ? message : 0.015, 200), *one, "8 of a machine, model");
   print_row(model(s, *one, 64, 0.025, 40), *one, "64 of 8 machines, model");
+  print_row(model(s, *one, 512, 0.025, 40), *one, "512 of 64, model");
+  print_row(model(s, *one, 1024, 0.025, 40), *one, "1024 of 128, model");
 }
 
 /// Forward over all GPUs, each of which keeps nothing but its stretch, and the same in pieces through one.
