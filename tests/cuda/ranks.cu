@@ -392,6 +392,7 @@ TEST_CASE("without a chunk, and off its multiples, ranks agree with one device u
   }
 }
 
+#ifndef KALSCAN_QUICK_CUDA  // kernels of its own
 TEST_CASE("a stretch of one step, where parameters do not vary") {
   using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
   const auto p = random_problem<kla, float>(1, 34, 33, 16, 9);
@@ -410,6 +411,7 @@ TEST_CASE("a stretch of one step, where parameters do not vary") {
     }
   }
 }
+#endif
 
 TEST_CASE("the wire has a state a lane from rank to rank") {
   const auto p = random_problem<kla, float>(1, 256, 33, 16, 9);

@@ -72,7 +72,7 @@ struct block_values {
   block_values(workspace_pieces& memory, const device_blocks& blocks)
       : mine(memory.take<X>(blocks.most)),
         gathered(memory.take<X>(blocks.most * std::ssize(blocks.of_rank))),
-        all(memory.take<X>(blocks.all)) {}
+        all(blocks.are_in_order() ? gathered : memory.take<X>(blocks.all)) {}
 
   template <class Communicator>
   void gather(const Communicator& comm, const device_blocks& blocks, cudaStream_t stream) const {
@@ -80,6 +80,7 @@ struct block_values {
     const auto most = static_cast<std::size_t>(blocks.most);
     comm.all_gather(std::as_bytes(std::span(mine, most)),
                     std::as_writable_bytes(std::span(gathered, most * blocks.of_rank.size())), stream);
+    if (all == gathered) return;
     for (std::size_t r = 0; r < blocks.of_rank.size(); ++r) {
       const auto bytes = static_cast<std::size_t>(blocks.of_rank[r]) * sizeof(X);
       if (bytes == 0) continue;

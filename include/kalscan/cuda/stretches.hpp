@@ -103,6 +103,14 @@ inline device_slots slots_over_ranks(std::span<const std::int64_t> slots) {
 struct device_blocks {
   std::vector<std::int64_t> of_rank, before;
   std::int64_t all = 0, most = 0;
+
+  /// Whether they are in order where each rank has room for `most` of them, one rank after the other.
+  bool are_in_order() const {
+    for (std::size_t r = 0; r < of_rank.size(); ++r) {
+      if (of_rank[r] > 0 && before[r] != static_cast<std::int64_t>(r) * most) return false;
+    }
+    return true;
+  }
 };
 inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block, bool goes_back = false) {
   device_blocks x;
