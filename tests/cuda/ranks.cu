@@ -494,7 +494,12 @@ void check_differences() {
           return kalscan::agree_on_steps(policy, kla{},
                                          {1, 40, 18, 3, r == 1 ? std::span(offsets) : std::span<const std::int64_t>()});
         }) == "kalscan: the ranks differ in whether sequences are packed: 0 on rank 0, 1 on rank 1");
-  // Mixers, number types, models.
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          kalscan::kla_inputs<kalscan::tensor<const float>> in;
+          in.a.extent = {1, r == 0 ? 1 : 40, 18, 3}, in.p.extent = {1, 1, 18, 3};
+          return kalscan::agree_on_steps(policy, kla{}, shape, in);
+        }) == "kalscan: the ranks differ in a: the same for all tokens on rank 0, one a token on rank 1");
+  // Mixers and number types.
   for (const std::string& told : {both_are_told<Ranks>([&](int r, const auto& policy) {
                                     return r == 0 ? kalscan::agree_on_steps(policy, kla{}, shape)
                                                   : kalscan::agree_on_steps(policy, gla{}, shape);

@@ -7,8 +7,9 @@
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
 // beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
-// on all ranks, too: where a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with
-// parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
+// on all ranks, too, as agree_on_steps sees if it is given the inputs: where a stretch is of one step nobody could
+// tell, and `backward` needs a policy cuda_for with parameters_vary = false. Gradients of what all times share are sums
+// over all ranks and come out on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number
@@ -44,6 +45,7 @@
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/ranks/agree.hpp>
+#include <kalscan/ranks/mixer_stretches.hpp>
 #include <kalscan/ranks/ranks.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <span>
@@ -208,21 +210,40 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// `mine` has what is told of parameters.
+template <class M, class T, class Communicator, device_policy Inner>
+std::vector<std::int64_t> agreed_stretches(const ranks<Communicator, Inner>& p, const mixer_shape& shape,
+                                           rank_call mine) {
+  const bool packed = !shape.offsets.empty();
+  mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
+  mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, packed};
+  mine.own[0] = shape.time, mine.own[1] = shape.sequences(), mine.own[2] = p.continues;
+  if (packed) mine.own[3] = backward_cuts<M, T>(p.inner, shape).slots;
+  const auto all = agree(p.communicator, mine,
+                         {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
+  require_same_parameters<M>(all);
+  return own_numbers(all, packed ? mixer_device_stretches::numbers_if_packed : 1);
+}
+
+}  // namespace detail
+
 /// What each rank has of the time: one small gather on the host, which waits for the device, once for a shape. Throws
 /// std::invalid_argument, of the same text on all ranks, where they differ in mixer, number type, batch, channels,
 /// states, chunk or in whether sequences are packed. What it returns is for `ranks::steps`, which is not read here.
 template <class T = float, class Communicator, detail::device_policy Inner, mixer M>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
                                                        const mixer_shape& shape) {
-  using namespace detail;
-  rank_call mine;
-  mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
-  mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, !shape.offsets.empty()};
-  mine.own = {shape.time, shape.sequences(), p.continues};
-  if (!shape.offsets.empty()) mine.own[3] = backward_cuts<M, T>(p.inner, shape).slots;
-  return agreed_steps(p, mine,
-                      {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"},
-                      shape.offsets.empty() ? 1 : mixer_device_stretches::numbers_if_packed);
+  return detail::agreed_stretches<M, T>(p, shape, {});
+}
+/// The same, and whether all ranks have the same parameters vary with time.
+template <class Communicator, detail::device_policy Inner, mixer M, class In>
+[[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
+                                                       const mixer_shape& shape, const In& in) {
+  detail::rank_call mine;
+  detail::tell_parameters<M>(mine, in, shape);
+  return detail::agreed_stretches<M, number_t<In>>(p, shape, mine);
 }
 
 /// The bytes of workspace that `forward` needs on this rank.

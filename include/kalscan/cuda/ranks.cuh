@@ -70,16 +70,20 @@ ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
 
 namespace detail {
 
-/// What each rank has of the time, `mine.own[0]`, where all call the same; and so of the next ones of the `numbers`.
+/// The first of the ranks' own numbers, of all ranks the first one, then of all the next one.
+inline std::vector<std::int64_t> own_numbers(const std::vector<rank_call>& all, std::size_t numbers) {
+  std::vector<std::int64_t> x;
+  for (std::size_t i = 0; i < numbers; ++i) {
+    for (const rank_call& one : all) x.push_back(one.own[i]);
+  }
+  return x;
+}
+
+/// What each rank has of the time, `mine.own[0]`, where all call the same.
 template <class Communicator, std::derived_from<cuda> Inner>
 std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, const rank_call& mine,
-                                       const equal_names& names, std::size_t numbers = 1) {
-  std::vector<std::int64_t> steps;
-  const auto all = agree(p.communicator, mine, names);
-  for (std::size_t i = 0; i < numbers; ++i) {
-    for (const rank_call& one : all) steps.push_back(one.own[i]);
-  }
-  return steps;
+                                       const equal_names& names) {
+  return own_numbers(agree(p.communicator, mine, names), 1);
 }
 
 /// There are so many numbers for each rank.
