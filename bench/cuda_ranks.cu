@@ -5,7 +5,9 @@
 //     bench_cuda_ranks stream [tokens [channels [chunk]]]
 //         forward over all GPUs, and in pieces through one: final states
 //     bench_cuda_ranks filter [steps]                     100000000
-//         the Kalman filter, 4 states and 2 sensors in double, constant model
+//         the Kalman filter and smoother, 4 states and 2 sensors in double, constant model
+//     bench_cuda_ranks scan [steps]                       400000000
+//         the states of a scalar filter in float, 16 bytes a step; and the sum of as many integers
 //
 // The model of R ranks: all absorb at once, the state takes R - 1 hops, all replay at once; so in each pass over time,
 // of which backward without checkpoints makes two. Then the sums of all chunks are gathered, over both parameters.
@@ -21,8 +23,11 @@
 #include <cstring>
 #include <kalscan/cuda/kalman_ranks.cuh>
 #include <kalscan/cuda/kla_ranks.cuh>
+#include <kalscan/cuda/scan_ranks.cuh>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/scalar/filter.hpp>
 #include <kalscan/kla/kla.hpp>
+#include <kalscan/monoids/affine.hpp>
 #include <kalscan/ranks/nccl.cuh>
 #include <kalscan/ranks/threads.hpp>
 #include <memory>
@@ -213,6 +218,7 @@ double most(const kalscan::thread_communicator& threads, double mine) {
   threads.all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
   return *std::max_element(all.begin(), all.end());
 }
+double least(const kalscan::thread_communicator& threads, double mine) { return -most(threads, -mine); }
 double sum(const kalscan::thread_communicator& threads, double mine) {
   std::vector<double> all(static_cast<std::size_t>(threads.size()));
   threads.all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
@@ -419,6 +425,8 @@ void table(const sizes& s, int devices) {
   if (!one) return;
   print_row(model(s, *one, 8, message > 0 ? message : 0.015, 200), *one, "8 of a machine, model");
   print_row(model(s, *one, 64, 0.025, 40), *one, "64 of 8 machines, model");
+  print_row(model(s, *one, 512, 0.025, 40), *one, "512 of 64, model");
+  print_row(model(s, *one, 1024, 0.025, 40), *one, "1024 of 128, model");
 }
 
 /// Forward over all GPUs, each of which keeps nothing but its stretch, and the same in pieces through one.
@@ -494,66 +502,181 @@ __global__ void fill_readings(double* y, std::int64_t n, std::int64_t first) {
   }
 }
 
-/// log p(y), and the means of all steps: ms, the log-likelihood, and the mean of the last step.
-struct filter_row {
-  double log_likelihood_ms = 0, filter_ms = 0, log_likelihood = 0, last[4] = {};
-};
-filter_row measure_filter(std::int64_t length, int ranks) {
-  filter_row x;
+/// A thread for each of so many GPUs: run(threads, comm, stream).
+template <class Run>
+void on_gpus(int ranks, Run run) {
   const communicators comms(ranks);
-  const auto model = plane_model();
-  using model_type = std::remove_cvref_t<decltype(model)>;
-  const std::int64_t block = kalscan::filter_block<model_type>(kalscan::cuda{}, length);
-  const std::int64_t blocks = (length + block - 1) / block;
   kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) {
     const int r = threads.rank();
     ok(cudaSetDevice(r));
     cudaStream_t stream;
     ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    run(threads, timed{kalscan::nccl_communicator(comms[r])}, stream);
+    ok(cudaStreamDestroy(stream));
+  });
+}
+
+/// log p(y), the means of all steps, and the smoothed ones in their place: ms. For bits the log-likelihood, the mean of
+/// the last step and the smoothed one of the first.
+struct filter_row {
+  double log_likelihood_ms = 0, filter_ms = 0, smoother_ms = 0, gather_ms = 0;
+  double bits[9] = {};
+};
+filter_row measure_filter(std::int64_t length, int ranks, std::int64_t chunk) {
+  filter_row x;
+  const auto model = plane_model();
+  using model_type = std::remove_cvref_t<decltype(model)>;
+  const std::int64_t block = kalscan::filter_block<model_type>(kalscan::cuda{.chunk = chunk}, length, ranks);
+  const std::int64_t blocks = (length + block - 1) / block;
+  on_gpus(ranks, [&](const auto& threads, const timed& comm, cudaStream_t stream) {
+    const int r = threads.rank();
     const std::int64_t from = (std::min)(length, blocks * r / ranks * block),
-                       to = (std::min)(length, blocks * (r + 1) / ranks * block);
-    const device_memory<double> y(2 * (to - from)), mean(4 * (to - from)), last(4), sum(1);
-    fill_readings<<<4096, 256>>>(y.data, 2 * (to - from), 2 * from);
+                       to = (std::min)(length, blocks * (r + 1) / ranks * block), n = to - from;
+    const device_memory<double> y(2 * n), mean(4 * n), covariance(16 * n), last(4), sum(1);
+    fill_readings<<<4096, 256>>>(y.data, 2 * n, 2 * from);
     ok(cudaDeviceSynchronize());
-    const kalscan::nccl_communicator comm(comms[r]);
-    kalscan::ranks policy{comm, kalscan::cuda{.stream = stream}};
-    const auto steps = kalscan::agree_on_steps<model_type>(policy, to - from);
+    kalscan::ranks policy{comm, kalscan::cuda{.stream = stream, .chunk = chunk}};
+    const auto steps = kalscan::agree_on_steps<model_type>(policy, n);
     policy.steps = steps;
-    const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(policy, to - from));
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(policy, n));
     policy.inner.workspace = memory;
-    const std::span<const double> readings(y.data, static_cast<std::size_t>(2 * (to - from)));
-    const std::span<double> total(sum.data, 1);
-    const double alone = time_of(threads, comm, stream, 5,
-                                 [&] { kalscan::log_likelihood(policy, model, readings, total); });
-    const double all = time_of(threads, comm, stream, 5, [&] {
-      kalscan::filter(policy, model, readings,
-                      {.mean = {mean.data, static_cast<std::size_t>(4 * (to - from))},
-                       .final_mean = {last.data, 4},
-                       .log_likelihood = total});
+    const auto span = [](const device_memory<double>& of, std::int64_t size) {
+      return std::span<double>(of.data, static_cast<std::size_t>(size));
+    };
+    const std::span<const double> readings = span(y, 2 * n);
+    const kalscan::filter_arrays<double> beliefs{.mean = span(mean, 4 * n), .covariance = span(covariance, 16 * n)};
+    filter_row mine;
+    const auto time = [&](auto call) {
+      return time_of(threads, comm.comm, stream, 5, [&] {
+        *comm.times = {};
+        call();
+      });
+    };
+    mine.log_likelihood_ms = time([&] { kalscan::log_likelihood(policy, model, readings, span(sum, 1)); });
+    mine.gather_ms = least(threads, timed::log::sum(comm.times->gathers));
+    mine.filter_ms = time([&] {
+      kalscan::filter(policy, model, readings, {.mean = span(mean, 4 * n), .final_mean = span(last, 4)});
+    });
+    kalscan::filter(policy, model, readings, beliefs);
+    const device_memory<double> smoothed(4 * n), smoothed_covariance(16 * n);
+    mine.smoother_ms = time([&] {
+      kalscan::smooth(policy, model, readings, beliefs, {span(smoothed, 4 * n), span(smoothed_covariance, 16 * n)});
     });
     if (r == 0) {
-      x.log_likelihood_ms = alone, x.filter_ms = all;
-      ok(cudaMemcpy(&x.log_likelihood, sum.data, sizeof(double), cudaMemcpyDeviceToHost));
+      ok(cudaMemcpy(mine.bits, sum.data, sizeof(double), cudaMemcpyDeviceToHost));
+      ok(cudaMemcpy(mine.bits + 1, smoothed.data, 4 * sizeof(double), cudaMemcpyDeviceToHost));
+      x = mine;
     }
-    if (r + 1 == ranks) ok(cudaMemcpy(x.last, last.data, sizeof(x.last), cudaMemcpyDeviceToHost));
-    ok(cudaStreamDestroy(stream));
+    most(threads, 0);
+    if (r + 1 == ranks) ok(cudaMemcpy(x.bits + 5, last.data, 4 * sizeof(double), cudaMemcpyDeviceToHost));
   });
   return x;
 }
 void filter_table(std::int64_t length, int devices) {
-  std::printf("Kalman filter over ranks, %lld steps, 4 states, 2 sensors, double\n"
-              "| GPUs | log-likelihood, ms | speedup | with means, ms | speedup | same bits of both |\n"
-              "|---|---|---|---|---|---|\n",
+  using model_type = decltype(plane_model());
+  int most_gpus = 1;
+  while (2 * most_gpus <= devices) most_gpus *= 2;
+  const std::int64_t block = kalscan::filter_block<model_type>(kalscan::cuda{}, length, most_gpus),
+                     threads = kalscan::filter_block<model_type>(kalscan::cuda{.chunk = 1}, length);
+  // Of every block the smoother's last one too: whole blocks, so that stretches are cut alike from both ends.
+  length = length / block * block;
+  std::printf("Kalman filter and smoother over ranks, %lld steps, 4 states, 2 sensors, double; ms; gathers: those of "
+              "the log-likelihood, on the rank that waits least\n"
+              "| GPUs | steps of a chunk | log-likelihood | speedup | gathers | with means | speedup | smoother | "
+              "speedup | same bits |\n|---|---|---|---|---|---|---|---|---|---|\n",
               static_cast<long long>(length));
-  std::optional<filter_row> one;
-  for (int k = 1; k <= devices; k *= 2) {
-    const filter_row x = measure_filter(length, k);
+  std::optional<filter_row> one, same;
+  const auto print = [&](int gpus, std::int64_t chunk) {
+    const filter_row x = measure_filter(length, gpus, chunk);
     if (!one) one = x;
-    const bool same = std::memcmp(&x.log_likelihood, &one->log_likelihood, sizeof(double)) == 0 &&
-                      std::memcmp(x.last, one->last, sizeof(x.last)) == 0;
-    std::printf("| %d | %.3f | %.2f | %.3f | %.2f | %s |\n", k, x.log_likelihood_ms,
-                one->log_likelihood_ms / x.log_likelihood_ms, x.filter_ms, one->filter_ms / x.filter_ms,
-                same ? "yes" : "NO");
+    if (chunk > 0 && !same) same = x;
+    std::printf("| %d | %lld | %.3f | %.2f | %.3f | %.3f | %.2f | %.3f | %.2f | %s |\n", gpus,
+                static_cast<long long>(
+                    kalscan::filter_block<model_type>(kalscan::cuda{.chunk = chunk}, length, gpus) / threads),
+                x.log_likelihood_ms, one->log_likelihood_ms / x.log_likelihood_ms, x.gather_ms, x.filter_ms,
+                one->filter_ms / x.filter_ms, x.smoother_ms, one->smoother_ms / x.smoother_ms,
+                chunk == 0                                           ? ""
+                : std::memcmp(x.bits, same->bits, sizeof(x.bits)) == 0 ? "yes"
+                                                                     : "NO");
+    std::fflush(stdout);
+  };
+  for (int k = 1; k <= devices; k *= 2) print(k, 0);
+  for (int k = 1; k <= devices; k *= 2) print(k, block / threads);
+}
+
+__global__ void fill_observations(kalscan::scalar_observation<float>* x, std::int64_t n, std::int64_t first) {
+  for (std::int64_t i = blockIdx.x * std::int64_t(blockDim.x) + threadIdx.x; i < n;
+       i += std::int64_t(gridDim.x) * blockDim.x) {
+    const std::uint64_t z = (static_cast<std::uint64_t>(first + i) * 0xbf58476d1ce4e5b9U ^ 0x9e3779b97f4a7c15U) *
+                            0x94d049bb133111ebU;
+    x[i] = {static_cast<float>(z >> 40) * 0x1p-24F, static_cast<float>(z & 0xffff) * 0x1p-16F - 0.5F};
+  }
+}
+struct scan_row {
+  double scan_ms = 0, chunks_ms = 0, reduce_ms = 0;
+  kalscan::belief<float> last[2] = {};
+  unsigned sum = 0;
+};
+scan_row measure_scan(std::int64_t length, int ranks) {
+  using observation = kalscan::scalar_observation<float>;
+  using state = kalscan::belief<float>;
+  constexpr std::int64_t chunk = 4096;
+  const kalscan::scalar_filter<float> filter{0.99F, 0.01F};
+  const kalscan::affine_monoid<unsigned> maps{};
+  scan_row x;
+  on_gpus(ranks, [&](const auto& threads, const timed& comm, cudaStream_t stream) {
+    const int r = threads.rank();
+    const std::int64_t chunks = (length + chunk - 1) / chunk, from = (std::min)(length, chunks * r / ranks * chunk),
+                       to = (std::min)(length, chunks * (r + 1) / ranks * chunk), n = to - from;
+    const device_memory<observation> in(n);
+    const device_memory<state> out(n), initial(1), final(1);
+    const device_memory<kalscan::affine_map<unsigned>> total(1);
+    fill_observations<<<4096, 256>>>(in.data, n, from);
+    const state start{0, 1};
+    ok(cudaMemcpy(initial.data, &start, sizeof(start), cudaMemcpyHostToDevice));
+    ok(cudaDeviceSynchronize());
+    kalscan::ranks policy{comm, kalscan::cuda{.stream = stream}}, by_chunks = policy;
+    by_chunks.inner.chunk = chunk;
+    const auto steps = kalscan::agree_on_steps(policy, filter, n);
+    policy.steps = by_chunks.steps = steps;
+    const kalscan::cuda_workspace memory((std::max)({kalscan::scan_workspace(policy, filter, n),
+                                                     kalscan::scan_workspace(by_chunks, filter, n),
+                                                     kalscan::scan_workspace(policy, maps, n)}));
+    policy.inner.workspace = by_chunks.inner.workspace = memory;
+    const auto states = [&](const auto& p) {
+      kalscan::scan_states(p, filter, kalscan::sequences<const observation>(in.data, 1, n, 1),
+                           kalscan::sequences<state>(out.data, 1, n, 1), std::span<const state>(initial.data, 1),
+                           std::span<state>(final.data, 1));
+    };
+    scan_row mine;
+    mine.scan_ms = time_of(threads, comm.comm, stream, 5, [&] { states(policy); });
+    ok(cudaMemcpy(&mine.last[0], final.data, sizeof(state), cudaMemcpyDeviceToHost));
+    mine.chunks_ms = time_of(threads, comm.comm, stream, 5, [&] { states(by_chunks); });
+    ok(cudaMemcpy(&mine.last[1], final.data, sizeof(state), cudaMemcpyDeviceToHost));
+    const auto* elements = reinterpret_cast<const kalscan::affine_map<unsigned>*>(in.data);
+    mine.reduce_ms = time_of(threads, comm.comm, stream, 5, [&] {
+      kalscan::reduce(policy, maps, std::span(elements, static_cast<std::size_t>(n)), std::span(total.data, 1));
+    });
+    kalscan::affine_map<unsigned> all;
+    ok(cudaMemcpy(&all, total.data, sizeof(all), cudaMemcpyDeviceToHost));
+    mine.sum = all.offset;
+    if (r == 0) x = mine;
+  });
+  return x;
+}
+void scan_table(std::int64_t length, int devices) {
+  std::printf("Scans over ranks, %lld steps: the states of a scalar filter in float, and the product of as many maps "
+              "of 8 bytes; ms\n| GPUs | states | speedup | with chunks of 4096 | speedup | same bits | product | "
+              "speedup | same |\n|---|---|---|---|---|---|---|---|---|\n",
+              static_cast<long long>(length));
+  std::optional<scan_row> one;
+  for (int k = 1; k <= devices; k *= 2) {
+    const scan_row x = measure_scan(length, k);
+    if (!one) one = x;
+    std::printf("| %d | %.3f | %.2f | %.3f | %.2f | %s | %.3f | %.2f | %s |\n", k, x.scan_ms, one->scan_ms / x.scan_ms,
+                x.chunks_ms, one->chunks_ms / x.chunks_ms,
+                std::memcmp(&x.last[1], &one->last[1], sizeof(x.last[1])) == 0 ? "yes" : "NO", x.reduce_ms,
+                one->reduce_ms / x.reduce_ms, x.sum == one->sum ? "yes" : "NO");
     std::fflush(stdout);
   }
 }
@@ -567,6 +690,10 @@ int main(int argc, char** argv) try {
   sizes s;
   if (argc > 1 && std::strcmp(argv[1], "filter") == 0) {
     filter_table(argc > 2 ? std::atoll(argv[2]) : 100'000'000, devices);
+    return 0;
+  }
+  if (argc > 1 && std::strcmp(argv[1], "scan") == 0) {
+    scan_table(argc > 2 ? std::atoll(argv[2]) : 400'000'000, devices);
     return 0;
   }
   const bool stream = argc > 1 && std::strcmp(argv[1], "stream") == 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What it costs to share a sequence out over ranks: time, bytes on the wire and efficiency for 1, 2 and 4 threads as
-// ranks, beside a model of the cost, and what the model says of more. Under mpirun, for the processes that there are.
+// ranks, beside a model of the cost, what the model says of more, and `omp` alone with as many threads. Under mpirun,
+// for the processes that there are. Then what a call costs that has nothing to compute: a step a rank.
 //
 // The model of R ranks: each absorbs and replays n / R steps; a gather of R messages takes latency * log2(R) + bytes *
 // R / bandwidth; then each rank carries the states through R elements a lane. The first rank's absorb is its replay.
@@ -24,6 +25,7 @@
 #include <kalscan/ranks/threads.hpp>
 #include <random>
 #include <span>
+#include <thread>
 #include <vector>
 
 #if __has_include(<mpi.h>) && !defined(WITHOUT_MPI)
@@ -134,6 +136,17 @@ double model_time(const W& w, const costs& c, double ranks) {
          W::lanes * ranks * c.act;
 }
 
+/// The median time of a call with one step a rank.
+template <class C>
+double call_time(const C& comm) {
+  const kalscan::ranks policy{comm, kalscan::omp{1}};
+  auto call = one_lane{}.prepare(policy, 1);
+  std::vector<double> times;
+  for (int i = 0; i < 301; ++i) times.push_back(least_time(comm, 1, [&] { call(policy); }));
+  std::nth_element(times.begin(), times.begin() + 150, times.end());
+  return times[150];
+}
+
 template <class W, class C>
 double measure(const W& w, const C& comm) {
   const std::int64_t r = comm.rank(), R = comm.size();
@@ -205,6 +218,17 @@ void on_threads(const W& w) {
     if (ranks == 1) one = time;
     row("measured", ranks, time, one, static_cast<double>(wire) / 5, model_time(w, c, ranks));
   }
+  for (const int threads : {1, 2, 4}) {
+    if (threads > static_cast<int>(std::thread::hardware_concurrency())) continue;
+    auto call = w.prepare(kalscan::omp{threads}, w.n);
+    double least = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      const double begin = now();
+      call(kalscan::omp{threads});
+      least = std::min(least, now() - begin);
+    }
+    std::printf("  %-9s %5d  %10.3f ms  %5.2f x\n", "omp alone", threads, 1e3 * least, one / least);
+  }
   predict(w, c);
 }
 
@@ -223,6 +247,12 @@ void on_processes(const W& w) {
 }
 #endif
 
+template <class C>
+void print_call_time(const C& comm) {
+  const double time = call_time(comm);
+  if (comm.rank() == 0) std::printf("a call of one step a rank, %d ranks: %.1f us\n", comm.size(), 1e6 * time);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -232,6 +262,7 @@ int main(int argc, char** argv) {
   if (size > 1) {
     on_processes(one_lane{});
     on_processes(kla_layer{});
+    print_call_time(kalscan::mpi_communicator());
   }
   MPI_Finalize();
   if (size > 1) return 0;
@@ -239,4 +270,6 @@ int main(int argc, char** argv) {
   static_cast<void>(argc), static_cast<void>(argv);
   on_threads(one_lane{});
   on_threads(kla_layer{});
+  for (const int ranks : {2, 4})
+    kalscan::run_on_threads(ranks, [](const kalscan::thread_communicator& comm) { print_call_time(comm); });
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter of a series over devices: the bits of one device, however its blocks are shared out.
+// The Kalman filter and smoother of a series over devices: the bits of one device, however its blocks are shared out,
+// and the same results up to rounding for any stretches.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <kalscan/cuda/kalman_ranks.cuh>
@@ -62,8 +65,13 @@ struct results {
   std::vector<T> mean, covariance, predicted_mean, predicted_covariance, final_mean, final_covariance, log_likelihood;
   std::vector<kalscan::filter_status> status;
 };
+template <class T>
+struct smoothed_results {
+  std::vector<T> mean, covariance;
+  std::vector<kalscan::filter_status> status;
+};
 
-/// `policy(model)` has its workspace; all steps' times, the observations of a stretch.
+/// `policy` has its workspace; all steps' times, the observations of a stretch.
 template <class Maker, class T, class Policy>
 results<T> filtered(const Policy& policy, const device_array<double>& times, const std::vector<T>& y) {
   const auto model = Maker::template of<T>(times.data());
@@ -80,12 +88,94 @@ results<T> filtered(const Policy& policy, const device_array<double>& times, con
   return {mean.host(),       covariance.host(),       predicted_mean.host(), predicted_covariance.host(),
           final_mean.host(), final_covariance.host(), log_likelihood.host(), status.host()};
 }
+/// In place of what was filtered.
+template <class Maker, class T, class Policy>
+smoothed_results<T> smoothed(const Policy& policy, const device_array<double>& times, const std::vector<T>& y,
+                             const std::vector<T>& filtered_mean, const std::vector<T>& filtered_covariance) {
+  const auto model = Maker::template of<T>(times.data());
+  const device_array<T> data(y), mean(filtered_mean), covariance(filtered_covariance);
+  const device_array<kalscan::filter_status> status(1);
+  kalscan::smooth(policy, model, std::span<const T>(data.span()),
+                  {.mean = mean.span(), .covariance = covariance.span()},
+                  {mean.span(), covariance.span(), status.span()});
+  require_cuda(cudaDeviceSynchronize());
+  return {mean.host(), covariance.host(), status.host()};
+}
 
+template <class T>
+std::vector<T> rows(const std::vector<T>& whole, std::int64_t from, std::int64_t to, std::int64_t numbers) {
+  return {whole.begin() + from * numbers, whole.begin() + to * numbers};
+}
 template <class T>
 bool same_bits(const std::vector<T>& part, const std::vector<T>& whole, std::int64_t from, std::int64_t numbers) {
   const std::size_t first = static_cast<std::size_t>(from * numbers);
   return first + part.size() <= whole.size() &&
-         std::memcmp(part.data(), whole.data() + first, part.size() * sizeof(T)) == 0;
+         (part.empty() || std::memcmp(part.data(), whole.data() + first, part.size() * sizeof(T)) == 0);
+}
+template <class T>
+bool near(const std::vector<T>& part, const std::vector<T>& whole, std::int64_t from, std::int64_t numbers) {
+  const T bound = std::sqrt(std::numeric_limits<T>::epsilon()) / 100;
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    const T exact = whole[static_cast<std::size_t>(from * numbers) + i];
+    if (!(std::abs(part[i] - exact) <= bound * (1 + std::abs(exact)))) return false;
+  }
+  return true;
+}
+
+/// Calls run(policy, times, y, from, to) on each rank, its workspace made.
+template <class Ranks, class Model, class T, class Run>
+void on_stretches(const std::vector<std::int64_t>& bounds, const series<T>& all, std::int64_t chunk, Run run) {
+  Ranks::run(static_cast<int>(bounds.size()) - 1, [&](const auto& comm) {
+    const auto r = static_cast<std::size_t>(comm.rank());
+    const std::vector<T> mine = rows(all.y, bounds[r], bounds[r + 1], 1);
+    const device_array<double> times(all.times);
+    cudaStream_t stream;
+    require_cuda(cudaStreamCreate(&stream));
+    kalscan::ranks policy{comm, kalscan::cuda{.stream = stream, .chunk = chunk}};
+    const auto steps = kalscan::agree_on_steps<Model>(policy, std::ssize(mine));
+    policy.steps = steps;
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<Model>(policy, std::ssize(mine)));
+    policy.inner.workspace = memory;
+    run(policy, times, mine, r);
+    require_cuda(cudaStreamDestroy(stream));
+  });
+}
+
+/// Of a filter over ranks, and of a smoother over perhaps other stretches.
+template <class Ranks, class Maker, class T, class Same>
+void check_stretches(const series<T>& all, std::int64_t chunk, const results<T>& whole,
+                     const smoothed_results<T>& whole_smoothed, const std::vector<std::int64_t>& bounds,
+                     const std::vector<std::int64_t>& smoother_bounds, Same same) {
+  using model = model_type<Maker, T>;
+  const auto length = std::ssize(all.y);
+  std::vector<results<T>> found(bounds.size() - 1);
+  std::vector<smoothed_results<T>> found_smoothed(bounds.size() - 1);
+  on_stretches<Ranks, model>(
+      bounds, all, chunk, [&](const auto& policy, const auto& times, const auto& y, std::size_t r) {
+        found[r] = filtered<Maker>(policy, times, y);
+      });
+  on_stretches<Ranks, model>(
+      smoother_bounds, all, chunk, [&](const auto& policy, const auto& times, const auto& y, std::size_t r) {
+        const std::int64_t from = smoother_bounds[r], to = smoother_bounds[r + 1];
+        found_smoothed[r] =
+            smoothed<Maker>(policy, times, y, rows(whole.mean, from, to, 2), rows(whole.covariance, from, to, 4));
+      });
+  for (std::size_t r = 0; r < found.size(); ++r) {
+    CAPTURE(r);
+    const auto& x = found[r];
+    CHECK(same(x.mean, whole.mean, bounds[r], 2));
+    CHECK(same(x.covariance, whole.covariance, bounds[r], 4));
+    CHECK(same(x.predicted_mean, whole.predicted_mean, bounds[r], 2));
+    CHECK(same(x.predicted_covariance, whole.predicted_covariance, bounds[r], 4));
+    CHECK(same(x.log_likelihood, whole.log_likelihood, 0, 1));
+    CHECK(x.status[0].ok());
+    CHECK(same(found_smoothed[r].mean, whole_smoothed.mean, smoother_bounds[r], 2));
+    CHECK(same(found_smoothed[r].covariance, whole_smoothed.covariance, smoother_bounds[r], 4));
+    CHECK(found_smoothed[r].status[0].ok());
+    if (bounds[r + 1] < length || bounds[r] == length) continue;
+    CHECK(same(x.final_mean, whole.final_mean, 0, 2));
+    CHECK(same(x.final_covariance, whole.final_covariance, 0, 4));
+  }
 }
 
 template <class Ranks, class Maker, class T>
@@ -94,48 +184,34 @@ void check(const std::vector<int>& rank_counts, std::int64_t length, std::int64_
   CAPTURE(chunk);
   using model = model_type<Maker, T>;
   const series<T> all(length);
-  kalscan::cuda one{.chunk = chunk};
-  results<T> whole;
-  {
-    const device_array<double> times(all.times);
-    const kalscan::cuda_workspace memory(kalscan::filter_workspace<model>(one, length));
-    one.workspace = memory;
-    whole = filtered<Maker>(one, times, all.y);
-    one.workspace = {};
-  }
-  CHECK(whole.status[0].ok());
   for (const int ranks : rank_counts) {
     CAPTURE(ranks);
-    const auto bounds = random_bounds(ranks, length, kalscan::filter_block<model>(one, length),
-                                      static_cast<std::uint64_t>(length + ranks));
-    std::vector<results<T>> found(static_cast<std::size_t>(ranks));
-    Ranks::run(ranks, [&](const auto& comm) {
-      const auto r = static_cast<std::size_t>(comm.rank());
-      const std::vector<T> mine(all.y.begin() + bounds[r], all.y.begin() + bounds[r + 1]);
+    kalscan::cuda one{.chunk = kalscan::detail::chunk_over_ranks<model>(kalscan::cuda{.chunk = chunk}, length, ranks)};
+    results<T> whole;
+    smoothed_results<T> whole_smoothed;
+    {
       const device_array<double> times(all.times);
-      cudaStream_t stream;
-      require_cuda(cudaStreamCreate(&stream));
-      kalscan::ranks policy{comm, kalscan::cuda{.stream = stream, .chunk = chunk}};
-      const auto steps = kalscan::agree_on_steps<model>(policy, std::ssize(mine));
-      policy.steps = steps;
-      const kalscan::cuda_workspace memory(kalscan::filter_workspace<model>(policy, std::ssize(mine)));
-      policy.inner.workspace = memory;
-      found[r] = filtered<Maker>(policy, times, mine);
-      require_cuda(cudaStreamDestroy(stream));
-    });
-    for (std::size_t r = 0; r < found.size(); ++r) {
-      CAPTURE(r);
-      const auto& x = found[r];
-      CHECK(same_bits(x.mean, whole.mean, bounds[r], 2));
-      CHECK(same_bits(x.covariance, whole.covariance, bounds[r], 4));
-      CHECK(same_bits(x.predicted_mean, whole.predicted_mean, bounds[r], 2));
-      CHECK(same_bits(x.predicted_covariance, whole.predicted_covariance, bounds[r], 4));
-      CHECK(same_bits(x.log_likelihood, whole.log_likelihood, 0, 1));
-      CHECK(x.status[0].ok());
-      if (bounds[r + 1] < length || bounds[r] == length) continue;
-      CHECK(same_bits(x.final_mean, whole.final_mean, 0, 2));
-      CHECK(same_bits(x.final_covariance, whole.final_covariance, 0, 4));
+      const kalscan::cuda_workspace memory(kalscan::filter_workspace<model>(one, length));
+      one.workspace = memory;
+      whole = filtered<Maker>(one, times, all.y);
+      whole_smoothed = smoothed<Maker>(one, times, all.y, whole.mean, whole.covariance);
+      CHECK(whole.status[0].ok());
     }
+    const auto seed = static_cast<std::uint64_t>(length + ranks);
+    const std::int64_t block = kalscan::filter_block<model>(kalscan::cuda{.chunk = chunk}, length, ranks);
+    const auto from_the_end = [&](std::vector<std::int64_t> bounds) {
+      for (auto& x : bounds) x = length - x;
+      std::reverse(bounds.begin(), bounds.end());
+      return bounds;
+    };
+    check_stretches<Ranks, Maker>(all, chunk, whole, whole_smoothed, random_bounds(ranks, length, block, seed),
+                                  from_the_end(random_bounds(ranks, length, block, seed + 1)),
+                                  [](const auto&... x) { return same_bits(x...); });
+    // Any stretches, one of a single step among them where there is room.
+    auto bounds = random_bounds(ranks, length, 1, seed + 2);
+    if (ranks > 2) bounds[2] = (std::min)(bounds[3], bounds[1] + 1);
+    check_stretches<Ranks, Maker>(all, chunk, whole, whole_smoothed, bounds, bounds,
+                                  [](const auto&... x) { return near(x...); });
   }
 }
 
@@ -149,19 +225,24 @@ void check_all(const std::vector<int>& rank_counts) {
 #endif
 }
 
-TEST_CASE("the filter over ranks that share a device has the bits of one") {
+TEST_CASE("filter and smoother over ranks that share a device have the bits of one") {
   check_all<loopback_ranks>(loopback_counts);
 }
 
+TEST_CASE("without a chunk of the policy each of several devices has as many chunks as one") {
+  using model = model_type<irregular, double>;
+  const std::int64_t of_one = kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22);
+  CHECK(of_one == 4 * kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22, 4));
+}
+
 #ifdef KALSCAN_TEST_NCCL
-TEST_CASE("the filter over the GPUs of NCCL has the bits of one") {
+TEST_CASE("filter and smoother over the GPUs of NCCL have the bits of one") {
   check_all<kla_test::nccl_ranks>(kla_test::nccl_counts());
 }
 #endif
 
 TEST_CASE("a filter over ranks refuses stretches that do not fit by name") {
-  using model = model_type<constant, double>;
-  std::string cut, lengths;
+  std::string lengths, memory;
   loopback_ranks::run(2, [&](const kla_test::loopback& comm) {
     if (comm.rank() != 0) return;
     const device_array<double> y(std::vector<double>(100, 1.0)), out(1);
@@ -174,12 +255,10 @@ TEST_CASE("a filter over ranks refuses stretches that do not fit by name") {
       }
       return std::string("none");
     };
-    cut = message({100, 100}), lengths = message({99, 100});
+    lengths = message({99, 100}), memory = message({100, 100});
   });
-  CHECK(kalscan::filter_block<model>(kalscan::cuda{.chunk = 2}, 200) == 256);
-  CHECK(cut == "kalscan::filter: steps[0] is 100, which filter_block, 256, does not divide: only the last stretch may "
-               "have any number of steps");
   CHECK(lengths == "kalscan::filter: the number of steps of y is 100, but steps[0] is 99");
+  CHECK(memory.find("kalscan::filter: workspace has 0 bytes, but") == 0);
 }
 
 }  // namespace

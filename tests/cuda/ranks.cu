@@ -89,12 +89,15 @@ struct rank_results {
 };
 
 /// Forward, and backward with checkpoints of its own or with those of forward. All ranks call it.
-template <class M, class T, class Communicator>
-rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part, std::int64_t chunk, int every,
-                            bool given, const backward_result<T>* onto = nullptr) {
+template <class Inner, class M, class T, class Communicator>
+rank_results<T> run_on_rank_by(const Communicator& comm, const problem<M, T>& part, std::int64_t chunk, int every,
+                               bool given, const std::type_identity_t<backward_result<T>>* onto = nullptr,
+                               bool continues = true) {
   const stream_of_rank stream;
   const device_adjoint<M, T> x(part, every, false, onto);
-  kalscan::ranks policy{comm, kalscan::cuda{.stream = stream.get, .chunk = chunk}};
+  kalscan::ranks policy{comm, Inner{}};
+  policy.inner.stream = stream.get, policy.inner.chunk = chunk;
+  policy.continues = continues;
   const auto steps = kalscan::agree_on_steps<T>(policy, M{}, part.shape);
   policy.steps = steps;
   auto adjoints = x.states();
@@ -108,6 +111,12 @@ rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part,
   kalscan::backward(policy, M{}, part.shape, in, x.d.out_bar_views(), x.in_bar_views(), adjoints);
   ok(cudaStreamSynchronize(stream.get));
   return {x.d.result(), x.result()};
+}
+template <class M, class T, class Communicator>
+rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part, std::int64_t chunk, int every,
+                            bool given, const std::type_identity_t<backward_result<T>>* onto = nullptr,
+                               bool continues = true) {
+  return run_on_rank_by<kalscan::cuda, M>(comm, part, chunk, every, given, onto, continues);
 }
 
 template <class Ranks, class M, class T>
@@ -185,6 +194,136 @@ void check_mixer(const std::vector<int>& rank_counts) {
   }
 }
 
+/// Between two ranks: before step t of sequence n, of which both have a part where it is shared, perhaps of no step.
+struct cut {
+  std::int64_t n, t;
+  bool shared;
+  auto operator<=>(const cut&) const = default;
+};
+/// What a rank has of packed sequences.
+template <class M, class T>
+struct packed_part {
+  problem<M, T> q;
+  std::int64_t from, to, first;  // steps on the time axis, and the number of its first sequence
+};
+template <class T>
+array<T> rows(const array<T>& x, std::int64_t from, std::int64_t count) {
+  array<T> y(count, x.extent[1], x.extent[2], x.extent[3]);
+  std::copy_n(x.values.begin() + from * x.stride[0], count * x.stride[0], y.values.begin());
+  return y;
+}
+template <class M, class T>
+packed_part<M, T> part_of(const problem<M, T>& p, const cut& before, const cut& after) {
+  const auto offset = [&](const cut& x) { return p.offsets[static_cast<std::size_t>(x.n)] + x.t; };
+  packed_part<M, T> x{{}, offset(before), offset(after), before.n};
+  const std::int64_t count = after.n - before.n + (after.shared ? 1 : 0);
+  x.q = part_of(p, x.from, x.to, true, true);
+  x.q.offsets = {0};
+  for (std::int64_t n = before.n; n < before.n + count; ++n)
+    x.q.offsets.push_back((std::min)(x.to, p.offsets[static_cast<std::size_t>(n) + 1]) - x.from);
+  x.q.shape.offsets = x.q.offsets;
+  const auto own = [&](const std::vector<array<T>>& of, bool spoilt, std::int64_t at) {
+    std::vector<array<T>> y;
+    for (const auto& a : of) {
+      y.push_back(rows(a, before.n, count));
+      if (!spoilt) continue;
+      const auto view = y.back().view();
+      for (std::int64_t m = 0; m < a.extent[2]; ++m)
+        for (std::int64_t s = 0; s < a.extent[3]; ++s) view(at, 0, m, s) = std::numeric_limits<T>::quiet_NaN();
+    }
+    return y;
+  };
+  x.q.initial = own(p.initial, before.shared, 0), x.q.final_bar = own(p.final_bar, after.shared, count - 1);
+  return x;
+}
+
+template <class Ranks, class M>
+void check_packed(int ranks, std::int64_t chunk, bool checkpoints, given parameters, bool empty_parts,
+                  std::uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  const auto below = [&](std::int64_t x) {
+    return static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(x));
+  };
+  std::vector<std::int64_t> offsets{0};
+  const std::int64_t sequences = 2 + below(4);
+  for (std::int64_t n = 0; n < sequences; ++n) offsets.push_back(offsets.back() + (below(4) == 0 ? 0 : below(150)));
+  offsets.back() += 40;
+  const auto p = random_problem<M, float>(1, offsets.back(), 19, 16, seed, parameters, false, offsets);
+  std::vector<cut> cuts;
+  bool one_step = true;  // backward refuses such a stretch
+  while (one_step) {
+    cuts = {{0, 0, false}};
+    for (int r = 1; r < ranks; ++r) {
+      const std::int64_t n = below(sequences);
+      const std::int64_t length = offsets[static_cast<std::size_t>(n) + 1] - offsets[static_cast<std::size_t>(n)];
+      const std::int64_t t = below(length / chunk + 1) * chunk;
+      if (empty_parts) {
+        cuts.push_back({n, t, t > 0 || below(2) == 0});
+      } else {
+        cuts.push_back(t < length || t == 0 ? cut{n, t, t > 0} : cut{n + 1, 0, false});
+      }
+    }
+    cuts.push_back({sequences, 0, false});
+    std::sort(cuts.begin(), cuts.end());
+    one_step = false;
+    for (std::size_t r = 0; r + 1 < cuts.size(); ++r) {
+      const auto x = part_of(p, cuts[r], cuts[r + 1]);
+      one_step = one_step || x.to - x.from == 1;
+    }
+  }
+  // One device replays the first chunk of a sequence with steps, and backward the last one; over ranks those that begin
+  // or end it do, if with no step: that changes the last bits.
+  const auto same = [&](const array<float>& x, const array<float>& y) {
+    return !empty_parts ? equal(x, y) : x.extent == y.extent && difference(x, y) < 1e-4;
+  };
+  const int every = kalscan::backward_checkpoints<float>(M{}, p.shape);
+  const auto whole = run_on_device<M>(chunk, p, every);
+  const auto whole_back = backward_on_device<M>(chunk, p, checkpoints ? every : 0);
+  std::vector<std::optional<rank_results<float>>> results(static_cast<std::size_t>(ranks));
+  Ranks::run(ranks, [&](const auto& comm) {
+    const auto r = static_cast<std::size_t>(comm.rank());
+    const auto x = part_of(p, cuts[r], cuts[r + 1]);
+    problem<M, float> mine = x.q;
+    mine.shape.offsets = mine.offsets;
+    const bool any = mine.shape.sequences() > 0;
+    results[r] = run_on_rank<M>(comm, mine, chunk, every, checkpoints, nullptr, any ? cuts[r].shared : r % 2 == 0);
+  });
+  for (std::size_t r = 0; r < results.size(); ++r) {
+    if (!results[r]) continue;
+    CAPTURE(r);
+    const auto x = part_of(p, cuts[r], cuts[r + 1]);
+    const std::int64_t count = x.q.shape.sequences() - (cuts[r].shared ? 1 : 0);
+    const auto& [forward, backward] = *results[r];
+    for (std::size_t i = 0; i < forward.out.size(); ++i)
+      CHECK(same(forward.out[i], slice(whole.out[i], x.from, x.to)));
+    for (std::size_t i = 0; i < backward.in_bar.size(); ++i) {
+      CAPTURE(i);
+      const auto& bar = whole_back.in_bar[i];
+      CHECK(same(backward.in_bar[i], bar.extent[1] == 1 ? bar : slice(bar, x.from, x.to)));
+    }
+    const std::int64_t ends = x.q.shape.sequences() - (cuts[r + 1].shared ? 1 : 0), skip = cuts[r].shared ? 1 : 0;
+    for (std::size_t i = 0; i < forward.final.size(); ++i) {
+      CHECK(same(rows(forward.final[i], 0, ends), rows(whole.final[i], x.first, ends)));
+      CHECK(same(rows(backward.initial_bar[i], skip, count), rows(whole_back.initial_bar[i], x.first + skip, count)));
+      // What is another rank's to write stays as it was.
+      for (const float v : rows(forward.final[i], ends, x.q.shape.sequences() - ends).values) CHECK(v == 0);
+      for (const float v : rows(backward.initial_bar[i], 0, skip).values) CHECK(v == 0);
+    }
+  }
+}
+template <class Ranks, class M>
+void check_packed(const std::vector<int>& rank_counts) {
+  std::uint64_t seed = 100;
+  for (const int ranks : rank_counts) {
+    for (int trial = 0; trial < 8; ++trial) {
+      CAPTURE(ranks);
+      CAPTURE(trial);
+      check_packed<Ranks, M>(ranks, trial % 2 == 0 ? 16 : 48, trial % 3 == 0,
+                             trial % 4 < 2 ? given::fixed : given::per_token, trial >= 5, ++seed);
+    }
+  }
+}
+
 /// Elements that do not hold: their steps are taken on the rank that has them.
 template <class Ranks>
 void check_elements_that_do_not_hold(const std::vector<int>& rank_counts) {
@@ -215,6 +354,9 @@ void check_elements_that_do_not_hold(const std::vector<int>& rank_counts) {
 TEST_CASE_TEMPLATE("a mixer over ranks that share a device has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<loopback_ranks, M>(loopback_counts);
 }
+TEST_CASE_TEMPLATE("packed sequences go over ranks, and begin and end on any of them", M, KALSCAN_TEST_MIXERS) {
+  check_packed<loopback_ranks, M>(loopback_counts);
+}
 #ifndef KALSCAN_QUICK_CUDA
 TEST_CASE("a mixer in double over ranks that share a device has the bits of one") {
   const auto p = random_problem<kla, double>(2, 131, 19, 4, 7);
@@ -230,7 +372,7 @@ TEST_CASE("without a chunk, and off its multiples, ranks agree with one device u
   const auto exact = kla_test::run_forward<kla>(kalscan::seq{}, p.as<double>());
   const auto exact_back = kla_test::run_backward<kla>(kalscan::seq{}, p.as<double>());
   for (const std::int64_t chunk : {0, 100, 5000}) {
-    const std::vector<std::int64_t> bounds{0, 1008, 1024, 2400, 3000};
+    const std::vector<std::int64_t> bounds{0, 1003, 1005, 2401, 3000};
     std::vector<rank_results<float>> results(4);
     loopback_ranks::run(4, [&](const loopback& comm) {
       const auto r = static_cast<std::size_t>(comm.rank());
@@ -249,6 +391,27 @@ TEST_CASE("without a chunk, and off its multiples, ranks agree with one device u
     CHECK(difference(results[0].backward.initial_bar, exact_back.initial_bar) < 1e-4);
   }
 }
+
+#ifndef KALSCAN_QUICK_CUDA  // kernels of its own
+TEST_CASE("a stretch of one step, where parameters do not vary") {
+  using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
+  const auto p = random_problem<kla, float>(1, 34, 33, 16, 9);
+  const auto exact = kla_test::run_backward<kla>(kalscan::seq{}, p.as<double>());
+  const std::vector<std::int64_t> bounds{0, 1, 33, 34};
+  std::vector<rank_results<float>> results(3);
+  loopback_ranks::run(3, [&](const loopback& comm) {
+    const auto r = static_cast<std::size_t>(comm.rank());
+    results[r] = run_on_rank_by<policy, kla>(comm, part_of(p, bounds[r], bounds[r + 1], r == 0, r == 2), 0, 16, false);
+  });
+  for (std::size_t r = 0; r < 3; ++r) {
+    for (std::size_t i = 0; i < exact.in_bar.size(); ++i) {
+      const auto& bar = exact.in_bar[i];
+      CHECK(difference(results[r].backward.in_bar[i], bar.extent[1] == 1 ? bar : slice(bar, bounds[r], bounds[r + 1])) <
+            1e-4);
+    }
+  }
+}
+#endif
 
 TEST_CASE("the wire has a state a lane from rank to rank") {
   const auto p = random_problem<kla, float>(1, 256, 33, 16, 9);
@@ -287,24 +450,70 @@ TEST_CASE("bad calls are refused by name") {
         "kalscan::forward: steps has 0 numbers, one for each of 2 ranks is needed: agree_on_steps gives them");
   CHECK(message({41, 40}, forward) == "kalscan::forward: the shape's time is 40, but steps[0] is 41");
   CHECK(message({40, 40}, forward).find("workspace has 0 bytes, but") != std::string::npos);
-  CHECK(message({40, 40}, backward) ==
-        "kalscan::backward: steps[0] is 40, which backward_checkpoints, 16, does not divide: only the last stretch may "
-        "have any number of steps");
+  CHECK(message({40, 1}, backward) ==
+        "kalscan::backward: steps[1] is 1: of one step nobody can tell a parameter per token from one of all tokens, "
+        "unless the policy is a cuda_for with parameters_vary = false");
   const std::vector<std::int64_t> offsets{0, 20, 40};
-  CHECK(message({40, 40}, [&](const auto& policy) {
-          kalscan::forward(policy, kla{}, {1, 40, 18, 3, offsets}, x.d.in_views(), x.d.out_views());
-        }) == "kalscan::forward: offsets are given, but over devices no sequences are packed");
+  const auto packed = [&](const auto& policy) {
+    kalscan::forward(policy, kla{}, {1, 40, 18, 3, offsets}, x.d.in_views(), x.d.out_views());
+  };
+  CHECK(message({40, 40}, packed) ==
+        "kalscan::forward: steps has 2 numbers, 4 for each of 2 ranks are needed: agree_on_steps gives them");
+  CHECK(message({40, 40, 3, 3, 1, 1, 9, 9}, packed) ==
+        "kalscan::forward: the number of sequences is 2, but steps[2] is 3");
+}
+
+/// What two ranks are told whose calls are those of call(rank, policy), which returns what is agreed on.
+template <class Ranks, class Call>
+std::string both_are_told(Call call) {
   std::vector<std::string> told(2);
-  loopback_ranks::run(2, [&](const loopback& comm) {
+  Ranks::run(2, [&](const auto& comm) {
+    const kalscan::ranks policy{comm, kalscan::cuda{.chunk = 16}};
     try {
-      const kalscan::ranks policy{comm, kalscan::cuda{.chunk = 16 + comm.rank()}};
-      static_cast<void>(kalscan::agree_on_steps(policy, kla{}, p.shape));
+      static_cast<void>(call(comm.rank(), policy));
+      told[static_cast<std::size_t>(comm.rank())] = "nothing";
     } catch (const std::invalid_argument& error) {
       told[static_cast<std::size_t>(comm.rank())] = error.what();
     }
   });
-  CHECK(told[0] == "kalscan: the ranks differ in the chunk: 16 on rank 0, 17 on rank 1");
-  CHECK(told[1] == told[0]);
+  CHECK(told[0] == told[1]);
+  return told[0];
+}
+template <class Ranks>
+void check_differences() {
+  const kalscan::mixer_shape shape{1, 40, 18, 3};
+  CHECK(both_are_told<Ranks>([&](int r, auto policy) {
+          policy.inner.chunk += r;
+          return kalscan::agree_on_steps(policy, kla{}, shape);
+        }) == "kalscan: the ranks differ in the chunk: 16 on rank 0, 17 on rank 1");
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          return kalscan::agree_on_steps(policy, kla{}, {1 + r, 40, 18, 3});
+        }) == "kalscan: the ranks differ in the batch: 1 on rank 0, 2 on rank 1");
+  const std::vector<std::int64_t> offsets{0, 40};
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          return kalscan::agree_on_steps(policy, kla{},
+                                         {1, 40, 18, 3, r == 1 ? std::span(offsets) : std::span<const std::int64_t>()});
+        }) == "kalscan: the ranks differ in whether sequences are packed: 0 on rank 0, 1 on rank 1");
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          kalscan::kla_inputs<kalscan::tensor<const float>> in;
+          in.a.extent = {1, r == 0 ? 1 : 40, 18, 3}, in.p.extent = {1, 1, 18, 3};
+          return kalscan::agree_on_steps(policy, kla{}, shape, in);
+        }) == "kalscan: the ranks differ in a: the same for all tokens on rank 0, one a token on rank 1");
+  // Mixers and number types.
+  for (const std::string& told : {both_are_told<Ranks>([&](int r, const auto& policy) {
+                                    return r == 0 ? kalscan::agree_on_steps(policy, kla{}, shape)
+                                                  : kalscan::agree_on_steps(policy, gla{}, shape);
+                                  }),
+                                  both_are_told<Ranks>([&](int r, const auto& policy) {
+                                    return r == 0 ? kalscan::agree_on_steps<float>(policy, kla{}, shape)
+                                                  : kalscan::agree_on_steps<double>(policy, kla{}, shape);
+                                  })}) {
+    CHECK(told.find("kalscan: the ranks differ in what they call: mixer ") == 0);
+    CHECK(told.find(" on rank 1") != std::string::npos);
+  }
+}
+TEST_CASE("ranks with devices that differ are told so before any work, all the same") {
+  check_differences<loopback_ranks>();
 }
 
 #ifdef KALSCAN_TEST_NCCL
@@ -313,6 +522,10 @@ static_assert(kalscan::device_communicator<kalscan::nccl_communicator>);
 
 TEST_CASE_TEMPLATE("a mixer over the GPUs of NCCL has the bits of one", M, KALSCAN_TEST_MIXERS) {
   check_mixer<nccl_ranks, M>(nccl_counts());
+  check_packed<nccl_ranks, M>(nccl_counts());
+}
+TEST_CASE("over the GPUs of NCCL, too, ranks that differ are told so") {
+  if (!nccl_counts().empty()) check_differences<nccl_ranks>();
 }
 TEST_CASE("over the GPUs of NCCL, too, ranks take the steps where elements do not hold") {
   check_elements_that_do_not_hold<nccl_ranks>(nccl_counts());

@@ -7,10 +7,11 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <kalscan/cuda/stretches.hpp>
+#include <kalscan/kalman/function_filter.hpp>
 #include <kalscan/kalman/functions/irregular.hpp>
 #include <kalscan/kalman/functions/matern.hpp>
 #include <kalscan/kalman/functions/oscillator.hpp>
+#include <kalscan/kalman/series/stretches.hpp>
 #include <numbers>
 #include <random>
 
@@ -205,7 +206,7 @@ TEST_CASE("a stretch of a series has the elements and the rows of the whole seri
     rows.predicted_mean = counted_from_zero(std::span(own.predicted_mean), 2 * from);
     rows.predicted_covariance = counted_from_zero(std::span(own.predicted_covariance), 4 * from);
     const traversal counted{model, {.longest = length}, counted_from_zero(std::span(own_y), from).data(), rows, chunk};
-    const kalscan::detail::stretch_traversal<traversal> mine{counted, from / chunk, (to - from + chunk - 1) / chunk};
+    const kalscan::detail::filter_stretch<std::remove_cvref_t<decltype(model)>> mine{counted, from, to};
     for (std::int64_t k = 0; k < mine.chunks(0); ++k) {
       const auto e = mine.absorb(0, k), of_whole = all.absorb(0, from / chunk + k);
       CHECK(std::memcmp(&e, &of_whole, sizeof(e)) == 0);
@@ -221,6 +222,66 @@ TEST_CASE("a stretch of a series has the elements and the rows of the whole seri
     CHECK(same(own.predicted_covariance, whole.predicted_covariance, 4));
     CHECK(own.final_mean == (to == length && from < to ? whole.final_mean : std::vector<double>(2, 77.0)));
     CHECK(own.status[0].ok());
+  }
+}
+
+TEST_CASE("a stretch of a series is smoothed as in the whole series, with the filtered mean of the step before it") {
+  const std::int64_t length = 103, chunk = 5;
+  std::mt19937_64 engine(9);
+  std::exponential_distribution<double> gap(10);
+  std::normal_distribution<double> normal;
+  std::vector<double> times, y;
+  double at = 0;
+  for (std::int64_t t = 0; t < length; ++t) times.push_back(at += gap(engine)), y.push_back(normal(engine));
+  const auto model = kalscan::observed_at(kalscan::matern32<double>{1.3, 0.7}, times.data(), 0.25);
+  using model_type = std::remove_cvref_t<decltype(model)>;
+  using traversal = kalscan::detail::smoother_traversal<model_type>;
+  using kalscan::detail::counted_from_zero, kalscan::detail::replay_chunk;
+  std::vector<double> mean(2 * y.size()), covariance(4 * y.size()), smoothed(mean), smoothed_covariance(covariance);
+  kalscan::filter(kalscan::seq{}, model, std::span<const double>(y), {.mean = mean, .covariance = covariance});
+  const traversal all{model,    {.longest = length},   y.data(), mean.data(), covariance.data(),
+                      {.mean = smoothed, .covariance = smoothed_covariance}, chunk};
+  auto carry = all.start(0);
+  std::vector<traversal::state> carries;
+  for (std::int64_t k = 0; k < all.chunks(0); ++k) {
+    carries.push_back(carry);
+    replay_chunk(all, 0, k, carry);
+    carry = traversal::act(all.absorb(0, k), carry);
+  }
+  // Cut on chunks counted from the end; and, within the first of these, anywhere.
+  for (const auto& ends : {std::pair<std::int64_t, std::int64_t>{63, length}, {58, 63}, {58, 58}, {0, 58}, {1, 3}}) {
+    const std::int64_t from = ends.first, to = ends.second;
+    CAPTURE(from);
+    const auto part = [&](const std::vector<double>& x, std::int64_t numbers) {
+      return std::vector<double>(x.begin() + from * numbers, x.begin() + to * numbers);
+    };
+    std::vector<double> own_mean = part(mean, 2), own_covariance = part(covariance, 4), own_y = part(y, 1);
+    std::vector<double> mean_before;
+    if (from > 0) mean_before.assign(mean.begin() + 2 * (from - 1), mean.begin() + 2 * from);
+    // Its results take the place of the filter's.
+    const kalscan::smoother_arrays<double> rows{counted_from_zero(std::span(own_mean), 2 * from),
+                                                counted_from_zero(std::span(own_covariance), 4 * from)};
+    const kalscan::detail::smoother_stretch<model_type> mine{
+        traversal{model, {.longest = to}, counted_from_zero(std::span(own_y), from).data(), rows.mean.data(),
+                  rows.covariance.data(), rows, chunk},
+        from, mean_before.data()};
+    if (to == 3) {  // not on chunks: the element of its steps alone
+      traversal expected = all;
+      expected.chunk = to - from, expected.series.longest = to;
+      const auto e = mine.absorb(0, 0), of_whole = expected.absorb(0, 0);
+      CHECK(std::memcmp(&e, &of_whole, sizeof(e)) == 0);
+      continue;
+    }
+    const std::int64_t first = (length - to) / chunk;
+    CHECK(mine.chunks(0) == (to - from + chunk - 1) / chunk);
+    for (std::int64_t k = 0; k < mine.chunks(0); ++k) {
+      const auto e = mine.absorb(0, k), of_whole = all.absorb(0, first + k);
+      CHECK(std::memcmp(&e, &of_whole, sizeof(e)) == 0);
+    }
+    for (std::int64_t k = 0; k < mine.chunks(0); ++k)
+      replay_chunk(mine, 0, k, carries[static_cast<std::size_t>(first + k)]);
+    CHECK(own_mean == part(smoothed, 2));
+    CHECK(own_covariance == part(smoothed_covariance, 4));
   }
 }
 

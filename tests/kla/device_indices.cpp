@@ -11,6 +11,7 @@
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <map>
 #include <random>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -289,21 +290,47 @@ TEST_CASE("over ranks every chunk has one place among those of one device, and e
     }
     CHECK(taken.once(x.all));
     CHECK((part > 0 && begins == 1 && ends == 1));
-    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk);
+    const device_blocks blocks = blocks_over_ranks(first, 2 * chunk), back = blocks_over_ranks(first, 2 * chunk, true);
     index before = 0, block = 0;
     for (int r = 0; r < size; ++r) {
       const index own = steps[static_cast<std::size_t>(r)];
       CHECK(device_stretches{steps, r}.before() == before);
-      CHECK(blocks.before(r) == block);
-      CHECK((2 * chunk * (blocks.here(r) - 1) < std::max<index>(own, 1) && own <= 2 * chunk * blocks.here(r)));
-      CHECK(blocks.here(r) <= blocks.most);
-      before += own, block += blocks.here(r);
+      const auto at = static_cast<std::size_t>(r);
+      const index here = blocks.of_rank[at];
+      CHECK(blocks.before[at] == block);
+      CHECK(back.before[at] == blocks.all - block - here);
+      CHECK((2 * chunk * (here - 1) < std::max<index>(own, 1) && own <= 2 * chunk * here));
+      CHECK(here <= blocks.most);
+      before += own, block += here;
     }
     CHECK((first.all() == length && blocks.all == block));
-    CHECK(device_stretches{steps, 0}.first_ragged(chunk) == -1);
-    const bool others = length > steps[0];
-    steps[0] += 1;
-    CHECK(device_stretches{steps, 0}.first_ragged(2 * chunk + 100) == (others ? 0 : -1));
+  }
+}
+
+TEST_CASE("over ranks each part of a packed sequence hands on to the next part, and whole sequences to nobody") {
+  std::mt19937_64 engine(13);
+  for (int trial = 0; trial < 200; ++trial) {
+    const auto size = static_cast<std::size_t>(1 + trial % 6);
+    std::vector<index> told(4 * size);
+    for (std::size_t r = 0; r < size; ++r) {
+      told[r] = static_cast<index>(engine() % 3), told[size + r] = static_cast<index>(engine() % 3);
+      told[2 * size + r] = static_cast<index>(engine() % 2), told[3 * size + r] = static_cast<index>(engine() % 4);
+    }
+    bool open = false;  // whether the last sequence so far goes on
+    int last = -1;
+    for (int r = 0; r < static_cast<int>(size); ++r) {
+      const mixer_device_stretches x(told, size, r);
+      CHECK(x.packed);
+      if (!x.takes_part()) continue;
+      CHECK(x.ends().begin == !open);
+      CHECK(x.previous() == last);
+      if (open) CHECK(told[2 * size + static_cast<std::size_t>(r)] != 0);
+      open = !x.ends().end, last = r;
+    }
+    CHECK(!open);
+    const device_slots slots = slots_over_ranks(mixer_device_stretches(told, size, 0).slots);
+    CHECK((slots.first.back() + slots.of_batch.back() == slots.all && slots.all <= slots.most * std::ssize(told) / 4));
+    CHECK(!mixer_device_stretches(std::span(told).first(size), size, 0).packed);
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The verbs of <kalscan/scan.hpp> on a whole device: the policy is kalscan::cuda.
+// The verbs of <kalscan/scan.hpp> on a whole device: the policy is kalscan::cuda. For one sequence over many devices
+// include <kalscan/cuda/scan_ranks.cuh>.
 //
 // Ranges are contiguous and in device memory: std::span<T>(pointer, n), or a `sequences` view; so are the lists
 // `initial` and `final`, one value a sequence. Elements, states and inputs are trivially copyable, at most 256 bytes;
@@ -55,8 +56,8 @@ device_rows<T> rows_of(const sequences<T>& x, bool mirrored) {
   return {first, x.lanes, x.batch_stride, mirrored ? -stride : stride, x.lane_stride};
 }
 
-template <emit Emit, bool Suffix, device_recurrence R>
-void scan_on_device(const char* verb, const cuda& policy, const R& r,
+template <emit Emit, bool Suffix, device_scan_policy P, device_recurrence R>
+void scan_on_device(const char* verb, const P& policy, const R& r,
                     const std::type_identity_t<sequences<const typename R::input_type>>& in,
                     const std::type_identity_t<sequences<typename R::state_type>>& out,
                     std::span<const typename R::state_type> initial, const typename R::state_type& start,
@@ -71,7 +72,6 @@ void scan_on_device(const char* verb, const cuda& policy, const R& r,
   const std::int64_t count = in.batch * in.lanes;
   if (!initial.empty()) require_size(verb, "initial", std::ssize(initial), count);
   if (!final.empty() || !has_outputs) require_size(verb, "final", std::ssize(final), count);
-  if (policy.chunk < 0) bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
   require_device_memory(verb, "in", in.time > 0 ? in.data : nullptr);
   require_device_memory(verb, "initial", initial.empty() ? nullptr : initial.data());
   require_device_memory(verb, "final", final.empty() ? nullptr : final.data());
@@ -80,14 +80,15 @@ void scan_on_device(const char* verb, const cuda& policy, const R& r,
   if constexpr (has_outputs) {
     const auto to = rows_of(out, Suffix);
     run_on_device(verb, policy,
-                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), to, count, in.time, list, start, ends});
+                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), to, count, in.time, list, start, ends}, Suffix);
   } else {
-    run_on_device(verb, policy, scan_arguments<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends});
+    run_on_device(verb, policy, scan_arguments<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends},
+                  Suffix);
   }
 }
 
-template <emit Emit, bool Suffix, device_monoid M>
-void scan_monoid_on_device(const char* verb, const cuda& policy, const M& m, const elements_in<M>& in,
+template <emit Emit, bool Suffix, device_scan_policy P, device_monoid M>
+void scan_monoid_on_device(const char* verb, const P& policy, const M& m, const elements_in<M>& in,
                            const elements_out<M>& out, values_in<M> initial, const element_t<M>& start,
                            values_out<M> final) {
   if constexpr (Suffix) {
@@ -120,99 +121,99 @@ template <class MonoidOrRecurrence>
 }
 
 /// final[b * lanes + l] = initial, then sequence (b, l), combined.
-template <detail::device_monoid M>
-void reduce(const cuda& policy, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
+template <detail::device_scan_policy P, detail::device_monoid M>
+void reduce(const P& policy, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
             detail::values_in<M> initial = {}) {
   detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, in, {}, initial, m.identity(),
                                                               final);
 }
 /// final[0] = initial, in[0], ..., in[n - 1] combined.
-template <detail::device_monoid M, detail::device_range In>
-void reduce(const cuda& policy, const M& m, In&& in, detail::values_out<M> final, const element_t<M>& initial) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In>
+void reduce(const P& policy, const M& m, In&& in, detail::values_out<M> final, const element_t<M>& initial) {
   detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, detail::as_sequences(in), {}, {},
                                                               initial, final);
 }
-template <detail::device_monoid M, detail::device_range In>
-void reduce(const cuda& policy, const M& m, In&& in, detail::values_out<M> final) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In>
+void reduce(const P& policy, const M& m, In&& in, detail::values_out<M> final) {
   kalscan::reduce(policy, m, in, final, m.identity());
 }
 
 /// out[t] = initial, in[0], ..., in[t] combined.
-template <detail::device_monoid M>
-void inclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+template <detail::device_scan_policy P, detail::device_monoid M>
+void inclusive_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                     const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                     detail::values_out<M> final = {}) {
   detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, in, out, initial,
                                                               m.identity(), final);
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void inclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void inclusive_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, detail::as_sequences(in),
                                                         detail::as_sequences(out), {}, initial, {});
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void inclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void inclusive_scan(const P& policy, const M& m, In&& in, Out&& out) {
   kalscan::inclusive_scan(policy, m, in, out, m.identity());
 }
 
 /// out[t] = initial, in[0], ..., in[t - 1] combined.
-template <detail::device_monoid M>
-void exclusive_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+template <detail::device_scan_policy P, detail::device_monoid M>
+void exclusive_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                     const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                     detail::values_out<M> final = {}) {
   detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, in, out, initial,
                                                               m.identity(), final);
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void exclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void exclusive_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, detail::as_sequences(in),
                                                         detail::as_sequences(out), {}, initial, {});
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void exclusive_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void exclusive_scan(const P& policy, const M& m, In&& in, Out&& out) {
   kalscan::exclusive_scan(policy, m, in, out, m.identity());
 }
 
 /// out[t] = in[t], ..., in[n - 1], initial combined.
-template <detail::device_monoid M>
-void inclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+template <detail::device_scan_policy P, detail::device_monoid M>
+void inclusive_suffix_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                            const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                            detail::values_out<M> final = {}) {
   detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, in, out, initial,
                                                               m.identity(), final);
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void inclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void inclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, detail::as_sequences(in),
                                                         detail::as_sequences(out), {}, initial, {});
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void inclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void inclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out) {
   kalscan::inclusive_suffix_scan(policy, m, in, out, m.identity());
 }
 
 /// out[t] = in[t + 1], ..., in[n - 1], initial combined.
-template <detail::device_monoid M>
-void exclusive_suffix_scan(const cuda& policy, const M& m, const detail::elements_in<M>& in,
+template <detail::device_scan_policy P, detail::device_monoid M>
+void exclusive_suffix_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                            const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                            detail::values_out<M> final = {}) {
   detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m, in, out, initial,
                                                               m.identity(), final);
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void exclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void exclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
   detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m,
                                                             detail::as_sequences(in), detail::as_sequences(out), {},
                                                             initial, {});
 }
-template <detail::device_monoid M, detail::device_range In, detail::device_range Out>
-void exclusive_suffix_scan(const cuda& policy, const M& m, In&& in, Out&& out) {
+template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
+void exclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out) {
   kalscan::exclusive_suffix_scan(policy, m, in, out, m.identity());
 }
 
 /// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`.
-template <detail::device_recurrence R>
-void scan_states(const cuda& policy, const R& r,
+template <detail::device_scan_policy P, detail::device_recurrence R>
+void scan_states(const P& policy, const R& r,
                  const std::type_identity_t<sequences<const typename R::input_type>>& in,
                  const std::type_identity_t<sequences<typename R::state_type>>& out,
                  std::type_identity_t<std::span<const typename R::state_type>> initial,
@@ -220,41 +221,41 @@ void scan_states(const cuda& policy, const R& r,
   detail::require_size("scan_states", "initial", std::ssize(initial), in.batch * in.lanes);
   detail::scan_on_device<detail::emit::after, false>("scan_states", policy, r, in, out, initial, {}, final);
 }
-template <detail::device_recurrence R, detail::device_range In, detail::device_range Out>
-void scan_states(const cuda& policy, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
+template <detail::device_scan_policy P, detail::device_recurrence R, detail::device_range In, detail::device_range Out>
+void scan_states(const P& policy, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
   detail::scan_on_device<detail::emit::after, false>("scan_states", policy, r, detail::as_sequences(in),
                                                      detail::as_sequences(out), {}, initial, {});
 }
 
 // Operators that cannot be on a device, explained.
-template <monoid M, class... Rest>
+template <detail::device_scan_policy P, monoid M, class... Rest>
   requires(!detail::device_monoid<M>)
-void reduce(const cuda&, const M&, Rest&&...) {
+void reduce(const P&, const M&, Rest&&...) {
   detail::explain_on_device<M>();
 }
-template <monoid M, class... Rest>
+template <detail::device_scan_policy P, monoid M, class... Rest>
   requires(!detail::device_monoid<M>)
-void inclusive_scan(const cuda&, const M&, Rest&&...) {
+void inclusive_scan(const P&, const M&, Rest&&...) {
   detail::explain_on_device<M>();
 }
-template <monoid M, class... Rest>
+template <detail::device_scan_policy P, monoid M, class... Rest>
   requires(!detail::device_monoid<M>)
-void exclusive_scan(const cuda&, const M&, Rest&&...) {
+void exclusive_scan(const P&, const M&, Rest&&...) {
   detail::explain_on_device<M>();
 }
-template <monoid M, class... Rest>
+template <detail::device_scan_policy P, monoid M, class... Rest>
   requires(!detail::device_monoid<M>)
-void inclusive_suffix_scan(const cuda&, const M&, Rest&&...) {
+void inclusive_suffix_scan(const P&, const M&, Rest&&...) {
   detail::explain_on_device<M>();
 }
-template <monoid M, class... Rest>
+template <detail::device_scan_policy P, monoid M, class... Rest>
   requires(!detail::device_monoid<M>)
-void exclusive_suffix_scan(const cuda&, const M&, Rest&&...) {
+void exclusive_suffix_scan(const P&, const M&, Rest&&...) {
   detail::explain_on_device<M>();
 }
-template <recurrence R, class... Rest>
+template <detail::device_scan_policy P, recurrence R, class... Rest>
   requires(!detail::device_recurrence<R>)
-void scan_states(const cuda&, const R&, Rest&&...) {
+void scan_states(const P&, const R&, Rest&&...) {
   detail::explain_on_device<R>();
 }
 

@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter of one series over devices: the policy `ranks{communicator, cuda{...}}` for `filter` and
-// `log_likelihood` of <kalscan/cuda/kalman.cuh>, whose models and results are meant here too. `smooth` is not run.
+// The Kalman filter and smoother of one series over devices: the policy `ranks{communicator, cuda{...}}` for `filter`,
+// `log_likelihood` and `smooth` of <kalscan/cuda/kalman.cuh>, whose models and results are meant here too.
 //
-// Each rank gives the observations of its stretch, in its device's memory, and gets the results of these steps. The
-// model is that of the whole series: its functions of t, and steps in a status, count from the first step of all ranks,
-// and the prior is the same on all of them. Final beliefs come out on the last rank that has steps, the log-likelihood
-// on all ranks; all ranks ask for it, or none does. A rank's status tells of its own steps.
+// Each rank gives the observations of its stretch, of any number of steps, in its device's memory, and gets the results
+// of these steps. The model is that of the whole series: its functions of t, and steps in a status, count from the
+// first step of all ranks, and the prior is the same on all of them. (A matrix_of_step with the matrices of this rank's
+// steps alone begins as many matrices before them in memory as there are steps before this rank's.) Final beliefs come
+// out on the last rank that has steps, the log-likelihood on all ranks; all ranks ask for it, or none does. A rank's
+// status tells of its own steps.
 //
 // Each rank absorbs its chunks; one gather brings the elements of blocks of chunks to all ranks, each of which carries
-// the prior through them as one device does; each replays its chunks. A second gather brings the sums of blocks. An
-// element of a model with n states has 2 n^2 + 3 n numbers, and of 10^8 steps there are 512 blocks: with 4 states in
-// double 180 kB are gathered.
+// the prior through them as one device does; each replays its chunks. A second gather brings the sums of blocks; before
+// all, one of the smoother brings each rank the last filtered mean of the rank before. An element of a model with n
+// states has 2 n^2 + 3 n numbers, and a device has 256 or 512 blocks: with 4 states in double each rank gathers some
+// 90 kB from each other one.
 //
-// A rank's stretch has whole blocks, but for the last one with steps. All results have the bits of one device, for any
-// number of ranks, with or without a chunk in the policy. On one rank `inner` runs alone.
+// Without a chunk in the policy, chunks are so long that each device has as many as it runs side by side: R ranks have
+// chunks 1 / R as long as one device has, and the bits of one device with that chunk. With a chunk given, all results
+// have the bits of one device with it, for any number of ranks. For either, stretches are whole blocks of
+// `filter_block` steps: but for the last stretch of the filter, and for the first one of the smoother, which counts
+// blocks from the end. Other stretches change the last bits. On one rank `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
+#include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
@@ -29,22 +37,34 @@
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/smoother_traversal.hpp>
+#include <kalscan/kalman/series/stretches.hpp>
 #include <kalscan/ranks/agree.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace kalscan {
+namespace detail {
 
-/// How many steps a block has, in a series of `length` steps on all ranks: 32 to 128 chunks.
+/// Steps of a chunk of a series of `length` steps on all of so many ranks.
 template <class Model>
-[[nodiscard]] std::int64_t filter_block(const cuda& policy, std::int64_t length) {
-  return detail::chunk_of_time<Model>(policy, length, 1) * detail::chunk_threads_of<detail::filter_traversal<Model>>;
+std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int64_t ranks) {
+  return chunk_of_time<Model>(policy, (length + ranks - 1) / ranks, 1);
+}
+
+}  // namespace detail
+
+/// How many steps a block has, in a series of `length` steps on all of so many ranks: 32 to 128 chunks.
+template <class Model>
+[[nodiscard]] std::int64_t filter_block(const cuda& policy, std::int64_t length, int ranks = 1) {
+  return detail::chunk_over_ranks<Model>(policy, length, ranks) *
+         detail::chunk_threads_of<detail::filter_traversal<Model>>;
 }
 
 namespace detail {
 
-/// Values of blocks: this rank's, all ranks' as they are gathered, and in order.
+/// Values of blocks: this rank's, all ranks' as they are gathered, and in the order in which they act.
 template <class X>
 struct block_values {
   X *mine, *gathered, *all;
@@ -52,7 +72,7 @@ struct block_values {
   block_values(workspace_pieces& memory, const device_blocks& blocks)
       : mine(memory.take<X>(blocks.most)),
         gathered(memory.take<X>(blocks.most * std::ssize(blocks.of_rank))),
-        all(memory.take<X>(blocks.all)) {}
+        all(blocks.are_in_order() ? gathered : memory.take<X>(blocks.all)) {}
 
   template <class Communicator>
   void gather(const Communicator& comm, const device_blocks& blocks, cudaStream_t stream) const {
@@ -60,62 +80,74 @@ struct block_values {
     const auto most = static_cast<std::size_t>(blocks.most);
     comm.all_gather(std::as_bytes(std::span(mine, most)),
                     std::as_writable_bytes(std::span(gathered, most * blocks.of_rank.size())), stream);
-    std::int64_t first = 0;
+    if (all == gathered) return;
     for (std::size_t r = 0; r < blocks.of_rank.size(); ++r) {
       const auto bytes = static_cast<std::size_t>(blocks.of_rank[r]) * sizeof(X);
       if (bytes == 0) continue;
-      require_success("cudaMemcpyAsync", cudaMemcpyAsync(all + first, gathered + r * most, bytes,
+      require_success("cudaMemcpyAsync", cudaMemcpyAsync(all + blocks.before[r], gathered + r * most, bytes,
                                                          cudaMemcpyDeviceToDevice, stream));
-      first += blocks.of_rank[r];
     }
   }
 };
 
-/// The workspace of a filter call on a rank.
-template <class Model>
-struct rank_filter_pieces {
-  using traversal = filter_traversal<Model>;
-  static constexpr std::int64_t threads = chunk_threads_of<traversal>;
+/// The workspace of a pass over a series on a rank.
+template <class Traversal>
+struct rank_series_pieces {
+  static constexpr std::int64_t threads = chunk_threads_of<Traversal>;
   std::int64_t chunk;
   device_blocks blocks;
+  std::int64_t here, first;  // blocks of this rank, and before these
   unsigned* before;
-  block_values<typename traversal::element> totals;
-  block_values<typename traversal::sum> sums;
-  typename traversal::state* carries;
+  block_values<typename Traversal::element> totals;
+  block_values<typename Traversal::sum> sums;
+  typename Traversal::state* carries;
+  typename Traversal::T *last_mean, *last_means;  // of this rank and, of the smoother, of all
 
-  rank_filter_pieces(workspace_pieces& memory, const cuda& policy, const device_stretches& ranks)
-      : chunk(chunk_of_time<Model>(policy, ranks.all(), 1)),
-        blocks(blocks_over_ranks(ranks, chunk * threads)),
-        before(memory.take<unsigned>(blocks.here(ranks.me) * threads * words_of<typename traversal::element>)),
+  rank_series_pieces(workspace_pieces& memory, const cuda& policy, const device_stretches& ranks)
+      : chunk(chunk_over_ranks<typename Traversal::model_type>(policy, ranks.all(), ranks.size())),
+        blocks(blocks_over_ranks(ranks, chunk * threads, goes_back)),
+        here(blocks.of_rank[static_cast<std::size_t>(ranks.me)]),
+        first(blocks.before[static_cast<std::size_t>(ranks.me)]),
+        before(memory.take<unsigned>(here * threads * words_of<typename Traversal::element>)),
         totals(memory, blocks),
         sums(memory, blocks),
-        carries(memory.take<typename traversal::state>(blocks.all)) {}
+        carries(memory.take<typename Traversal::state>(blocks.all)),
+        last_mean(memory.take<typename Traversal::T>(means)),
+        last_means(memory.take<typename Traversal::T>(means * ranks.size())) {}
+  static std::size_t size(const cuda& policy, const device_stretches& ranks) {
+    workspace_pieces none({});
+    rank_series_pieces(none, policy, ranks);
+    return none.used();
+  }
+
+ private:
+  static constexpr bool goes_back = Traversal::replay_type::direction < 0;
+  static constexpr std::int64_t means = goes_back ? Traversal::n : 0;
 };
 
-template <class Communicator, class Inner, class Model>
-void launch_filter(const ranks<Communicator, Inner>& p, const device_stretches& all,
-                   const rank_filter_pieces<Model>& pieces, const filter_traversal<Model>& whole) {
-  using traversal = filter_traversal<Model>;
-  using stretch = stretch_traversal<traversal>;
-  constexpr int threads = chunk_threads_of<traversal>;
-  constexpr std::size_t shared = chunk_shared_bytes<traversal>, stages = stage_bytes<traversal>(threads);
+/// Runs a stretch of a series. `whole` carries states through the blocks of all ranks.
+template <class Communicator, class Inner, class Stretch, class Traversal>
+void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const rank_series_pieces<Traversal>& pieces,
+                    const Stretch& x, const Traversal& whole) {
+  using blocks_type = with_chunks<Traversal>;
+  constexpr int threads = chunk_threads_of<Traversal>;
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, stages = stage_bytes<Traversal>(threads);
   const cudaStream_t stream = p.inner.stream;
-  const std::int64_t first_block = pieces.blocks.before(all.me), own_blocks = pieces.blocks.here(all.me);
-  const stretch x{whole, first_block * threads, (all.steps_here() + pieces.chunk - 1) / pieces.chunk};
-  const series_chunk_memory<stretch> mine{pieces.before, pieces.totals.mine, pieces.carries + first_block,
-                                          pieces.sums.mine, own_blocks};
-  const series_chunk_memory<traversal> memory{nullptr, pieces.totals.all, pieces.carries, pieces.sums.all,
-                                              pieces.blocks.all};
-  const unsigned grid = checked_blocks("filter", own_blocks);
-  allow_shared(&absorb_chunks<stretch>, shared);
-  allow_shared(&carry_chunks<traversal>, shared);
-  allow_shared(&replay_chunks<stretch>, stages);
+  const blocks_type through{whole, pieces.blocks.all * threads};
+  const series_chunk_memory<Stretch> mine{pieces.before, pieces.totals.mine, pieces.carries + pieces.first,
+                                          pieces.sums.mine, pieces.here};
+  const series_chunk_memory<blocks_type> memory{nullptr, pieces.totals.all, pieces.carries, pieces.sums.all,
+                                                pieces.blocks.all};
+  const unsigned grid = checked_blocks(verb, pieces.here);
+  allow_shared(&absorb_chunks<Stretch>, shared);
+  allow_shared(&carry_chunks<blocks_type>, shared);
+  allow_shared(&replay_chunks<Stretch>, stages);
   if (grid > 0) {
     absorb_chunks<<<grid, threads, shared, stream>>>(x, mine);
     require_success("launch of absorb_chunks", cudaGetLastError());
   }
   pieces.totals.gather(p.communicator, pieces.blocks, stream);
-  carry_chunks<<<1, threads, shared, stream>>>(whole, memory);
+  carry_chunks<<<1, threads, shared, stream>>>(through, memory);
   require_success("launch of carry_chunks", cudaGetLastError());
   if (grid > 0) {
     replay_chunks<<<grid, threads, stages, stream>>>(x, mine);
@@ -123,14 +155,27 @@ void launch_filter(const ranks<Communicator, Inner>& p, const device_stretches& 
   }
   if (!whole.has_sum()) return;
   pieces.sums.gather(p.communicator, pieces.blocks, stream);
-  add_sums<<<1, 128, 0, stream>>>(whole, memory);
+  add_sums<<<1, 128, 0, stream>>>(through, memory);
   require_success("launch of add_sums", cudaGetLastError());
+}
+
+template <class Model, class Communicator, class Inner>
+device_stretches stretches_of_series(const char* verb, const ranks<Communicator, Inner>& p,
+                                     std::span<const model_number<Model>> y) {
+  return stretches_of(verb, p, "the number of steps of y", std::ssize(y) / Model::observed);
+}
+
+template <class Traversal>
+rank_series_pieces<Traversal> series_pieces(const char* verb, const cuda& policy, const device_stretches& ranks) {
+  require_workspace(verb, policy, rank_series_pieces<Traversal>::size(policy, ranks));
+  workspace_pieces memory(policy.workspace);
+  return {memory, policy, ranks};
 }
 
 }  // namespace detail
 
 /// What each rank has of a series, as agree_on_steps of mixers (<kalscan/cuda/kla_ranks.cuh>): `steps` is this rank's.
-template <class Model, class Communicator, detail::device_policy Inner>
+template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, std::int64_t steps) {
   detail::rank_call mine;
   mine.text = detail::name_of_call("filter " + std::string(detail::type_name<Model>()));
@@ -139,22 +184,23 @@ template <class Model, class Communicator, detail::device_policy Inner>
   return detail::agreed_steps(p, mine, {"the chunk"});
 }
 
-/// Bytes of workspace that filter and log_likelihood need on this rank, which has `steps` steps.
-template <class Model, class Communicator, detail::device_policy Inner>
+/// Bytes of workspace that filter, log_likelihood and smooth need on this rank, which has `steps` steps.
+template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::size_t filter_workspace(const ranks<Communicator, Inner>& p, std::int64_t steps) {
+  using namespace detail;
   if (p.communicator.size() == 1) return filter_workspace<Model>(p.inner, steps);
-  detail::workspace_pieces none({});
-  detail::rank_filter_pieces<Model>(none, p.inner,
-                                    detail::stretches_of("filter_workspace", p, "the number of steps", steps));
-  return none.used();
+  const device_stretches all = stretches_of("filter_workspace", p, "the number of steps", steps);
+  return (std::max)(rank_series_pieces<filter_traversal<Model>>::size(p.inner, all),
+                    rank_series_pieces<smoother_traversal<Model>>::size(p.inner, all));
 }
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
-/// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps`, or these are no blocks.
-template <class Communicator, detail::device_policy Inner, state_space_model Model>
+/// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps`.
+template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
             const filter_arrays<detail::model_number<Model>>& out) {
   using namespace detail;
+  using traversal = filter_traversal<Model>;
   constexpr const char* verb = "filter";
   constexpr std::int64_t n = Model::states, m = Model::observed;
   if (p.communicator.size() == 1) return kalscan::filter(p.inner, model, y, out);
@@ -162,36 +208,61 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
     check.data(y);
     check.results(out);
   });
-  const device_stretches all = stretches_of(verb, p, "the number of steps of y", std::ssize(y) / m);
-  const std::int64_t block = filter_block<Model>(p.inner, all.all());
-  if (const int r = all.first_ragged(block); r >= 0) {
-    bad_argument(verb, "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
-                           ", which filter_block, " + std::to_string(block) +
-                           ", does not divide: only the last stretch may have any number of steps");
-  }
-  workspace_pieces none({});
-  rank_filter_pieces<Model>(none, p.inner, all);
-  require_workspace(verb, p.inner, none.used());
-  workspace_pieces memory(p.inner.workspace);
-  const rank_filter_pieces<Model> pieces(memory, p.inner, all);
+  const device_stretches all = stretches_of_series<Model>(verb, p, y);
+  const auto pieces = series_pieces<traversal>(verb, p.inner, all);
   const std::int64_t from = all.before();
   filter_arrays<model_number<Model>> rows = out;
   rows.mean = counted_from_zero(out.mean, from * n);
   rows.covariance = counted_from_zero(out.covariance, from * n * n);
   rows.predicted_mean = counted_from_zero(out.predicted_mean, from * n);
   rows.predicted_covariance = counted_from_zero(out.predicted_covariance, from * n * n);
-  launch_filter(p, all, pieces,
-                filter_traversal<Model>{model, {.longest = all.all()}, counted_from_zero(y, from * m).data(), rows,
-                                        pieces.chunk});
+  const traversal whole{model, {.longest = all.all()}, counted_from_zero(y, from * m).data(), rows, pieces.chunk};
+  launch_stretch(verb, p, pieces, filter_stretch<Model>{whole, from, from + all.steps_here()}, whole);
 }
 
 /// log p(y) of all ranks' steps, on each of them.
-template <class Communicator, detail::device_policy Inner, state_space_model Model>
+template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void log_likelihood(const ranks<Communicator, Inner>& p, const Model& model,
                     std::span<const detail::model_number<Model>> y, std::span<detail::model_number<Model>> out,
                     std::span<filter_status> status = {}) {
   detail::require_size("log_likelihood", "out", std::ssize(out), 1);
   kalscan::filter(p, model, y, {.log_likelihood = out, .status = status});
+}
+
+/// Smooths what `filter` wrote on each rank for the same model and y. `out` may be the arrays of `filtered`.
+template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
+void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
+            const filter_arrays<detail::model_number<Model>>& filtered,
+            const smoother_arrays<detail::model_number<Model>>& out) {
+  using namespace detail;
+  using traversal = smoother_traversal<Model>;
+  using T = model_number<Model>;
+  constexpr const char* verb = "smooth";
+  constexpr std::int64_t n = Model::states, m = Model::observed;
+  if (p.communicator.size() == 1) return kalscan::smooth(p.inner, model, y, filtered, out);
+  check_series<Model>(verb, p.inner, one_series<Model>(std::ssize(y)), [&](auto& check) {
+    check.data(y);
+    check.filtered_steps(filtered);
+    check.results(out);
+  });
+  const device_stretches all = stretches_of_series<Model>(verb, p, y);
+  const auto pieces = series_pieces<traversal>(verb, p.inner, all);
+  const std::int64_t from = all.before(), to = from + all.steps_here();
+  const T* last_mean = to > from ? filtered.mean.data() + (to - from - 1) * n : pieces.last_mean;
+  p.communicator.all_gather(std::as_bytes(std::span(last_mean, n)),
+                            std::as_writable_bytes(std::span(pieces.last_means, n * all.steps.size())),
+                            p.inner.stream);
+  const T* mean_before = all.previous() < 0 ? nullptr : pieces.last_means + all.previous() * n;
+  const smoother_arrays<T> rows{counted_from_zero(out.mean, from * n), counted_from_zero(out.covariance, from * n * n),
+                                out.status};
+  const traversal whole{model,
+                        {.longest = to},
+                        counted_from_zero(y, from * m).data(),
+                        counted_from_zero(filtered.mean, from * n).data(),
+                        counted_from_zero(filtered.covariance, from * n * n).data(),
+                        rows,
+                        pieces.chunk};
+  launch_stretch(verb, p, pieces, smoother_stretch<Model>{whole, from, mean_before}, whole);
 }
 
 }  // namespace kalscan

@@ -2,12 +2,20 @@
 // Sequence mixers over devices, forward and backward: the policy `ranks{communicator, cuda{...}}` for the verbs of
 // <kalscan/kla/forward.hpp> and <kalscan/kla/backward.hpp>.
 //
-// Each rank gives the shape, inputs, outputs and adjoints of its stretch, in its device's memory: the time of the shape
-// is its number of `ranks::steps`. Batch, channels and states are the same on all; there are no packed sequences.
+// Each rank gives the shape, inputs, outputs and adjoints of its stretch, of any number of steps, in its device's
+// memory: the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all.
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
 // beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
-// on all ranks, too. Gradients of what all times share are sums over all ranks and come out on all.
+// on all ranks, too, as agree_on_steps sees if it is given the inputs: where a stretch is of one step nobody could
+// tell, and `backward` needs a policy cuda_for with parameters_vary = false. Gradients of what all times share are sums
+// over all ranks and come out on all.
+//
+// With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
+// `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number
+// of ranks, and begin or end on one with no step of it. Its initial state is read on the first of these ranks.
+//
+// `step` is one token: the rank that has the states takes it with the policy `inner`.
 //
 // What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
 // receives the state before them, carries it through their elements to the next rank, and replays. The message is a
@@ -17,7 +25,8 @@
 // all chunks to all ranks, which add them up as one device does.
 //
 // With `cuda::chunk` fixed, and all ranks' boundaries on multiples of it (of backward also of backward_checkpoints),
-// all results have the bits of one device with that chunk, for any number of ranks. On one rank `inner` runs alone.
+// counted from the beginning of a sequence, all results have the bits of one device with that chunk, for any number of
+// ranks. On one rank `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -36,6 +45,7 @@
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/ranks/agree.hpp>
+#include <kalscan/ranks/mixer_stretches.hpp>
 #include <kalscan/ranks/ranks.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <span>
@@ -47,10 +57,23 @@
 namespace kalscan {
 namespace detail {
 
+template <class Communicator, device_policy Inner>
+inline constexpr bool reads_values<ranks<Communicator, Inner>> = false;
+
 template <class Communicator, class Inner>
-device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const mixer_shape& shape) {
-  if (!shape.offsets.empty()) bad_argument(verb, "offsets are given, but over devices no sequences are packed");
-  return stretches_of(verb, p, "the shape's time", shape.time);
+mixer_device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const mixer_shape& shape) {
+  const auto size = static_cast<std::size_t>(p.communicator.size());
+  const int me = p.communicator.rank();
+  require_steps(verb, p, shape.offsets.empty() ? 1 : static_cast<int>(mixer_device_stretches::numbers_if_packed));
+  const mixer_device_stretches x(p.steps, size, me);
+  const auto fits = [&](const char* what, std::int64_t given, std::size_t at) {
+    if (given == p.steps[at]) return;
+    bad_argument(verb, std::string(what) + " is " + std::to_string(given) + ", but steps[" + std::to_string(at) +
+                           "] is " + std::to_string(p.steps[at]));
+  };
+  fits("the shape's time", shape.time, static_cast<std::size_t>(me));
+  if (x.packed) fits("the number of sequences", shape.sequences(), size + static_cast<std::size_t>(me));
+  return x;
 }
 
 /// Carries go to the next rank that has steps.
@@ -82,7 +105,7 @@ template <class Communicator, device_policy Inner, class Call>
 void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   require_elements<typename Call::mixer>();
   if (p.communicator.size() == 1) return run_forward(p.inner, call);
-  const device_stretches all = stretches_of("forward", p, call.shape);
+  const mixer_device_stretches all = stretches_of("forward", p, call.shape);
   if (!all.takes_part()) return;
   call.ends = all.ends();
   const rank_link link(p.communicator, p.inner.stream, all.previous(), all.next());
@@ -102,13 +125,15 @@ struct rank_backward_pieces {
   T* in_order[M::inputs_info.size()] = {};
 
   template <class In>
-  rank_backward_pieces(workspace_pieces& memory, const cuda& policy, const device_stretches& all,
+  rank_backward_pieces(workspace_pieces& memory, const cuda& policy, const mixer_device_stretches& ranks,
                        const mixer_shape& shape, const In& in, bool has_checkpoints)
       : cuts(backward_cuts<M, T>(policy, shape)),
-        slots(slots_over_ranks(all, shape, [&](const mixer_shape& x) { return backward_cuts<M, T>(policy, x).slots; })),
+        slots(ranks.packed ? slots_over_ranks(ranks.slots) : slots_over_ranks(ranks.all, shape, [&](const auto& x) {
+          return backward_cuts<M, T>(policy, x).slots;
+        })),
         mine(memory, shape, cuts, in, has_checkpoints, true, slots.most) {
-    gathered_sums = {memory.take<std::byte>(std::ssize(mine.time_sums) * std::ssize(all.steps)),
-                     mine.time_sums.size() * all.steps.size()};
+    gathered_sums = {memory.take<std::byte>(std::ssize(mine.time_sums) * ranks.all.size()),
+                     mine.time_sums.size() * ranks.all.steps.size()};
     const std::int64_t lanes = shape.channels * shape.states;
     for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
       in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
@@ -148,18 +173,16 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   using T = typename Call::number;
   require_elements<M>();
   if (p.communicator.size() == 1) return run_backward(p.inner, call);
-  const device_stretches all = stretches_of("backward", p, call.shape);
+  const mixer_device_stretches all = stretches_of("backward", p, call.shape);
   require_kernels("backward", p.inner, call);
   require_device_adjoints(call);
-  const int every = backward_every<M, T>(call.shape);
-  if (const int r = all.first_ragged(every); r >= 0) {
-    bad_argument("backward", "steps[" + std::to_string(r) + "] is " + std::to_string(all.steps_of(r)) +
-                                 ", which backward_checkpoints, " + std::to_string(every) +
-                                 ", does not divide: only the last stretch may have any number of steps");
-  }
-  if (const auto one = std::find(all.steps.begin(), all.steps.end(), 1); has_parameters<M> && one != all.steps.end()) {
-    bad_argument("backward", "steps[" + std::to_string(one - all.steps.begin()) +
-                                 "] is 1: of one step nobody can tell a parameter per token from one of all tokens");
+  const auto& steps = all.all.steps;
+  if constexpr (has_parameters<M> && kernels_of<Inner>::value.parameters_vary) {
+    if (const auto one = std::find(steps.begin(), steps.end(), 1); one != steps.end()) {
+      bad_argument("backward", "steps[" + std::to_string(one - steps.begin()) +
+                                   "] is 1: of one step nobody can tell a parameter per token from one of all tokens, "
+                                   "unless the policy is a cuda_for with parameters_vary = false");
+    }
   }
   const bool given = has_checkpoints<M, T>(call.shape, call.states);
   workspace_pieces none({});
@@ -167,7 +190,10 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   require_workspace("backward", p.inner, none.used());
   workspace_pieces memory(p.inner.workspace);
   rank_backward_pieces<M, T> pieces(memory, p.inner, all, call.shape, call.in, given);
-  if (call.shape.sequences() * call.shape.channels * call.shape.states == 0) {
+  const auto& of_ranks = all.sequences;
+  const bool none_packed = std::all_of(of_ranks.begin(), of_ranks.end(), [](std::int64_t x) { return x == 0; });
+  const bool no_sequences = all.packed ? none_packed : call.shape.batch == 0;
+  if (no_sequences || call.shape.channels * call.shape.states == 0) {
     has_no_lanes(p.inner, call);
     return;
   }
@@ -184,19 +210,40 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// `mine` has what is told of parameters.
+template <class M, class T, class Communicator, device_policy Inner>
+std::vector<std::int64_t> agreed_stretches(const ranks<Communicator, Inner>& p, const mixer_shape& shape,
+                                           rank_call mine) {
+  const bool packed = !shape.offsets.empty();
+  mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
+  mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, packed};
+  mine.own[0] = shape.time, mine.own[1] = shape.sequences(), mine.own[2] = p.continues;
+  if (packed) mine.own[3] = backward_cuts<M, T>(p.inner, shape).slots;
+  const auto all = agree(p.communicator, mine,
+                         {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
+  require_same_parameters<M>(all);
+  return own_numbers(all, packed ? mixer_device_stretches::numbers_if_packed : 1);
+}
+
+}  // namespace detail
+
 /// What each rank has of the time: one small gather on the host, which waits for the device, once for a shape. Throws
 /// std::invalid_argument, of the same text on all ranks, where they differ in mixer, number type, batch, channels,
-/// states, chunk or in which kernels they have. The steps are for `ranks::steps`, which is not read here.
+/// states, chunk or in whether sequences are packed. What it returns is for `ranks::steps`, which is not read here.
 template <class T = float, class Communicator, detail::device_policy Inner, mixer M>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
                                                        const mixer_shape& shape) {
-  using namespace detail;
-  rank_call mine;
-  mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
-  mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, !shape.offsets.empty()};
-  mine.own = {shape.time};
-  return agreed_steps(p, mine,
-                      {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
+  return detail::agreed_stretches<M, T>(p, shape, {});
+}
+/// The same, and whether all ranks have the same parameters vary with time.
+template <class Communicator, detail::device_policy Inner, mixer M, class In>
+[[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
+                                                       const mixer_shape& shape, const In& in) {
+  detail::rank_call mine;
+  detail::tell_parameters<M>(mine, in, shape);
+  return detail::agreed_stretches<M, number_t<In>>(p, shape, mine);
 }
 
 /// The bytes of workspace that `forward` needs on this rank.
@@ -217,7 +264,7 @@ template <class Communicator, detail::device_policy Inner, mixer M, class In>
   using T = number_t<In>;
   if (p.communicator.size() == 1) return backward_workspace(p.inner, m, shape, in, states);
   detail::require_sizes(shape);
-  const detail::device_stretches all = detail::stretches_of("backward_workspace", p, shape);
+  const detail::mixer_device_stretches all = detail::stretches_of("backward_workspace", p, shape);
   detail::workspace_pieces none({});
   detail::rank_backward_pieces<M, T>(none, p.inner, all, shape, in, detail::has_checkpoints<M, T>(shape, states));
   return none.used();

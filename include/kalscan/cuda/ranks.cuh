@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The policy `ranks{communicator, cuda{...}}`: one sequence over many devices, each of which holds a stretch of it. For
-// NVIDIA's NCCL include <kalscan/ranks/nccl.cuh> too, for forward and backward of mixers <kalscan/cuda/kla_ranks.cuh>,
-// for the Kalman filter <kalscan/cuda/kalman_ranks.cuh>.
+// NVIDIA's NCCL include <kalscan/ranks/nccl.cuh> too, for reduce and scans <kalscan/cuda/scan_ranks.cuh>, for mixers
+// <kalscan/cuda/kla_ranks.cuh>, for the Kalman filter and smoother <kalscan/cuda/kalman_ranks.cuh>.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
-#include <kalscan/cuda/kla_forward.cuh>
 #include <kalscan/cuda/stretches.hpp>
 #include <kalscan/ranks/agree.hpp>
 #include <kalscan/ranks/communicator.hpp>
@@ -23,10 +22,10 @@
 
 namespace kalscan {
 
-template <>
-inline constexpr bool runs_over_ranks<cuda> = true;
-template <mixer_kernels Kernels>
-inline constexpr bool runs_over_ranks<cuda_for<Kernels>> = true;
+template <std::derived_from<cuda> Inner>
+inline constexpr bool runs_over_ranks<Inner> = true;
+template <class Communicator, std::derived_from<cuda> Inner>
+inline constexpr bool runs_sweeps<ranks<Communicator, Inner>> = false;
 
 /// A communicator whose ranks have a device each. Beside what any communicator does, which may allocate and wait, on
 /// device memory, enqueued in a stream, without waiting for it:
@@ -46,14 +45,16 @@ concept device_communicator = communicator<C> &&
 
 /// Over devices, a thread or a process each.
 ///
-/// steps   of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
-///         (there is one for mixers and one for filters) asks the ranks
+/// steps      of each rank, 0 where it has none: the same on all of them, kept until the call returns. `agree_on_steps`
+///            (there is one for scans, for mixers and for filters) asks the ranks, of packed sequences for more
+/// continues  for agree_on_steps of packed sequences: whether this rank's first sequence goes on where the last one of
+///            the ranks before it has stopped
 ///
 /// Each verb is enqueued on every rank in `inner.stream`, and nobody waits or allocates: calls may be captured into
 /// graphs where the communicator's can. Ranks do not ask each other whether their calls fit: agree_on_steps does that,
 /// once for a shape. A rank whose call throws leaves the others waiting, until their communicator gives up.
 template <communicator Communicator, rank_policy Inner>
-  requires detail::device_policy<Inner>
+  requires std::derived_from<Inner, cuda>
 struct ranks<Communicator, Inner> {
   static_assert(device_communicator<Communicator>,
                 "kalscan: over ranks with a device each the communicator must move device memory, too: see "
@@ -61,6 +62,7 @@ struct ranks<Communicator, Inner> {
   Communicator communicator;
   Inner inner{};
   std::span<const std::int64_t> steps{};
+  bool continues = true;
 };
 template <class Communicator, class Inner, class Steps>
   requires std::convertible_to<Steps, std::span<const std::int64_t>>
@@ -68,27 +70,38 @@ ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
 
 namespace detail {
 
-template <class Communicator, device_policy Inner>
-inline constexpr bool reads_values<ranks<Communicator, Inner>> = false;
+/// The first of the ranks' own numbers, of all ranks the first one, then of all the next one.
+inline std::vector<std::int64_t> own_numbers(const std::vector<rank_call>& all, std::size_t numbers) {
+  std::vector<std::int64_t> x;
+  for (std::size_t i = 0; i < numbers; ++i) {
+    for (const rank_call& one : all) x.push_back(one.own[i]);
+  }
+  return x;
+}
 
 /// What each rank has of the time, `mine.own[0]`, where all call the same.
-template <class Communicator, device_policy Inner>
+template <class Communicator, std::derived_from<cuda> Inner>
 std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, const rank_call& mine,
                                        const equal_names& names) {
-  std::vector<std::int64_t> steps;
-  for (const rank_call& one : agree(p.communicator, mine, names)) steps.push_back(one.own[0]);
-  return steps;
+  return own_numbers(agree(p.communicator, mine, names), 1);
+}
+
+/// There are so many numbers for each rank.
+template <class Communicator, std::derived_from<cuda> Inner>
+void require_steps(const char* verb, const ranks<Communicator, Inner>& p, int numbers) {
+  if (std::ssize(p.steps) == numbers * p.communicator.size()) return;
+  bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, " +
+                         (numbers == 1 ? "one" : std::to_string(numbers)) + " for each of " +
+                         std::to_string(p.communicator.size()) + " ranks " + (numbers == 1 ? "is" : "are") +
+                         " needed: agree_on_steps gives them");
 }
 
 /// The stretches of a call, or an error. `what` this rank has is `steps_here`.
-template <class Communicator, device_policy Inner>
+template <class Communicator, std::derived_from<cuda> Inner>
 device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const char* what,
                               std::int64_t steps_here) {
   const device_stretches x{p.steps, p.communicator.rank()};
-  if (std::ssize(p.steps) != p.communicator.size()) {
-    bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, one for each of " +
-                           std::to_string(p.communicator.size()) + " ranks is needed: agree_on_steps gives them");
-  }
+  require_steps(verb, p, 1);
   if (steps_here != x.steps_here()) {
     bad_argument(verb, std::string(what) + " is " + std::to_string(steps_here) + ", but steps[" + std::to_string(x.me) +
                            "] is " + std::to_string(x.steps_here()));
@@ -99,7 +112,7 @@ device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>
 }  // namespace detail
 
 /// Nobody is told where a check fails: the ranks of devices do not wait for each other on the host.
-template <class Communicator, detail::device_policy Inner, class Check>
+template <class Communicator, std::derived_from<cuda> Inner, class Check>
 void check_arguments(const ranks<Communicator, Inner>&, Check check) {
   check();
 }

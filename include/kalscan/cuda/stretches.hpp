@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who has which steps where sequences go over ranks, where each rank's chunks lie among those of all, and the part of a
-// traversal that a rank runs. Tested on the host, by tests/kla/device_indices.cpp and tests/kalman/processes.cpp.
+// Who has which steps where sequences go over ranks, and where each rank's chunks lie among those of all. Tested on the
+// host, by tests/kla/device_indices.cpp.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/mixer.hpp>
-#include <kalscan/support/config.hpp>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -35,12 +34,31 @@ struct device_stretches {
   int next() const { return with_steps(me + 1, 1); }
   bool takes_part() const { return steps_here() > 0 || (me == 0 && with_steps(0, 1) < 0); }
   stretch_ends ends() const { return {previous() < 0, next() < 0}; }
-  /// The first rank that has steps after it and whose own number of them `every` does not divide, or -1.
-  int first_ragged(std::int64_t every) const {
-    for (int r = 0; r < size(); ++r) {
-      if (steps_of(r) % every != 0 && with_steps(r + 1, 1) >= 0) return r;
-    }
-    return -1;
+};
+
+/// The stretches of a mixer's call. With packed sequences those ranks take part that have any, with steps or without.
+struct mixer_device_stretches {
+  /// What the ranks have told each other: their steps; with packed sequences then how many each has, whether its first
+  /// one goes on where the last one before it has stopped, and its slots in a backward pass.
+  static constexpr std::size_t numbers_if_packed = 4;
+
+  device_stretches all;
+  bool packed = false;
+  std::span<const std::int64_t> sequences{}, continues{}, slots{};
+
+  mixer_device_stretches(std::span<const std::int64_t> told, std::size_t ranks, int me)
+      : all{told.first(ranks), me}, packed(told.size() == numbers_if_packed * ranks) {
+    if (packed) sequences = told.subspan(ranks, ranks), continues = told.subspan(2 * ranks, ranks);
+    if (packed) slots = told.subspan(3 * ranks, ranks);
+  }
+  device_stretches holders() const { return {packed ? sequences : all.steps, all.me}; }
+  bool takes_part() const { return holders().takes_part(); }
+  int previous() const { return holders().previous(); }
+  int next() const { return holders().next(); }
+  /// Whether this rank's sequences, or of packed ones the first and the last one, begin and end here.
+  stretch_ends ends() const {
+    const auto goes_on = [&](int rank) { return !packed || continues[static_cast<std::size_t>(rank)] != 0; };
+    return {previous() < 0 || !goes_on(all.me), next() < 0 || !goes_on(next())};
   }
 };
 
@@ -68,48 +86,43 @@ device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, 
   }
   return x;
 }
-
-/// The blocks of `block` steps that each rank has of one series, the last one of a rank perhaps shorter.
-struct device_blocks {
-  std::vector<std::int64_t> of_rank;
-  std::int64_t all = 0, most = 0;
-
-  std::int64_t here(int rank) const { return of_rank[static_cast<std::size_t>(rank)]; }
-  std::int64_t before(int rank) const {
-    return std::accumulate(of_rank.begin(), of_rank.begin() + rank, std::int64_t{0});
-  }
-};
-inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block) {
-  device_blocks x;
-  for (const std::int64_t steps : ranks.steps) {
-    x.of_rank.push_back((steps + block - 1) / block);
-    x.all += x.of_rank.back();
-    x.most = std::max(x.most, x.of_rank.back());
+/// The same of packed sequences, of which the ranks have these.
+inline device_slots slots_over_ranks(std::span<const std::int64_t> slots) {
+  device_slots x;
+  for (const std::int64_t here : slots) {
+    x.of_batch.push_back(here);
+    x.first.push_back(x.all);
+    x.all += here;
+    x.most = std::max(x.most, here);
   }
   return x;
 }
 
-/// A traversal of one series, of which a rank takes `own` chunks. Steps, rows and, within, chunks have the numbers that
-/// they have in the whole series.
-template <class Traversal>
-struct stretch_traversal : Traversal {
-  std::int64_t first, own;  // chunks
+/// The blocks of `block` steps that each rank has of one series, the last one of a rank perhaps shorter, and how many
+/// are before these in the direction of time.
+struct device_blocks {
+  std::vector<std::int64_t> of_rank, before;
+  std::int64_t all = 0, most = 0;
 
-  KALSCAN_HD std::int64_t chunks(std::int64_t) const { return own; }
-  KALSCAN_HD typename Traversal::element absorb(std::int64_t i, std::int64_t k) const {
-    return Traversal::absorb(i, first + k);
+  /// Whether they are in order where each rank has room for `most` of them, one rank after the other.
+  bool are_in_order() const {
+    for (std::size_t r = 0; r < of_rank.size(); ++r) {
+      if (of_rank[r] > 0 && before[r] != static_cast<std::int64_t>(r) * most) return false;
+    }
+    return true;
   }
-  struct replay_type : Traversal::replay_type {
-    KALSCAN_HD replay_type(const stretch_traversal& x, std::int64_t i, std::int64_t k,
-                           const typename Traversal::state& before)
-        : Traversal::replay_type(x, i, x.first + k, before) {}
-  };
 };
-
-/// The array as if it began at step 0 of the series; what comes before this rank's steps is not looked at.
-template <class T>
-std::span<T> counted_from_zero(std::span<T> x, std::int64_t numbers_before) {
-  return x.empty() ? x : std::span<T>(x.data() - numbers_before, x.size());
+inline device_blocks blocks_over_ranks(const device_stretches& ranks, std::int64_t block, bool goes_back = false) {
+  device_blocks x;
+  x.before.resize(ranks.steps.size());
+  for (const std::int64_t steps : ranks.steps) x.of_rank.push_back((steps + block - 1) / block);
+  for (std::size_t i = 0; i < x.of_rank.size(); ++i) {
+    const std::size_t r = goes_back ? x.of_rank.size() - 1 - i : i;
+    x.before[r] = x.all;
+    x.all += x.of_rank[r];
+    x.most = std::max(x.most, x.of_rank[r]);
+  }
+  return x;
 }
 
 }  // namespace kalscan::detail

@@ -89,7 +89,6 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
                                                     std::span<const observations<T, M>> series, filter_outputs outputs,
                                                     bool keeps) {
   using namespace detail;
-  require_host_ranks<Inner>();
   if (p.communicator.size() == 1) return run_filter(p.inner, models, series, outputs, keeps);
   std::vector<std::int64_t> lengths;
   for (const auto& y : series) lengths.push_back(y.cols());
@@ -172,7 +171,6 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   using namespace detail;
   using sweep = smoother_sweep<T, N, M>;
   using belief = matrix_belief<T, N>;
-  require_host_ranks<Inner>();
   if (p.communicator.size() == 1) return run_smoother<false>(p.inner, models, std::move(filtered));
   const std::size_t count = filtered.size();
   std::vector<std::int64_t> lengths, chosen(count);

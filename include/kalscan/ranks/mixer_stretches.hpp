@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/check.hpp>
-#include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/ranks/agree.hpp>
 #include <kalscan/ranks/ranks.hpp>
+#include <kalscan/support/aggregate.hpp>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -57,6 +57,41 @@ struct mixer_stretches {
   }
 };
 
+/// own[0] becomes the time; own[6] and own[7] the parameters that vary with it, a bit each, and those that do not. Of
+/// one token neither is known.
+template <class M, class In>
+void tell_parameters(rank_call& mine, const In& in, const mixer_shape& shape) {
+  mine.own[0] = shape.time;
+  std::size_t i = 0;
+  for_each_member(in, [&](const auto& tensor) {
+    const std::int64_t bit = std::int64_t{1} << i;
+    if (M::inputs_info[i++].varies != role::parameter) return;
+    if (tensor.extent[1] != 1) {
+      mine.own[6] |= bit;
+    } else if (shape.time != 1) {
+      mine.own[7] |= bit;
+    }
+  });
+}
+
+/// Throws std::invalid_argument, of the same text on all ranks, where what they have told differs.
+template <class M>
+void require_same_parameters(const std::vector<rank_call>& calls) {
+  std::int64_t varying = 0, constant = 0;
+  for (const rank_call& x : calls) varying |= x.own[6], constant |= x.own[7];
+  for (std::size_t i = 0; i < M::inputs_info.size(); ++i) {
+    const std::int64_t bit = std::int64_t{1} << i;
+    if ((varying & constant & bit) == 0) continue;
+    throw std::invalid_argument("kalscan: the ranks differ in " + std::string(M::inputs_info[i].name) + ": " +
+                                who_says_what(static_cast<int>(calls.size()), [&](int r) {
+                                  const auto& own = calls[static_cast<std::size_t>(r)].own;
+                                  return std::string((own[6] & bit) != 0 ? "one a token"
+                                                     : own[0] == 1       ? "for one token"
+                                                                         : "the same for all tokens");
+                                }));
+  }
+}
+
 /// Tells the other ranks of a call, and learns of theirs.
 template <class P, class Call>
 mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wants_end) {
@@ -67,31 +102,20 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
   x.me = p.communicator.rank();
   x.packed = !s.offsets.empty();
   check_arguments(p, [&] { x.chunk = chunk_length(tasks_of(p.inner)); });
-  std::uint64_t varying = 0, constant = 0;
-  for_each_parameter<M>(call.in, [&](std::size_t i, const auto& tensor) {
-    if (tensor.extent[1] != 1) {
-      varying |= std::uint64_t{1} << i;
-    } else if (s.time != 1) {
-      constant |= std::uint64_t{1} << i;
-    }
-  });
+  tell_parameters<M>(mine, call.in, s);
   const std::int64_t N = s.sequences(), given = call.states.every;
   mine.text = name_of_call(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
   const bool kept =
       with_members(call.states.checkpoints, [](const auto& first, const auto&...) { return first.present(); });
   mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given};
-  mine.own = {s.time,
-              N,
-              p.continues,
-              N == 0 ? 0 : call.sequence_at(0).length,
-              N == 0 ? 0 : call.sequence_at(N - 1).length,
-              (wants_end ? 1 : 0) + (kept ? 2 : 0) + (!kept && N > 0 ? 4 : 0),
-              static_cast<std::int64_t>(varying),
-              static_cast<std::int64_t>(constant)};
+  mine.own[1] = N;
+  mine.own[2] = p.continues;
+  mine.own[3] = N == 0 ? 0 : call.sequence_at(0).length;
+  mine.own[4] = N == 0 ? 0 : call.sequence_at(N - 1).length;
+  mine.own[5] = (wants_end ? 1 : 0) + (kept ? 2 : 0) + (!kept && N > 0 ? 4 : 0);
   const auto calls = agree(p.communicator, mine,
                            {"the batch", "the channels", "the states", "whether sequences are packed", "the chunk",
                             "the distance of checkpoints"});
-  constant = 0;
   std::int64_t number = 0;
   for (int r = 0; r < p.communicator.size(); ++r) {
     const auto& own = calls[static_cast<std::size_t>(r)].own;
@@ -101,7 +125,6 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
     x.wants_end = x.wants_end || (own[5] & 1) != 0;
     x.kept = x.kept || (own[5] & 2) != 0;
     x.varying |= static_cast<std::uint64_t>(own[6]);
-    constant |= static_cast<std::uint64_t>(own[7]);
     if (!x.packed) {
       x.first.push_back(0);
       continue;
@@ -125,17 +148,7 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
           return std::string((calls[static_cast<std::size_t>(r)].own[5] & 4) != 0 ? "none" : "given");
         }));
   }
-  for (std::size_t i = 0; i < M::inputs_info.size(); ++i) {
-    const std::uint64_t bit = std::uint64_t{1} << i;
-    if ((x.varying & constant & bit) == 0) continue;
-    throw std::invalid_argument("kalscan: the ranks differ in " + std::string(M::inputs_info[i].name) + ": " +
-                                who_says_what(p.communicator.size(), [&](int r) {
-                                  const auto& own = calls[static_cast<std::size_t>(r)].own;
-                                  return std::string((static_cast<std::uint64_t>(own[6]) & bit) != 0 ? "one a token"
-                                                     : own[0] == 1                                   ? "for one token"
-                                                                   : "the same for all tokens");
-                                }));
-  }
+  require_same_parameters<M>(calls);
   return x;
 }
 

@@ -71,13 +71,6 @@ inline constexpr bool shares_time<ranks<Communicator, Inner>> = true;
 
 namespace detail {
 
-template <class Inner>
-constexpr void require_host_ranks() {
-  static_assert(host_policy<Inner>,
-                "kalscan: over ranks with a device each mixers run, forward and backward, and the Kalman filter of "
-                "models of functions: scans and kalman_model take ranks{communicator, omp{}}");
-}
-
 /// A sweep's lanes over the stretch of a rank. Where the sweep may not be split in time, its one piece has no element.
 template <sweep S>
 struct stretch_of_lanes {
@@ -169,7 +162,6 @@ void check_arguments(const ranks<Communicator, Inner>& p, Check check) {
 template <communicator Communicator, class Inner, sweep S>
 void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
   using namespace detail;
-  require_host_ranks<Inner>();
   const Communicator& comm = p.communicator;
   if (comm.size() == 1) return run_sweep(p.inner, s);
   const auto& tasks = tasks_of(p.inner);

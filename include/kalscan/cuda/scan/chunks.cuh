@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Chunks of time, a thread each, cut and combined as the OpenMP back end does: absorb, carry, replay in three launches.
+// The rows may be stretches of longer ones, whose other steps are on other devices: what enters is then carried through
+// all chunks, and what leaves goes on.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +10,18 @@
 
 namespace kalscan::detail {
 
-/// Elements and states of chunk k of row i at [k * count + i]. The state is the one before the chunk.
-template <class Call>
-struct chunk_memory {
+/// Whether the rows begin and end here: of one device constants, so that its kernels do not ask.
+struct whole_rows {
+  static constexpr bool begin = true, end = true;
+};
+struct row_stretches {
+  bool begin, end;
+};
+
+/// Elements and states of chunk k of row i at [k * count + i]. The state is the one before the chunk; where the rows do
+/// not end here there is one more, which leaves.
+template <class Call, class Ends>
+struct chunk_memory : Ends {
   typename Call::element* elements;
   typename Call::state_type* states;
   std::int64_t chunk, chunks;
@@ -42,24 +53,24 @@ __device__ typename Call::state_type replay_chunk(const Call& call, std::int64_t
   return state;
 }
 
-/// The first chunk is replayed, since its state is known; the others are absorbed.
-template <class Call>
+/// The first chunk of rows that begin here is replayed, since its state is known; the others are absorbed.
+template <class Call, class Ends>
 __global__ void __launch_bounds__(128) absorb_kernel(const __grid_constant__ Call call,
-                                                     const __grid_constant__ chunk_memory<Call> memory) {
+                                                     const __grid_constant__ chunk_memory<Call, Ends> memory) {
   const std::int64_t task = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
   const std::int64_t row = task % call.count, k = task / call.count;
   if (k >= memory.chunks) return;
   const std::int64_t first = k * memory.chunk, last = min(call.length, first + memory.chunk);
-  if (k == 0) {
+  if (memory.begin && k == 0) {
     const auto state = replay_chunk(call, row, 0, last, call.before(row));
-    if (memory.chunks == 1) {
+    if (memory.end && memory.chunks == 1) {
       call.finish(row, state);
     } else {
       memory.states[call.count + row] = state;
     }
     return;
   }
-  if (call.has_outputs && k + 1 == memory.chunks) return;
+  if (call.has_outputs && memory.end && k + 1 == memory.chunks) return;
   const auto* in = call.in.row(row);
   auto sum = call.recurrence.lift(in[first * call.in.time_stride]);
 #pragma unroll 4
@@ -68,30 +79,42 @@ __global__ void __launch_bounds__(128) absorb_kernel(const __grid_constant__ Cal
   memory.elements[k * call.count + row] = sum;
 }
 
-template <class Call>
+template <class Call, class Ends>
 __global__ void __launch_bounds__(128) carry_kernel(const __grid_constant__ Call call,
-                                                    const __grid_constant__ chunk_memory<Call> memory) {
+                                                    const __grid_constant__ chunk_memory<Call, Ends> memory) {
   const std::int64_t row = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
   if (row >= call.count) return;
-  auto state = memory.states[call.count + row];
-  const std::int64_t last = call.has_outputs ? memory.chunks - 1 : memory.chunks;
+  const std::int64_t first = memory.begin ? 1 : 0;
+  auto state = memory.states[first * call.count + row];
+  const std::int64_t last = call.has_outputs && memory.end ? memory.chunks - 1 : memory.chunks;
 #pragma unroll 8
-  for (std::int64_t k = 1; k < last; ++k) {
+  for (std::int64_t k = first; k < last; ++k) {
     state = call.recurrence.act(memory.elements[k * call.count + row], state);
     if constexpr (Call::has_outputs) memory.states[(k + 1) * call.count + row] = state;
   }
-  if constexpr (!Call::has_outputs) call.finish(row, state);
+  if constexpr (!Call::has_outputs) {
+    if (memory.end) {
+      call.finish(row, state);
+    } else {
+      memory.states[memory.chunks * call.count + row] = state;
+    }
+  }
 }
 
-template <class Call>
+template <class Call, class Ends>
 __global__ void __launch_bounds__(128) replay_kernel(const __grid_constant__ Call call,
-                                                     const __grid_constant__ chunk_memory<Call> memory) {
+                                                     const __grid_constant__ chunk_memory<Call, Ends> memory) {
   const std::int64_t task = std::int64_t{blockIdx.x} * 128 + threadIdx.x;
-  const std::int64_t row = task % call.count, k = 1 + task / call.count;
+  const std::int64_t row = task % call.count, k = (memory.begin ? 1 : 0) + task / call.count;
   if (k >= memory.chunks) return;
   const std::int64_t first = k * memory.chunk, last = min(call.length, first + memory.chunk);
   const auto state = replay_chunk(call, row, first, last, memory.states[k * call.count + row]);
-  if (k + 1 == memory.chunks) call.finish(row, state);
+  if (memory.end && k + 1 == memory.chunks) call.finish(row, state);
+}
+
+/// The chunks of a row: one where it is empty.
+inline std::int64_t chunks_of_row(std::int64_t length, std::int64_t chunk) {
+  return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
 }
 
 template <class Call>
@@ -102,29 +125,42 @@ std::size_t chunks_workspace(std::int64_t rows, std::int64_t length, std::int64_
          workspace_pieces::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::state_type));
 }
 
-template <class Call>
-void launch_chunks(const char* verb, const cuda& policy, const Call& call, std::int64_t chunk) {
-  const std::int64_t chunks = std::max<std::int64_t>(1, (call.length + chunk - 1) / chunk);
-  workspace_pieces pieces(policy.workspace);
-  chunk_memory<Call> memory{nullptr, nullptr, chunk, chunks};
-  if (chunks > 1) {
-    memory.elements = pieces.take<typename Call::element>(call.count * chunks);
-    memory.states = pieces.take<typename Call::state_type>(call.count * chunks);
-  }
+/// Calls between(), which may bring what enters, before the carries, and after() behind them.
+template <class Call, class Ends, class Before, class After>
+void launch_chunk_passes(const char* verb, const cuda& policy, const Call& call, const chunk_memory<Call, Ends>& memory,
+                   Before before, After after) {
   const auto blocks = [&](std::int64_t tasks) {
     const std::int64_t n = (tasks + 127) / 128;
     if (n > most_blocks) bad_argument(verb, std::to_string(tasks) + " chunks are more than a launch can take");
     return static_cast<unsigned>(n);
   };
-  absorb_kernel<<<blocks(call.count * chunks), 128, 0, policy.stream>>>(call, memory);
+  const unsigned all = blocks(call.count * memory.chunks);
+  absorb_kernel<<<all, 128, 0, policy.stream>>>(call, memory);
   require_success("launch of absorb_kernel", cudaGetLastError());
-  if (chunks == 1) return;
-  carry_kernel<<<blocks(call.count), 128, 0, policy.stream>>>(call, memory);
-  require_success("launch of carry_kernel", cudaGetLastError());
+  const std::int64_t replayed = memory.begin ? 1 : 0;
+  before();
+  if (memory.chunks > replayed) {
+    carry_kernel<<<blocks(call.count), 128, 0, policy.stream>>>(call, memory);
+    require_success("launch of carry_kernel", cudaGetLastError());
+  }
+  after();
   if constexpr (Call::has_outputs) {
-    replay_kernel<<<blocks(call.count * (chunks - 1)), 128, 0, policy.stream>>>(call, memory);
+    if (memory.chunks == replayed) return;
+    replay_kernel<<<blocks(call.count * (memory.chunks - replayed)), 128, 0, policy.stream>>>(call, memory);
     require_success("launch of replay_kernel", cudaGetLastError());
   }
+}
+
+template <class Call>
+void launch_chunks(const char* verb, const cuda& policy, const Call& call, std::int64_t chunk) {
+  workspace_pieces pieces(policy.workspace);
+  chunk_memory<Call, whole_rows> memory{{}, nullptr, nullptr, chunk, chunks_of_row(call.length, chunk)};
+  if (memory.chunks > 1) {
+    memory.elements = pieces.take<typename Call::element>(call.count * memory.chunks);
+    memory.states = pieces.take<typename Call::state_type>(call.count * memory.chunks);
+  }
+  const auto nothing = [] {};
+  launch_chunk_passes(verb, policy, call, memory, nothing, nothing);
 }
 
 }  // namespace kalscan::detail

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <cstdlib>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/cuda/scan/chunks.cuh>
 #include <kalscan/cuda/scan/contiguous.cuh>
 #include <kalscan/cuda/scan/strided.cuh>
+#include <string>
 
 namespace kalscan::detail {
 
@@ -53,8 +55,20 @@ std::size_t algorithm_workspace(const chosen_algorithm& by, std::int64_t rows, s
   }
 }
 
+/// Policies that run the verbs of <kalscan/cuda/device.cuh>, each by an overload of run_on_device.
+template <class P>
+inline constexpr bool scans_on_device = std::derived_from<P, cuda>;
+template <class P>
+concept device_scan_policy = scans_on_device<P>;
+
+inline void require_chunk(const char* verb, const cuda& policy) {
+  if (policy.chunk < 0) bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
+}
+
+/// Of a call that goes back in time the rows are mirrored already.
 template <class Call>
-void run_on_device(const char* verb, const cuda& policy, const Call& call) {
+void run_on_device(const char* verb, const cuda& policy, const Call& call, bool /*goes_back*/ = false) {
+  require_chunk(verb, policy);
   if (call.count == 0) return;
   const auto unit = [&](std::int64_t stride) { return stride == call.in.time_stride; };
   const bool contiguous = std::abs(call.in.time_stride) == 1 && (!Call::has_outputs || unit(call.out.time_stride));

@@ -84,7 +84,11 @@ struct filter_traversal {
 
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t first = k * chunk, end = first + chunk, length = series.length(i);
-    const std::int64_t last = end < length ? end : length, begin = series.begin(i);
+    return absorb_steps(i, first, end < length ? end : length);
+  }
+  /// Steps [first, last).
+  KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t first, std::int64_t last) const {
+    const std::int64_t begin = series.begin(i);
     element x = begin_chunk(i, first);
     for (std::int64_t t = first; t < last; ++t) {
       if (t > first) {
@@ -110,13 +114,17 @@ struct filter_traversal {
                            bool = false)
         : replay_type(x, series, k * x.chunk, k * x.chunk + x.chunk, before, steps_between{}) {
       if (last_ > length_) last_ = length_;
-      if (judge_belief(before) != step_failure::none) fail(first_, step_failure::carry);
+      judge_carry();
     }
     struct steps_between {};
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t first, std::int64_t last,
                            const state& before, steps_between)
         : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
           begin_(x.series.begin(series)), belief_(before) {}
+    /// Where the belief before the steps came through elements.
+    KALSCAN_HD void judge_carry() {
+      if (judge_belief(belief_) != step_failure::none) fail(first_, step_failure::carry);
+    }
     KALSCAN_HD std::int64_t steps() const { return last_ - first_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + first_; }
 

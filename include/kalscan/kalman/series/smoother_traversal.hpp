@@ -47,7 +47,13 @@ struct smoother_traversal {
 
   /// Of the chunk before whose first step there is another; the last one's is not needed.
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
-    const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk, before = last - chunk;
+    const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk;
+    return absorb_steps(i, last - chunk, last, [&](std::int64_t t) { return filtered_mean(begin + t); });
+  }
+  /// Steps (before, last]; mean_at(t) is the filtered mean of a step of them, or of `before`.
+  template <class MeanAt>
+  KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t before, std::int64_t last, MeanAt mean_at) const {
+    const std::int64_t begin = series.begin(i);
     element x = small_filtering_monoid<T, n>::identity();
     if (before < 0) return x;
     for (std::int64_t t = before + 1; t <= last; ++t) {
@@ -55,10 +61,10 @@ struct smoother_traversal {
       if (t % 32 == 0 && has_faded(x.A)) break;
       const auto matrices = model.transition(i, t);
       x.A = times(matrices.F, x.A);
-      add(x.b, filtered_mean(begin + t - 1));
+      add(x.b, mean_at(t - 1));
       predict_by(model, i, t, matrices, x.b, x.C);
       observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
-      add(x.b, filtered_mean(begin + t), T(-1));
+      add(x.b, mean_at(t), T(-1));
     }
     return x;
   }
@@ -74,6 +80,10 @@ struct smoother_traversal {
           begin_(x.series.begin(series)), later_(later), smoothed_{} {
       const std::int64_t end = from_ - x.chunk;
       to_ = end < -1 ? -1 : end;
+    }
+    /// Ends with step `first`, where the chunk has earlier ones.
+    KALSCAN_HD void end_at(std::int64_t first) {
+      if (to_ < first - 1) to_ = first - 1;
     }
     KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
@@ -98,10 +108,11 @@ struct smoother_traversal {
     small_belief<T, n> smoothed_;
   };
 
- private:
   KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
     return read_matrix<small_vector<T, n>>(mean + at * n);
   }
+
+ private:
   KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
     return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
   }

@@ -291,7 +291,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     }
     state x[States];
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
-      if (t + steps == at.length && ends_of(call).end) take_final(x, bar);
+      if (t + steps == at.length && ends_of(call, at.n).end) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
       seek_channel_pointers(t + last);
 #pragma unroll 1
@@ -317,11 +317,16 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         }
       }
     });
-    if (at.length == 0 && ends_of(call).end) {
-      load_initial_states<States>(call, lanes, at.n, x);
-      take_final(x, bar);
+    const auto ends = ends_of(call, at.n);
+    if (at.length == 0) {
+      if (ends.begin) {
+        load_initial_states<States>(call, lanes, at.n, x);
+      } else {
+        this->load_checkpoint(0, x);
+      }
+      if (ends.end) take_final(x, bar);
     }
-    if (at.k == 0 && ends_of(call).begin) {
+    if (at.k == 0 && ends.begin) {
 #pragma unroll
       for (int j = 0; j < States; ++j) bar[j] = numbers_of_adjoint(call.states.initial_bar, x[j], bar[j]);
       lanes.store(call.states.initial_bar, at.n, 0, bar, call.states.accumulate);

@@ -74,9 +74,12 @@ struct forward_in_time {
   static constexpr bool splits = mixer_with_elements<M>;
   static constexpr const char* name = "forward";
 
-  /// Whether what is carried into the call's first chunk is known here, and whether nobody takes what leaves the last.
-  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).begin; }
-  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).end; }
+  /// Whether what is carried into the first chunk of a sequence is known here, and whether nobody takes what leaves its
+  /// last one, where `ends` are those of the sequence; of all sequences, where they are the call's.
+  template <class Ends>
+  KALSCAN_HD static bool starts(const Ends& ends) { return ends.begin; }
+  template <class Ends>
+  KALSCAN_HD static bool stops(const Ends& ends) { return ends.end; }
 
   __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
   /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
@@ -112,8 +115,10 @@ struct backward_in_time {
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
   static constexpr const char* name = "backward";
 
-  KALSCAN_HD static bool starts(const Call& call) { return ends_of(call).end; }
-  KALSCAN_HD static bool stops(const Call& call) { return ends_of(call).begin; }
+  template <class Ends>
+  KALSCAN_HD static bool starts(const Ends& ends) { return ends.end; }
+  template <class Ends>
+  KALSCAN_HD static bool stops(const Ends& ends) { return ends.begin; }
 
   __device__ static state act(const element& e, const state& bar) { return M::adjoint_act(e, bar); }
   __device__ static bool holds(const element& e, const state&) { return all_finite<T>(e); }
@@ -133,7 +138,7 @@ struct backward_in_time {
       state x[16 + 1];  // `tile` is at most 16
       x[0] = stored(t);
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
-      if (t + steps < at.length || !ends_of(call).end) x[steps] = stored(t + steps);
+      if (t + steps < at.length || (!ends_of(call, at.n).end && steps == tile)) x[steps] = stored(t + steps);
       for (int j = steps - 1; j >= 0; --j) {
         const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
           return typename M::template outputs<T>{
@@ -159,12 +164,13 @@ __device__ void carry_lane(const typename Direction::call_type& call, const time
   constexpr bool may_be_stretch = on_stretch<typename Direction::call_type>;
   constexpr int batch = array_size<element, typename Direction::T> > 8 ? 8 : 16, next = Direction::next;
   const sequence_slots of = cuts.slots_of(n);
-  const bool starts = Direction::starts(call), stops = Direction::stops(call);
+  const auto ends = ends_of(call, n);
+  const bool starts = Direction::starts(ends), stops = Direction::stops(ends);
   const std::int64_t count = of.chunks - (starts ? 2 : 1);  // chunks before the last one that are taken by elements
   if (count < (stops && starts ? 1 : 0)) return;
   const std::int64_t slot = (next > 0 ? of.slot : of.slot + of.chunks - 1) + (starts ? next : 0);
   if constexpr (may_be_stretch) {
-    if (!starts) arrays.carry.set(slot, lane, call.entering.get(n, lane));
+    if (!starts) arrays.carry.set(slot, lane, call.entering.get(call.shared(n), lane));
   }
   const auto* from = arrays.element.at(slot, lane);
   auto* to = arrays.carry.at(slot + next, lane);
@@ -206,7 +212,7 @@ __device__ void carry_lane(const typename Direction::call_type& call, const time
   if constexpr (may_be_stretch) {
     if (stops) return;
     take_one(last);
-    call.leaving.set(n, lane, x);
+    call.leaving.set(call.shared(n), lane, x);
   }
 }
 

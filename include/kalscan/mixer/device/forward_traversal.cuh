@@ -266,10 +266,11 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     if (at.to == at.length) {
       if constexpr (on_stretch<Call>) {
         // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
-        if (keeps && !call.ends.end && !(call.ends.begin && at.chunks == 1)) lanes.load(call.leaving, at.n, x);
+        const stretch_ends ends = ends_of(call, at.n);
+        if (keeps && !ends.end && !(ends.begin && at.chunks == 1)) lanes.load(call.leaving, call.shared(at.n), x);
       }
       keep_if_due(at.length, x);
-      if (!ends_of(call).end) return;
+      if (!ends_of(call, at.n).end) return;
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
       lanes.store(call.states.final, at.n, 0, x);

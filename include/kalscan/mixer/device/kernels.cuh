@@ -98,9 +98,10 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
   if (Traversal::spares_registers) __syncthreads();
   const chunk_range& at = mine.at;
   const std::int64_t earlier = direction::next > 0 ? at.k : at.chunks - 1 - at.k;  // chunks taken before this one
-  const bool starts = earlier == 0 && direction::starts(call);
+  const auto ends = ends_of(call, at.n);
+  const bool starts = earlier == 0 && direction::starts(ends);
   const bool replays = turns.on() || starts == (which == device_pass::first);
-  const auto stops = [&] { return earlier + 1 == at.chunks && direction::stops(call); };
+  const auto stops = [&] { return earlier + 1 == at.chunks && direction::stops(ends); };
   if (!replays && (which == device_pass::last || !Traversal::splits || stops())) return;
   Traversal traversal(call, layout, at, arrays, mine.channel_block, mixer_shared_memory);
   if (replays) {
@@ -124,7 +125,7 @@ __global__ void __launch_bounds__(block_threads, Traversal::blocks)
       traversal.lanes.store(arrays.carry, at.slot + direction::next, x);
     }
     if constexpr (on_stretch<typename direction::call_type>) {
-      if (starts && at.chunks == 1 && !stops()) traversal.lanes.store(call.leaving, at.n, x);
+      if (starts && at.chunks == 1 && !stops()) traversal.lanes.store(call.leaving, call.shared(at.n), x);
     }
   } else if constexpr (Traversal::splits) {
     typename Traversal::element e[Traversal::States];
@@ -174,10 +175,11 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
   };
   launch(device_pass::first);
   if constexpr (Traversal::splits) {
-    const bool starts = direction::starts(call), done = starts && cuts.slots == cuts.sequences;
+    const bool starts = direction::starts(ends_of(call)), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
-    [[maybe_unused]] const std::size_t carried = static_cast<std::size_t>(lanes) * sizeof(typename direction::state);
+    [[maybe_unused]] std::size_t carried = static_cast<std::size_t>(lanes) * sizeof(typename direction::state);
     if constexpr (on_stretch<Call>) {
+      if (call.packed > 0) carried /= static_cast<std::size_t>(call.packed);
       if (!starts) call.link->receive(call.entering.data, carried);
     }
     if (!done) {
@@ -185,7 +187,7 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
       check_launch("mixer_carry_kernel");
     }
     if constexpr (on_stretch<Call>) {
-      if (!direction::stops(call)) call.link->send(call.leaving.data, carried);
+      if (!direction::stops(ends_of(call))) call.link->send(call.leaving.data, carried);
     }
     if (!done) launch(device_pass::last);
   }
@@ -198,7 +200,8 @@ struct carry_pieces {
   lane_array<State, T> entering{}, leaving{};
 
   void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
-    const std::int64_t lanes = shape.channels * shape.states, ends = stretch ? cuts.sequences : 0;
+    const std::int64_t lanes = shape.channels * shape.states, shared = shape.offsets.empty() ? cuts.sequences : 1,
+                       ends = stretch ? shared : 0;
     const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
     const std::int64_t board = stretch ? 0 : board_size(shape, cuts);
     const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
@@ -212,7 +215,9 @@ struct carry_pieces {
   template <class Call>
   const Call& linked(const Call& call, std::nullptr_t) const { return call; }
   template <class Call>
-  stretch_call<Call> linked(const Call& call, const carry_link& link) const { return {call, entering, leaving, &link}; }
+  stretch_call<Call> linked(const Call& call, const carry_link& link) const {
+    return {call, entering, leaving, &link, call.shape.offsets.empty() ? 0 : call.shape.sequences()};
+  }
 };
 
 /// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.

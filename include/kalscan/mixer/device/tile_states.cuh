@@ -154,7 +154,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
         }
         // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
         // by their rounding: those from which the next tile started count.
-        if (ordinary_of<M>::exists && (t + steps < at.length || !ends_of(call).end)) load_checkpoint(t + steps, x);
+        const bool stored = t + steps < at.length || (!ends_of(call, at.n).end && steps == steps_of_tile);
+        if (ordinary_of<M>::exists && stored) load_checkpoint(t + steps, x);
       }
       tile(t, steps, ordinary);
       __syncthreads();

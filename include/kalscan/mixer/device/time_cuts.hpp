@@ -178,13 +178,18 @@ class carry_link {
   ~carry_link() = default;
 };
 
-/// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so. It has a type,
-/// and so kernels, of its own, since those of one device should not have to ask.
+/// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so, of packed
+/// sequences whether the first one begins here and whether the last one ends. It has a type, and so kernels, of its
+/// own, since those of one device should not have to ask.
 template <class Call>
 struct stretch_call : Call {
-  /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence.
+  /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence, or of the one that is
+  /// shared.
   lane_array<typename Call::mixer::template state<typename Call::number>, typename Call::number> entering, leaving;
   const carry_link* link;
+  std::int64_t packed;  // so many sequences, or 0
+
+  KALSCAN_HD std::int64_t shared(std::int64_t n) const { return packed > 0 ? 0 : n; }
 };
 template <class Call>
 concept on_stretch = requires(const Call& call) { call.entering; };
@@ -197,6 +202,16 @@ template <class Call>
 KALSCAN_HD constexpr auto ends_of(const Call& call) {
   if constexpr (on_stretch<Call>) {
     return call.ends;
+  } else {
+    return whole_ends{};
+  }
+}
+/// The same of sequence n.
+template <class Call>
+KALSCAN_HD constexpr auto ends_of(const Call& call, [[maybe_unused]] std::int64_t n) {
+  if constexpr (on_stretch<Call>) {
+    return stretch_ends{call.ends.begin || (call.packed > 0 && n > 0),
+                        call.ends.end || (call.packed > 0 && n + 1 < call.packed)};
   } else {
     return whole_ends{};
   }
