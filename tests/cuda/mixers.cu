@@ -11,12 +11,17 @@ using kalscan::seq;
 
 namespace {
 
+/// Keeps the states finite: the product of rotation's c + i s stays within one.
+template <class M>
+void tame(problem<M, float>& p) {
+  if constexpr (std::is_same_v<M, rotation>) {
+    for (std::size_t i = 3; i < 5; ++i) p.in[i].each([](float& x) { x *= 0.7F; });
+  }
+}
 template <class M>
 problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int64_t S, std::uint64_t seed, given g) {
   auto p = random_problem<M, float>(B, L, C, S, seed, g, seed % 2 == 0);
-  if constexpr (std::is_same_v<M, rotation>) {  // the product of c + i s stays within one
-    for (std::size_t i = 3; i < 5; ++i) p.in[i].each([](float& x) { x *= 0.7F; });
-  }
+  tame(p);
   return p;
 }
 
@@ -51,7 +56,7 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
 }
 
 TEST_CASE_TEMPLATE("sequences taken in turns have the bits of those taken whole", M, KALSCAN_TEST_MIXER) {
-  check_turns<M>();
+  check_turns<M>(tame<M>);
 }
 
 }  // namespace
