@@ -16,10 +16,10 @@ mkdir -p "$results"
 for part in ${parts:-a5 groups recall bytes long two_layers}; do
   out=(--out "$results/$part.jsonl")
   case $part in
-    a5) run word_problem --mixers $few kla_latest kla_slow rotating_kla rotating_kla_slow_p0 "${out[@]}" ;;
-    groups) run word_problem --tasks s4 s3 parity --mixers $few --steps 5000 "${out[@]}" ;;
-    recall) run recall --mixers $few --steps 3000 --batch 64 "${out[@]}" ;;
-    bytes) run language_model --mixers $few --steps 2000 --batch 32 --tests 64 "${out[@]}" ;;
+    a5) run word_problem --mixers $few rotating_kla kla_latest kla_slow rotating_kla_slow_p0 "${out[@]}" ;;
+    groups) run word_problem --tasks s4 s3 parity --mixers $few --steps 2000 "${out[@]}" ;;
+    recall) run recall --mixers $few --steps 1500 --batch 64 "${out[@]}" ;;
+    bytes) run language_model --mixers $few --steps 1000 --batch 32 --tests 64 "${out[@]}" ;;
     long)  # as many steps as the protocol of KLA's paper has, with words that grow and with whole ones
       run word_problem --mixers kla --steps 100000 --seeds 1 "${out[@]}"
       run word_problem --mixers kla kla_latest --no-grow --steps 100000 --seeds 1 "${out[@]}" ;;

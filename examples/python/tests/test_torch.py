@@ -203,6 +203,29 @@ class Operators(unittest.TestCase):
         torch.testing.assert_close(y, expected, atol=0, rtol=0)
 
     @unittest.skipUnless(cuda, "no GPU, or a library without its code")
+    def test_layers_can_be_captured_into_a_graph(self):
+        for layer in (kt.KLALayer, kt.RotatingKLALayer):
+            net = layer(24, kt.KLAConfig(d_state=4)).cuda()
+            x = torch.randn(2, 40, 24, device="cuda")
+
+            def step():
+                y = net(x)
+                y = y[0] if isinstance(y, tuple) else y
+                return y, *torch.autograd.grad(y.square().sum(), list(net.parameters()))
+
+            stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                expected = [t.detach().clone() for t in step()]
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph, stream=stream):
+                results = step()
+            graph.replay()
+            torch.cuda.synchronize()
+            for a, b in zip(results, expected):
+                torch.testing.assert_close(a, b, msg=f"{layer.__name__}, seed {seed}")
+
+    @unittest.skipUnless(cuda, "no GPU, or a library without its code")
     def test_cupy_s_arrays_run_in_its_current_stream(self):
         try:
             import cupy

@@ -342,6 +342,7 @@ class RotatingKLALayer(_Layer):
         self.heads, self.heads_per_rotation = inner // 3, heads_per_rotation
         self.turn = nn.Linear(inner, 4 * self.heads // heads_per_rotation, bias=False)
         self.start = nn.Parameter(torch.empty(self.heads, self.d_state, 3))
+        self.register_buffer("identity", torch.tensor([1.0, 0, 0, 0]), persistent=False)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -358,7 +359,7 @@ class RotatingKLALayer(_Layer):
     def rotations(self, z):
         """Quaternions [B, L, H, 4], of any length: turns about the identity."""
         r = self.turn(z).unflatten(-1, (-1, 4))
-        r = r + torch.tensor([1.0, 0, 0, 0], dtype=r.dtype, device=r.device)
+        r = r + self.identity.to(r.dtype)
         return r.repeat_interleave(self.heads_per_rotation, -2)
 
     def mix(self, z, state, offsets):
