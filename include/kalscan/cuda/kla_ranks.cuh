@@ -6,16 +6,16 @@
 // memory: the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all.
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
-// beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
-// on all ranks, too, as agree_on_steps sees if it is given the inputs: where a stretch is of one step nobody could
-// tell, and `backward` needs a policy cuda_for with parameters_vary = false. Gradients of what all times share are sums
-// over all ranks and come out on all.
+// beginning of a stretch; for `backward` all ranks give them, or none does, which no call checks: the ranks would wait
+// for each other. Which parameters vary with time is the same on all ranks, too, as agree_on_steps sees if it is given
+// the inputs: where a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with
+// parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number
 // of ranks, and begin or end on one with no step of it. Its initial state is read on the first of these ranks.
 //
-// `step` is one token: the rank that has the states takes it with the policy `inner`.
+// `step` over ranks takes a token on each; for a single one, the rank that has the states calls it with `inner`.
 //
 // What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
 // receives the state before them, carries it through their elements to the next rank, and replays. The message is a
@@ -208,10 +208,6 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   sum_parts(p.inner, call, pieces.mine.arrays, pieces.slots.all / call.shape.batch);
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// `mine` has what is told of parameters.
 template <class M, class T, class Communicator, device_policy Inner>
 std::vector<std::int64_t> agreed_stretches(const ranks<Communicator, Inner>& p, const mixer_shape& shape,
@@ -254,9 +250,9 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
   return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(p.inner, shape), true);
 }
 
-/// The bytes of workspace that `backward` needs on this rank: those of `cuda` for this rank's shape, and for each
-/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many
-/// as the one with the most has, and in the order of time.
+/// The bytes of workspace that `backward` needs on this rank, by a policy that has the steps of all ranks: those of
+/// `cuda` for this rank's shape, and for each parameter the sums [M, S] of all ranks' chunks, twice: as they were
+/// gathered, where each rank has room for as many as the one with the most has, and in the order of time.
 template <class Communicator, detail::device_policy Inner, mixer M, class In>
 [[nodiscard]] std::size_t backward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape,
                                              const In& in,
