@@ -26,7 +26,8 @@
 //
 // With `cuda::chunk` fixed, and all ranks' boundaries on multiples of it (of backward also of backward_checkpoints),
 // counted from the beginning of a sequence, all results have the bits of one device with that chunk, for any number of
-// ranks. On one rank `inner` runs alone.
+// ranks; but packed sequences that begin or end on a rank with no step of them may differ in the last bits. On one rank
+// `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -137,6 +138,13 @@ struct rank_backward_pieces {
     const std::int64_t lanes = shape.channels * shape.states;
     for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
       in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
+    const auto me = static_cast<std::size_t>(ranks.all.me);
+    if (ranks.packed && cuts.slots != ranks.slots[me]) {
+      bad_argument("backward", "the sequences have " + std::to_string(cuts.slots) + " chunks, but steps[" +
+                                   std::to_string(3 * ranks.slots.size() + me) + "] is " +
+                                   std::to_string(ranks.slots[me]) +
+                                   ": agree_on_steps is to be asked for these offsets, this chunk and number type");
+    }
   }
 };
 
@@ -156,12 +164,17 @@ void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const
       const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * slot;
       if (row == 0) continue;
       const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * slot;
-      const auto first = static_cast<std::size_t>(pieces.slots.first[r]) * slot;
-      require_success("cudaMemcpy2DAsync",
-                      cudaMemcpy2DAsync(reinterpret_cast<std::byte*>(pieces.in_order[i]) + first, whole_row,
-                                        pieces.gathered_sums.data() + r * mine.size() + at, row, row,
-                                        static_cast<std::size_t>(shape.batch), cudaMemcpyDeviceToDevice,
-                                        p.inner.stream));
+      std::byte* to = reinterpret_cast<std::byte*>(pieces.in_order[i]);
+      to += static_cast<std::size_t>(pieces.slots.first[r]) * slot;
+      const std::byte* from = pieces.gathered_sums.data() + r * mine.size() + at;
+      const cudaStream_t stream = p.inner.stream;
+      if (shape.batch == 1) {  // one sequence may have rows of 2 GiB, which cudaMemcpy2DAsync refuses
+        require_success("cudaMemcpyAsync", cudaMemcpyAsync(to, from, row, cudaMemcpyDeviceToDevice, stream));
+      } else {
+        require_success("cudaMemcpy2DAsync",
+                        cudaMemcpy2DAsync(to, whole_row, from, row, row, static_cast<std::size_t>(shape.batch),
+                                          cudaMemcpyDeviceToDevice, stream));
+      }
     }
     arrays.time[i] = pieces.in_order[i];
   }
