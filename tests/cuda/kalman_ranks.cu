@@ -233,6 +233,8 @@ TEST_CASE("without a chunk of the policy each of several devices has as many chu
   using model = model_type<irregular, double>;
   const std::int64_t of_one = kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22);
   CHECK(of_one == 4 * kalscan::filter_block<model>(kalscan::cuda{}, 1 << 22, 4));
+  CHECK_THROWS_WITH(static_cast<void>(kalscan::filter_block<model>(kalscan::cuda{}, 100, 0)),
+                    "kalscan::filter_block: ranks is 0");
 }
 
 #ifdef KALSCAN_TEST_NCCL

@@ -461,6 +461,12 @@ TEST_CASE("bad calls are refused by name") {
         "kalscan::forward: steps has 2 numbers, 4 for each of 2 ranks are needed: agree_on_steps gives them");
   CHECK(message({40, 40, 3, 3, 1, 1, 9, 9}, packed) ==
         "kalscan::forward: the number of sequences is 2, but steps[2] is 3");
+  const auto packed_backward = [&](const auto& policy) {
+    kalscan::backward(policy, kla{}, {1, 40, 18, 3, offsets}, x.d.in_views(), x.d.out_bar_views(), x.in_bar_views());
+  };
+  CHECK(message({40, 40, 2, 2, 1, 1, 9, 9}, packed_backward) ==
+        "kalscan::backward: the sequences have 2 chunks, but steps[6] is 9: agree_on_steps is to be asked for these "
+        "offsets, this chunk and number type");
 }
 
 /// What two ranks are told whose calls are those of call(rank, policy), which returns what is agreed on.

@@ -219,6 +219,7 @@ TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences w
         if (wanted > 0 && wanted + multiple < length) CHECK(chunk < wanted + multiple);
         CHECK(chunk_of(wanted, few, false, multiple) == length);
         CHECK(chunk_of(0, many, true, multiple) == length);
+        CHECK(chunk_of(-1 - wanted, few, true, multiple) == chunk_of(0, few, true, multiple));
       }
     }
   }

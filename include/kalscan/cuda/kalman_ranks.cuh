@@ -40,6 +40,7 @@
 #include <kalscan/kalman/series/smoother_traversal.hpp>
 #include <kalscan/kalman/series/stretches.hpp>
 #include <kalscan/ranks/agree.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,9 +56,12 @@ std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int6
 
 }  // namespace detail
 
-/// How many steps a block has, in a series of `length` steps on all of so many ranks: 32 to 128 chunks.
+/// How many steps a block has, in a series of `length` steps on all of so many ranks: 32 to 128 chunks. Throws
+/// std::invalid_argument for a negative length and for no ranks.
 template <class Model>
 [[nodiscard]] std::int64_t filter_block(const cuda& policy, std::int64_t length, int ranks = 1) {
+  if (length < 0) detail::bad_argument("filter_block", "length is " + std::to_string(length));
+  if (ranks < 1) detail::bad_argument("filter_block", "ranks is " + std::to_string(ranks));
   return detail::chunk_over_ranks<Model>(policy, length, ranks) *
          detail::chunk_threads_of<detail::filter_traversal<Model>>;
 }
@@ -174,7 +178,9 @@ rank_series_pieces<Traversal> series_pieces(const char* verb, const cuda& policy
 
 }  // namespace detail
 
-/// What each rank has of a series, as agree_on_steps of mixers (<kalscan/cuda/kla_ranks.cuh>): `steps` is this rank's.
+/// What each rank has of a series, `steps` here: one small gather on the host, which waits for the device, once for a
+/// series. Throws std::invalid_argument, of the same text on all ranks, where they differ in the model's type or in the
+/// chunk. What it returns is for `ranks::steps`, which is not read here.
 template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, std::int64_t steps) {
   detail::rank_call mine;
@@ -184,7 +190,8 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
   return detail::agreed_steps(p, mine, {"the chunk"});
 }
 
-/// Bytes of workspace that filter, log_likelihood and smooth need on this rank, which has `steps` steps.
+/// Bytes of workspace that filter, log_likelihood and smooth need on this rank, which has `steps` steps, by a policy
+/// that has those of all ranks.
 template <class Model, class Communicator, std::derived_from<cuda> Inner>
 [[nodiscard]] std::size_t filter_workspace(const ranks<Communicator, Inner>& p, std::int64_t steps) {
   using namespace detail;
@@ -195,7 +202,8 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
 }
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
-/// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps`.
+/// std::invalid_argument before anything is enqueued, where the stretch does not fit `steps` or an argument is wrong;
+/// the other ranks are not told, and wait.
 template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
             const filter_arrays<detail::model_number<Model>>& out) {
@@ -229,7 +237,8 @@ void log_likelihood(const ranks<Communicator, Inner>& p, const Model& model,
   kalscan::filter(p, model, y, {.log_likelihood = out, .status = status});
 }
 
-/// Smooths what `filter` wrote on each rank for the same model and y. `out` may be the arrays of `filtered`.
+/// Smooths what `filter` wrote on each rank for the same model and y. `out` may be the arrays of `filtered`. Errors as
+/// of `filter`.
 template <class Communicator, std::derived_from<cuda> Inner, state_space_model Model>
 void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<const detail::model_number<Model>> y,
             const filter_arrays<detail::model_number<Model>>& filtered,

@@ -6,16 +6,16 @@
 // memory: the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all.
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
-// beginning of a stretch; for `backward` all ranks give them, or none does. Which parameters vary with time is the same
-// on all ranks, too, as agree_on_steps sees if it is given the inputs: where a stretch is of one step nobody could
-// tell, and `backward` needs a policy cuda_for with parameters_vary = false. Gradients of what all times share are sums
-// over all ranks and come out on all.
+// beginning of a stretch; for `backward` all ranks give them, or none does, which no call checks: the ranks would wait
+// for each other. Which parameters vary with time is the same on all ranks, too, as agree_on_steps sees if it is given
+// the inputs: where a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with
+// parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number
 // of ranks, and begin or end on one with no step of it. Its initial state is read on the first of these ranks.
 //
-// `step` is one token: the rank that has the states takes it with the policy `inner`.
+// `step` over ranks takes a token on each; for a single one, the rank that has the states calls it with `inner`.
 //
 // What goes from rank to rank is the state, in the order of time, and back the adjoint: each rank absorbs its chunks,
 // receives the state before them, carries it through their elements to the next rank, and replays. The message is a
@@ -26,7 +26,8 @@
 //
 // With `cuda::chunk` fixed, and all ranks' boundaries on multiples of it (of backward also of backward_checkpoints),
 // counted from the beginning of a sequence, all results have the bits of one device with that chunk, for any number of
-// ranks. On one rank `inner` runs alone.
+// ranks; but packed sequences that begin or end on a rank with no step of them may differ in the last bits. On one rank
+// `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -137,6 +138,13 @@ struct rank_backward_pieces {
     const std::int64_t lanes = shape.channels * shape.states;
     for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
       in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
+    const auto me = static_cast<std::size_t>(ranks.all.me);
+    if (ranks.packed && cuts.slots != ranks.slots[me]) {
+      bad_argument("backward", "the sequences have " + std::to_string(cuts.slots) + " chunks, but steps[" +
+                                   std::to_string(3 * ranks.slots.size() + me) + "] is " +
+                                   std::to_string(ranks.slots[me]) +
+                                   ": agree_on_steps is to be asked for these offsets, this chunk and number type");
+    }
   }
 };
 
@@ -156,12 +164,17 @@ void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const
       const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * slot;
       if (row == 0) continue;
       const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * slot;
-      const auto first = static_cast<std::size_t>(pieces.slots.first[r]) * slot;
-      require_success("cudaMemcpy2DAsync",
-                      cudaMemcpy2DAsync(reinterpret_cast<std::byte*>(pieces.in_order[i]) + first, whole_row,
-                                        pieces.gathered_sums.data() + r * mine.size() + at, row, row,
-                                        static_cast<std::size_t>(shape.batch), cudaMemcpyDeviceToDevice,
-                                        p.inner.stream));
+      std::byte* to = reinterpret_cast<std::byte*>(pieces.in_order[i]);
+      to += static_cast<std::size_t>(pieces.slots.first[r]) * slot;
+      const std::byte* from = pieces.gathered_sums.data() + r * mine.size() + at;
+      const cudaStream_t stream = p.inner.stream;
+      if (shape.batch == 1) {  // one sequence may have rows of 2 GiB, which cudaMemcpy2DAsync refuses
+        require_success("cudaMemcpyAsync", cudaMemcpyAsync(to, from, row, cudaMemcpyDeviceToDevice, stream));
+      } else {
+        require_success("cudaMemcpy2DAsync",
+                        cudaMemcpy2DAsync(to, whole_row, from, row, row, static_cast<std::size_t>(shape.batch),
+                                          cudaMemcpyDeviceToDevice, stream));
+      }
     }
     arrays.time[i] = pieces.in_order[i];
   }
@@ -208,10 +221,6 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   sum_parts(p.inner, call, pieces.mine.arrays, pieces.slots.all / call.shape.batch);
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// `mine` has what is told of parameters.
 template <class M, class T, class Communicator, device_policy Inner>
 std::vector<std::int64_t> agreed_stretches(const ranks<Communicator, Inner>& p, const mixer_shape& shape,
@@ -254,9 +263,9 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
   return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(p.inner, shape), true);
 }
 
-/// The bytes of workspace that `backward` needs on this rank: those of `cuda` for this rank's shape, and for each
-/// parameter the sums [M, S] of all ranks' chunks, twice: as they were gathered, where each rank has room for as many
-/// as the one with the most has, and in the order of time.
+/// The bytes of workspace that `backward` needs on this rank, by a policy that has the steps of all ranks: those of
+/// `cuda` for this rank's shape, and for each parameter the sums [M, S] of all ranks' chunks, twice: as they were
+/// gathered, where each rank has room for as many as the one with the most has, and in the order of time.
 template <class Communicator, detail::device_policy Inner, mixer M, class In>
 [[nodiscard]] std::size_t backward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape,
                                              const In& in,

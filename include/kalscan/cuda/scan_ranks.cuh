@@ -5,7 +5,8 @@
 // Each rank gives its stretch of time, in its device's memory: the length of `in` is its number of `ranks::steps`. The
 // initial value is read on the first rank that has steps, of a scan from the end on the last one. Totals, `final`, come
 // out on all ranks: all of them ask for it, or none does. No operator is handed to the communicator, and operands stay
-// in order.
+// in order. Errors are those of one device, and std::invalid_argument where `in` does not fit `ranks::steps`; the other
+// ranks are not told, and wait.
 //
 // Without a chunk each rank but the last combines its stretch to one element, one gather brings these to all, and each
 // scans from what they make: input is read twice, and output written once. For totals one gather more. The bits then
@@ -143,7 +144,7 @@ class scan_over_ranks {
         });
   }
 
-  /// By one element a stretch. Whether nothing is left to do: the totals are on all ranks.
+  /// By one element a stretch. Returns whether all is done: of a reduction the totals are then on all ranks.
   bool gather(const rank_scan_pieces<R>& pieces) const {
     const bool begins = comm_.rank() == course_.first, ends = comm_.rank() == course_.last;
     if (!Call::has_outputs || course_.first != course_.last) {

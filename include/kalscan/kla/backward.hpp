@@ -41,7 +41,8 @@ void backward(const P& p, const M&, const mixer_shape& shape, const In& in, cons
     run_backward(p, call);
   } else {
     static_assert(!policy<P>, "kalscan: no kernels of backward for this policy are included: for kalscan::cuda "
-                              "include <kalscan/cuda/kla_backward.cuh>, for kalscan::ranks <kalscan/ranks/mixer.hpp>");
+                              "include <kalscan/cuda/kla_backward.cuh>, for kalscan::ranks <kalscan/ranks/mixer.hpp>, "
+                              "over devices <kalscan/cuda/kla_ranks.cuh>");
   }
 }
 

@@ -9,7 +9,9 @@
 // smoother, where they are so from the end, too.
 //
 // A diffuse or vague beginning has to end within the first rank. Models whose R is singular at some step, and
-// square-root forms, are not run over ranks: std::invalid_argument says so.
+// square-root forms, are not run over ranks: std::invalid_argument says so. Series that one rank would carry as roots
+// all the same (kalman/README.md: sharp, outgrown) are carried as covariances here, with the digits that these keep,
+// and then do not have the bits of one rank.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen

@@ -6,7 +6,8 @@
 // adjoints of these are written there; adjoints of final states are read on the last one. Final states, where tensors
 // for them are given, come out on every rank that has a part of the sequence. Checkpoints count steps from the
 // beginning of a rank's part. Gradients of what all times share are summed over all ranks, in the order of time, and
-// come out on all of them.
+// come out on all of them. `step` takes one token on each rank; for a single one, the rank that has the states calls it
+// with the policy `inner`.
 //
 // With offsets, each rank has those of its own stretch; `ranks::continues` says whether the first of its sequences is
 // the rest of the last one before. Sequences that no two ranks share are cut as `inner` cuts them; of the others each

@@ -28,7 +28,7 @@ class mpi_communicator {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  /// In stretches that MPI's counts, which are ints, can tell.
+  /// At most 1 GiB of each rank at a time, since MPI counts in ints.
   void all_gather(std::span<const std::byte> in, std::span<std::byte> out) const {
     constexpr std::size_t most = std::size_t{1} << 30;
     for (std::size_t done = 0; done < in.size(); done += most) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads of one process as ranks: for tests, and for a machine whose devices are driven by a thread each.
+// Threads of one process as ranks: for tests, and to start a thread for each device of a machine, whose communicators
+// are then NCCL's.
 #pragma once
 
 #include <algorithm>

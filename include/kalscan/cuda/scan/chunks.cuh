@@ -125,7 +125,8 @@ std::size_t chunks_workspace(std::int64_t rows, std::int64_t length, std::int64_
          workspace_pieces::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::state_type));
 }
 
-/// Calls between(), which may bring what enters, before the carries, and after() behind them.
+/// Calls before(), which may bring what enters, before the carries, and after(), which may send what leaves, behind
+/// them.
 template <class Call, class Ends, class Before, class After>
 void launch_chunk_passes(const char* verb, const cuda& policy, const Call& call, const chunk_memory<Call, Ends>& memory,
                    Before before, After after) {

@@ -71,7 +71,8 @@ struct smoother_stretch : smoother_traversal<Model> {
   };
 };
 
-/// A traversal of which all that is asked is how states go through `own` chunks.
+/// A traversal of the chunks of all ranks, `own` of them, for kernels that carry states through their elements but take
+/// no steps.
 template <class Traversal>
 struct with_chunks : Traversal {
   std::int64_t own;

@@ -81,8 +81,8 @@ inline std::int64_t channel_blocks(const mixer_shape& shape) {
   return (shape.channels + side - 1) / side;
 }
 
-/// The steps of a chunk, from those that the policy asks for (0: none); `multiple` divides it, unless there is one
-/// chunk only.
+/// The steps of a chunk, from those that the policy asks for (0: none; verbs refuse less, but queries of workspace come
+/// before them); `multiple` divides it, unless there is one chunk only.
 ///
 /// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
 /// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
@@ -96,7 +96,7 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
   for (std::int64_t n = 0; n < shape.sequences(); ++n) longest = (std::max)(longest, sequence_at(shape, n).length);
   if (!may_split) return longest;
   std::int64_t chunk = wanted;
-  if (chunk == 0) {
+  if (chunk <= 0) {
     const std::int64_t warps = shape.sequences() * channel_blocks(shape) * (block_threads / 32);
     if (warps >= fill.enough_warps) return longest;
     const std::int64_t chunks = 1 + fill.wanted_warps / std::max<std::int64_t>(warps, 1);
