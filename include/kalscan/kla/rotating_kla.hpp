@@ -91,6 +91,12 @@ struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Readout> {
                                                               const rotating_kla_terms<T>& u) {
     return lanes::readout(predicts ? turned(x, u) : x, between_turns(u));
   }
+  template <class T>
+  KALSCAN_HD static constexpr rotating_kla_outputs<T> readout(const isotropic_belief<T>& x,
+                                                              const rotating_kla_terms<T>& u,
+                                                              const rotating_kla_outputs<T>& sums) {
+    return lanes::readout(predicts ? turned(x, u) : x, between_turns(u), sums);
+  }
 
   /// What rotations get is the torque of the means that they turn.
   template <class T>
