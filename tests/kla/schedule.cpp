@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// On the host no bit of a sequence depends on the calls in which it comes.
+#include <doctest/doctest.h>
+
+#include <kalscan/mixer/storage.hpp>
+
+#include "schedule.hpp"
+
+using namespace kla_test;
+using kalscan::kla;
+
+namespace {
+
+template <class M, class E>
+struct mixer_of {
+  using mixer = M;
+  using storage = E;
+};
+
+TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decoded, packed and in batches", X,
+                   mixer_of<kla, float>, mixer_of<kla, kalscan::bfloat16>, mixer_of<kalscan::gla, float>,
+                   mixer_of<kalscan::rotating_kla, float>) {
+  using M = typename X::mixer;
+  using E = typename X::storage;
+  int threads = 0;
+  const auto run = [&](served_call<M, E>& call) {
+    const auto view = [](const auto& x) { return x.view(); };
+    kalscan::forward(omp{1 + threads++ % 3, kalscan::whole_time}, M{}, call.shape,
+                     call.in_views(call.tokens, call.parameters, view),
+                     problem<M, E>::template writable<typename M::template outputs<tensor<E>>>(call.out),
+                     {.initial = problem<M, float>::template views<M::state_info.size(), float,
+                                                                   kalscan::state_tensors<M, const float>>(call.initial),
+                      .final = problem<M, float>::template writable<kalscan::state_tensors<M, float>>(call.final)});
+  };
+  for (const bool vary : {false, true}) {
+    for (const std::int64_t channels : {1, 19, 40}) {
+      served_sequences<M, E> sequences({700, 1, 333, 64, 16, 2000}, channels, 5, vary, 3);
+      CHECK(sequences.differences(run, 2) == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gradients have the same bits alone, in a batch, and in pieces of whole tiles", M, kla,
+                   kalscan::rotating_kla) {
+  const auto p = random_problem<M, float>(5, 150, 530, 3, 8, given::per_batch);
+  const omp policy{2, kalscan::whole_time};
+  const auto forward = [&](const auto& x) { return run_forward<M>(policy, x); };
+  const auto backward = [&](const auto& x) { return run_backward<M>(policy, x); };
+  CHECK(gradient_differences(p, 16, 5, forward, backward) == 0);
+}
+
+}  // namespace
