@@ -12,13 +12,11 @@ using kalscan::kla;
 
 namespace {
 
-constexpr kalscan::cuda whole{.chunk = kalscan::whole_time};
-
-template <class M, class E>
+template <class M, class E, std::int64_t Chunk = kalscan::whole_time>
 void run_call(served_call<M, E>& call) {
   const auto tokens = to_device(call.tokens), out = to_device(call.out);
   const auto parameters = to_device(call.parameters), initial = to_device(call.initial), final = to_device(call.final);
-  kalscan::cuda policy = whole;
+  kalscan::cuda policy{.chunk = Chunk};
   const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, M{}, call.shape));
   policy.workspace = memory;
   kalscan::forward(policy, M{}, call.shape,
@@ -87,6 +85,11 @@ TEST_CASE("tokens have the same bits alone and where channels abound, a channel 
   };
   CHECK(sequences.differences(run, 1) == 0);
   CHECK(abound > 0);
+}
+
+TEST_CASE("where time is cut into given chunks, sequences have the same bits alone, packed and in batches") {
+  served_sequences<kla, float> sequences({700, 1, 333, 47, 48, 700, 49, 700, 96, 128}, 19, 16, false, 3);
+  CHECK(sequences.differences(run_call<kla, float, 48>, 6, 1 << 20) == 0);
 }
 
 TEST_CASE("gradients have the same bits alone, in a batch, and in pieces of whole tiles") {

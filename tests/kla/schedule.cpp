@@ -17,27 +17,35 @@ struct mixer_of {
   using storage = E;
 };
 
+template <class M, class E>
+void run_call(const omp& policy, served_call<M, E>& call) {
+  using arrays = problem<M, float>;
+  kalscan::forward(
+      policy, M{}, call.shape, call.in_views(call.tokens, call.parameters, [](const auto& x) { return x.view(); }),
+      problem<M, E>::template writable<typename M::template outputs<tensor<E>>>(call.out),
+      {.initial = arrays::template views<arrays::states, float, kalscan::state_tensors<M, const float>>(call.initial),
+       .final = arrays::template writable<kalscan::state_tensors<M, float>>(call.final)});
+}
+
 TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decoded, packed and in batches", X,
                    mixer_of<kla, float>, mixer_of<kla, kalscan::bfloat16>, mixer_of<kalscan::gla, float>,
                    mixer_of<kalscan::rotating_kla, float>) {
   using M = typename X::mixer;
   using E = typename X::storage;
   int threads = 0;
-  const auto run = [&](served_call<M, E>& call) {
-    const auto view = [](const auto& x) { return x.view(); };
-    kalscan::forward(omp{1 + threads++ % 3, kalscan::whole_time}, M{}, call.shape,
-                     call.in_views(call.tokens, call.parameters, view),
-                     problem<M, E>::template writable<typename M::template outputs<tensor<E>>>(call.out),
-                     {.initial = problem<M, float>::template views<M::state_info.size(), float,
-                                                                   kalscan::state_tensors<M, const float>>(call.initial),
-                      .final = problem<M, float>::template writable<kalscan::state_tensors<M, float>>(call.final)});
-  };
+  const auto run = [&](served_call<M, E>& call) { run_call(omp{1 + threads++ % 3, kalscan::whole_time}, call); };
   for (const bool vary : {false, true}) {
     for (const std::int64_t channels : {1, 19, 40}) {
       served_sequences<M, E> sequences({700, 1, 333, 64, 16, 2000}, channels, 5, vary, 3);
       CHECK(sequences.differences(run, 2) == 0);
     }
   }
+}
+
+TEST_CASE("where time is cut into given chunks, sequences have the same bits alone, packed and in batches") {
+  const auto run = [&](served_call<kla, float>& call) { run_call(omp{2, 48}, call); };
+  served_sequences<kla, float> sequences({700, 1, 333, 47, 48, 700, 49, 700, 96}, 19, 5, false, 3);
+  CHECK(sequences.differences(run, 4, 1 << 20) == 0);
 }
 
 TEST_CASE_TEMPLATE("gradients have the same bits alone, in a batch, and in pieces of whole tiles", M, kla,
