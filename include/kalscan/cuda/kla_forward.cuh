@@ -83,10 +83,15 @@ void require_kernels(const char* verb, const P& policy, const Call& call) {
   }
 }
 
-template <class Tensor>
-void require_device_tensor(const char* verb, const std::string& name, const Tensor& x) {
+template <class Tensor, class Name>
+void require_device_tensor(const char* verb, const Name& name, const Tensor& x) {
   const auto& e = x.extent;
   if (e[0] * e[1] * e[2] * e[3] > 0) require_device_memory(verb, name, x.data);
+}
+/// `of` and the name of state i.
+template <class M, class States>
+auto device_state_name(const char* of, const States& x, std::size_t i) {
+  return [of, &x, i] { return std::string(of) + describe_state<M>(x, i).name; };
 }
 /// Every array of a call lies where the device can reach it.
 template <class M, class In, class States>
@@ -95,10 +100,11 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   for_each_member(in, [&](const auto& t) { require_device_tensor(verb, M::inputs_info[i++].name, t); });
   i = 0;
   for (const auto& t : x.initial.all_tensors())
-    require_device_tensor(verb, std::string("initial ") + describe_state<M>(x.initial, i++).name, t);
+    require_device_tensor(verb, device_state_name<M>("initial ", x.initial, i++), t);
   i = 0;
   for_each_member(x.checkpoints, [&](const auto& t) {
-    require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t);
+    require_device_tensor(verb, [&] { return std::string("checkpoints ") + M::state_info[i].name; }, t);
+    ++i;
   });
 }
 
@@ -206,7 +212,7 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
   for_each_member(call.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
   i = 0;
   for (const auto& t : tensors_of<T>(call.states.final))
-    require_device_tensor("forward", std::string("final ") + describe_state<M>(call.states.final, i++).name, t);
+    require_device_tensor("forward", device_state_name<M>("final ", call.states.final, i++), t);
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
