@@ -86,7 +86,8 @@ int main() {
     if (!kalscan::detail::is_device_memory(pointer)) throw std::runtime_error("the driver was not asked");
   });
   print("  cudaFuncSetAttribute", [] {
-    ok(cudaFuncSetAttribute(reinterpret_cast<const void*>(nothing), cudaFuncAttributeMaxDynamicSharedMemorySize, 65536));
+    ok(cudaFuncSetAttribute(reinterpret_cast<const void*>(nothing), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                            65536));
   });
   print("  cudaGetDevice, cudaDeviceGetAttribute", [] { static_cast<void>(kalscan::detail::multiprocessors()); });
 }

@@ -122,7 +122,9 @@ void print_order_of_reductions() {
     require(cudaMemcpy(&last, scanned.data + n - 1, sizeof(E), cudaMemcpyDeviceToHost));
     require(cudaMemcpy(&results[0], ours.data, sizeof(E), cudaMemcpyDeviceToHost));
     require(cudaMemcpy(&results[1], theirs.data, sizeof(E), cudaMemcpyDeviceToHost));
-    const auto says = [&](const E& x) { return x.gain == last.gain && x.offset == last.offset ? "in order" : "reordered"; };
+    const auto says = [&](const E& x) {
+      return x.gain == last.gain && x.offset == last.offset ? "in order" : "reordered";
+    };
     std::printf("%8lld operands that do not commute: kalscan::reduce %s, cub::DeviceReduce %s\n",
                 static_cast<long long>(n), says(results[0]), says(results[1]));
   }

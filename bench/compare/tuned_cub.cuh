@@ -45,7 +45,9 @@ class one_piece {
     return piece.data();
   }
   void deallocate(cuda::stream_ref, void*, std::size_t, std::size_t = 256) noexcept {}
-  void* allocate_sync(std::size_t bytes, std::size_t = 256) { return allocate(cuda::stream_ref{cudaStream_t{}}, bytes); }
+  void* allocate_sync(std::size_t bytes, std::size_t = 256) {
+    return allocate(cuda::stream_ref{cudaStream_t{}}, bytes);
+  }
   void deallocate_sync(void*, std::size_t, std::size_t = 256) noexcept {}
   friend bool operator==(const one_piece& x, const one_piece& y) { return x.memory_ == y.memory_; }
   friend void get_property(const one_piece&, cuda::mr::device_accessible) noexcept {}

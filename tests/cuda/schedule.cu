@@ -92,12 +92,14 @@ TEST_CASE("where time is cut into given chunks, sequences have the same bits alo
   CHECK(sequences.differences(run_call<kla, float, 48>, 6, 1 << 20) == 0);
 }
 
-TEST_CASE("gradients have the same bits alone, in a batch, and in pieces of whole tiles") {
-  for (const std::int64_t states : {16, 5}) {
-    const auto p = random_problem<kla, float>(6, 300, 70, states, 9, given::per_batch);
-    const auto forward = [](const auto& x) { return run_on_device<kla>(kalscan::whole_time, x); };
-    const auto backward = [](const auto& x) { return backward_on_device<kla>(kalscan::whole_time, x); };
-    CHECK(gradient_differences(p, kalscan::backward_checkpoints(kla{}, p.shape), 5, forward, backward) == 0);
+TEST_CASE("gradients have the same bits alone, packed, in a batch, and in pieces of whole tiles") {
+  const auto forward = [](const auto& x) { return run_on_device<kla>(kalscan::whole_time, x); };
+  const auto backward = [](const auto& x) { return backward_on_device<kla>(kalscan::whole_time, x); };
+  for (const given g : {given::per_batch, given::fixed}) {
+    for (const std::int64_t states : {16, 5}) {
+      const auto p = random_problem<kla, float>(6, 300, 70, states, 9, g);
+      CHECK(gradient_differences(p, kalscan::backward_checkpoints(kla{}, p.shape), 5, forward, backward) == 0);
+    }
   }
 }
 

@@ -103,8 +103,8 @@ class served_sequences {
 
   std::int64_t tokens() const { return total_; }
 
-  /// Takes each sequence whole and alone, then as a server would, `schedules` times, and returns how many numbers differ
-  /// of the tokens' outputs and of the states in the end. `run(call)` makes the call; pieces but the last of a sequence
+  /// Takes each sequence whole and alone, then as a server would, `schedules` times; returns how many numbers differ of
+  /// the tokens' outputs and of the states in the end. `run(call)` makes the call; pieces but the last of a sequence
   /// have multiples of `multiple` tokens.
   template <class Run>
   std::int64_t differences(const Run& run, int schedules, std::int64_t multiple = 1) {
@@ -255,9 +255,23 @@ problem<M, T> part_of(const problem<M, T>& p, std::int64_t b0, std::int64_t b1, 
   return q;
 }
 
+/// The sequences of a batch packed, one after another.
+template <class M, class T>
+problem<M, T> packed(const problem<M, T>& p) {
+  problem<M, T> q = p;
+  const std::int64_t B = p.shape.batch, L = p.shape.time;
+  for (std::int64_t b = 0; b <= B; ++b) q.offsets.push_back(b * L);
+  q.shape = {1, B * L, p.shape.channels, p.shape.states, q.offsets};
+  const auto lay = [&](array<T>& x) {
+    if (x.extent[1] == L) x.extent = {1, B * L, x.extent[2], x.extent[3]}, x.stride[0] *= B;
+  };
+  std::for_each(q.in.begin(), q.in.end(), lay), std::for_each(q.out_bar.begin(), q.out_bar.end(), lay);
+  return q;
+}
+
 /// The numbers that differ between gradients of a batch and those of its sequences alone and whole, alone in pieces at
-/// random multiples of `multiple` steps (of tokens and initial states), and packed. forward(p) and backward(p) make the
-/// calls.
+/// random multiples of `multiple` steps (of tokens and initial states), and packed, where parameters are shared.
+/// forward(p) and backward(p) make the calls.
 template <class M, class Forward, class Backward>
 std::int64_t gradient_differences(const problem<M, float>& p, std::int64_t multiple, std::uint64_t seed,
                                   const Forward& forward, const Backward& backward) {
@@ -271,11 +285,20 @@ std::int64_t gradient_differences(const problem<M, float>& p, std::int64_t multi
     as_batch.initial = all.initial_bar;
     const auto expected = part_of(as_batch, b, b + 1, from, to);
     for (std::size_t i = 0; i < r.in_bar.size(); ++i) {
-      if (!parameters && M::inputs_info[i].varies == kalscan::role::parameter) continue;
+      const bool parameter = M::inputs_info[i].varies == kalscan::role::parameter;
+      if (parameter && (!parameters || p.in[i].extent[0] != B)) continue;  // a sum over sequences, or over pieces
       count += different(std::vector{r.in_bar[i]}, std::vector{expected.in[i]});
     }
     if (begins) count += different(r.initial_bar, expected.initial);
   };
+  if (p.in.back().extent[0] == 1) {
+    const backward_result<float> r = backward(packed(p));
+    for (std::size_t i = 0; i < r.in_bar.size(); ++i) {
+      if (M::inputs_info[i].varies != kalscan::role::parameter)
+        count += different(std::vector{r.in_bar[i]}, std::vector{all.in_bar[i]});
+    }
+    count += different(r.initial_bar, all.initial_bar);
+  }
   std::mt19937_64 engine(seed);
   for (std::int64_t b = 0; b < B; ++b) {
     compare(backward(part_of(p, b, b + 1, 0, L)), b, 0, L, true, true);

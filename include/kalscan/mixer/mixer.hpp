@@ -139,7 +139,7 @@ concept ordinary_is_complete =
 ///     has_ordinary_adjoint(state)       where `ordinary` holds for the adjoint of a state, if that is not everywhere.
 ///                                       Elsewhere `adjoint` may carry it in a form that depends on the state alone
 ///     given_states<T>                   states in a form of their own: see has_own_form in <kalscan/mixer/states.hpp>
-///     readout(state, terms, sums)       readout(state, terms) added to `sums`, products by detail::fused: the sums over
+///     readout(state, terms, sums)       readout(state, terms) added to `sums`, products by detail::fused: sums over
 ///                                       states then have the same bits in all kernels
 ///     frame                             see mixer_with_frame in <kalscan/mixer/frame.hpp>
 template <class M>
