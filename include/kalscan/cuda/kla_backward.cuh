@@ -238,6 +238,10 @@ void run_backward(const P& policy, const Call& call) {
 // first. States are computed again from checkpoints: those of the forward call if it left one every
 // backward_checkpoints steps, else from those that a forward pass of its own leaves in the workspace. `initial` is to
 // be that of the forward call in either case. What does not fit a block's shared memory is refused.
+//
+// With chunk = whole_time gradients of tokens and initial states have the same bits alone, packed and in a batch, and in
+// pieces where all but the last have multiples of backward_checkpoints steps and no belief at a cut is vague. Gradients
+// that sequences share are summed over them in their order.
 
 /// The distance of the checkpoints that save `backward` a forward pass of its own: 16 steps for KLA in float, 8 for
 /// states of 9 to 16 bytes, 4 for larger ones and for more than 128 states.

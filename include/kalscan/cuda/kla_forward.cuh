@@ -237,6 +237,12 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
 // last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
 //
+// With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
+// sequence comes: whole, in pieces, token by token, packed, alone or in a batch; so for KLA and gla, and for rotating KLA
+// in pieces of multiples of four steps (see rotating_kla_mixer). Sums over states have one order in all kernels. A mixer
+// of one's own has that, too, if its formulas say by detail::fused which products are rounded together, also in a
+// readout(state, terms, sums), and if `ordinary`, where it has that, gives the bits of the general formulas.
+//
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
 // the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the
 // policy's chunk alone (chunk >= length: time is not cut). Where there are more blocks of lanes than the device takes
