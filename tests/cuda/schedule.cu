@@ -62,6 +62,9 @@ TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decode
     CAPTURE(channels);
     CAPTURE(states);
     CAPTURE(vary);
+    if (multiple > 1) {  // no last piece of a single token, which is decoding
+      for (auto& n : lengths) n += n % multiple == 1 ? 1 : 0;
+    }
     served_sequences<M, E> sequences(std::move(lengths), channels, states, vary, 11);
     tokens += sequences.tokens();
     CHECK(sequences.differences(run_call<M, E>, 1, multiple) == 0);

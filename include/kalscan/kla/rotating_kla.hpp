@@ -53,9 +53,9 @@ struct rotating_kla_terms {
 ///
 /// On a device what is read out after the update is computed in a frame that turns with the values (rotating_frame), in
 /// which a step costs three lanes of KLA less what they share; predictions are turned lane by lane, and so is
-/// everything without `Framed` (unframed_rotating_kla). The frame starts anew every four steps of a call, so that a
-/// device gives a sequence in pieces the bits of the whole one where all pieces but the last have a multiple of four
-/// steps, and tokens one by one other bits. Without a frame any pieces have them.
+/// everything without `Framed` (unframed_rotating_kla). The frame starts anew every four steps of a call: a device gives
+/// a sequence in pieces the bits of the whole one where all pieces but the last have a multiple of four steps and none
+/// has a single one, which is decoding and does without a frame. Without `Framed` any pieces have them, and decoding.
 ///
 /// The length of r does not matter, and its adjoint is orthogonal to r. A quaternion whose numbers are all 0 or
 /// subnormal is the identity, with adjoint 0. With a NaN or an infinity in it the means become NaN.
