@@ -6,14 +6,13 @@
 #include <concepts>
 #include <cstdint>
 #include <kalscan/support/config.hpp>
-#include <limits>
 #include <type_traits>
 #include <utility>
 
 namespace kalscan {
 
 /// As a policy's `chunk`: time is not cut, however long it is and however few the lanes are.
-inline constexpr std::int64_t whole_time = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t whole_time = std::int64_t{1} << 62;
 
 /// Set to true by each back end for its policy type.
 template <class P>
