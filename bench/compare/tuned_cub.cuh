@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// CUB's DeviceScan as one gets it by tuning it for the element, where the toolkit's CCCL lets a caller do that: threads
-// and items of a block are those that did best on an H100 among 128 to 512 threads and 5 to 24 items. Elsewhere rows
-// that say so. A newer CCCL's headers, ahead of the toolkit's on the include path, are enough.
+// CUB's DeviceScan as one gets it by tuning it for the element, where the toolkit's CCCL lets a caller do that: with the
+// threads and items of a block that did best on an H100. Elsewhere a row that says so. The headers of a newer CCCL ahead
+// of the toolkit's on the include path are enough.
 #pragma once
 
 #include <cub/device/device_scan.cuh>
