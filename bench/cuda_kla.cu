@@ -4,9 +4,30 @@
 
 using namespace bench;
 
-/// With the argument --chunks also how time could be cut; other arguments mean nothing.
+/// What it costs that no bit depends on the calls in which a sequence comes: time whole, beside the library's choice.
+void print_price_of_whole_time() {
+  std::printf("time whole over the library's choice, ms\n%-16s | %26s | %26s | %26s | %26s\n", "B, L, M", "forward",
+              "backward", "bf16 forward", "bf16 backward");
+  for (const auto& s : shapes) {
+    const mixer_ms chosen = kla_ms(s), whole = kla_ms(s, kalscan::whole_time);
+    const mixer_ms brief = kla_bfloat16_ms(s), brief_whole = kla_bfloat16_ms(s, kalscan::whole_time);
+    std::printf("%2d, %5d, %5d  ", int(s.B), int(s.L), int(s.M));
+    for (const auto& [with, without] :
+         {std::array{whole.forward, chosen.forward}, std::array{whole.backward, chosen.backward},
+          std::array{brief_whole.forward, brief.forward}, std::array{brief_whole.backward, brief.backward}}) {
+      std::printf(" | %8.4f / %8.4f = %5.2f", with, without, with / without);
+    }
+    std::printf("\n");
+  }
+}
+
+/// With the argument --chunks also how time could be cut, with --whole also what it costs not to cut it; other
+/// arguments mean nothing.
 int main(int argc, char** argv) {
-  const bool chunks = std::any_of(argv + 1, argv + argc, [](const char* x) { return std::string(x) == "--chunks"; });
+  const auto given = [&](const char* name) {
+    return std::any_of(argv + 1, argv + argc, [&](const char* x) { return std::string(x) == name; });
+  };
+  const bool chunks = given("--chunks");
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf(
@@ -43,4 +64,5 @@ int main(int argc, char** argv) {
                });
   std::printf("decode B 256, M 4096, S 16: %.4f ms, %.0f GB/s, %.0f%% of a copy (%.0f GB/s)\n", ms, bytes / ms * 1e-6,
               100 * (bytes / ms) / (copied / copy_ms), copied / copy_ms * 1e-6);
+  if (given("--whole")) print_price_of_whole_time();
 }

@@ -103,7 +103,7 @@ struct mixer_ms {
   double forward, backward;
 };
 mixer_ms kla_ms(const shape_row& shape, std::int64_t chunk = 0);
-mixer_ms kla_bfloat16_ms(const shape_row& shape);
+mixer_ms kla_bfloat16_ms(const shape_row& shape, std::int64_t chunk = 0);
 mixer_ms gla_ms(const shape_row& shape);
 /// A training step's two calls: forward leaves checkpoints, backward takes them.
 mixer_ms kla_training_ms(const shape_row& shape);

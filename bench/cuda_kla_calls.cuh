@@ -34,7 +34,8 @@ struct kla_call {
   static kalscan::belief<tensor<T>> states(const std::vector<array<float>>& x) {
     return {x[0].view, x[1].view};
   }
-  void forward(const kalscan::cuda& policy, const kalscan::mixer_states<kalscan::kla, float>& states = {}) const {
+  template <class P>
+  void forward(const P& policy, const kalscan::mixer_states<kalscan::kla, float>& states = {}) const {
     kalscan::forward(policy, kalscan::kla{}, shape, in(), out(), states);
   }
   template <class F>
@@ -45,7 +46,7 @@ struct kla_call {
     const array<float> ab(1, 1, M, S), pb(1, 1, M, S);
     const kalscan::kla_outputs out_bar{tensor<const E>(yb.view), tensor<const E>(zb.view)};
     const kalscan::kla_inputs in_bar{vb.view, Lb.view, kb.view, qb.view, ab.view, pb.view};
-    f([&](const kalscan::cuda& policy, const kalscan::mixer_adjoints<kalscan::kla, float>& states = {}) {
+    f([&](const auto& policy, const kalscan::mixer_adjoints<kalscan::kla, float>& states = {}) {
       kalscan::backward(policy, kalscan::kla{}, shape, in(), out_bar, in_bar, states);
     });
   }

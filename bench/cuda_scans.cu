@@ -91,6 +91,45 @@ void device_scan(benchmark::State& state, bool with_cub) {
   with_cub ? time_calls(state, moved, theirs) : time_calls(state, moved, ours);
 }
 
+/// Maps over integers, which are exact: they show in which order operands were taken.
+struct exact_maps {
+  using monoid = kalscan::affine_monoid<std::uint32_t>;
+  __device__ static kalscan::affine_map<std::uint32_t> make(std::int64_t i) {
+    const std::uint64_t z = (static_cast<std::uint64_t>(i) + 1) * 0x9e3779b97f4a7c15U;
+    return {static_cast<std::uint32_t>(z >> 32) | 1U, static_cast<std::uint32_t>(z >> 20)};
+  }
+};
+
+/// Whether the reductions of both libraries keep the order of operands: whether they give the last element of a scan.
+void print_order_of_reductions() {
+  using E = element<exact_maps>;
+  const exact_maps::monoid m;
+  for (const std::int64_t n : {100, 1000, 100'000, 10'000'000}) {
+    const array<E> in(n), scanned(n), ours(1), theirs(1);
+    fill<exact_maps><<<1024, 256>>>(in.data, n);
+    const kalscan::cuda_workspace memory(kalscan::scan_workspace(kalscan::cuda{}, m, n));
+    const kalscan::cuda policy{.workspace = memory};
+    kalscan::inclusive_scan(policy, m, in.span(), scanned.span());
+    kalscan::reduce(policy, m, in.span(), ours.span());
+    std::size_t bytes = 0;
+    const auto reduce = [&](void* at) {
+      require(cub::DeviceReduce::Reduce(at, bytes, in.data, theirs.data, static_cast<int>(n), m, m.identity()));
+    };
+    reduce(nullptr);
+    const array<char> cub_memory(bytes);
+    reduce(cub_memory.data);
+    E last, results[2];
+    require(cudaMemcpy(&last, scanned.data + n - 1, sizeof(E), cudaMemcpyDeviceToHost));
+    require(cudaMemcpy(&results[0], ours.data, sizeof(E), cudaMemcpyDeviceToHost));
+    require(cudaMemcpy(&results[1], theirs.data, sizeof(E), cudaMemcpyDeviceToHost));
+    const auto says = [&](const E& x) {
+      return x.gain == last.gain && x.offset == last.offset ? "in order" : "reordered";
+    };
+    std::printf("%8lld operands that do not commute: kalscan::reduce %s, cub::DeviceReduce %s\n",
+                static_cast<long long>(n), says(results[0]), says(results[1]));
+  }
+}
+
 /// `rounds` scans of what a thread holds, so that nothing but the scan is timed.
 template <class W, class Scan>
 __global__ void __launch_bounds__(256) rounds(element<W>* out, int count, Scan) {
@@ -256,6 +295,7 @@ int main(int argc, char** argv) {
   cudaDeviceProp properties;
   require(cudaGetDeviceProperties(&properties, 0));
   benchmark::AddCustomContext("GPU", properties.name);
+  print_order_of_reductions();
   add("copy", copy)->Arg(80'000'000)->Arg(std::int64_t{1} << 30);
   add_workload<workload::int_sum>();
   add_workload<workload::affine>();

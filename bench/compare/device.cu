@@ -9,12 +9,15 @@
 #include "../workloads.hpp"
 #include "device_mixers.hpp"
 #include "suite.hpp"
+#include "tuned_cub.cuh"
 
 namespace bench {
 
 template <class M>
 std::vector<kalscan::back_end<M>> device_back_ends(const M& m) {
-  return kalscan::cuda_back_ends(m);
+  auto all = kalscan::cuda_back_ends(m);
+  for (auto& x : tuned_cub_back_ends<M>()) all.push_back(std::move(x));
+  return all;
 }
 template std::vector<kalscan::back_end<kalscan::affine_monoid<float>>> device_back_ends(
     const kalscan::affine_monoid<float>&);

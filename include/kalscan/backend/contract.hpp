@@ -11,6 +11,9 @@
 
 namespace kalscan {
 
+/// As a policy's `chunk`: time is not cut, however long it is and however few the lanes are.
+inline constexpr std::int64_t whole_time = std::int64_t{1} << 62;
+
 /// Set to true by each back end for its policy type.
 template <class P>
 inline constexpr bool is_policy = false;

@@ -4,6 +4,7 @@
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
@@ -35,7 +36,8 @@ class cuda_error : public std::runtime_error {
 /// workspace   device memory that a verb may use until its work in the stream is done; each verb has a query for the
 ///             bytes that it needs. Calls in one stream may share a workspace. Its contents before the call do not
 ///             matter.
-/// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it.
+/// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it, with
+///             whole_time not at all.
 ///
 /// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or
 /// managed) memory. Results have the same bits on every run and on devices with any number of multiprocessors: the
@@ -79,13 +81,32 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
                                        cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
-/// Throws unless the current device can follow the pointer. Null is left to others.
-inline void require_device_memory(const char* verb, const std::string& argument, const void* pointer) {
-  if (pointer == nullptr) return;
+/// Whether the driver calls it device memory: one attribute, where cudaPointerGetAttributes asks for all. False may
+/// also mean that it could not be asked.
+inline bool is_device_memory(const void* pointer) {
+  using ask_type = CUresult (*)(void*, CUpointer_attribute, CUdeviceptr);
+  static const ask_type ask = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found{};
+    const cudaError_t code =
+        cudaGetDriverEntryPointByVersion("cuPointerGetAttribute", &function, 12000, cudaEnableDefault, &found);
+    if (code != cudaSuccess) cudaGetLastError();
+    return code == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<ask_type>(function) : nullptr;
+  }();
+  unsigned type = 0;
+  return ask != nullptr &&
+         ask(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, reinterpret_cast<CUdeviceptr>(pointer)) == CUDA_SUCCESS &&
+         type == CU_MEMORYTYPE_DEVICE;
+}
+
+/// Throws unless the current device can follow the pointer. Null is left to others. `argument` is a name, or makes one.
+template <class Name>
+void require_device_memory(const char* verb, const Name& argument, const void* pointer) {
+  if (pointer == nullptr || is_device_memory(pointer)) return;
   cudaPointerAttributes attributes{};
   require_success("cudaPointerGetAttributes", cudaPointerGetAttributes(&attributes, pointer));
   if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
-    bad_argument(verb, argument + " is in host memory, not in device memory");
+    bad_argument(verb, argument_text(argument) + " is in host memory, not in device memory");
   }
 }
 

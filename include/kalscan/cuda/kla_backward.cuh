@@ -141,14 +141,17 @@ void require_device_adjoints(const Call& call) {
   using M = typename Call::mixer;
   using T = typename Call::number;
   require_device_inputs<M>("backward", call.in, call.states);
-  const auto each = [](const std::string& of, const auto& tensors, const auto& name) {
+  const auto each = [](const char* of, const auto& tensors, const auto& name) {
     std::size_t i = 0;
-    for_each_member(tensors, [&](const auto& t) { require_device_tensor("backward", of + name(i++), t); });
+    for_each_member(tensors, [&](const auto& t) {
+      require_device_tensor("backward", [&] { return of + std::string(name(i)); }, t);
+      ++i;
+    });
   };
   const auto input = [](std::size_t i) { return M::inputs_info[i].name; };
-  const auto states = [](const std::string& of, const auto& tensors, const auto& given) {
+  const auto states = [](const char* of, const auto& tensors, const auto& given) {
     std::size_t i = 0;
-    for (const auto& t : tensors) require_device_tensor("backward", of + describe_state<M>(given, i++).name, t);
+    for (const auto& t : tensors) require_device_tensor("backward", device_state_name<M>(of, given, i++), t);
   };
   each("the adjoint of ", call.out_bar, [](std::size_t i) { return M::output_names[i]; });
   each("the adjoint of ", call.in_bar, input);
@@ -235,6 +238,10 @@ void run_backward(const P& policy, const Call& call) {
 // first. States are computed again from checkpoints: those of the forward call if it left one every
 // backward_checkpoints steps, else from those that a forward pass of its own leaves in the workspace. `initial` is to
 // be that of the forward call in either case. What does not fit a block's shared memory is refused.
+//
+// With chunk = whole_time gradients of tokens and initial states have the same bits alone, packed and in a batch, and in
+// pieces where all but the last have multiples of backward_checkpoints steps and no belief at a cut is vague. Gradients
+// that sequences share are summed over them in their order.
 
 /// The distance of the checkpoints that save `backward` a forward pass of its own: 16 steps for KLA in float, 8 for
 /// states of 9 to 16 bytes, 4 for larger ones and for more than 128 states.

@@ -83,10 +83,15 @@ void require_kernels(const char* verb, const P& policy, const Call& call) {
   }
 }
 
-template <class Tensor>
-void require_device_tensor(const char* verb, const std::string& name, const Tensor& x) {
+template <class Tensor, class Name>
+void require_device_tensor(const char* verb, const Name& name, const Tensor& x) {
   const auto& e = x.extent;
   if (e[0] * e[1] * e[2] * e[3] > 0) require_device_memory(verb, name, x.data);
+}
+/// `of` and the name of state i.
+template <class M, class States>
+auto device_state_name(const char* of, const States& x, std::size_t i) {
+  return [of, &x, i] { return std::string(of) + describe_state<M>(x, i).name; };
 }
 /// Every array of a call lies where the device can reach it.
 template <class M, class In, class States>
@@ -95,10 +100,11 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
   for_each_member(in, [&](const auto& t) { require_device_tensor(verb, M::inputs_info[i++].name, t); });
   i = 0;
   for (const auto& t : x.initial.all_tensors())
-    require_device_tensor(verb, std::string("initial ") + describe_state<M>(x.initial, i++).name, t);
+    require_device_tensor(verb, device_state_name<M>("initial ", x.initial, i++), t);
   i = 0;
   for_each_member(x.checkpoints, [&](const auto& t) {
-    require_device_tensor(verb, std::string("checkpoints ") + M::state_info[i++].name, t);
+    require_device_tensor(verb, [&] { return std::string("checkpoints ") + M::state_info[i].name; }, t);
+    ++i;
   });
 }
 
@@ -206,7 +212,7 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
   for_each_member(call.out, [&](const auto& t) { require_device_tensor("forward", M::output_names[i++], t); });
   i = 0;
   for (const auto& t : tensors_of<T>(call.states.final))
-    require_device_tensor("forward", std::string("final ") + describe_state<M>(call.states.final, i++).name, t);
+    require_device_tensor("forward", device_state_name<M>("final ", call.states.final, i++), t);
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
@@ -230,6 +236,12 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
 // last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+//
+// With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
+// sequence comes: whole, in pieces, token by token, packed, alone or in a batch; so for KLA and gla, and for rotating KLA
+// in pieces of multiples of four steps (see rotating_kla_mixer). Sums over states have one order in all kernels. A mixer
+// of one's own has that, too, if its formulas say by detail::fused which products are rounded together, also in a
+// readout(state, terms, sums), and if `ordinary`, where it has that, gives the bits of the general formulas.
 //
 // Nothing is allocated and nobody waits: calls may be captured into a graph. The bits are the same on every run. Where
 // the lanes do not keep a device busy, time is cut into chunks; how depends on the shape, on `every` and on the

@@ -8,6 +8,7 @@
 #include <kalscan/monoids/affine.hpp>
 #include <kalscan/monoids/reversed.hpp>
 #include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
 
@@ -53,11 +54,16 @@ struct gla {
   }
   template <class T>
   KALSCAN_HD static constexpr gla_state<T> step(const gla_state<T>& x, const gla_inputs<T>& u) {
-    return {u.g * x.h + u.k * u.v};
+    return {detail::fused(u.g, x.h, u.k * u.v)};
   }
   template <class T>
   KALSCAN_HD static constexpr gla_outputs<T> readout(const gla_state<T>& x, const gla_inputs<T>& u) {
     return {u.q * x.h};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr gla_outputs<T> readout(const gla_state<T>& x, const gla_inputs<T>& u,
+                                                     const gla_outputs<T>& sums) {
+    return {detail::fused(u.q, x.h, sums.y)};
   }
   template <class T>
   KALSCAN_HD static constexpr step_adjoint<gla, T> adjoint(const gla_state<T>& before, const gla_inputs<T>& u,

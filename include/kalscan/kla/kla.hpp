@@ -110,12 +110,14 @@ struct kla_mixer {
 
   template <class T>
   KALSCAN_HD static constexpr kla_outputs<T> readout(const belief<T>& x, const kla_terms<T>& u) {
-    const T mean = mean_of(x);
-    if constexpr (Readout == kalscan::readout::filtered) {
-      return {u.q * mean, scaled(u.qq, x.variance)};
-    } else {
-      return {u.q * (u.a * mean), scaled(u.qq, scaled(u.aa, x.variance) + u.p)};
-    }
+    const belief<T> read = belief_read(x, u);
+    return {u.q * read.mean, u.qq * read.variance};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr kla_outputs<T> readout(const belief<T>& x, const kla_terms<T>& u,
+                                                     const kla_outputs<T>& sums) {
+    const belief<T> read = belief_read(x, u);
+    return {detail::fused(u.q, read.mean, sums.y), detail::fused(u.qq, read.variance, sums.yvar)};
   }
 
   /// Which beliefs of a step are vague. Of a belief with several components all share what is said here.
@@ -258,13 +260,23 @@ struct kla_mixer {
     }
     return before;
   }
-  /// factor * variance, 0 where a factor 0 meets an infinite variance.
+  /// The variance that a factor is multiplied with: none where the factor is 0 and the variance may be infinite.
   template <class T>
-  KALSCAN_HD static constexpr T scaled(const T& factor, const T& variance) {
+  KALSCAN_HD static constexpr T counted(const T& factor, const T& variance) {
     if constexpr (!Ordinary) {
       if (detail::equal(factor, 0)) return T(0);
     }
-    return factor * variance;
+    return variance;
+  }
+  /// The belief that a query reads.
+  template <class T>
+  KALSCAN_HD static constexpr belief<T> belief_read(const belief<T>& x, const kla_terms<T>& u) {
+    const T mean = mean_of(x);
+    if constexpr (Readout == kalscan::readout::filtered) {
+      return {mean, counted(u.qq, x.variance)};
+    } else {
+      return {u.a * mean, counted(u.qq, detail::fused(u.aa, counted(u.aa, x.variance), u.p))};
+    }
   }
   /// The adjoint of the state through this step's readout alone.
   template <class T>

@@ -105,11 +105,11 @@ struct rotating_frame {
   }
 };
 
-/// What a prediction reads has turned once more: it has no frame.
-template <readout>
+/// What a mixer inherits its frame from, or nothing: what a prediction reads has turned once more.
+template <bool Framed>
 struct rotating_kla_frame {};
 template <>
-struct rotating_kla_frame<readout::filtered> {
+struct rotating_kla_frame<true> {
   using frame = rotating_frame;
 };
 

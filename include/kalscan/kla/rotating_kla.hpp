@@ -52,15 +52,18 @@ struct rotating_kla_terms {
 /// mean is turned before the step; the variance, and what takes a reciprocal, are computed once for the three.
 ///
 /// On a device what is read out after the update is computed in a frame that turns with the values (rotating_frame), in
-/// which a step costs three lanes of KLA less what they share; predictions are turned lane by lane.
+/// which a step costs three lanes of KLA less what they share; predictions are turned lane by lane, and so is
+/// everything without `Framed` (unframed_rotating_kla). The frame starts anew every four steps of a call: a device gives
+/// a sequence in pieces the bits of the whole one where all pieces but the last have a multiple of four steps and none
+/// has a single one, which is decoding and does without a frame. Without `Framed` any pieces have them, and decoding.
 ///
 /// The length of r does not matter, and its adjoint is orthogonal to r. A quaternion whose numbers are all 0 or
 /// subnormal is the identity, with adjoint 0. With a NaN or an infinity in it the means become NaN.
-template <readout Readout = readout::filtered, bool Ordinary = false>
-struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Readout> {
+template <readout Readout = readout::filtered, bool Ordinary = false, bool Framed = true>
+struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Framed && Readout == readout::filtered> {
   template <class T>
   using terms = rotating_kla_terms<T>;
-  using ordinary = rotating_kla_mixer<Readout, true>;
+  using ordinary = rotating_kla_mixer<Readout, true, Framed>;
   /// The filter between turns.
   using lanes = vector_kla_mixer<Readout, Ordinary>;
 
@@ -90,6 +93,12 @@ struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Readout> {
   KALSCAN_HD static constexpr rotating_kla_outputs<T> readout(const isotropic_belief<T>& x,
                                                               const rotating_kla_terms<T>& u) {
     return lanes::readout(predicts ? turned(x, u) : x, between_turns(u));
+  }
+  template <class T>
+  KALSCAN_HD static constexpr rotating_kla_outputs<T> readout(const isotropic_belief<T>& x,
+                                                              const rotating_kla_terms<T>& u,
+                                                              const rotating_kla_outputs<T>& sums) {
+    return lanes::readout(predicts ? turned(x, u) : x, between_turns(u), sums);
   }
 
   /// What rotations get is the torque of the means that they turn.
@@ -164,6 +173,7 @@ struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Readout> {
 };
 
 using rotating_kla = rotating_kla_mixer<>;
+using unframed_rotating_kla = rotating_kla_mixer<readout::filtered, false, false>;
 static_assert(mixer_with_adjoint_elements<rotating_kla> && mixer_with_frame<rotating_kla>);
 static_assert(mixer_with_adjoint_elements<rotating_kla::ordinary>);
 

@@ -136,17 +136,22 @@ struct vector_kla_mixer : isotropic_lanes {
   template <class T>
   KALSCAN_HD static constexpr isotropic_belief<T> step(const isotropic_belief<T>& before,
                                                        const vector_kla_terms<T>& u) {
-    if constexpr (Ordinary) {
-      const T predicted = u.aa * before.variance + u.p, i = gain(predicted, u), variance = predicted * i;
-      const T kept = u.a * i, taken = variance * (u.Lambda * u.k);
-      return {kept * before.mean_x + taken * u.vx, kept * before.mean_y + taken * u.vy,
-              kept * before.mean_z + taken * u.vz, variance};
-    } else {
-      const auto after = detail::each_component(
-          [&](const T& mean, const T& v) { return component::step(belief<T>{mean, before.variance}, terms_of(u, v)); },
-          before.mean(), value(u));
-      return {after.x.mean, after.y.mean, after.z.mean, after.x.variance};
+    const T predicted = detail::fused(u.aa, before.variance, u.p);
+    if constexpr (!Ordinary) {
+      if (detail::equal(before.variance, detail::infinity<T>) || detail::equal(predicted, detail::infinity<T>) ||
+          detail::equal(u.Lambda * u.kk * predicted, detail::infinity<T>)) {
+        const auto after = detail::each_component(
+            [&](const T& mean, const T& v) {
+              return component::step(belief<T>{mean, before.variance}, terms_of(u, v));
+            },
+            before.mean(), value(u));
+        return {after.x.mean, after.y.mean, after.z.mean, after.x.variance};
+      }
     }
+    const T i = gain(predicted, u), variance = predicted * i;
+    const T kept = u.a * i, taken = variance * (u.Lambda * u.k);
+    return {detail::fused(kept, before.mean_x, taken * u.vx), detail::fused(kept, before.mean_y, taken * u.vy),
+            detail::fused(kept, before.mean_z, taken * u.vz), variance};
   }
 
   template <class T>
@@ -154,6 +159,17 @@ struct vector_kla_mixer : isotropic_lanes {
                                                               const vector_kla_terms<T>& u) {
     const auto y = detail::each_component(
         [&](const T& m) { return component::readout(belief<T>{m, x.variance}, terms_of(u, T(0))); }, x.mean());
+    return {y.x.y, y.y.y, y.z.y, y.x.yvar};
+  }
+  template <class T>
+  KALSCAN_HD static constexpr rotating_kla_outputs<T> readout(const isotropic_belief<T>& x,
+                                                              const vector_kla_terms<T>& u,
+                                                              const rotating_kla_outputs<T>& sums) {
+    const auto y = detail::each_component(
+        [&](const T& m, const T& sum) {
+          return component::readout(belief<T>{m, x.variance}, terms_of(u, T(0)), kla_outputs<T>{sum, sums.yvar});
+        },
+        x.mean(), vector3<T>{sums.yx, sums.yy, sums.yz});
     return {y.x.y, y.y.y, y.z.y, y.x.yvar};
   }
 
@@ -234,7 +250,8 @@ struct vector_kla_mixer : isotropic_lanes {
   }
   template <class T>
   KALSCAN_HD static constexpr T gain(const T& predicted, const vector_kla_terms<T>& u) {
-    return detail::reciprocal<detail::inverse::bounded>(T(1) + u.Lambda * u.kk * predicted);
+    constexpr auto how = Ordinary ? detail::inverse::bounded : detail::inverse::approximate;
+    return detail::reciprocal<how>(detail::fused(u.Lambda * u.kk, predicted, T(1)));
   }
   template <class T>
   KALSCAN_HD static constexpr typename component::vague_states which_are_vague(const isotropic_belief<T>& before,

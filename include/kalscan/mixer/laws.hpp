@@ -57,6 +57,7 @@ class mixer_laws {
     const auto split = sequence.begin() + static_cast<std::ptrdiff_t>(draw_size(engine, sequence.size()));
     const auto A = operand("A", std::vector<inputs>(sequence.begin(), split), draw_inputs_);
     const auto B = operand("B", std::vector<inputs>(split, sequence.end()), draw_inputs_);
+    if constexpr (requires(state x, terms t, outputs y) { M::readout(x, t, y); }) sums_law(s, u, y_bar);
     if constexpr (mixer_with_elements<M>) element_laws(s, A, B);
     if constexpr (mixer_with_runs<M>) run_law(s, A);
     if constexpr (mixer_with_adjoint_elements<M>) adjoint_element_law(s, A, s_bar, y_bar);
@@ -180,6 +181,19 @@ class mixer_laws {
         s, A, B);
   }
 
+  template <class S, class U, class Sums>
+  void sums_law(const S& s, const U& u, const Sums& sums) {
+    book_.check(
+        "sums of outputs", "readout(s, u, y_bar) == y_bar + readout(s, u)",
+        [](const state& x, const inputs& v, const outputs& y) {
+          auto sum = numbers_of(y);
+          const auto read = numbers_of(M::readout(x, prepared(v)));
+          for (std::size_t i = 0; i < sum.values.size(); ++i) sum.values[i] += read.values[i];
+          return both(numbers_of(M::readout(x, prepared(v), y)), sum);
+        },
+        s, u, sums);
+  }
+
   template <class S, class Sequence>
   void run_law(const S& s, const Sequence& A) {
     // As the device takes them: rescaled every four steps, and once more than it need be.
@@ -240,6 +254,8 @@ class mixer_laws {
           if (!M::is_ordinary(x) || !M::is_ordinary(next)) return result;
           append(result.first, O::step(x, t)), append(result.second, next);
           append(result.first, O::readout(next, t)), append(result.second, M::readout(next, t));
+          append(result.first, readout_onto<O, double>(yb, next, t));
+          append(result.second, readout_onto<M, double>(yb, next, t));
           const auto a = O::adjoint(x, t, next, xb, yb);
           const auto b = M::adjoint(x, t, next, xb, yb);
           append(result.first, a.earlier), append(result.second, b.earlier);

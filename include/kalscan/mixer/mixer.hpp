@@ -139,6 +139,8 @@ concept ordinary_is_complete =
 ///     has_ordinary_adjoint(state)       where `ordinary` holds for the adjoint of a state, if that is not everywhere.
 ///                                       Elsewhere `adjoint` may carry it in a form that depends on the state alone
 ///     given_states<T>                   states in a form of their own: see has_own_form in <kalscan/mixer/states.hpp>
+///     readout(state, terms, sums)       readout(state, terms) added to `sums`, products by detail::fused: sums over
+///                                       states then have the same bits in all kernels
 ///     frame                             see mixer_with_frame in <kalscan/mixer/frame.hpp>
 template <class M>
 concept mixer = requires(const typename M::template state<double>& x, const terms_t<M, double>& u,
@@ -162,6 +164,19 @@ KALSCAN_HD constexpr bool is_ordinary_state(const State& x) {
     return M::has_ordinary_adjoint(x);
   } else {
     return M::is_ordinary(x);
+  }
+}
+
+/// What a lane reads out, added to `sums`.
+template <class M, class T>
+KALSCAN_HD constexpr typename M::template outputs<T> readout_onto(const typename M::template outputs<T>& sums,
+                                                                  const typename M::template state<T>& x,
+                                                                  const terms_t<M, T>& u) {
+  if constexpr (requires { M::readout(x, u, sums); }) {
+    return M::readout(x, u, sums);
+  } else {
+    const auto y = as_array<T>(M::readout(x, u)), before = as_array<T>(sums);
+    return from_fields<typename M::template outputs<T>, T>([&](auto i) { return before[i()] + y[i()]; });
   }
 }
 

@@ -10,6 +10,20 @@
 
 namespace kalscan {
 
+namespace detail {
+
+/// a b - c d and a b + c d + e f, with the same bits wherever they stand.
+template <class T>
+KALSCAN_HD constexpr T difference_of_products(const T& a, const T& b, const T& c, const T& d) {
+  return fused(a, b, -(c * d));
+}
+template <class T>
+KALSCAN_HD constexpr T sum_of_products(const T& a, const T& b, const T& c, const T& d, const T& e, const T& f) {
+  return fused(e, f, fused(a, b, c * d));
+}
+
+}  // namespace detail
+
 /// A vector in space.
 template <class T>
 struct vector3 {
@@ -24,11 +38,13 @@ struct vector3 {
 };
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr T dot(const vector3<T>& u, const vector3<T>& v) {
-  return u.x * v.x + u.y * v.y + u.z * v.z;
+  return detail::sum_of_products(u.x, v.x, u.y, v.y, u.z, v.z);
 }
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr vector3<T> cross(const vector3<T>& u, const vector3<T>& v) {
-  return {u.y * v.z - u.z * v.y, u.z * v.x - u.x * v.z, u.x * v.y - u.y * v.x};
+  using detail::difference_of_products;
+  return {difference_of_products(u.y, v.z, u.z, v.y), difference_of_products(u.z, v.x, u.x, v.z),
+          difference_of_products(u.x, v.y, u.y, v.x)};
 }
 
 /// w + x i + y j + z k. One of length 1 is the rotation v -> r v r*; r and -r are the same one.
@@ -42,8 +58,10 @@ struct quaternion {
 /// Hamilton's product: as rotations, `s` acts first.
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr quaternion<T> operator*(const quaternion<T>& r, const quaternion<T>& s) {
-  return {r.w * s.w - r.x * s.x - r.y * s.y - r.z * s.z, r.w * s.x + r.x * s.w + r.y * s.z - r.z * s.y,
-          r.w * s.y - r.x * s.z + r.y * s.w + r.z * s.x, r.w * s.z + r.x * s.y - r.y * s.x + r.z * s.w};
+  const auto number = [](const T& a, const T& b, const T& c, const T& d, const T& e, const T& f, const T& g,
+                         const T& h) { return detail::fused(g, h, detail::sum_of_products(a, b, c, d, e, f)); };
+  return {number(r.w, s.w, -r.x, s.x, -r.y, s.y, -r.z, s.z), number(r.w, s.x, r.x, s.w, r.y, s.z, -r.z, s.y),
+          number(r.w, s.y, -r.x, s.z, r.y, s.w, r.z, s.x), number(r.w, s.z, r.x, s.y, -r.y, s.x, r.z, s.w)};
 }
 /// The opposite rotation of a unit quaternion.
 template <class T>
@@ -55,19 +73,23 @@ template <class T>
 [[nodiscard]] KALSCAN_HD constexpr vector3<T> rotated(const quaternion<T>& r, const vector3<T>& v) {
   const vector3<T> axis{r.x, r.y, r.z};
   const vector3<T> t = (T(1) + T(1)) * cross(axis, v);
-  return v + r.w * t + cross(axis, t);
+  const vector3<T> c = cross(axis, t);
+  return {detail::fused(r.w, t.x, v.x) + c.x, detail::fused(r.w, t.y, v.y) + c.y, detail::fused(r.w, t.z, v.z) + c.z};
 }
 /// A rotation as a matrix: dearer to form than a quaternion, cheaper to apply.
 template <class T>
 struct rotation_matrix {
   T xx, xy, xz, yx, yy, yz, zx, zy, zz;
   KALSCAN_HD friend constexpr vector3<T> operator*(const rotation_matrix& m, const vector3<T>& v) {
-    return {m.xx * v.x + m.xy * v.y + m.xz * v.z, m.yx * v.x + m.yy * v.y + m.yz * v.z,
-            m.zx * v.x + m.zy * v.y + m.zz * v.z};
+    using detail::sum_of_products;
+    return {sum_of_products(m.xx, v.x, m.xy, v.y, m.xz, v.z), sum_of_products(m.yx, v.x, m.yy, v.y, m.yz, v.z),
+            sum_of_products(m.zx, v.x, m.zy, v.y, m.zz, v.z)};
   }
   /// The opposite rotation of v.
   [[nodiscard]] KALSCAN_HD constexpr vector3<T> transposed_times(const vector3<T>& v) const {
-    return {xx * v.x + yx * v.y + zx * v.z, xy * v.x + yy * v.y + zy * v.z, xz * v.x + yz * v.y + zz * v.z};
+    using detail::sum_of_products;
+    return {sum_of_products(xx, v.x, yx, v.y, zx, v.z), sum_of_products(xy, v.x, yy, v.y, zy, v.z),
+            sum_of_products(xz, v.x, yz, v.y, zz, v.z)};
   }
 };
 /// That of a unit quaternion.
@@ -75,9 +97,14 @@ template <class T>
 [[nodiscard]] KALSCAN_HD constexpr rotation_matrix<T> matrix_of(const quaternion<T>& r) {
   const auto& [w, x, y, z] = r;
   const T one(1), two = one + one;
-  return {one - two * (y * y + z * z), two * (x * y - w * z), two * (x * z + w * y),
-          two * (x * y + w * z), one - two * (x * x + z * z), two * (y * z - w * x),
-          two * (x * z - w * y), two * (y * z + w * x), one - two * (x * x + y * y)};
+  const auto less = [](const T& a, const T& b, const T& c, const T& d) {
+    return detail::difference_of_products(a, b, c, d);
+  };
+  const auto plus = [](const T& a, const T& b, const T& c, const T& d) { return detail::fused(a, b, c * d); };
+  const auto rest = [&](const T& a, const T& b) { return detail::fused(-two, plus(a, a, b, b), one); };
+  return {rest(y, z), two * less(x, y, w, z), two * plus(x, z, w, y),
+          two * plus(x, y, w, z), rest(x, z), two * less(y, z, w, x),
+          two * less(x, z, w, y), two * plus(y, z, w, x), rest(x, y)};
 }
 /// r, whose length is 1 but for rounding, with a length of 1 to the last digit or two.
 template <class T>
@@ -137,7 +164,7 @@ template <class T>
       const bool none = largest < std::numeric_limits<float>::min();
       const float scale = none ? 0.0F : largest < 0x1p-40F ? 0x1p70F : largest > 0x1p60F ? 0x1p-70F : 1.0F;
       const float w = none ? 1.0F : r.w * scale, x = r.x * scale, y = r.y * scale, z = r.z * scale;
-      const float i = detail::device_reciprocal_root(w * w + x * x + y * y + z * z);
+      const float i = detail::device_reciprocal_root(detail::fused(z, z, detail::sum_of_products(w, w, x, x, y, y)));
       return {{w * i, x * i, y * i, z * i}, scale * i};
     }
   }
@@ -150,7 +177,7 @@ template <class T>
   const T part = largest < T(1) ? T(1) : T(0.25);
   const T scale = none ? T(0) : part * detail::reciprocal<detail::inverse::bounded>(part * largest);
   const T w = none ? T(1) : r.w * scale, x = r.x * scale, y = r.y * scale, z = r.z * scale;
-  const T i = detail::reciprocal_root(w * w + x * x + y * y + z * z);
+  const T i = detail::reciprocal_root(detail::fused(z, z, detail::sum_of_products(w, w, x, x, y, y)));
   return {{w * i, x * i, y * i, z * i}, scale * i};
 }
 

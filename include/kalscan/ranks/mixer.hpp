@@ -167,12 +167,6 @@ class mixer_stretch : public mixer_chains<Make> {
   bool unseen_ = false, wants_end_ = false;
 };
 
-/// Blocks that a chain has: the same on all ranks.
-template <class Call>
-std::int64_t group_over_ranks(const Call& call, const mixer_plan& plan) {
-  return std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8);
-}
-
 template <class P, class Call, class Make>
 void run_stretch(const P& p, const Call& call, const mixer_stretches& all, const mixer_plan& plan, std::int64_t group,
                  std::int64_t multiple, const Make& make) {
@@ -191,7 +185,7 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, 1);
   run_stretch(
-      p, call, all, plan, group_over_ranks(call, plan), 1,
+      p, call, all, plan, blocks_of_group(plan), 1,
       [&](std::int64_t first_block, std::int64_t last_block) { return traversal(call, first_block, last_block); });
 }
 
@@ -248,7 +242,7 @@ void backward_in_chains(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "backward", false);
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, call.states.every);
-  const std::int64_t group = group_over_ranks(call, plan);
+  const std::int64_t group = blocks_of_group(plan);
   gradient_parts<Call> parts(call, plan, group);
   run_stretch(p, call, all, plan, group, call.states.every, [&](std::int64_t first_block, std::int64_t last_block) {
     return traversal(call, parts, first_block / group, first_block, last_block);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Numbers as host and device code both may use them: infinity, comparing for equality on purpose, reciprocals.
+// Numbers as host and device code both may use them: infinity, comparing for equality on purpose, reciprocals, and
+// products that are added with one rounding.
 #pragma once
 
 #include <cstddef>
@@ -59,6 +60,30 @@ KALSCAN_HD constexpr T reciprocal(const T& x) {
     }
 #endif
     return T(1) / x;
+  }
+}
+
+/// a b + c, rounded once where the machine can do that at no cost: always on a device, on a host where it is compiled
+/// with such instructions. Compilers contract `a * b + c` as they like, which depends on the code around it; formulas
+/// that are to give the same bits wherever they stand say it by this. With `exact`, of which no such thing is asked, it
+/// is left to the compiler. Of each number where T has several.
+template <inverse How = inverse::bounded, class T>
+KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
+  if constexpr (requires { typename T::number; }) {
+    return T::of([&](int i) { return fused<How>(a.x[i], b.x[i], c.x[i]); });
+  } else {
+    if constexpr (How != inverse::exact) {
+      if (!std::is_constant_evaluated()) {
+#if defined(__CUDA_ARCH__)
+        if constexpr (std::is_same_v<T, float>) return __fmaf_rn(a, b, c);
+        if constexpr (std::is_same_v<T, double>) return __fma_rn(a, b, c);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+        if constexpr (std::is_same_v<T, float>) return __builtin_fmaf(a, b, c);
+        if constexpr (std::is_same_v<T, double>) return __builtin_fma(a, b, c);
+#endif
+      }
+    }
+    return a * b + c;
   }
 }
 

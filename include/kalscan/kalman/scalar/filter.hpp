@@ -11,14 +11,14 @@
 namespace kalscan {
 
 /// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no
-/// cancellation. `aa` is a^2. How the device divides is a matter of `How`.
+/// cancellation. `aa` is a^2. How a device divides, and what is rounded together, is a matter of `How`.
 template <detail::inverse How = detail::inverse::exact, class T>
 KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
                                            const scalar_observation<T>& input) {
-  const T predicted = aa * before.variance + p;
-  const T i = detail::reciprocal<How>(T(1) + input.phi * predicted);
+  const T predicted = detail::fused<How>(aa, before.variance, p);
+  const T i = detail::reciprocal<How>(detail::fused<How>(input.phi, predicted, T(1)));
   const T variance = predicted * i;
-  return {a * before.mean * i + variance * input.r, variance};
+  return {detail::fused<How>(a * before.mean, i, variance * input.r), variance};
 }
 
 /// One lane of a Kalman filter: predict with x' = a x + noise of variance p >= 0, then update with an observation.
@@ -41,7 +41,8 @@ struct scalar_filter {
   KALSCAN_HD constexpr belief<T> step(const belief<T>& state, const scalar_observation<T>& input) const {
     const auto& [phi, r] = input;
     const bool improper = detail::equal(state.variance, detail::infinity<T>);
-    const T predicted = !improper ? a * a * state.variance + p : detail::equal(a, 0) ? p : state.variance;
+    const T predicted = !improper ? detail::fused<How>(a * a, state.variance, p)
+                                  : detail::equal(a, 0) ? p : state.variance;
     if (detail::equal(predicted, detail::infinity<T>) || detail::equal(phi * predicted, detail::infinity<T>)) {
       const information_belief<T> x = detail::predict_information(state, a, p).predicted;
       return to_moments(information_belief<T>{x.precision + phi, x.vector + r});

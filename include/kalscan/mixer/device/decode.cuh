@@ -43,27 +43,21 @@ __device__ bool lies_in_vectors(const tensor<E>& x) {
   return x.stride[3] == 1 && addresses % alignof(vec<std::remove_const_t<E>, States>) == 0;
 }
 
-/// A step of all lanes of a thread side by side, and what it reads out; false where a state before or after it is not
-/// ordinary, and these formulas do not hold.
+/// A step of all lanes of a thread side by side; false where a state before or after it is not ordinary, and these
+/// formulas do not hold.
 template <class M, class T, int States>
 __device__ __forceinline__ bool take_step(const typename M::template state<T> (&before)[States],
                                           const terms_t<M, T> (&u)[States],
-                                          typename M::template state<T> (&after)[States],
-                                          typename M::template outputs<T> (&y)[States]) {
+                                          typename M::template state<T> (&after)[States]) {
   if constexpr (ordinary_of<M>::exists) {
     using fast = typename ordinary_of<M>::type;
     using numbers = simd_value<T, States>;
-    const auto terms = together<terms_t<M, numbers>, T>(u);
-    const auto x = fast::step(together<typename M::template state<numbers>, T>(before), terms);
-    apart<T>(x, after);
-    apart<T>(fast::readout(x, terms), y);
+    apart<T>(fast::step(together<typename M::template state<numbers>, T>(before), together<terms_t<M, numbers>, T>(u)),
+             after);
     return are_ordinary<M, T, States>(before) & are_ordinary<M, T, States>(after);
   } else {
 #pragma unroll
-    for (int j = 0; j < States; ++j) {
-      after[j] = M::step(before[j], u[j]);
-      y[j] = M::readout(after[j], u[j]);
-    }
+    for (int j = 0; j < States; ++j) after[j] = M::step(before[j], u[j]);
     return true;
   }
 }
@@ -154,7 +148,6 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
     if (n + 1 < end) read_ahead_of_step();
     typename Thread::state x[States], after[States];
     terms_t<M, T> u[States];
-    typename M::template outputs<T> y[States];
 #pragma unroll
     for (int j = 0; j < States; ++j) {
       x[j] = from_fields<typename Thread::state, T>([&](auto k) { return now.state[k()].x[j]; });
@@ -164,7 +157,7 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
         return static_cast<T>(std::get<k()>(rows.inputs).x[r == role::channel ? 0 : j]);
       }));
     }
-    const bool ordinary = take_step<M, T, States>(x, u, after, y);
+    const bool ordinary = take_step<M, T, States>(x, u, after);
     if (!__all_sync(0xffffffffU, ordinary || !owns)) break;
     if (n + 1 < end) read_common(!fixed);
     for_each_index<numbers>([&](auto k) {
@@ -174,13 +167,16 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
       if (keeps && owns) *reinterpret_cast<vec<T, States>*>(to[k()]) = row;
       to[k()] += final[k()].stride[0];
     });
+    readout_sums<M, T, States> sums;
+#pragma unroll
+    for (int j = 0; j < States; ++j) {
+      if (Kind.full || owns) sums.template add<typename ordinary_of<M>::type>(j, after[j], u[j]);
+    }
+    const auto y = sums.total();
     for_each_index<outputs>([&](auto o) {
       const auto& view = member<o()>(call.out);
       auto* pointer = static_cast<decltype(view.data)>(out[o()]);
-      T sum = as_array<T>(y[0])[o()];
-#pragma unroll
-      for (int j = 1; j < States; ++j) sum += as_array<T>(y[j])[o()];
-      put_sum(view, pointer, lanes, group, Kind.full || owns ? sum : T(0));
+      put_sum(view, pointer, lanes, group, y[o()]);
       out[o()] = pointer + view.stride[0];
     });
   }
@@ -193,25 +189,24 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
   using M = typename Call::mixer;
   using T = typename Call::number;
   constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
-  T sum[outputs] = {};
+  using sums_type = readout_sums<M, T, States>;
+  sums_type sums;
+#pragma unroll
+  for (int four = 0; four < States; four += 4) {
 #pragma unroll 1
-  for (int j = 0; j < States && lanes.owns(j); ++j) {
-    const int s = lanes.s0 + j;
-    const typename Thread::state x[1] = {call.states.initial(n, lanes.m, s)};
-    const terms_t<M, T> u[1] = {terms_of_lane<M, T>(call.in, n, 0, lanes.m, s)};
-    typename Thread::state after[1];
-    typename M::template outputs<T> y[1];
-    if (!take_step<M, T, 1>(x, u, after, y)) {
-      after[0] = M::step(x[0], u[0]);
-      y[0] = M::readout(after[0], u[0]);
+    for (int j = four; j < four + 4 && lanes.owns(j); ++j) {
+      const int s = lanes.s0 + j;
+      const auto u = terms_of_lane<M, T>(call.in, n, 0, lanes.m, s);
+      const auto after = M::step(call.states.initial(n, lanes.m, s), u);
+      const auto final = tensors_of<T>(call.states.final);
+      const auto numbers = as_array<T>(numbers_of(call.states.final, after));
+      for_each_index<Thread::words_of_state>([&](auto k) {
+        if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
+      });
+      sums_type::template add<M>(sums.fours[four / 4], j == four, after, u);
     }
-    const auto final = tensors_of<T>(call.states.final);
-    const auto numbers = as_array<T>(numbers_of(call.states.final, after[0]));
-    for_each_index<Thread::words_of_state>([&](auto k) {
-      if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
-    });
-    for_each_index<outputs>([&](auto o) { sum[o()] += as_array<T>(y[0])[o()]; });
   }
+  const auto sum = sums.total();
   for_each_index<outputs>([&](auto o) {
     const auto& y = member<o()>(call.out);
     put_sum(y, y.at(n, 0, lanes.m, 0), lanes, group, sum[o()]);

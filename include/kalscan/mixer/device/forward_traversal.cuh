@@ -135,12 +135,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       } else {
         T sum[outputs][4];
         this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(this->step_terms(staged, i), x, [&](int j, const auto& read) {
-            for_each_index<outputs>([&](auto o) {
-              const T part = Full || lanes.s0 + j < lanes.states ? read(o()) : T(0);
-              sum[o()][i] = j == 0 ? part : sum[o()][i] + part;
-            });
-          });
+          readout_sums<M, T, States> sums;
+          this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
+          const auto y = sums.total();
+          for_each_index<outputs>([&](auto o) { sum[o()][i] = y[o()]; });
         });
         if constexpr (framed) {
           for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
@@ -189,19 +187,17 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
       keep_within_frame(buffer, step, t + step, x);
-      T sum[outputs];
+      readout_sums<M, T, States> sums;
       this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
         x[j] = M::step(x[j], u);
-        const auto y = as_array<T>(M::readout(x[j], u));
-        for_each_index<outputs>([&](auto o) {
-          const T part = Full || lanes.s0 + j < lanes.states ? y[o()] : T(0);
-          sum[o()] = j == 0 ? part : sum[o()] + part;
-        });
+        this->template read_out<M>(j, x[j], u, sums);
       });
       if (emits) {
         char* to[outputs];
         output_pointers(t + step, to);
-        for_each_index<outputs>([&](auto o) { sum[o()] = sum_over_group(sum[o()], layout.group()); });
+        T sum[outputs];
+        const auto y = sums.total();
+        for_each_index<outputs>([&](auto o) { sum[o()] = sum_over_group(y[o()], layout.group()); });
         leave_frame_of_step(buffer, step, sum);
         for_each_index<outputs>([&](auto o) {
           const auto& y = member<o()>(call.out);

@@ -3,6 +3,7 @@
 // four at once or of one. Forward and backward traversals are derived from it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/layout.hpp>
@@ -105,6 +106,40 @@ struct parked_states {
 
 /// For steps whose outputs nobody wants.
 struct no_readout {};
+
+/// What a thread's states read out, summed over them. No bit depends on how many states a thread has: neighbouring four
+/// are added one after the other, their sums pairwise, and so are those of a group's threads (sum_over_group).
+template <class M, class T, int States>
+struct readout_sums {
+  static_assert(States % 4 == 0);
+  using outputs = typename M::template outputs<T>;
+  outputs fours[States / 4] = {};
+
+  /// Adds what state j reads out; of neighbouring four the first comes first.
+  template <class Lane>
+  __device__ __forceinline__ void add(int j, const typename M::template state<T>& x, const terms_t<M, T>& u) {
+    add<Lane>(fours[j / 4], j % 4 == 0, x, u);
+  }
+  template <class Lane>
+  __device__ __forceinline__ static void add(outputs& sums, bool first, const typename M::template state<T>& x,
+                                             const terms_t<M, T>& u) {
+    sums = first ? Lane::readout(x, u) : readout_onto<Lane, T>(sums, x, u);
+  }
+  __device__ __forceinline__ auto total() const {
+    return from_fields<std::array<T, array_size<outputs, T>>, T>(
+        [&](auto o) { return total<0, States / 4>(o()); });
+  }
+
+ private:
+  template <int First, int Count>
+  __device__ __forceinline__ T total(std::size_t o) const {
+    if constexpr (Count == 1) {
+      return as_array<T>(fours[First])[o];
+    } else {
+      return total<First, Count / 2>(o) + total<First + Count / 2, Count / 2>(o);
+    }
+  }
+};
 
 /// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
 template <class Call, lanes_kind Kind, class Bars = no_bars>
@@ -253,28 +288,32 @@ struct lane_traversal {
       for (int i = 0; i < 4; ++i) f(i, u[i]);
     }
   }
-  /// A step of all lanes of the thread, by the formulas of Lane. Then calls read(j, y) for lane j: y(o) is what it
-  /// reads out to output o, computed where it is asked for.
-  template <class Lane, class StepTerms, class Read>
-  __device__ __forceinline__ static void take_step(const StepTerms& u, state (&x)[States], Read read) {
+  /// A step of all lanes of the thread, by the formulas of Lane, and the sums of what they read out.
+  template <class Lane, class StepTerms, class Sums>
+  __device__ __forceinline__ void take_step(const StepTerms& u, state (&x)[States], Sums&& sums) const {
+    constexpr bool reads = !std::is_same_v<std::remove_cvref_t<Sums>, no_readout>;
     if constexpr (ordinary_of<M>::exists) {
-      const auto after = Lane::step(together<wide_state, T>(x), u);
-      apart<T>(after, x);
-      if constexpr (!std::is_same_v<Read, no_readout>) {
-        const auto y = as_array<numbers>(Lane::readout(after, u));
+      apart<T>(Lane::step(together<wide_state, T>(x), u), x);
+      const auto terms = as_array<numbers>(u);
 #pragma unroll
-        for (int j = 0; j < States; ++j) read(j, [&](std::size_t o) { return y[o].x[j]; });
+      for (int j = 0; j < States; ++j) {
+        if constexpr (reads) {
+          const auto of_lane = from_fields<terms_t<M, T>, T>([&](auto i) { return terms[i()].x[j]; });
+          read_out<Lane>(j, x[j], of_lane, sums);
+        }
       }
     } else {
 #pragma unroll
       for (int j = 0; j < States; ++j) {
         x[j] = Lane::step(x[j], u.x[j]);
-        if constexpr (!std::is_same_v<Read, no_readout>) {
-          const auto y = as_array<T>(Lane::readout(x[j], u.x[j]));
-          read(j, [&](std::size_t o) { return y[o]; });
-        }
+        if constexpr (reads) read_out<Lane>(j, x[j], u.x[j], sums);
       }
     }
+  }
+  /// Adds what lane j reads out, if there is such a state.
+  template <class Lane, class Sums>
+  __device__ __forceinline__ void read_out(int j, const state& x, const terms_t<M, T>& u, Sums& sums) const {
+    if (Full || lanes.s0 + j < lanes.states) sums.template add<Lane>(j, x, u);
   }
   /// Calls lane(j, terms) for one step of all lanes.
   template <class LaneStep>

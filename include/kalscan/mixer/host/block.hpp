@@ -94,14 +94,22 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T> u, std::int64_t steps, T*
     const lane_words<typename M::template state<T>, T> before{state + t * advance},
         after{state + t * advance + advance};
     T sum[outputs][std::size_t{W}];
+    using read_type = typename M::template outputs<T>;
     const auto one_state = [&](std::int64_t s, auto first) {
       KALSCAN_LANES
       for (std::int64_t w = 0; w < W; ++w) {
         const auto terms = u(t, s, w);
         const auto x = Lane::step(before(s, w), terms);
         if constexpr (Emit) {
-          const auto y = as_array<T>(Lane::readout(x, terms));
-          for_each_index<outputs>([&](auto i) { sum[i][w] = first ? y[i] : sum[i][w] + y[i]; });
+          const auto read = [&] {
+            if constexpr (first()) {
+              return Lane::readout(x, terms);
+            } else {
+              return readout_onto<Lane, T>(from_fields<read_type, T>([&](auto i) { return sum[i()][w]; }), x, terms);
+            }
+          };
+          const auto y = as_array<T>(read());
+          for_each_index<outputs>([&](auto i) { sum[i()][w] = y[i()]; });
         }
         after.set(s, w, x);
       }

@@ -40,8 +40,7 @@ template <task_policy P, class Call>
 void backward_in_chains(const P& policy, const Call& call) {
   using traversal = backward_traversal<Call>;
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, call.states.every);
-  // Sums over channels are made group by group: the groups must not depend on the number of workers.
-  const std::int64_t group = std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8);
+  const std::int64_t group = blocks_of_group(plan);
   gradient_parts<Call> parts(call, plan, group);
   run_chains(policy, mixer_chains(call, plan, group, [&](std::int64_t first_block, std::int64_t last_block) {
                return traversal(call, parts, first_block / group, first_block, last_block);

@@ -59,14 +59,14 @@ void run_forward(const seq&, const Call& call) {
       for (std::int64_t s = 0; s < S; ++s) x[static_cast<std::size_t>(s)] = call.states.initial(n, m, s);
       for (std::int64_t t = 0; t < at.length; ++t) {
         keep(t);
-        std::array<T, array_size<typename M::template outputs<T>, T>> sum{};
+        typename M::template outputs<T> sums{};
         for (std::int64_t s = 0; s < S; ++s) {
           auto& state = x[static_cast<std::size_t>(s)];
           const auto u = terms_at<M, T>(call.in, at.batch, at.first + t, m, s);
           state = M::step(state, u);
-          const auto y = as_array<T>(M::readout(state, u));
-          for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
+          sums = s == 0 ? M::readout(state, u) : readout_onto<M, T>(sums, state, u);
         }
+        const auto sum = as_array<T>(sums);
         std::size_t i = 0;
         for_each_member(call.out, [&](const auto& y) {
           if (y.present())
