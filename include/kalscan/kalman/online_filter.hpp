@@ -115,7 +115,7 @@ class online_filter {
     if (y.size() != model.observed())
       detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) +
                         " rows");
-    detail::require_no_infinity("y", y, t);
+    detail::require_no_infinity("y", detail::dense_view<T>(y), t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);

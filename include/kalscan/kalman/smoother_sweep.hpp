@@ -50,12 +50,10 @@ class smoothed_beginning {
   ~smoothed_beginning() = default;
 };
 
-/// Smooths the beginning, when its last state is: `change` is what the later data have added to the mean of that.
+/// Smooths the beginning with what is known of its end.
 template <class T>
-void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& history, const dense_vector<T>& change,
-                  const dense_matrix<T>& smoothed) {
-  std::optional<diffuse_smoother<T>> backwards;
-  backwards.emplace(history, steps.later, change, smoothed);
+void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& history,
+                  std::optional<diffuse_smoother<T>> backwards) {
   auto earlier = history.earlier.rbegin();
   bool taken = false;
   for (std::int64_t t = steps.end, first = history.begin; t >= 0; --t) {
@@ -73,6 +71,13 @@ void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& histor
       first = earlier++->begin;
     }
   }
+}
+
+/// Smooths the beginning, when its last state is: `change` is what the later data have added to the mean of that.
+template <class T>
+void smooth_from_end(smoothed_beginning<T>& steps, const diffuse_history<T>& history, const dense_vector<T>& change,
+                     const dense_matrix<T>& smoothed) {
+  smooth_steps<T>(steps, history, diffuse_smoother<T>(history, steps.later, change, smoothed));
 }
 
 /// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
@@ -215,8 +220,8 @@ struct smoother_sweep {
       steps.end = first();
       steps.improper = std::ssize(filtered.diffuse);
       steps.later = steps.end + 1 < filtered.mean.cols() || has_after();
-      smooth_steps<T>(steps, filtered.beginning, result->mean.col(steps.end) - filtered.mean.col(steps.end),
-                      result->covariance[static_cast<std::size_t>(steps.end)]);
+      smooth_from_end<T>(steps, filtered.beginning, result->mean.col(steps.end) - filtered.mean.col(steps.end),
+                         result->covariance[static_cast<std::size_t>(steps.end)]);
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
 

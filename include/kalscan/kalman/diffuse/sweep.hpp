@@ -115,10 +115,11 @@ class beginning_steps {
 
 /// Filters a series until ordinary steps are safe, or to its end.
 template <class T>
-void filter_beginning(beginning_steps<T>& steps, const diffuse_directions<T>& prior, const dense_matrix<T>& root,
-                      diffuse_history<T>& history) {
+void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, diffuse_history<T>& history) {
   const bool exact = steps.exact;
-  diffuse_start<T> x(prior.mean, root, prior.directions, exact);
+  const diffuse_directions<T> prior(given);
+  const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
+  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, exact);
   typename diffuse_start<T>::vector h(prior.mean.size());
   std::int64_t proper_steps = 0;
   for (std::int64_t t = 0; t < steps.length; ++t) {
@@ -246,11 +247,8 @@ struct diffuse_sweep {
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
       beginning_of<T, N, M> steps(*stepper, sweep->data[static_cast<std::size_t>(series)], record);
-      const auto& prior = stepper->model.prior;
       result.beginning.kept = record.keeps();
-      filter_beginning<T>(steps, diffuse_directions<T>(prior),
-                          prior.root.cols() > 0 ? dense_matrix<T>(prior.root) : root_of<T>(prior.covariance),
-                          result.beginning);
+      filter_beginning<T>(steps, prior_view<T>(stepper->model.prior), result.beginning);
     }
   };
   lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i)}; }
