@@ -86,7 +86,9 @@ class any_chains {
     static void replay(const void* c, std::int64_t i, std::int64_t k, std::any& x) {
       of(c).replay(i, k, *std::any_cast<state>(&x));
     }
-    static std::any absorb(const void* c, std::int64_t i, std::int64_t k) { return any_of<element>(of(c).absorb(i, k)); }
+    static std::any absorb(const void* c, std::int64_t i, std::int64_t k) {
+      return any_of<element>(of(c).absorb(i, k));
+    }
     static std::any act(const void* c, std::int64_t i, std::int64_t k, const std::any& x, const std::any& before) {
       auto after = of(c).act(i, k, *std::any_cast<element>(&x), *std::any_cast<state>(&before));
       return after ? any_of<state>(std::move(*after)) : std::any();

@@ -304,3 +304,5 @@ void log_likelihood(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
 }
 
 }  // namespace kalscan
+
+#include <kalscan/kalman/compiled.hpp>  // last

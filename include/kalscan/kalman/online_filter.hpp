@@ -68,7 +68,7 @@ class online_filter {
   [[nodiscard]] belief start() const {
     const auto& prior = step_.model.prior;
     if (prior.has_diffuse()) {
-      const detail::diffuse_directions<T> x(prior);
+      const detail::diffuse_directions<T> x{detail::prior_view<T>(prior)};
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
     belief x{prior.mean, prior.covariance};

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <kalscan/kalman/diffuse/smoother.hpp>
 #include <kalscan/kalman/elements/smoothing_element.hpp>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/smoother_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>

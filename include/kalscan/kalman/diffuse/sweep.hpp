@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <kalscan/kalman/diffuse/start.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/observation.hpp>

@@ -142,7 +142,8 @@ template <class T>
 void check_root(const dense_view<T>& root, const dense_view<T>& covariance) {
   if (root.cols == 0) return;
   const Eigen::Index n = covariance.rows;
-  if (root.rows != n) bad_model("the prior's root is " + shape(root.rows, root.cols) + ", its covariance " + shape(n, n));
+  if (root.rows != n)
+    bad_model("the prior's root is " + shape(root.rows, root.cols) + ", its covariance " + shape(n, n));
   require_finite("the prior's root", root);
   const T epsilon = std::numeric_limits<T>::epsilon();
   T largest = covariance(0, 0);
