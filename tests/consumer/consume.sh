@@ -37,7 +37,8 @@ if [ "$how" = compiled ]; then
   if [ "$(uname -m)" = x86_64 ]; then
     printf '#include <kalscan/kalman/compiled.hpp>\nint main() {}\n' >"$work/other.cpp"
     includes=("-I$source/include" $(pkg-config --cflags-only-I eigen3 2>/dev/null || echo -I/usr/include/eigen3))
-    link=("$compiler" -std=c++20 -DKALSCAN_COMPILED "${includes[@]}" "$work/other.cpp" "$work/build/libkalscan_compiled.a")
+    link=("$compiler" -std=c++20 -DKALSCAN_COMPILED "${includes[@]}" "$work/other.cpp"
+          "$work/build/libkalscan_compiled.a")
     "${link[@]}" -o "$work/same"
     if "${link[@]}" -mavx -o "$work/other" 2>"$work/other.log"; then exit 1; fi
     grep -q compiled_for_the_same_vectors "$work/other.log"

@@ -82,14 +82,25 @@ sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t
                       [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
 }
 
+/// Whether neighbouring lanes have nothing to share: those of sweeps that say so, or that are never cut in time.
+template <sweep S>
+constexpr bool lanes_lie_apart() {
+  return requires { requires S::lanes_apart; } || requires { requires S::whole_lanes; };
+}
+
+/// Whole lanes, one after the other.
+template <sweep S>
+void replay_each_lane(const S& s, std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) {
+    auto lane = s.lane(i);
+    lane.finish(replay_steps<S>(lane, 0, s.length(), lane.start()));
+  }
+}
+
 /// Whole lanes. Neighbours of a [time, lane] array go through time together, to share cache lines.
 template <sweep S>
 void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
-  if (last - first == 1) {
-    auto lane = s.lane(first);
-    lane.finish(replay_steps<S>(lane, 0, s.length(), lane.start()));
-    return;
-  }
+  if (last - first == 1) return replay_each_lane(s, first, last);
   std::vector<lane_t<S>> lanes;
   values<sweep_state_t<S>> states;
   for (std::int64_t i = first; i < last; ++i) {
@@ -199,7 +210,11 @@ void run_sweep(const P& policy, const S& s) {
     }
   }
   detail::run_whole_lanes(p, s.lanes(), detail::lanes_ref([&](std::int64_t first, std::int64_t last) {
-                            detail::replay_lanes(s, first, last);
+                            if constexpr (detail::lanes_lie_apart<S>()) {
+                              detail::replay_each_lane(s, first, last);
+                            } else {
+                              detail::replay_lanes(s, first, last);
+                            }
                           }));
 }
 

@@ -105,6 +105,7 @@ struct smoother_sweep {
       {};  // of each result, where they are stretches: the caller then finishes the lanes
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
+  static constexpr bool lanes_apart = true;
   static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(chosen); }
