@@ -99,9 +99,9 @@ class beginning_steps {
 
   std::int64_t length = 0;
   bool predicts_first = false, asks_predictions = false;
-  bool exact = false;           // something may be read without noise
-  std::int64_t least = 1;       // proper steps, where exact
-  view precision{nullptr, 0, 0};  // see vague_states
+  bool exact = false;             // something may be read without noise
+  std::int64_t least = 1;         // proper steps, where exact
+  view precision{nullptr, 0, 0};  // these two: see vague_states
   T enough = 0;
 
   virtual transition leading_to(std::int64_t t) = 0;
