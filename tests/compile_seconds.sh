@@ -23,6 +23,7 @@ measure() {
 awk '/^```cpp/ { ++block; inside = 1; next } /^```/ { inside = 0 } inside && block == 1' README.md >"$work/readme.cpp"
 host=(${CXX:-g++} -std=c++20 -O2 -fopenmp -I include $eigen)
 measure "README.md's filter and smoother, ${host[0]} -O2" "${host[@]}" "$work/readme.cpp" -o "$work/readme"
+measure "the same with kalscan::compiled" "${host[@]}" -DKALSCAN_COMPILED -c "$work/readme.cpp" -o "$work/readme.o"
 measure "KLA forward, ${host[0]} -O2" "${host[@]}" tests/compile_seconds/kla_forward.cpp -o "$work/kla"
 if [ "${1:-}" = --device ]; then
   measure "KLA forward and backward, nvcc for sm_90" nvcc -std=c++20 --expt-relaxed-constexpr -arch=sm_90 -I include \

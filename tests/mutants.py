@@ -100,7 +100,7 @@ MUTANTS = [
      "if (E(i, i) > most_worn * given_.rounding() * largest_(i)) return true;", "",
      ["kalman/families.cpp", "kalman/prior.cpp"]),
     ("beginning: one part however worn", K + "kalman/diffuse/sweep.hpp",
-     "if (exact && t + 1 < y.cols() && x.worn()) x.begin_part(history);", "",
+     "if (exact && t + 1 < steps.length && x.worn()) x.begin_part(history);", "",
      ["kalman/diffuse.cpp: what is read exactly through*", "kalman/families.cpp: one shock and a diffuse*"]),
     ("beginning: parts are smoothed alone", K + "kalman/diffuse/smoother.hpp",
      "    mean_ = next.mean;\n    root_ = next.root;\n", "", ["kalman/diffuse.cpp"]),

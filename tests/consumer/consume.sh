@@ -20,7 +20,7 @@ case $how in
     grep -q 01_own_monoid.cpp "$work/build/compile_commands.json"
     ! grep -e -Werror "$work/build/compile_commands.json"
     exit ;;
-  find_package | components | cuda) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
+  find_package | compiled | components | cuda) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
 esac
 mkdir "$work/project"
 project=project
@@ -30,6 +30,20 @@ cmake -S "$work/project" -B "$work/build" -DHOW="$how" -DKALSCAN_SOURCE="$source
   -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/build" >/dev/null
 [ "$how" = cuda ] && exit 0  # there may be no GPU: that it builds is the test
+if [ "$how" = compiled ]; then
+  # The consumer took what the library has; compiled for other vectors it would not have linked.
+  object=$(find "$work/build" -name 'main.cpp.o')
+  [ "$(nm "$object" | grep -o '. [^ ]*filter_beginning' | cut -c1 | sort -u)" = U ]
+  if [ "$(uname -m)" = x86_64 ]; then
+    printf '#include <kalscan/kalman/compiled.hpp>\nint main() {}\n' >"$work/other.cpp"
+    includes=("-I$source/include" $(pkg-config --cflags-only-I eigen3 2>/dev/null || echo -I/usr/include/eigen3))
+    link=("$compiler" -std=c++20 -DKALSCAN_COMPILED "${includes[@]}" "$work/other.cpp"
+          "$work/build/libkalscan_compiled.a")
+    "${link[@]}" -o "$work/same"
+    if "${link[@]}" -mavx -o "$work/other" 2>"$work/other.log"; then exit 1; fi
+    grep -q compiled_for_the_same_vectors "$work/other.log"
+  fi
+fi
 program=$work/build/consumer
 [ "$how" = components ] && program=$work/build/without_eigen/build/consumer
 exec "$program"

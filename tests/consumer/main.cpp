@@ -16,6 +16,8 @@ int main() {
       one, one, one, one, kalscan::gaussian_prior<double, 1>::of_first_state(Eigen::Vector<double, 1>::Zero(), one)};
   const kalscan::observations<double, 1> y = kalscan::observations<double, 1>::Ones(1, 10);
   ok = ok && kalscan::smooth(kalscan::seq{}, level, y).mean(0, 9) > 0.9;
+#elif defined(CONSUMER_SEES_EIGEN)
+  ok = ok && kalscan::gaussian_prior<double, 1>::all_diffuse().has_diffuse();
 #endif
   return ok ? 0 : 1;
 }

@@ -68,6 +68,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     act(element, state)        the state after the stretch that the element summarizes
 ///     splits()                   whether lift, absorb and act may be used; if not, each lane is replayed in order
 ///     whole_lanes                optional: true where splits() never is, so that nothing is compiled for it
+///     lanes_apart                optional: true where lanes lie apart in memory, as series do: nothing is won by taking
+///                                neighbours through time together
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
 ///     end_stretch(state)         optional: called with the state after the last step of each stretch that is replayed

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <kalscan/backend/any_chains.hpp>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/support/values.hpp>
@@ -81,14 +82,25 @@ sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t
                       [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
 }
 
+/// Whether neighbouring lanes have nothing to share: those of sweeps that say so, or that are never cut in time.
+template <sweep S>
+constexpr bool lanes_lie_apart() {
+  return requires { requires S::lanes_apart; } || requires { requires S::whole_lanes; };
+}
+
+/// Whole lanes, one after the other.
+template <sweep S>
+void replay_each_lane(const S& s, std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) {
+    auto lane = s.lane(i);
+    lane.finish(replay_steps<S>(lane, 0, s.length(), lane.start()));
+  }
+}
+
 /// Whole lanes. Neighbours of a [time, lane] array go through time together, to share cache lines.
 template <sweep S>
 void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
-  if (last - first == 1) {
-    auto lane = s.lane(first);
-    lane.finish(replay_steps<S>(lane, 0, s.length(), lane.start()));
-    return;
-  }
+  if (last - first == 1) return replay_each_lane(s, first, last);
   std::vector<lane_t<S>> lanes;
   values<sweep_state_t<S>> states;
   for (std::int64_t i = first; i < last; ++i) {
@@ -145,31 +157,65 @@ struct cut_lanes {
   void finish(std::int64_t i, const state& x) const { sweep.lane(i).finish(x); }
 };
 
+/// Where time is cut: the bounds of the chunks, none where lanes are taken whole.
+template <task_policy P>
+std::vector<std::int64_t> cuts_of_time(const P& p, std::int64_t lanes, std::int64_t length, double absorb_cost,
+                                       bool has_outputs) {
+  const std::int64_t chunk = chunk_length(p);
+  if (chunk > 0) return chunk < length ? equal_chunks(length, chunk) : std::vector<std::int64_t>();
+  const int beside = workers_beside(worker_count(p), lanes, length);
+  if (beside <= 1 || lanes == 0) return {};
+  return uneven_chunks(length, beside, absorb_cost, has_outputs);
+}
+
+/// Lanes first ... last - 1 through a pointer, as task_ref.
+class lanes_ref {
+ public:
+  template <class Take>
+  explicit lanes_ref(const Take& take)
+      : take_(&take), call_([](const void* t, std::int64_t first, std::int64_t last) {
+          (*static_cast<const Take*>(t))(first, last);
+        }) {}
+  void operator()(std::int64_t first, std::int64_t last) const { call_(take_, first, last); }
+
+ private:
+  const void* take_;
+  void (*call_)(const void*, std::int64_t, std::int64_t);
+};
+
+/// Lanes side by side, in blocks of neighbours.
+template <task_policy P>
+void run_whole_lanes(const P& p, std::int64_t lanes, lanes_ref take) {
+  constexpr std::int64_t widest_block = 64;
+  const std::int64_t workers = worker_count(p);
+  const std::int64_t block = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, widest_block);
+  const std::int64_t tasks = (lanes + block - 1) / block;
+  if (tasks == 1) return take(0, lanes);  // a short series is done before threads have started
+  run_all(p, tasks, [&](std::int64_t task) { take(task * block, (std::min)(lanes, (task + 1) * block)); });
+}
+
 }  // namespace detail
 
 /// Lanes side by side where there are enough of them or they are short; else absorb, carry, replay over chunks of time.
 template <task_policy P, sweep S>
-void run_sweep(const P& p, const S& s) {
-  const int workers = worker_count(p);
-  const std::int64_t lanes = s.lanes(), length = s.length(), chunk = chunk_length(p);
-
+void run_sweep(const P& policy, const S& s) {
+  const detail::any_tasks p(policy);
   if constexpr (!requires { requires S::whole_lanes; }) {
-    if (s.splits() && chunk > 0 && chunk < length) {
-      return detail::run_chains(p, detail::cut_lanes<S>{s, detail::equal_chunks(length, chunk)});
-    }
-    const int beside = detail::workers_beside(workers, lanes, length);
-    if (s.splits() && chunk == 0 && beside > 1 && lanes > 0) {
-      return detail::run_chains(
-          p, detail::cut_lanes<S>{s, detail::uneven_chunks(length, beside, s.absorb_cost, S::has_outputs)});
+    if (s.splits()) {
+      auto bounds = detail::cuts_of_time(p, s.lanes(), s.length(), s.absorb_cost, S::has_outputs);
+      if (!bounds.empty()) {
+        const detail::cut_lanes<S> chains{s, std::move(bounds)};
+        return detail::run_chains(p, detail::any_chains<S::has_outputs>(chains));
+      }
     }
   }
-  constexpr std::int64_t widest_block = 64;
-  const std::int64_t block = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, widest_block);
-  const std::int64_t tasks = (lanes + block - 1) / block;
-  if (tasks == 1) return detail::replay_lanes(s, 0, lanes);  // a short series is done before threads have started
-  detail::run_all(p, tasks, [&](std::int64_t task) {
-    detail::replay_lanes(s, task * block, (std::min)(lanes, (task + 1) * block));
-  });
+  detail::run_whole_lanes(p, s.lanes(), detail::lanes_ref([&](std::int64_t first, std::int64_t last) {
+                            if constexpr (detail::lanes_lie_apart<S>()) {
+                              detail::replay_each_lane(s, first, last);
+                            } else {
+                              detail::replay_lanes(s, first, last);
+                            }
+                          }));
 }
 
 }  // namespace kalscan

@@ -82,8 +82,8 @@ class first_failure {
 };
 
 /// Calls task(0) ... task(count - 1) side by side; they may throw.
-template <task_policy P, class Task>
-void run_all(const P& p, std::int64_t count, Task task) {
+template <task_policy P>
+void run_throwing(const P& p, std::int64_t count, task_ref task) {
   first_failure failure;
   const auto guarded = [&](std::int64_t i) {
     try {
@@ -94,6 +94,10 @@ void run_all(const P& p, std::int64_t count, Task task) {
   };
   run_tasks(p, count, task_ref(guarded));
   failure.rethrow();
+}
+template <task_policy P, class Task>
+void run_all(const P& p, std::int64_t count, Task task) {
+  run_throwing(p, count, task_ref(task));
 }
 
 /// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch

@@ -38,12 +38,12 @@ inline constexpr bool is_model<kalman_model<T, N, M>> = true;
 template <class T, int N, int M>
 inline constexpr bool is_model<square_root<T, N, M>> = true;
 
-template <class T, int M>
-void check_series(const observations<T, M>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
+template <class T>
+void check_series(const dense_view<T>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
   const std::string name = "y of series " + std::to_string(series);
-  if (y.rows() != m) bad_model(name + " has " + std::to_string(y.rows()) + " rows, H has " + std::to_string(m));
-  if (y.cols() == 0 && !may_be_empty) bad_model(name + " is empty");
-  for (Eigen::Index t = 0; t < y.cols(); ++t) require_no_infinity(name, y.col(t), t);
+  if (y.rows != m) bad_model(name + " has " + std::to_string(y.rows) + " rows, H has " + std::to_string(m));
+  if (y.cols == 0 && !may_be_empty) bad_model(name + " is empty");
+  for (Eigen::Index t = 0; t < y.cols; ++t) require_no_infinity(name, dense_view<T>(y.col(t), m, 1), t);
 }
 
 /// Throws std::invalid_argument unless models and data fit each other: one model for all series, or one for each.
@@ -59,8 +59,8 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
               " series: give each series a model, or all of them one that is not in a vector");
   }
   for (std::size_t i = 0; i < series.size(); ++i) {
-    if (one_each) check_model_of(models[i], steps_of_data(series[i].cols()), i);
-    check_series<T, M>(series[i], of_series(models, static_cast<std::int64_t>(i)).observed(), i, may_be_empty);
+    if (one_each) check_model_of<T>(model_view<T>(models[i]), steps_of_data(series[i].cols()), i);
+    check_series<T>(series[i], of_series(models, static_cast<std::int64_t>(i)).observed(), i, may_be_empty);
   }
 }
 
@@ -304,3 +304,5 @@ void log_likelihood(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
 }
 
 }  // namespace kalscan
+
+#include <kalscan/kalman/compiled.hpp>  // last

@@ -68,7 +68,7 @@ class online_filter {
   [[nodiscard]] belief start() const {
     const auto& prior = step_.model.prior;
     if (prior.has_diffuse()) {
-      const detail::diffuse_directions<T> x(prior);
+      const detail::diffuse_directions<T> x{detail::prior_view<T>(prior)};
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
     belief x{prior.mean, prior.covariance};
@@ -115,7 +115,7 @@ class online_filter {
     if (y.size() != model.observed())
       detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) +
                         " rows");
-    detail::require_no_infinity("y", y, t);
+    detail::require_no_infinity("y", detail::dense_view<T>(y), t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);

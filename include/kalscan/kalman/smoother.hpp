@@ -46,7 +46,7 @@ void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<con
       bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
                 std::to_string(length) + " means");
     }
-    if (one_each) check_model_of(model, steps_at_least(length), i);
+    if (one_each) check_model_of<T>(model_view<T>(model), steps_at_least(length), i);
     longest = (std::max<std::int64_t>)(longest, length);
   }
   if (!one_each) check_model(models[0], steps_at_least(longest));

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <kalscan/kalman/diffuse/smoother.hpp>
 #include <kalscan/kalman/elements/smoothing_element.hpp>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/smoother_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
@@ -28,6 +30,57 @@ struct stretch_edges {
   matrix_belief<T, N> filtered_before{}, smoothed_before{};
   bool cancelled_before = false;
 };
+
+/// A smoothed series of a model of any sizes, as the steps of its beginning see it.
+template <class T>
+class smoothed_beginning {
+ public:
+  using view = dense_view<T>;
+  using belief = typename diffuse_smoother<T>::belief;
+
+  std::int64_t end = 0;       // the last step of the beginning
+  std::int64_t improper = 0;  // so many filtered beliefs were
+  bool later = false;         // there are data after the beginning
+
+  virtual view filtered_covariance(std::int64_t t) = 0;
+  virtual view transition(std::int64_t t) = 0;
+  virtual void write(std::int64_t t, const belief& x) = 0;
+  virtual bool take_from_next(std::int64_t t, bool lost, bool next) = 0;
+  virtual void push_diffuse(const dense_matrix<T>& diffuse) = 0;
+
+ protected:
+  ~smoothed_beginning() = default;
+};
+
+/// Smooths the beginning with what is known of its end.
+template <class T>
+void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& history,
+                  std::optional<diffuse_smoother<T>> backwards) {
+  auto earlier = history.earlier.rbegin();
+  bool taken = false;
+  for (std::int64_t t = steps.end, first = history.begin; t >= 0; --t) {
+    const auto x = backwards->step(t, steps.filtered_covariance(t));
+    if (t < steps.end) steps.write(t, x);
+    const bool known = t < steps.end && t >= steps.improper;
+    taken = known && steps.take_from_next(t, x.cancelled, taken);
+    if (!x.proper) steps.push_diffuse(x.diffuse);
+    if (t == 0) break;
+    if (t > first) {
+      backwards->transition(steps.transition(t));
+    } else {
+      const auto unknowns = backwards->first_unknowns();
+      backwards.emplace(*earlier, unknowns);
+      first = earlier++->begin;
+    }
+  }
+}
+
+/// Smooths the beginning, when its last state is: `change` is what the later data have added to the mean of that.
+template <class T>
+void smooth_from_end(smoothed_beginning<T>& steps, const diffuse_history<T>& history, const dense_vector<T>& change,
+                     const dense_matrix<T>& smoothed) {
+  smooth_steps<T>(steps, history, diffuse_smoother<T>(history, steps.later, change, smoothed));
+}
 
 /// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
 template <class T, int N, int M>
@@ -52,6 +105,7 @@ struct smoother_sweep {
       {};  // of each result, where they are stretches: the caller then finishes the lanes
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
+  static constexpr bool lanes_apart = true;
   static constexpr double absorb_cost = 1;
 
   std::int64_t lanes() const { return std::ssize(chosen); }
@@ -165,29 +219,12 @@ struct smoother_sweep {
     /// The steps of the beginning, when its last state is smoothed.
     void smooth_beginning() const {
       const auto& filtered = result->filtered;
-      const auto& history = filtered.beginning;
-      const std::int64_t end = first();
-      std::optional<diffuse_smoother<T>> backwards;
-      backwards.emplace(history, end + 1 < filtered.mean.cols() || has_after(),
-                        result->mean.col(end) - filtered.mean.col(end),
-                        result->covariance[static_cast<std::size_t>(end)]);
-      auto earlier = history.earlier.rbegin();
-      bool taken = false;
-      for (std::int64_t t = end, first = history.begin; t >= 0; --t) {
-        const auto x = backwards->step(t, filtered.covariance[static_cast<std::size_t>(t)]);
-        if (t < end) write(t, {x.mean, x.covariance});
-        const bool known = t < end && t >= std::ssize(filtered.diffuse);
-        taken = known && take_from_next(t, x.cancelled, taken);
-        if (!x.proper) result->diffuse.push_back(x.diffuse);
-        if (t == 0) break;
-        if (t > first) {
-          backwards->transition(stepper->model.F[t]);
-        } else {
-          const auto unknowns = backwards->first_unknowns();
-          backwards.emplace(*earlier, unknowns);
-          first = earlier++->begin;
-        }
-      }
+      beginning_of_lane steps(*this);
+      steps.end = first();
+      steps.improper = std::ssize(filtered.diffuse);
+      steps.later = steps.end + 1 < filtered.mean.cols() || has_after();
+      smooth_from_end<T>(steps, filtered.beginning, result->mean.col(steps.end) - filtered.mean.col(steps.end),
+                         result->covariance[static_cast<std::size_t>(steps.end)]);
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
 
@@ -260,6 +297,24 @@ struct smoother_sweep {
       result->covariance[static_cast<std::size_t>(t)] = x.covariance;
     }
   };
+  class beginning_of_lane final : public smoothed_beginning<T> {
+   public:
+    using typename smoothed_beginning<T>::view;
+    explicit beginning_of_lane(const lane_type& lane) : lane_(lane) {}
+    view filtered_covariance(std::int64_t t) override {
+      return lane_.result->filtered.covariance[static_cast<std::size_t>(t)];
+    }
+    view transition(std::int64_t t) override { return lane_.stepper->model.F[t]; }
+    void write(std::int64_t t, const typename smoothed_beginning<T>::belief& x) override {
+      lane_.write(t, {x.mean, x.covariance});
+    }
+    bool take_from_next(std::int64_t t, bool lost, bool next) override { return lane_.take_from_next(t, lost, next); }
+    void push_diffuse(const dense_matrix<T>& diffuse) override { lane_.result->diffuse.push_back(diffuse); }
+
+   private:
+    const lane_type& lane_;
+  };
+
   lane_type lane(std::int64_t lane) const { return lane_of(chosen[static_cast<std::size_t>(lane)]); }
   lane_type lane_of(std::int64_t i) const {
     const auto index = static_cast<std::size_t>(i);

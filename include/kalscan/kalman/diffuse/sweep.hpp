@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <kalscan/kalman/diffuse/start.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
+#include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/observation.hpp>
@@ -17,6 +19,14 @@
 #include <span>
 
 namespace kalscan::detail {
+
+/// The largest deviation of a reading that these of the states allow, where each counts by its `precision`.
+template <class T, class Variance>
+T reading_deviation(view_of<T> precision, Variance variance) {
+  T sum = 0;
+  for (Eigen::Index j = 0; j < precision.rows; ++j) sum += precision(j) * std::sqrt(variance(j));
+  return sum;
+}
 
 /// Whether ordinary steps would lose digits at a state with these standard deviations: where a reading may be far more
 /// precise than what is known of it before, a covariance is a difference of far larger ones. Where what comes new with
@@ -40,10 +50,9 @@ class vague_states {
   /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
   template <class Variance>
   T deviation(Variance variance) const {
-    T sum = 0;
-    for (Eigen::Index j = 0; j < precision_.size(); ++j) sum += precision_(j) * std::sqrt(variance(j));
-    return sum;
+    return reading_deviation<T>(precision_, variance);
   }
+  const Eigen::Vector<T, N>& precision() const { return precision_; }
   /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
@@ -72,6 +81,139 @@ bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
   const vague_states<T, N, M> vague(stepper.model);
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
+
+/// One series of a model of any sizes, as the steps of its beginning see it: these compile once for each number type.
+template <class T>
+class beginning_steps {
+ public:
+  using view = dense_view<T>;
+  using belief = typename diffuse_start<T>::belief;
+  struct transition {
+    view F, offset, Q;
+  };
+  /// As scalar_observations.
+  struct readings {
+    view H, d, y, terms;
+    Eigen::Index count;
+  };
+
+  std::int64_t length = 0;
+  bool predicts_first = false, asks_predictions = false;
+  bool exact = false;             // something may be read without noise
+  std::int64_t least = 1;         // proper steps, where exact
+  view precision{nullptr, 0, 0};  // these two: see vague_states
+  T enough = 0;
+
+  virtual transition leading_to(std::int64_t t) = 0;
+  virtual readings observe(std::int64_t t) = 0;
+  virtual void write_predicted(std::int64_t t, const belief& x) = 0;
+  virtual void write_filtered(std::int64_t t, const belief& x, T log_density) = 0;
+  virtual void write_rounding(std::int64_t t, const dense_matrix<T>& E) = 0;
+  [[noreturn]] virtual void fail(std::int64_t t, const char* reason) = 0;
+
+ protected:
+  ~beginning_steps() = default;
+};
+
+/// Filters a series until ordinary steps are safe, or to its end.
+template <class T>
+void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, diffuse_history<T>& history) {
+  const bool exact = steps.exact;
+  const diffuse_directions<T> prior(given);
+  const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
+  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, exact);
+  typename diffuse_start<T>::vector h(prior.mean.size());
+  std::int64_t proper_steps = 0;
+  for (std::int64_t t = 0; t < steps.length; ++t) {
+    if (t > 0 || steps.predicts_first) {
+      const auto to = steps.leading_to(t);
+      x.predict(to.F, to.offset, to.Q);
+    }
+    if (steps.asks_predictions) steps.write_predicted(t, x.current());
+    const auto o = steps.observe(t);
+    T log_density = 0;
+    for (Eigen::Index i = 0; i < o.count; ++i) {
+      for (Eigen::Index j = 0; j < h.size(); ++j) h(j) = o.H(i, j);
+      if (const char* reason = x.read(h, o.d(i), o.y(i), o.terms(i), history, log_density)) steps.fail(t, reason);
+    }
+    x.end_step(history);
+    const auto filtered = x.current();
+    steps.write_filtered(t, filtered, log_density);
+    if (exact && t + 1 == steps.length) steps.write_rounding(t, x.rounding_of(filtered));
+    if (!filtered.proper) {
+      // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
+      if (exact && t + 1 < steps.length && x.worn()) x.begin_part(history);
+      continue;
+    }
+    // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
+    // without error differs from step to step, what is known already is told apart better here than by roots.
+    const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
+    const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
+    ++proper_steps;
+    const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough && x.safe(filtered);
+    if (exact ? proper_steps < steps.least : !known) {
+      if (exact && t + 1 < steps.length) x.begin_part(history);
+      continue;
+    }
+    if (exact) steps.write_rounding(t, x.rounding_of(filtered));
+    break;
+  }
+  x.end(history);
+}
+
+/// A series of a model of these sizes.
+template <class T, int N, int M>
+class beginning_of final : public beginning_steps<T> {
+ public:
+  using typename beginning_steps<T>::belief;
+  using typename beginning_steps<T>::transition;
+  using typename beginning_steps<T>::readings;
+
+  beginning_of(const filter_step<T, N, M>& stepper, const observations<T, M>& y, const filter_recorder<T, N, M>& record)
+      : stepper_(stepper), y_(y), record_(record), vague_(stepper.model) {
+    const auto& model = stepper.model;
+    this->length = y.cols();
+    this->predicts_first = predicts(model, 0);
+    this->asks_predictions = record.outputs.predictions || record.outputs.innovations;
+    this->exact = stepper.exact;
+    this->least = model.H.constant() && model.R.constant() ? 1 : 64;
+    this->precision = vague_.precision();
+    this->enough = vague_.enough();
+  }
+
+  transition leading_to(std::int64_t t) override {
+    offset_ = stepper_.transition_offset(t);
+    return {stepper_.model.F[t], offset_, stepper_.model.Q[t]};
+  }
+  readings observe(std::int64_t t) override {
+    o_ = stepper_.components.observe(t, y_.col(t));
+    return {o_.H, o_.d, o_.y, o_.terms, o_.count};
+  }
+  void write_predicted(std::int64_t t, const belief& x) override {
+    auto& result = *record_.result;
+    record_.predicted(t, x.mean, x.covariance);
+    if (record_.outputs.predictions && !x.proper) result.predicted_diffuse.push_back(x.diffuse);
+    if (!record_.outputs.innovations) return;
+    record_.innovation(t, y_.col(t), stepper_.observation_mean(t, x.mean),
+                       stepper_.innovation_covariance(t, x.covariance));
+  }
+  void write_filtered(std::int64_t t, const belief& x, T log_density) override {
+    record_.filtered(t, x.mean, x.covariance, log_density);
+    if (!x.proper && record_.keeps()) record_.result->diffuse.push_back(x.diffuse);
+  }
+  void write_rounding(std::int64_t t, const dense_matrix<T>& E) override {
+    record_.result->rounding[static_cast<std::size_t>(record_.column(t))] = E;
+  }
+  [[noreturn]] void fail(std::int64_t t, const char* reason) override { record_.fail(t, reason); }
+
+ private:
+  const filter_step<T, N, M>& stepper_;
+  const observations<T, M>& y_;
+  filter_recorder<T, N, M> record_;
+  vague_states<T, N, M> vague_;
+  Eigen::Vector<T, N> offset_{};
+  scalar_observations<T, N, M> o_{};
+};
 
 /// The beginnings of all series, each a single step of one lane.
 template <class T, int N, int M>
@@ -103,69 +245,12 @@ struct diffuse_sweep {
 
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
-      const auto& model = stepper->model;
       if (!has_beginning(*stepper, sweep->which)) return;
-      const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
-      auto& history = result.beginning;
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      const bool exact = stepper->exact;
-      history.kept = record.keeps();
-      const diffuse_directions<T> prior(model.prior);
-      const auto& root = model.prior.root;
-      diffuse_start<T> x(prior.mean, root.cols() > 0 ? dense_matrix<T>(root) : root_of<T>(model.prior.covariance),
-                         prior.directions, exact);
-      typename diffuse_start<T>::vector h(model.states());
-      const vague_states<T, N, M> vague(model);
-      const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact
-      std::int64_t proper_steps = 0;
-      for (std::int64_t t = 0; t < y.cols(); ++t) {
-        if (predicts(model, t)) {
-          x.predict(model.F[t], stepper->transition_offset(t), model.Q[t]);
-        }
-        if (record.outputs.predictions || record.outputs.innovations) record_prediction(t, x.current(), record);
-        const auto o = stepper->components.observe(t, y.col(t));
-        T log_density = 0;
-        for (Eigen::Index i = 0; i < o.count; ++i) {
-          for (Eigen::Index j = 0; j < h.size(); ++j) h(j) = o.H(i, j);
-          if (const char* reason = x.read(h, o.d(i), o.y(i), o.terms(i), history, log_density)) record.fail(t, reason);
-        }
-        x.end_step(history);
-        const auto filtered = x.current();
-        record.filtered(t, filtered.mean, filtered.covariance, log_density);
-        const auto column = static_cast<std::size_t>(record.column(t));
-        if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding_of(filtered);
-        if (!filtered.proper) {
-          if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
-          // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
-          if (exact && t + 1 < y.cols() && x.worn()) x.begin_part(history);
-          continue;
-        }
-        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
-        // without error differs from step to step, what is known already is told apart better here than by roots.
-        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-        const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
-        ++proper_steps;
-        const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (exact ? proper_steps < least : !known) {
-          if (exact && t + 1 < y.cols()) x.begin_part(history);
-          continue;
-        }
-        if (exact) result.rounding[column] = x.rounding_of(filtered);
-        break;
-      }
-      x.end(history);
-    }
-
-    template <class Belief>
-    void record_prediction(std::int64_t t, const Belief& predicted, const filter_recorder<T, N, M>& record) const {
-      const auto& y = sweep->data[static_cast<std::size_t>(series)];
-      auto& result = sweep->results[static_cast<std::size_t>(series)];
-      record.predicted(t, predicted.mean, predicted.covariance);
-      if (record.outputs.predictions && !predicted.proper) result.predicted_diffuse.push_back(predicted.diffuse);
-      if (!record.outputs.innovations) return;
-      record.innovation(t, y.col(t), stepper->observation_mean(t, predicted.mean),
-                        stepper->innovation_covariance(t, predicted.covariance));
+      beginning_of<T, N, M> steps(*stepper, sweep->data[static_cast<std::size_t>(series)], record);
+      result.beginning.kept = record.keeps();
+      filter_beginning<T>(steps, prior_view<T>(stepper->model.prior), result.beginning);
     }
   };
   lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i)}; }

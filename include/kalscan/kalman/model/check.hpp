@@ -4,8 +4,12 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iomanip>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <limits>
 #include <sstream>
@@ -20,10 +24,12 @@ inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
 
 [[noreturn]] inline void bad_model(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
 
-template <class Matrix>
-void require_finite(const std::string& name, const Matrix& x) {
-  for (Eigen::Index j = 0; j < x.cols(); ++j) {
-    for (Eigen::Index i = 0; i < x.rows(); ++i) {
+// What follows compiles once for each number type.
+
+template <class T>
+void require_finite(const std::string& name, const dense_view<T>& x) {
+  for (Eigen::Index j = 0; j < x.cols; ++j) {
+    for (Eigen::Index i = 0; i < x.rows; ++i) {
       if (std::isfinite(x(i, j))) continue;
       std::ostringstream text;
       text << name << " is not finite: (" << i << ", " << j << ") = " << x(i, j);
@@ -31,24 +37,37 @@ void require_finite(const std::string& name, const Matrix& x) {
     }
   }
 }
+template <class Matrix>
+void require_finite(const std::string& name, const Eigen::PlainObjectBase<Matrix>& x) {
+  require_finite(name, dense_view<typename Matrix::Scalar>(x));
+}
 
 /// The observation of step t: NaN is a missing reading, infinity none.
-template <class Column>
-void require_no_infinity(const std::string& name, const Column& y, std::int64_t t) {
-  for (Eigen::Index i = 0; i < y.size(); ++i) {
+template <class T>
+void require_no_infinity(const std::string& name, const dense_view<T>& y, std::int64_t t) {
+  for (Eigen::Index i = 0; i < y.rows; ++i) {
     if (!std::isinf(y(i))) continue;
     bad_model(name + " is " + (y(i) > 0 ? "" : "-") + "infinite at component " + std::to_string(i) + ", step " +
               std::to_string(t));
   }
 }
 
-/// Symmetric and positive semi-definite up to the rounding of a matrix that somebody computed.
+/// Whether a matrix of its own type is positive semi-definite to a tolerance.
+template <class T>
+using semidefinite_test = bool (*)(const void* matrix, T tolerance);
 template <class Matrix>
-void require_covariance(const std::string& name, const Matrix& x) {
-  using T = typename Matrix::Scalar;
+bool is_semidefinite(const void* matrix, typename Matrix::Scalar tolerance) {
+  const auto& x = *static_cast<const Matrix*>(matrix);
+  return root_semidefinite(x, tolerance, 4 * tolerance, x.diagonal()).ok;
+}
+
+/// Symmetric and positive semi-definite up to the rounding of a matrix that somebody computed: `x` is that `matrix`.
+template <class T>
+void require_covariance(const std::string& name, const dense_view<T>& x, const void* matrix,
+                        semidefinite_test<T> semidefinite) {
   const T tolerance = std::sqrt(std::numeric_limits<T>::epsilon()) / 16;
-  for (Eigen::Index j = 0; j < x.cols(); ++j) {
-    for (Eigen::Index i = 0; i < x.rows(); ++i) {
+  for (Eigen::Index j = 0; j < x.cols; ++j) {
+    for (Eigen::Index i = 0; i < x.rows; ++i) {
       const auto entry = [&](Eigen::Index a, Eigen::Index b) {
         std::ostringstream text;
         text << "(" << a << ", " << b << ") = " << x(a, b);
@@ -60,11 +79,26 @@ void require_covariance(const std::string& name, const Matrix& x) {
       }
     }
   }
-  if (!root_semidefinite(x, tolerance, 4 * tolerance, x.diagonal()).ok) {
+  if (!semidefinite(matrix, tolerance)) {
     std::ostringstream text;
-    text << name << " is not positive semi-definite:\n" << x;
+    std::size_t width = 0;
+    for (Eigen::Index i = 0; i < x.rows * x.cols; ++i) {
+      std::ostringstream entry;
+      entry << x(i);
+      width = (std::max)(width, entry.str().size());
+    }
+    text << name << " is not positive semi-definite:";
+    for (Eigen::Index i = 0; i < x.rows; ++i) {
+      for (Eigen::Index j = 0; j < x.cols; ++j) {
+        text << (j == 0 ? "\n" : " ") << std::setw(static_cast<int>(width)) << x(i, j);
+      }
+    }
     bad_model(text.str());
   }
+}
+template <class Matrix>
+void require_covariance(const std::string& name, const Eigen::PlainObjectBase<Matrix>& x) {
+  require_covariance<typename Matrix::Scalar>(name, x, &x.derived(), is_semidefinite<Matrix>);
 }
 
 }  // namespace kalscan::detail

@@ -8,13 +8,20 @@
 #include <string>
 
 namespace kalscan {
+namespace detail {
+
+template <class Index>
+std::string text_of_failure(Index series, Index step, const std::string& reason) {
+  return "kalscan: series " + std::to_string(series) + ", step " + std::to_string(step) + ": " + reason;
+}
+
+}  // namespace detail
 
 /// A step that could not be computed, found at that step.
 class filter_error : public std::runtime_error {
  public:
   filter_error(std::int64_t series_, std::int64_t step_, const std::string& reason)
-      : std::runtime_error("kalscan: series " + std::to_string(series_) + ", step " + std::to_string(step_) + ": " +
-                           reason),
+      : std::runtime_error(detail::text_of_failure(series_, step_, reason)),
         series(series_),
         step(step_) {}
   std::int64_t series, step;

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/model/check.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -27,9 +29,9 @@ template <class Matrix>
 Matrix not_given() {
   return filled<Matrix>(std::numeric_limits<typename Matrix::Scalar>::quiet_NaN());
 }
-template <class Matrix>
-bool is_not_given(const Matrix& x) {
-  return x.array().isNaN().all();  // an empty one too
+template <class T>
+bool is_not_given(const dense_view<T>& x) {
+  return std::all_of(x.data, x.data + x.rows * x.cols, [](T value) { return std::isnan(value); });  // an empty one too
 }
 
 }  // namespace detail
@@ -93,18 +95,37 @@ struct gaussian_prior {
 
 namespace detail {
 
+/// The parts of a prior of any size.
+template <class T>
+struct prior_view {
+  dense_view<T> mean, covariance, directions, rounding, root;
+  const std::vector<bool>& diffuse;
+  const void* covariance_matrix;
+  semidefinite_test<T> semidefinite;
+
+  template <int N>
+  explicit prior_view(const gaussian_prior<T, N>& prior)
+      : mean(prior.mean),
+        covariance(prior.covariance),
+        directions(prior.directions),
+        rounding(prior.rounding),
+        root(prior.root),
+        diffuse(prior.diffuse),
+        covariance_matrix(&prior.covariance),
+        semidefinite(is_semidefinite<Eigen::Matrix<T, N, N>>) {}
+};
+
 /// A prior as mean + directions d + N(0, covariance), the diffuse components among the directions.
 template <class T>
 struct diffuse_directions {
   Eigen::Vector<T, Eigen::Dynamic> mean{};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> directions{};
 
-  template <int N>
-  explicit diffuse_directions(const gaussian_prior<T, N>& prior) {
-    mean.resize(prior.mean.size());
-    std::copy_n(prior.mean.data(), mean.size(), mean.data());
+  explicit diffuse_directions(const prior_view<T>& prior) {
+    mean.resize(prior.mean.rows);
+    std::copy_n(prior.mean.data, mean.size(), mean.data());
     const auto components = std::count(prior.diffuse.begin(), prior.diffuse.end(), true);
-    directions.resize(mean.size(), components + prior.directions.cols());
+    directions.resize(mean.size(), components + prior.directions.cols);
     std::fill_n(directions.data(), directions.size(), T(0));
     Eigen::Index j = 0;
     for (Eigen::Index i = 0; i < std::ssize(prior.diffuse); ++i) {
@@ -112,22 +133,24 @@ struct diffuse_directions {
       mean(i) = 0;
       directions(i, j++) = 1;
     }
-    std::copy_n(prior.directions.data(), prior.directions.size(), directions.data() + j * mean.size());
+    std::copy_n(prior.directions.data, prior.directions.rows * prior.directions.cols,
+                directions.data() + j * mean.size());
   }
 };
 
-template <class Root, class Covariance>
-void check_root(const Root& root, const Covariance& covariance) {
-  if (root.cols() == 0) return;
-  const Eigen::Index n = covariance.rows();
-  if (root.rows() != n)
-    bad_model("the prior's root is " + shape(root.rows(), root.cols()) + ", its covariance " + shape(n, n));
+template <class T>
+void check_root(const dense_view<T>& root, const dense_view<T>& covariance) {
+  if (root.cols == 0) return;
+  const Eigen::Index n = covariance.rows;
+  if (root.rows != n)
+    bad_model("the prior's root is " + shape(root.rows, root.cols) + ", its covariance " + shape(n, n));
   require_finite("the prior's root", root);
-  using T = typename Covariance::Scalar;
-  const T epsilon = std::numeric_limits<T>::epsilon(), largest = covariance.diagonal().maxCoeff();
+  const T epsilon = std::numeric_limits<T>::epsilon();
+  T largest = covariance(0, 0);
+  for (Eigen::Index i = 1; i < n; ++i) largest = (std::max)(largest, covariance(i, i));
   for (Eigen::Index i = 0; i < n; ++i) {
     T square = 0;
-    for (Eigen::Index j = 0; j < root.cols(); ++j) square += root(i, j) * root(i, j);
+    for (Eigen::Index j = 0; j < root.cols; ++j) square += root(i, j) * root(i, j);
     const T slack = std::sqrt(epsilon) * (square + covariance(i, i)) + epsilon * largest;
     if (std::abs(square - covariance(i, i)) <= slack) continue;
     std::ostringstream text;
@@ -138,39 +161,42 @@ void check_root(const Root& root, const Covariance& covariance) {
 }
 
 /// Throws std::invalid_argument unless this is the prior of n states.
-template <class T, int N>
-void check_prior(const gaussian_prior<T, N>& prior, Eigen::Index n) {
-  const auto& [mean, covariance, before, diffuse, directions, rounding, root] = prior;
-  if (is_not_given(mean) && is_not_given(covariance)) {
+template <class T>
+void check_prior(const prior_view<T>& prior, Eigen::Index n) {
+  if (is_not_given(prior.mean) && is_not_given(prior.covariance)) {
     bad_model(
         "the prior is not given: set the model's prior to gaussian_prior::of_first_state(mean, covariance), "
         "before_first_step(mean, covariance) or all_diffuse(), or to a stationary_prior(F, Q) of "
         "<kalscan/kalman/model/stationary_prior.hpp>");
   }
-  const auto require_size = [&](const char* name, const auto& x) {
-    if (x.rows() != n || x.cols() != n)
-      bad_model("the prior's " + std::string(name) + " is " + shape(x.rows(), x.cols()) + ", not " + shape(n, n));
+  const auto require_size = [&](const char* name, const dense_view<T>& x) {
+    if (x.rows != n || x.cols != n)
+      bad_model("the prior's " + std::string(name) + " is " + shape(x.rows, x.cols) + ", not " + shape(n, n));
   };
-  if (mean.size() != n)
-    bad_model("the prior's mean has size " + std::to_string(mean.size()) + ", not " + std::to_string(n));
-  require_size("covariance", covariance);
-  require_finite("the prior's mean", mean);
-  require_finite("the prior's covariance", covariance);
-  require_covariance("the prior's covariance", covariance);
+  if (prior.mean.rows != n)
+    bad_model("the prior's mean has size " + std::to_string(prior.mean.rows) + ", not " + std::to_string(n));
+  require_size("covariance", prior.covariance);
+  require_finite("the prior's mean", prior.mean);
+  require_finite("the prior's covariance", prior.covariance);
+  require_covariance("the prior's covariance", prior.covariance, prior.covariance_matrix, prior.semidefinite);
+  const auto& diffuse = prior.diffuse;
   if (!diffuse.empty() && std::ssize(diffuse) != n)
     bad_model("the prior's diffuse has size " + std::to_string(diffuse.size()) + ", not " + std::to_string(n));
-  for (std::size_t i = 0; i < diffuse.size(); ++i) {
-    if (diffuse[i] && !covariance.row(static_cast<Eigen::Index>(i)).isZero(0))
+  for (Eigen::Index i = 0; i < std::ssize(diffuse); ++i) {
+    for (Eigen::Index j = 0; j < n && diffuse[static_cast<std::size_t>(i)]; ++j) {
+      if (equal(prior.covariance(i, j), 0)) continue;
       bad_model("the prior's component " + std::to_string(i) + " is diffuse, its row of the covariance is not zero");
+    }
   }
-  if (directions.cols() > 0 && directions.rows() != n) {
-    bad_model("the prior's directions are " + shape(directions.rows(), directions.cols()) + ": give one a column, of " +
+  const auto& directions = prior.directions;
+  if (directions.cols > 0 && directions.rows != n) {
+    bad_model("the prior's directions are " + shape(directions.rows, directions.cols) + ": give one a column, of " +
               std::to_string(n) + " states");
   }
   require_finite("the prior's directions", directions);
-  if (rounding.size() > 0) require_size("rounding", rounding);
-  require_finite("the prior's rounding", rounding);
-  check_root(root, covariance);
+  if (prior.rounding.rows > 0) require_size("rounding", prior.rounding);
+  require_finite("the prior's rounding", prior.rounding);
+  check_root(prior.root, prior.covariance);
 }
 
 }  // namespace detail

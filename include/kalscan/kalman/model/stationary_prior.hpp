@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/gaussian_prior.hpp>
@@ -42,7 +43,7 @@ template <class F_, class Q_, class Offset>
     if (x.rows() != rows || x.cols() != cols || rows == 0)
       detail::bad_model(std::string(name) + " is " + detail::shape(x.rows(), x.cols()) + ", not " +
                         detail::shape(rows, cols));
-    detail::require_finite(name, x);
+    detail::require_finite(name, detail::dense_matrix<T>(x));
   };
   require_size("F", F, n, n);
   require_size("Q", Q, n, n);

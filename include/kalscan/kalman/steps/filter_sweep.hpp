@@ -45,7 +45,7 @@ struct filter_sweep {
   const chosen_series& chosen;
   std::span<growth_watch<T, N>> watches{};  // of all results, unless empty
 
-  static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true;
+  static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, lanes_apart = true;
   static constexpr double absorb_cost = 1.3;  // measured for n = 2 ... 8 in double
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }

@@ -37,19 +37,8 @@ class stretch_sums {
   }
 
   /// Of each lane, in the order of time.
-  std::vector<std::vector<T>> by_stretch(std::size_t lanes) const {
-    std::vector<const stretch*> all;
-    for (const stretch* x = last_; x != nullptr; x = x->before) all.push_back(x);
-    std::sort(all.begin(), all.end(), [](const stretch* x, const stretch* y) { return x->step < y->step; });
-    std::vector<std::vector<T>> sums(lanes);
-    for (const stretch* x : all) sums[static_cast<std::size_t>(x->lane)].push_back(x->sum);
-    return sums;
-  }
-  std::vector<T> totals(std::size_t lanes) const {
-    std::vector<T> sums;
-    for (const auto& lane : by_stretch(lanes)) sums.push_back(std::accumulate(lane.begin(), lane.end(), T(0)));
-    return sums;
-  }
+  std::vector<std::vector<T>> by_stretch(std::size_t lanes) const;
+  std::vector<T> totals(std::size_t lanes) const;
 
  private:
   T* begin(std::int64_t lane, std::int64_t step) {
@@ -66,5 +55,21 @@ class stretch_sums {
   };
   std::atomic<stretch*> last_{nullptr};
 };
+
+template <class T>
+std::vector<std::vector<T>> stretch_sums<T>::by_stretch(std::size_t lanes) const {
+  std::vector<const stretch*> all;
+  for (const stretch* x = last_; x != nullptr; x = x->before) all.push_back(x);
+  std::sort(all.begin(), all.end(), [](const stretch* x, const stretch* y) { return x->step < y->step; });
+  std::vector<std::vector<T>> sums(lanes);
+  for (const stretch* x : all) sums[static_cast<std::size_t>(x->lane)].push_back(x->sum);
+  return sums;
+}
+template <class T>
+std::vector<T> stretch_sums<T>::totals(std::size_t lanes) const {
+  std::vector<T> sums;
+  for (const auto& lane : by_stretch(lanes)) sums.push_back(std::accumulate(lane.begin(), lane.end(), T(0)));
+  return sums;
+}
 
 }  // namespace kalscan::detail
