@@ -118,7 +118,8 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
   const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                          filtered.covariance.data(), out, chunk});
+                                                          filtered.covariance.data(), filtered.directions, out,
+                                                          chunk});
 }
 /// One series.
 template <state_space_model Model>
@@ -141,7 +142,8 @@ void forecast(const cuda& policy, const Model& model, const series_layout& serie
   });
   detail::run_series(verb, policy,
                      detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
-                                                       filtered.final_covariance.data(), out, steps});
+                                                       filtered.final_covariance.data(),
+                                                       filtered.final_directions.data(), out, steps});
 }
 
 }  // namespace kalscan

@@ -260,6 +260,7 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
                         counted_from_zero(y, from * m).data(),
                         counted_from_zero(filtered.mean, from * n).data(),
                         counted_from_zero(filtered.covariance, from * n * n).data(),
+                        {},
                         rows,
                         pieces.chunk};
   launch_stretch(verb, p, pieces, smoother_stretch<Model>{whole, from, mean_before}, whole);

@@ -46,6 +46,7 @@ inline const char* description_of(step_failure reason) {
     case step_failure::mean: return "the mean is not finite";
     case step_failure::covariance: return "the covariance is not finite";
     case step_failure::carry: return "the summary of the steps before is not finite";
+    case step_failure::improper: return "the belief is improper still, and there is no room in directions";
   }
   return "";
 }
@@ -143,7 +144,8 @@ void smooth(const P& policy, const Model& model, std::span<const detail::model_n
   const std::int64_t chunk = detail::host_chunk(tasks, series);
   detail::run_and_judge(out, series.count, [&](const auto& to) {
     detail::run_series_on_host(tasks, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                                         filtered.covariance.data(), to, chunk});
+                                                                         filtered.covariance.data(),
+                                                                         filtered.directions, to, chunk});
   });
 }
 /// One series.
@@ -167,7 +169,8 @@ void forecast(const P& policy, const Model& model, const series_layout& series, 
   detail::run_and_judge(out, series.count, [&](const auto& to) {
     detail::run_whole_series_on_host(
         tasks, detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
-                                                  filtered.final_covariance.data(), to, steps});
+                                                  filtered.final_covariance.data(),
+                                                  filtered.final_directions.data(), to, steps});
   });
 }
 

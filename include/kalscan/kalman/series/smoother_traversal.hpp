@@ -11,6 +11,7 @@
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
+#include <span>
 
 namespace kalscan::detail {
 
@@ -24,12 +25,14 @@ struct smoother_traversal {
   static constexpr int n = Model::states, m = Model::observed;
   using element = small_filtering_element<T, n>;
   using state = small_likelihood<T, n>;
+  using belief = prior_type<Model>;
   using sum = T;
 
   Model model;
   series_layout series;
   const T* y;
   const T *mean, *covariance;  // of the filter
+  std::span<const T> directions;  // of the filter, under a diffuse prior
   smoother_arrays<T> out;
   std::int64_t chunk;
 
@@ -88,12 +91,17 @@ struct smoother_traversal {
     KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
 
-    KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
+    KALSCAN_HD const belief& step(std::int64_t j) {
       const std::int64_t t = from_ - j;
       const bool more = t - 1 > to_ || goes_on_;
       const element stretch = more ? x_.lift(series_, begin_, t) : element{};
-      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_, stretch, more);
-      report(x_.out.status, series_, t, judge_belief(smoothed_));
+      smoothed_ = smoothed(x_.filtered(series_, begin_, t), later_, stretch, more);
+      step_failure wrong = judge_belief(smoothed_);
+      if constexpr (is_diffuse<belief>) {
+        if (misses_directions(x_.out.directions, x_.series.count, series_, t, smoothed_) && wrong == step_failure::none)
+          wrong = step_failure::improper;
+      }
+      report(x_.out.status, series_, t, wrong);
       return smoothed_;
     }
     /// What the chunk's data and all later ones say of the state before it: where the replay goes on.
@@ -105,7 +113,7 @@ struct smoother_traversal {
     bool goes_on_;
     std::int64_t series_, from_, to_ = 0, begin_;
     state later_;
-    small_belief<T, n> smoothed_;
+    belief smoothed_;
   };
 
   KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
@@ -113,8 +121,15 @@ struct smoother_traversal {
   }
 
  private:
-  KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
-    return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
+  KALSCAN_HD belief filtered(std::int64_t i, std::int64_t begin, std::int64_t t) const {
+    belief x{};
+    x.mean = filtered_mean(begin + t);
+    x.covariance = read_matrix<small_symmetric<T, n>>(covariance + (begin + t) * (n * n));
+    if constexpr (is_diffuse<belief>) {
+      if (const T* at = directions_at<n>(directions, series.count, i, t))
+        x.directions = read_matrix<small_matrix<T, n, n>>(at);
+    }
+    return x;
   }
 
   /// The data of step t, which lead from the state at t - 1 to that at t, as an element.

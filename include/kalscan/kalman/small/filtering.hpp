@@ -47,7 +47,7 @@ template <class T, int N, int M>
 KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
   observe(o, e.b, e.C, [&](int, const auto& h, T d, const auto& x) {
     if (equal(x.s, T(0))) {
-      e.b(0) = std::numeric_limits<T>::quiet_NaN();
+      e.b(0) = e.eta(0) = std::numeric_limits<T>::quiet_NaN();
     } else {
       extend_likelihood(e, h, d, x);
     }

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// Any model of up to 8 states and 4 components, filtered and smoothed as a model of functions, as a device does it.
+#pragma once
+
+#include <cstdint>
+#include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalscan.hpp>
+
+namespace by_functions {
+
+using model_type = kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>;
+using series_type = kalscan::observations<double, Eigen::Dynamic>;
+using result_type = kalscan::smoother_result<double, Eigen::Dynamic, Eigen::Dynamic>;
+
+struct outcome {
+  result_type smoothed{};  ///< with predictions; the log-likelihood is that of all steps, without terms
+  kalscan::step_failure filter_failure{}, smoother_failure{};
+};
+
+/// In chunks of so many steps, three to a block. The prior must not have directions that are no components.
+[[nodiscard]] outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk);
+
+}  // namespace by_functions
