@@ -12,7 +12,7 @@ namespace by_functions {
 namespace {
 
 using Eigen::Index, Eigen::MatrixXd;
-constexpr int states = 8, components = 4;
+constexpr int states = most_states, components = most_components;
 
 template <class Steps>
 Steps padded(const Steps& x, Index rows, Index columns, double diagonal = 0) {

@@ -17,6 +17,8 @@ namespace {
 using by_functions::model_type, by_functions::series_type;
 using Eigen::Index, Eigen::MatrixXd;
 
+constexpr double bound = 1e-6;  // most are within 1e-13
+
 /// The worst error of one belief, as the tests of the host's filter measure it; 1 where one is improper, the other not.
 double defect(const diffuse_oracle::belief& expected, const MatrixXd& mean, const MatrixXd& covariance,
               const std::vector<MatrixXd>& diffuse, std::size_t t) {
@@ -40,7 +42,7 @@ double defect(const diffuse_oracle::belief& expected, const MatrixXd& mean, cons
 }
 
 struct errors {
-  double filtered = 0, smoothed = 0;
+  double filtered = 0, smoothed = 0, log_likelihood = 0;
 };
 
 errors errors_of(const by_functions::result_type& s, const diffuse_oracle::conditioning& expected) {
@@ -54,7 +56,7 @@ errors errors_of(const by_functions::result_type& s, const diffuse_oracle::condi
     e.smoothed = std::max(e.smoothed, defect(expected.smoothed[t], s.mean.col(column), s.covariance[t], s.diffuse, t));
   }
   const double total = expected.log_likelihood(), off = std::abs(f.log_likelihood - total) / (1 + std::abs(total));
-  e.filtered = std::max(e.filtered, std::isfinite(off) ? off : 1);
+  e.log_likelihood = std::isfinite(off) ? off : 1;
   return e;
 }
 
@@ -71,13 +73,6 @@ double condition(const diffuse_oracle::conditioning& exact) {
     }
   }
   return worst;
-}
-
-bool reads_exactly(const model_type& model) {
-  for (std::int64_t t = 0; t < model.R.size(); ++t) {
-    if ((model.R[t].diagonal().array() == 0).any()) return true;
-  }
-  return false;
 }
 
 std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
@@ -110,17 +105,18 @@ diffuse_families::problem large(diffuse_families::source& draw) {
   return p;
 }
 
-void check_family(const diffuse_families::family& family, std::uint64_t count) {
-  const std::uint64_t first = number_of("KALSCAN_SEED", 1);
+/// Where readings without noise repeat what is known a step may fail, but not in silence; of log-likelihoods a few may.
+void check_family(const diffuse_families::family& family) {
+  const std::uint64_t first = number_of("KALSCAN_SEED", 1), count = number_of("KALSCAN_MODELS", 40);
   const std::string& name = family.name;
-  std::uint64_t improper = 0, models = 0, failed = 0;
+  std::uint64_t improper = 0, noisy = 0, exact = 0, failed = 0, lost = 0;
   for (std::uint64_t i = first; i < first + count; ++i) {
     diffuse_families::source draw(i);
     const auto p = family.make(draw);
     const diffuse_oracle::conditioning expected(p.model, p.y);
     if (expected.contradictory) continue;
-    const bool exact = reads_exactly(p.model);
-    models += exact ? 0 : 1;
+    const bool may_fail = by_functions::reads_exactly(p.model);
+    ++(may_fail ? exact : noisy);
     for (const std::int64_t chunk : {1000, 3, 1}) {
       CAPTURE(name);
       CAPTURE(i);
@@ -128,21 +124,25 @@ void check_family(const diffuse_families::family& family, std::uint64_t count) {
       const auto x = by_functions::smooth(p.model, p.y, chunk);
       const bool filtered = x.filter_failure == kalscan::step_failure::none;
       const bool smoothed = filtered && x.smoother_failure == kalscan::step_failure::none;
-      if (!exact) CHECK(smoothed);
-      failed += filtered ? 0 : 1;
+      if (!may_fail) CHECK(smoothed);
+      failed += filtered || chunk < 1000 ? 0 : 1;
       const auto e = errors_of(x.smoothed, expected);
       const double worst = std::max(filtered ? e.filtered : 0, smoothed ? e.smoothed : 0);
-      CHECK(worst < (worst < 1e-8 ? 1e-8 : std::max(1e-8, 32 * condition(expected))));
-      if (!exact && !x.smoothed.filtered.diffuse.empty()) ++improper;
+      CHECK(worst < (worst < bound ? bound : std::max(bound, 32 * condition(expected))));
+      const bool right = !filtered || e.log_likelihood < bound;
+      if (!may_fail) CHECK(right);
+      lost += right ? 0 : 1;
+      improper += x.smoothed.filtered.diffuse.empty() ? 0 : 1;
     }
   }
-  MESSAGE(name << ": " << models << " " << failed);
-  CHECK(improper > models);
+  CHECK(improper > 0);
+  CHECK(failed <= exact / 8);
+  CHECK(lost <= exact / 16);
 }
 
 TEST_CASE("a diffuse prior of a model of functions is the limit of large variances, in chunks of any length") {
-  for (const auto& family : diffuse_families::all) check_family(family, number_of("KALSCAN_MODELS", 40));
-  check_family({"up to eight states", large}, number_of("KALSCAN_MODELS", 40));
+  for (const auto& family : diffuse_families::all) check_family(family);
+  check_family({"up to eight states", large});
 }
 
 }  // namespace

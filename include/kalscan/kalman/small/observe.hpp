@@ -137,6 +137,7 @@ KALSCAN_HD void take_reading(small_vector<T, N>& mean, small_symmetric<T, N>& P,
   add(w, x.K, -dot(h, w, first) / 2);
   for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= x.K(i) * w(j) + w(i) * x.K(j); });
   if (!equal(d, T(0))) return;
+  // Of a state that is known exactly now nothing may be left: it would be read again as if it told something.
   unrolled<N>([&](int i) {
     if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * x.q(i) * x.q(i)) P(i, i) = 0;
   });
