@@ -49,8 +49,8 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
                                                chunk},
       threads);
   run(kalscan::detail::smoother_traversal<Model>{
-          model, series, y.data(), mean.data(), covariance.data(), directions,
-          {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk},
+          model, series, y.data(), mean.data(), covariance.data(),
+          {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},
       threads);
   const auto vectors = [&](std::vector<T>& x) {
     return Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(x.data(), n, std::ssize(x) / n).eval();

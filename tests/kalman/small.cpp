@@ -241,7 +241,7 @@ TEST_CASE("a forecast is what the filter says of as many missing steps, with the
   const Eigen::VectorXd last = r.mean.col(19);
   const Eigen::MatrixXd P = r.covariance[19];
   const kalscan::detail::forecast_traversal<std::remove_const_t<decltype(model)>> x{
-      model, {.longest = 20}, last.data(), P.data(), nullptr, {mean, covariance, y_mean, y_covariance, status}, 10};
+      model, {.longest = 20}, last.data(), P.data(), {mean, covariance, y_mean, y_covariance, status}, 10};
   kalscan::detail::replay_chunk(x, 0, 0, x.start(0));
   CHECK(status[0].ok());
   for (Eigen::Index k = 0; k < 10; ++k) {

@@ -23,9 +23,10 @@ struct forecast_traversal {
 
   Model model;
   series_layout series;  // of the data
-  const T *mean, *covariance, *directions;  // the last beliefs; directions of diffuse priors
+  const T *mean, *covariance;  // the last beliefs
   forecast_arrays<T> out;
   std::int64_t steps;
+  const T* directions = nullptr;  // of the last beliefs, under a diffuse prior
 
   KALSCAN_HD state start(std::int64_t i) const {
     state s{};

@@ -32,9 +32,9 @@ struct smoother_traversal {
   series_layout series;
   const T* y;
   const T *mean, *covariance;  // of the filter
-  std::span<const T> directions;  // of the filter, under a diffuse prior
   smoother_arrays<T> out;
   std::int64_t chunk;
+  std::span<const T> directions = {};  // of the filter, under a diffuse prior
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return small_filtering_monoid<T, n>{}(second, first);
