@@ -145,4 +145,12 @@ TEST_CASE("a diffuse prior of a model of functions is the limit of large varianc
   check_family({"up to eight states", large});
 }
 
+TEST_CASE("what a first reading without noise has made known exactly is not read again as if it told something") {
+  diffuse_families::source draw(60);  // three states, known after three readings, of eight
+  const auto p = diffuse_families::in_part(draw);
+  const auto x = by_functions::smooth(p.model, p.y, 1000);
+  CHECK(x.filter_failure == kalscan::step_failure::none);
+  CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).log_likelihood < 1e-9);
+}
+
 }  // namespace

@@ -134,20 +134,16 @@ KALSCAN_HD small_innovation<T, N> take_first_reading(small_diffuse_belief<T, N>&
   seen.scale = 1 / length;
   unrolled<N>([&](int i) { seen.K(i) = along(i) / length / length; });
   add(x.mean, seen.K, y - dot(h, x.mean));
-  // (I - K h') P (I - K h')' + d K K', twice: what rounding left along h is seen in P h, which should be d K.
+  // (I - K h') P (I - K h')' + d K K'; of a state that is known exactly now nothing may be left.
   auto& P = x.covariance;
-  small_vector<T, N> terms{};
-  unrolled<N>([&](int i) { terms(i) = P(i, i); });
-  for (int pass = 0; pass < 2; ++pass) {
-    small_vector<T, N> w = times(P, h);
-    if (pass > 0) add(w, seen.K, -d);
-    add(w, seen.K, -dot(h, w) / 2);
-    unrolled<N>([&](int i) { terms(i) += std::abs(2 * seen.K(i) * w(i)); });
-    for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= seen.K(i) * w(j) + w(i) * seen.K(j); });
-    if (pass == 0) add_square(P, seen.K, d);
-  }
+  const small_symmetric<T, N> before = P;
+  small_vector<T, N> w = times(P, h);
+  add(w, seen.K, -dot(h, w) / 2);
+  for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= seen.K(i) * w(j) + w(i) * seen.K(j); });
+  add_square(P, seen.K, d);
   unrolled<N>([&](int i) {
-    if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * terms(i)) P(i, i) = 0;
+    const T terms = before(i, i) + std::abs(2 * seen.K(i) * w(i));
+    if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * terms) P(i, i) = 0;
   });
   clear_null_variances(P);
   remove_direction(x.directions, a, length, along);
