@@ -96,7 +96,7 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
   const std::int64_t parts = (to.size() + at_once - 1) / at_once;
   const auto copy = [&](std::int64_t k) {
     const std::int64_t first = k * at_once;
-    std::copy_n(from.data() + first, (std::min)(at_once, to.size() - first), to.data() + first);
+    std::copy_n(from.data() + first, (std::min<std::int64_t>)(at_once, to.size() - first), to.data() + first);
   };
   if constexpr (task_policy<P>) {
     if (parts > 1) return run_all(p, parts, copy);

@@ -17,10 +17,10 @@
 // steps leave 0.01; in float such series are lost). square_root{kalman_model} is for these.
 //
 // The prior may be diffuse in part, a small_diffuse_belief: exactly, as the limit of large variances, with the
-// log-likelihood of <kalscan/kalman/filter.hpp>. Series.hpp says how beliefs are given that are not proper yet. Where
-// the first readings tell little of some direction and later ones much, digits are lost as epsilon times the ratio of
-// the variances: six weeks of a trend with yearly harmonics leave variances 10^11 times those after a year, and in
-// double an error of 2e-6 deviations (kalman_model loses none); in float that is lost.
+// log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that are
+// not proper yet. Where the first readings tell little of some direction and later ones much, digits are lost as epsilon
+// times the ratio of the variances: six weeks of a trend with yearly harmonics leave variances 10^11 times those after a
+// year, and in double an error of 2e-6 deviations (kalman_model keeps these digits); in float that is lost.
 //
 // Results go into the caller's arrays; those that are empty are not computed. Policies: `seq`, `omp`, or a task_policy
 // of one's own. Of many series, each is taken as a whole; few long ones are cut in time, into chunks of `omp`'s chunk,
