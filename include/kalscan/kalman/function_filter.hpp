@@ -2,9 +2,10 @@
 // Kalman filter, smoother and forecast of models whose matrices are functions of the step, on the host: the same calls
 // as <kalscan/cuda/kalman.cuh> has for a device. Needs no Eigen.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and as many observed components. float or
-// double. y has m numbers a step, one series after the other; a NaN is a component that is missing. Components are taken
-// one at a time, R decorrelated, so that R may be tiny beside what it meets, and correlated, and Q and F may be singular.
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and as many observed components. float
+// or double. y has m numbers a step, one series after the other; a NaN is a component that is missing. Components are
+// taken one at a time, R decorrelated, so that R may be tiny beside what it meets, and correlated, and Q and F may be
+// singular.
 //
 // R may be singular. What is read exactly and moved by Q at each step, as in ARMA models, is filtered and smoothed. A
 // chunk of time, or the smoother, that reads exactly what nothing but the unknown state before it moves has no finite
@@ -17,10 +18,11 @@
 // steps leave 0.01; in float such series are lost). square_root{kalman_model} is for these.
 //
 // The prior may be diffuse in part, a small_diffuse_belief: exactly, as the limit of large variances, with the
-// log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that are
-// not proper yet. Where the first readings tell little of some direction and later ones much, digits are lost as epsilon
-// times the ratio of the variances: six weeks of a trend with yearly harmonics leave variances 10^11 times those after a
-// year, and in double an error of 2e-6 deviations (kalman_model keeps these digits); in float that is lost.
+// log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that
+// are not proper yet. Where the first readings tell little of some direction and later ones much, digits are lost as
+// epsilon times the ratio of the variances: six weeks of a trend with yearly harmonics leave variances 10^11 times
+// those after a year, and in double an error of 2e-6 deviations (kalman_model keeps these digits); in float that is
+// lost.
 //
 // Results go into the caller's arrays; those that are empty are not computed. Policies: `seq`, `omp`, or a task_policy
 // of one's own. Of many series, each is taken as a whole; few long ones are cut in time, into chunks of `omp`'s chunk,

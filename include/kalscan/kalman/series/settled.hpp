@@ -86,8 +86,9 @@ struct settled_smoother {
     });
   }
 
-  /// After a step whose smoothed covariance is `smoothed`, and which made J `J_before`, that of the state before: whether
-  /// either changed. A direction of which J tells little counts by its covariance. `all`: no component was missing.
+  /// After a step whose smoothed covariance is `smoothed`, and which made J `J_before`, that of the state before:
+  /// whether either changed. A direction of which J tells little counts by its covariance. `all`: no component was
+  /// missing.
   KALSCAN_HD void judge(const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& J_before, bool all) {
     hold = all && same_but_rounding(J_before, J) && same_but_rounding(smoothed, covariance);
     covariance = smoothed;

@@ -36,8 +36,8 @@ template <class T, int N>
 
 /// The smoothed belief of a state, from the filtered one, a small_belief or small_diffuse_belief, and what later data
 /// say of its deviation from the filtered mean. With `and_before`, `later` becomes what these and the data of the
-/// stretch that led to the state say of the state before it, and `stretch` what it is given later data. Both covariances
-/// may be singular; nothing is inverted and no covariances are subtracted.
+/// stretch that led to the state say of the state before it, and `stretch` what it is given later data. Both
+/// covariances may be singular; nothing is inverted and no covariances are subtracted.
 template <class T, int N, class Belief>
 [[nodiscard]] KALSCAN_HD Belief smoothed(const Belief& filtered, small_likelihood<T, N>& later,
                                          small_filtering_element<T, N>& stretch, bool and_before) {
