@@ -71,7 +71,7 @@ void report(benchmark::State& state, double bytes, Call call) {
   state.counters["over_floor"] = ms / floor;
 }
 
-template <class T, int N, int M>
+template <class T, int N, int M, bool Diffuse>
 auto any_model() {
   std::mt19937_64 engine(N);
   std::normal_distribution<double> normal;
@@ -86,7 +86,11 @@ auto any_model() {
     Q(i, i) = T(0.1), prior.covariance(i, i) = T(1);
   }
   for (int i = 0; i < M; ++i) R(i, i) = T(1);
-  return kalscan::model_of<T, N, M>(F, Q, H, R, prior);
+  if constexpr (Diffuse) {
+    return kalscan::model_of<T, N, M>(F, Q, H, R, kalscan::all_diffuse<T, N>());
+  } else {
+    return kalscan::model_of<T, N, M>(F, Q, H, R, prior);
+  }
 }
 
 template <class T>
@@ -114,20 +118,24 @@ double error_of(const Model& model, const std::vector<T>& y, std::int64_t length
   return worst;
 }
 
+/// That a diffuse prior has room for.
+constexpr std::int64_t first_steps = 16;
+
 enum class verb { filter, likelihood, smooth, both };
 
-template <class T, int N, int M, verb Verb>
+template <class T, int N, int M, verb Verb, bool Diffuse = false>
 void regular(benchmark::State& state) {
   const std::int64_t length = state.range(0), count = state.range(1);
   const std::size_t steps = static_cast<std::size_t>(length * count);
-  const auto model = any_model<T, N, M>();
+  const auto model = any_model<T, N, M, Diffuse>();
   const auto y = any_numbers<T>(steps * M);
   const array<T> data(y), mean(steps * N), covariance(steps * N * N), smoothed_mean(steps * N),
-      smoothed_covariance(steps * N * N), sums(static_cast<std::size_t>(count));
+      smoothed_covariance(steps * N * N), sums(static_cast<std::size_t>(count)),
+      directions(Diffuse ? static_cast<std::size_t>(count * (std::min)(length, first_steps)) * N * N : 0);
   const kalscan::series_layout series{.longest = length, .count = count};
   const kalscan::cuda_workspace memory(kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = state.range(2)}, length, count));
   const kalscan::cuda p{.workspace = memory, .chunk = state.range(2)};
-  const kalscan::filter_arrays<T> out{.mean = mean.span(), .covariance = covariance.span()};
+  const kalscan::filter_arrays<T> out{.mean = mean.span(), .covariance = covariance.span(), .directions = directions.span()};
   const auto filter = [&] { kalscan::filter(p, model, data.span(), series, out); };
   const auto smooth = [&] {
     kalscan::smooth(p, model, data.span(), series, out, {smoothed_mean.span(), smoothed_covariance.span()});
@@ -196,6 +204,13 @@ int main(int argc, char** argv) {
   add("filter and smooth float n 4 m 2", regular<float, 4, 2, verb::both>, {{million, 1, 0}, {100, 100'000, 0}});
   add("log-likelihood float n 8 m 4", regular<float, 8, 4, verb::likelihood>, {{million, 1, 0}});
   add("filter float n 8 m 4", regular<float, 8, 4, verb::filter>, {{million, 1, 0}, {million, 1, 32}, {million, 1, 64}});
+#ifndef KALSCAN_QUICK_CUDA  // compiled only
+  add("filter and smooth float n 8 m 4", regular<float, 8, 4, verb::both>, {{million, 1, 0}});
+  add("filter float n 12 m 4", regular<float, 12, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
+  add("filter float n 16 m 4", regular<float, 16, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
+  add("filter and smooth float n 16 m 4", regular<float, 16, 4, verb::both>, {{100'000, 1, 0}});
+  add("filter float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::filter, true>, {{million, 1, 0}, {10'000, 1, 0}, {100, 100'000, 0}});
+#endif
   add("filter double n 4 m 2", regular<double, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 32}});
   add("log-likelihood Matern-3/2 double", matern<double, verb::likelihood>, {{1'800'000, 1, 0}, {1'800'000, 1, 16}, {1'800'000, 1, 64}});
   add("filter Matern-3/2 double", matern<double, verb::filter>, {{1'800'000, 1, 0}});

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../kalman/real_series.hpp"
 #include "../kalman/run_chunks.hpp"
 #include "device_array.hpp"
 
@@ -69,6 +70,15 @@ struct turning {
     for (int i = 0; i < N; ++i) prior.mean(i) = T(1), prior.covariance(i, i) = T(2);
     return kalscan::model_of<T, N, M>(F_{}, Q_{}, H_{}, R_{}, prior);
   }
+  /// The same of which nothing is known before the data; series 1 of which the first state is.
+  struct unknown {
+    KALSCAN_HD auto operator()(std::int64_t series) const {
+      auto prior = kalscan::all_diffuse<T, N>();
+      if (series == 1) prior.directions(0, 0) = T(0), prior.mean(0) = T(1), prior.covariance(0, 0) = T(2);
+      return prior;
+    }
+  };
+  static auto diffuse_model() { return kalscan::model_of<T, N, M>(F_{}, Q_{}, H_{}, R_{}, unknown{}, true); }
 };
 
 std::vector<double> draw(std::int64_t size, bool gaps) {
@@ -83,7 +93,11 @@ template <class T>
 struct arrays {
   std::vector<T> mean, covariance, predicted_mean, predicted_covariance, final_mean, final_covariance, log_likelihood,
       smoothed_mean, smoothed_covariance;
+  // Of diffuse priors.
+  std::vector<T> directions = {}, predicted_directions = {}, final_directions = {}, smoothed_directions = {};
 };
+template <class Model>
+constexpr bool diffuse = kalscan::detail::has_diffuse_prior<Model>;
 
 /// In sequence, each series as one chunk.
 template <class Model>
@@ -93,18 +107,27 @@ arrays<double> on_host(const Model& model, const std::vector<double>& y, const k
   const auto all = [](std::size_t size) { return std::vector<double>(size); };
   arrays<double> x{all(steps * n), all(steps * n * n), all(steps * n), all(steps * n * n), all(count * n),
                    all(count * n * n), all(count), all(steps * n), all(steps * n * n)};
+  if constexpr (diffuse<Model>) {
+    x.directions = x.predicted_directions = x.smoothed_directions =
+        all(count * static_cast<std::size_t>(series.longest) * n * n);
+    x.final_directions = all(count * n * n);
+  }
   const std::int64_t chunk = std::max<std::int64_t>(series.longest, 1);
   device_chunks::run(kalscan::detail::filter_traversal<Model>{model,
                                                               series,
                                                               y.data(),
                                                               {x.mean, x.covariance, x.predicted_mean,
                                                                x.predicted_covariance, x.final_mean, x.final_covariance,
-                                                               x.log_likelihood},
+                                                               x.log_likelihood, {}, x.directions,
+                                                               x.predicted_directions, x.final_directions},
                                                               chunk},
                      1);
   device_chunks::run(kalscan::detail::smoother_traversal<Model>{model, series, y.data(), x.mean.data(),
                                                                 x.covariance.data(),
-                                                                {x.smoothed_mean, x.smoothed_covariance}, chunk},
+                                                                {x.smoothed_mean, x.smoothed_covariance, {},
+                                                                 x.smoothed_directions},
+                                                                chunk,
+                                                                x.directions},
                      1);
   return x;
 }
@@ -114,9 +137,12 @@ struct device_results {
   device_array<T> mean, covariance, predicted_mean, predicted_covariance, final_mean, final_covariance, log_likelihood,
       smoothed_mean, smoothed_covariance;
   device_array<kalscan::filter_status> status, smoother_status;
+  device_array<T> directions, predicted_directions, final_directions, smoothed_directions;
 
-  /// `skew` numbers move the arrays off the alignment of their allocations.
-  device_results(std::size_t steps, std::size_t count, std::size_t n, std::size_t skew = 0)
+  /// `skew` numbers move the arrays off the alignment of their allocations. Directions, of so many first steps of each
+  /// series, belong to a diffuse prior.
+  device_results(std::size_t steps, std::size_t count, std::size_t n, std::size_t skew = 0, bool diffuse = false,
+                 std::size_t first_steps = 0)
       : mean(steps * n, skew * sizeof(T)),
         covariance(steps * n * n, skew * sizeof(T)),
         predicted_mean(steps * n, skew * sizeof(T)),
@@ -127,18 +153,24 @@ struct device_results {
         smoothed_mean(steps * n, skew * sizeof(T)),
         smoothed_covariance(steps * n * n, skew * sizeof(T)),
         status(count),
-        smoother_status(count) {}
+        smoother_status(count),
+        directions(count * first_steps * n * n, skew * sizeof(T)),
+        predicted_directions(count * first_steps * n * n),
+        final_directions(diffuse ? count * n * n : 0),
+        smoothed_directions(count * first_steps * n * n) {}
   kalscan::filter_arrays<T> filtered() const {
     return {mean.span(),       covariance.span(),       predicted_mean.span(), predicted_covariance.span(),
-            final_mean.span(), final_covariance.span(), log_likelihood.span(), status.span()};
+            final_mean.span(), final_covariance.span(), log_likelihood.span(), status.span(),
+            directions.span(), predicted_directions.span(), final_directions.span()};
   }
   kalscan::smoother_arrays<T> smoothed() const {
-    return {smoothed_mean.span(), smoothed_covariance.span(), smoother_status.span()};
+    return {smoothed_mean.span(), smoothed_covariance.span(), smoother_status.span(), smoothed_directions.span()};
   }
   arrays<T> host() const {
     return {mean.host(),       covariance.host(),       predicted_mean.host(), predicted_covariance.host(),
             final_mean.host(), final_covariance.host(), log_likelihood.host(), smoothed_mean.host(),
-            smoothed_covariance.host()};
+            smoothed_covariance.host(),
+            directions.host(), predicted_directions.host(), final_directions.host(), smoothed_directions.host()};
   }
 };
 
@@ -151,6 +183,25 @@ double difference(const std::vector<T>& x, const std::vector<double>& y) {
     if (!(d <= worst)) worst = d == d ? d : std::numeric_limits<double>::infinity();
   }
   return worst;
+}
+
+/// directions directions' of each step, of n states: directions themselves may be turned.
+template <class T>
+std::vector<T> squares(const std::vector<T>& directions, std::size_t n) {
+  std::vector<T> x(directions.size());
+  for (std::size_t at = 0; at < x.size(); at += n * n) {
+    for (std::size_t i = 0; i < n * n * n; ++i)
+      x[at + i % (n * n)] += directions[at + i % n + n * (i / n / n)] * directions[at + i / n % n + n * (i / n / n)];
+  }
+  return x;
+}
+/// Of the first steps of all series that arrays have room for, whatever the series' lengths.
+template <class T>
+void check_directions(const arrays<T>& x, const arrays<double>& y, std::size_t n, double bound) {
+  CHECK(difference(squares(x.directions, n), squares(y.directions, n)) < bound);
+  CHECK(difference(squares(x.predicted_directions, n), squares(y.predicted_directions, n)) < bound);
+  CHECK(difference(squares(x.final_directions, n), squares(y.final_directions, n)) < bound);
+  CHECK(difference(squares(x.smoothed_directions, n), squares(y.smoothed_directions, n)) < bound);
 }
 
 template <class T>
@@ -171,8 +222,11 @@ bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
   return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(T)) == 0;
 }
 
-template <class T, int N, int M>
-void check_series(const std::vector<std::int64_t>& lengths, std::int64_t chunk, double bound) {
+/// A model on the device, in T, against the same in double on the host. The first `gap` steps of all data are missing.
+template <class T, class Model, class HostModel>
+void check_models(const Model& model, const HostModel& host_model, const std::vector<std::int64_t>& lengths,
+                  std::int64_t chunk, double bound, std::size_t gap = 0) {
+  constexpr std::size_t N = Model::states, M = Model::observed;
   std::vector<std::int64_t> offsets{0};
   std::int64_t longest = 0;
   for (const std::int64_t length : lengths) {
@@ -182,31 +236,44 @@ void check_series(const std::vector<std::int64_t>& lengths, std::int64_t chunk, 
   CAPTURE(longest);
   CAPTURE(chunk);
   const std::int64_t count = std::ssize(lengths), steps = offsets.back();
-  const auto y = draw(steps * M, true);
-  const auto expected =
-      on_host(turning<double, N, M>::model(), y, {.longest = longest, .count = count, .offsets = offsets.data()});
+  auto y = draw(steps * std::int64_t{M}, true);
+  std::fill_n(y.begin(), std::min(gap * M, y.size()), std::numeric_limits<double>::quiet_NaN());
+  const auto expected = on_host(host_model, y, {.longest = longest, .count = count, .offsets = offsets.data()});
 
-  const auto model = turning<T, N, M>::model();
   const device_array<std::int64_t> places(offsets);
   const device_array<T> data(convert<T>(y));
-  const device_results<T> results(static_cast<std::size_t>(steps), lengths.size(), N, chunk == 7 ? 1 : 0);
+  const device_results<T> results(static_cast<std::size_t>(steps), lengths.size(), N, chunk == 7 ? 1 : 0,
+                                  diffuse<Model>, diffuse<Model> ? static_cast<std::size_t>(longest) : 0);
+  for (const auto* x : {&results.directions, &results.predicted_directions, &results.smoothed_directions})
+    require_cuda(cudaMemset(x->data(), 0, x->span().size_bytes()));  // what shorter series leave as it is
   const kalscan::series_layout series{.longest = longest, .count = count, .offsets = places.data()};
   const kalscan::cuda_workspace memory(
-      kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = chunk}, longest, count));
+      kalscan::filter_workspace<Model>(kalscan::cuda{.chunk = chunk}, longest, count));
   const kalscan::cuda p{.workspace = memory, .chunk = chunk};
   kalscan::filter(p, model, data.span(), series, results.filtered());
   kalscan::smooth(p, model, data.span(), series, results.filtered(), results.smoothed());
   const auto first = results.host();
   check_close(first, expected, bound);
+  if constexpr (diffuse<Model>) check_directions(first, expected, N, bound);
   for (const auto& status : results.status.host()) CHECK(status.ok());
   for (const auto& status : results.smoother_status.host()) CHECK(status.ok());
 
   // Again, in the arrays of the filter: the same bits.
   kalscan::filter(p, model, data.span(), series, results.filtered());
-  kalscan::smooth(p, model, data.span(), series, results.filtered(), {results.mean.span(), results.covariance.span()});
+  kalscan::smooth(p, model, data.span(), series, results.filtered(),
+                  {results.mean.span(), results.covariance.span(), {}, results.smoothed_directions.span()});
   CHECK(same_bits(results.mean.host(), first.smoothed_mean));
   CHECK(same_bits(results.covariance.host(), first.smoothed_covariance));
   CHECK(same_bits(results.log_likelihood.host(), first.log_likelihood));
+  CHECK(same_bits(results.smoothed_directions.host(), first.smoothed_directions));
+}
+template <class T, int N, int M>
+void check_series(const std::vector<std::int64_t>& lengths, std::int64_t chunk, double bound) {
+  check_models<T>(turning<T, N, M>::model(), turning<double, N, M>::model(), lengths, chunk, bound);
+}
+void check_diffuse(const std::vector<std::int64_t>& lengths, std::int64_t chunk, double bound, std::size_t gap = 0) {
+  const auto model = turning<double, 2, 1>::diffuse_model();
+  check_models<double>(model, model, lengths, chunk, bound, gap);
 }
 
 template <class T, int N, int M>
@@ -226,6 +293,70 @@ TEST_CASE("filter and smoother on the device agree with the same steps in sequen
   check_lengths<double, 4, 2>(1e-10);
   check_lengths<float, 2, 1>(2e-3);
   check_series<float, 8, 4>({1000}, 0, 2e-3);
+}
+
+void check_diffuse_lengths(double bound) {
+  for (const std::int64_t length : {0, 1, 2, 33, 1000}) {
+    for (const std::int64_t chunk : {0, 1, 7, 64}) check_diffuse({length}, chunk, bound);
+  }
+  for (const std::int64_t chunk : {0, 1, 5}) check_diffuse({1000}, chunk, bound, 30);
+  for (const std::int64_t chunk : {0, 1, 5, 1000}) check_diffuse({3, 0, 100, 1, 0, 517, 64, 40}, chunk, bound, 2);
+  check_diffuse(std::vector<std::int64_t>(9000, 5), 0, bound);
+}
+
+TEST_CASE("under a diffuse prior filter and smoother on the device agree with the same steps in sequence") {
+  check_diffuse_lengths(1e-7);
+  // The first reading comes after many chunks, and blocks of them.
+  const auto level = real_series::nile_model<double>();
+  for (const std::int64_t chunk : {0, 1, 5}) check_models<double>(level, level, {1000}, chunk, 1e-9, 700);
+}
+
+TEST_CASE("the Nile and the CO2 of Mauna Loa, end to end on the device") {
+  const auto check = [](const auto& model, const std::vector<double>& y, double bound) {
+    using model_type = std::remove_cvref_t<decltype(model)>;
+    constexpr std::size_t n = model_type::states;
+    const std::int64_t length = std::ssize(y);
+    const auto expected = on_host(model, y, {.longest = length});
+    const device_array<double> data(y);
+    for (const std::int64_t chunk : {0, 3, 100}) {
+      CAPTURE(chunk);
+      const device_results<double> results(y.size(), 1, n, 0, true, y.size());
+      const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(kalscan::cuda{.chunk = chunk}, length));
+      const kalscan::cuda p{.workspace = memory, .chunk = chunk};
+      kalscan::filter(p, model, data.span(), results.filtered());
+      kalscan::smooth(p, model, data.span(), results.filtered(), results.smoothed());
+      check_close(results.host(), expected, bound);
+      check_directions(results.host(), expected, n, bound);
+      CHECK(results.status.host()[0].ok());
+      CHECK(results.smoother_status.host()[0].ok());
+    }
+    return expected.log_likelihood[0];
+  };
+  CHECK(std::abs(check(real_series::nile_model<double>(), real_series::read("nile.csv"), 1e-11) + 633.4646) < 5e-5);
+#ifndef KALSCAN_QUICK_CUDA  // compiled only
+  auto co2 = real_series::read("co2.csv");
+  check(real_series::co2_model<double>(), co2, 1e-4);
+  std::fill_n(co2.begin() + 3, 100, std::numeric_limits<double>::quiet_NaN());
+  check(real_series::co2_model<double>(), co2, 1e-4);
+#endif
+}
+
+TEST_CASE("what a diffuse prior leaves unknown, for which there is no room, is told by the status") {
+  const auto model = turning<double, 2, 1>::diffuse_model();
+  const std::vector<double> y(50, std::numeric_limits<double>::quiet_NaN());
+  const device_array<double> data(y);
+  for (const std::int64_t chunk : {0, 4, 50}) {
+    CAPTURE(chunk);
+    const device_results<double> results(y.size(), 1, 2, 0, true, 20);
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = chunk}, 50));
+    const kalscan::cuda p{.workspace = memory, .chunk = chunk};
+    kalscan::filter(p, model, data.span(), results.filtered());
+    CHECK(results.status.host()[0].reason() == kalscan::step_failure::improper);
+    CHECK(results.status.host()[0].step() == 20);
+    CHECK_THROWS_AS(kalscan::smooth(p, model, data.span(), {.mean = results.mean.span(), .covariance = results.covariance.span()},
+                                    results.smoothed()),
+                    std::invalid_argument);
+  }
 }
 
 TEST_CASE("a constant model whose covariance settles, on many threads, with gaps") {

@@ -20,6 +20,8 @@ struct results {
       final_covariance;
   std::vector<T> log_likelihood;
   std::vector<kalscan::filter_status> filtered, smoothed;
+  std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> directions, predicted_directions, smoothed_directions,
+      final_directions;  // of all steps, under a diffuse prior
 };
 
 template <class Model>
@@ -33,16 +35,22 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
   auto mean = numbers(steps * n), predicted_mean = mean, smoothed_mean = mean, final_mean = numbers(count * n);
   auto covariance = numbers(steps * n * n), predicted = covariance, smoothed = covariance,
        final_covariance = numbers(count * n * n);
+  constexpr bool diffuse = kalscan::detail::has_diffuse_prior<Model>;
+  auto directions = numbers(diffuse ? count * static_cast<std::size_t>(series.longest) * n * n : 0),
+       predicted_directions = directions, smoothed_directions = directions,
+       final_directions = numbers(diffuse ? count * n * n : 0);
   results<T> r;
   r.log_likelihood = numbers(count);
   r.filtered.resize(count), r.smoothed.resize(count);
   run(kalscan::detail::filter_traversal<Model>{model, series, y.data(),
                                                {mean, covariance, predicted_mean, predicted, final_mean, final_covariance,
-                                                r.log_likelihood, r.filtered},
+                                                r.log_likelihood, r.filtered, directions, predicted_directions,
+                                                final_directions},
                                                chunk},
       threads);
   run(kalscan::detail::smoother_traversal<Model>{
-          model, series, y.data(), mean.data(), covariance.data(), {smoothed_mean, smoothed, r.smoothed}, chunk},
+          model, series, y.data(), mean.data(), covariance.data(),
+          {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},
       threads);
   const auto vectors = [&](std::vector<T>& x) {
     return Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(x.data(), n, std::ssize(x) / n).eval();
@@ -57,6 +65,8 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
   r.final_mean = vectors(final_mean);
   r.covariance = matrices(covariance), r.predicted_covariance = matrices(predicted);
   r.smoothed_covariance = matrices(smoothed), r.final_covariance = matrices(final_covariance);
+  r.directions = matrices(directions), r.predicted_directions = matrices(predicted_directions);
+  r.smoothed_directions = matrices(smoothed_directions), r.final_directions = matrices(final_directions);
   return r;
 }
 

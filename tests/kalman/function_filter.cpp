@@ -2,6 +2,7 @@
 // Models of functions on the back ends of the host, against the long double oracle and against each other.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
@@ -184,6 +185,40 @@ TEST_CASE("chunks that outlast all memory of what was before them give what whol
   check(varying);
   y[15000] = std::numeric_limits<double>::infinity();
   CHECK_THROWS_WITH_AS(filter(omp{3, 8000}, constant, y, {}), doctest::Contains("step 15000"), kalscan::filter_error);
+}
+
+TEST_CASE("where covariances of a constant model have settled, smoothed beliefs are those of steps taken in full") {
+  using matrix = kalscan::small_matrix<double, 3, 3>;
+  using variances = kalscan::small_symmetric<double, 3>;
+  using rows = kalscan::small_matrix<double, 2, 3>;
+  using noise = kalscan::small_symmetric<double, 2>;
+  const matrix F{{0.9, -0.1, 0, 0.2, 0.8, 0.1, 0, 0.1, 0.95}};
+  const variances Q{{0.3, 0.1, 0.2, 0, 0.05, 0.1}};
+  const rows H{{1, 0.5, 0, -1, 0.3, 1}};
+  const noise R{{0.5, 0.2, 0.7}};
+  const kalscan::small_belief<double, 3> prior{{{5, 6, 7}}, {{4, 0, 4, 0, 0, 4}}};
+  const auto constant = kalscan::model_of<double, 3, 2>(F, Q, H, R, prior);
+  const auto in_full = kalscan::model_of<double, 3, 2>([=](std::int64_t) { return F; }, Q, H, R, prior);
+  static_assert(decltype(constant)::constant && !decltype(in_full)::constant);
+  numbers y(2 * 2000);
+  std::mt19937_64 engine(86);
+  std::normal_distribution<double> normal;
+  for (double& value : y) value = 100 + 3 * normal(engine);
+  for (std::size_t k = 900; k < y.size(); k += 777) y[k] = nan;  // one component or the other
+  const series_layout series{.longest = 2000};
+  const results expected = filter_and_smooth(seq{}, in_full, y, series);
+  const auto difference = [](const numbers& x, const numbers& other) {
+    double worst = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) worst = std::max(worst, std::abs(x[k] - other[k]));
+    return worst;
+  };
+  for (const std::int64_t chunk : {2000, 60}) {
+    const results r = filter_and_smooth(omp{2, chunk}, constant, y, series);
+    CHECK(difference(r.mean, expected.mean) < 1e-11);
+    CHECK(difference(r.covariance, expected.covariance) < 1e-14);
+    CHECK(difference(r.smoothed_mean, expected.smoothed_mean) < 1e-11);
+    CHECK(difference(r.smoothed_covariance, expected.smoothed_covariance) < 1e-14);
+  }
 }
 
 TEST_CASE("what fails at a step is told by the status, or thrown, with series and step") {

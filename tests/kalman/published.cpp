@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "by_functions.hpp"
 #include "shared.hpp"
 
 namespace {
@@ -108,6 +109,7 @@ double computed(const std::string& name, const result_type& s, const model_type&
   if (name == "smoothed_mean") return s.mean(index, t);
   if (name == "smoothed_covariance") return entry(s.covariance);
   REQUIRE(name == "log_likelihood");
+  if (f.log_likelihood_terms.empty()) return f.log_likelihood;
   return std::accumulate(f.log_likelihood_terms.begin() + t, f.log_likelihood_terms.end(), 0.0);
 }
 
@@ -132,6 +134,19 @@ void check(const published_case& c, const std::string& form, const model_type& m
   }
 }
 
+/// As models of functions, in chunks of any length.
+void check_by_functions(const published_case& c, const model_type& model, const MatrixXd& y) {
+  if (model.states() > by_functions::most_states) return;
+  auto part = c;
+  std::erase_if(part.expected, [](const expectation& e) { return e.name == "log_likelihood" && e.first > 0; });
+  for (const std::int64_t chunk : {std::int64_t{1000}, std::int64_t{7}}) {
+    const auto x = by_functions::smooth(model, y, chunk);
+    CHECK(x.filter_failure == kalscan::step_failure::none);
+    CHECK(x.smoother_failure == kalscan::step_failure::none);
+    check(part, "functions in chunks of " + std::to_string(chunk), model, x.smoothed);
+  }
+}
+
 constexpr kalscan::filter_outputs with_predictions{.predictions = true};
 
 TEST_CASE("the numbers that other packages and papers print") {
@@ -146,6 +161,7 @@ TEST_CASE("the numbers that other packages and papers print") {
     };
     check_form("covariances", model);
     check_form("square roots", kalscan::square_root{model});
+    check_by_functions(c, model, y);
   }
 }
 

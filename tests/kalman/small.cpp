@@ -131,6 +131,49 @@ void check_operator() {
   CHECK(identity < 1e-12);
 }
 
+/// Stretches under a diffuse prior, of which the first may begin the series, and beliefs of any number of directions.
+template <int N>
+void check_diffuse_operator() {
+  CAPTURE(N);
+  using stretch = kalscan::small_diffuse_element<double, N>;
+  using belief = kalscan::small_diffuse_belief<double, N>;
+  std::mt19937_64 engine(N);
+  const kalscan::small_diffuse_monoid<double, N> m;
+  const auto far = [](const belief& a, const belief& b) {
+    const auto diffuse = [](const belief& x) {
+      return kalscan::detail::congruence(x.directions, kalscan::detail::to_small<small_symmetric<double, N>>(
+                                                           kalscan::detail::identity_matrix<double, N>()), {});
+    };
+    return distance(with_eigen(kalscan::small_filtering_element<double, N>{{}, a.mean, a.covariance, {}, diffuse(a)}),
+                    with_eigen(kalscan::small_filtering_element<double, N>{{}, b.mean, b.covariance, {}, diffuse(b)}));
+  };
+  double off = 0;
+  int proper = 0, improper = 0;
+  for (int trial = 0; trial < 200; ++trial) {
+    const stretch x{random_element<N>(engine)}, y{random_element<N>(engine)};
+    const auto prior = random_element<N>(engine);
+    belief s{prior.b, prior.C, prior.A};
+    for (auto unknown = static_cast<int>(engine() % (N + 1)); unknown < N; ++unknown) {
+      for (int i = 0; i < N; ++i) s.directions(i, unknown) = 0;
+    }
+    const stretch first = stretch::beginning(s);
+    const belief nothing = kalscan::all_diffuse<double, N>(), after = act(y, act(x, s));
+    ++(kalscan::detail::has_directions(after) ? improper : proper);
+    off = std::max({off, far(act(m(x, y), s), after), far(act(m(m(first, x), y), nothing), after),
+                    far(act(m(first, m(x, y)), nothing), after), far(act(m(y, m(first, x)), nothing), act(x, s)),
+                    far(act(m(m.identity(), first), nothing), s), far(act(m(first, m.identity()), nothing), s)});
+  }
+  CHECK(off < 1e-8);
+  CHECK(proper > 20);
+  CHECK(improper > 20);
+}
+
+TEST_CASE("stretches under a diffuse prior are a monoid that acts on beliefs which are diffuse in part") {
+  check_diffuse_operator<1>();
+  check_diffuse_operator<2>();
+  check_diffuse_operator<4>();
+}
+
 TEST_CASE("the operator on small matrices is Eigen's, and the laws hold for elements of any rank") {
   check_operator<1>();
   check_operator<2>();

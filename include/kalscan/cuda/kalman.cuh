@@ -2,12 +2,10 @@
 // Kalman filter and smoother with matrix states on a device: the policy is kalscan::cuda.
 //
 // Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (from 9 on they are slow, and take tens
-// of KB of local memory a thread) and as many observed components, with a proper prior: under a diffuse one, let the
-// host filter the first steps until its belief is proper, and give that as the prior, before the first transition.
-// float or double. Observations lie in device memory, m numbers a step, one series after the other; a NaN is a
-// component that is missing. Components are taken one at a time, R decorrelated, so that R may be tiny beside what it
-// meets, and correlated, and Q and F may be singular. R may be singular where nothing else is known exactly; else a
-// step may fail, which its status tells.
+// of KB of local memory a thread) and as many observed components. float or double. Observations lie in device memory,
+// m numbers a step, one series after the other; a NaN is a component that is missing. Components are taken one at a
+// time, R decorrelated. The prior may be diffuse in part. <kalscan/kalman/function_filter.hpp> says what singular R, F
+// and Q and diffuse priors cost.
 //
 // One long series is cut in time; of many, each is taken by a thread. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
@@ -118,7 +116,8 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
   const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                          filtered.covariance.data(), out, chunk});
+                                                          filtered.covariance.data(), out, chunk,
+                                                          filtered.directions});
 }
 /// One series.
 template <state_space_model Model>
@@ -141,7 +140,8 @@ void forecast(const cuda& policy, const Model& model, const series_layout& serie
   });
   detail::run_series(verb, policy,
                      detail::forecast_traversal<Model>{model, series, filtered.final_mean.data(),
-                                                       filtered.final_covariance.data(), out, steps});
+                                                       filtered.final_covariance.data(), out, steps,
+                                                       filtered.final_directions.data()});
 }
 
 }  // namespace kalscan

@@ -166,6 +166,9 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
 template <class Model, class Communicator, class Inner>
 device_stretches stretches_of_series(const char* verb, const ranks<Communicator, Inner>& p,
                                      std::span<const model_number<Model>> y) {
+  static_assert(!has_diffuse_prior<Model>,
+                "kalscan: over ranks the prior of a model of functions is proper: let one filter the first steps, and "
+                "give the belief after them");
   return stretches_of(verb, p, "the number of steps of y", std::ssize(y) / Model::observed);
 }
 

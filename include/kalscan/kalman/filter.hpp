@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
+#include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/diffuse/sweep.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
@@ -75,7 +76,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   if (stepper.exact) result.rounding.assign(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
   if (!keeps) return;
   result.log_likelihood_terms.resize(count);
-  result.y = y;
+  result.y.resize(m, length);
   if (outputs.predictions) {
     result.predicted_mean.resize(n, length);
     result.predicted_covariance.resize(count);
@@ -87,14 +88,32 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   }
 }
 
+/// Copies a series into the result that keeps it, parts of it side by side: most of the time its memory is touched for
+/// the first time.
+template <host_policy P, class T, int M>
+void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& to) {
+  constexpr std::int64_t at_once = 1 << 16;
+  const std::int64_t parts = (to.size() + at_once - 1) / at_once;
+  const auto copy = [&](std::int64_t k) {
+    const std::int64_t first = k * at_once;
+    std::copy_n(from.data() + first, (std::min<std::int64_t>)(at_once, to.size() - first), to.data() + first);
+  };
+  if constexpr (task_policy<P>) {
+    if (parts > 1) return run_all(p, parts, copy);
+  }
+  for (std::int64_t k = 0; k < parts; ++k) copy(k);
+}
+
 /// Makes room for the results, and filters the beginnings that are not ordinary steps.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
                                                  bool keeps, beginning which) {
   std::vector<filter_result<T, N, M>> results(series.size());
-  for (std::size_t i = 0; i < series.size(); ++i)
+  for (std::size_t i = 0; i < series.size(); ++i) {
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
+    if (keeps) copy_data(p, series[i], results[i].y);
+  }
   if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
     run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
   for (std::size_t i = 0; i < series.size(); ++i) {

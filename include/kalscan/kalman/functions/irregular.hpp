@@ -39,21 +39,20 @@ struct irregular_steps {
 };
 
 /// A process observed with independent noise at irregular times, one number a step: what a Gaussian process is as a
-/// model. `noise` is the variance R, or a callable that gives it as a small_symmetric of one row.
-template <time_process Process, class R>
+/// model. `noise` is the variance R, or a callable that gives it as a small_symmetric of one row. The prior is a
+/// small_belief or small_diffuse_belief.
+template <time_process Process, class R, detail::belief_of<typename Process::value_type, Process::states> Prior>
 [[nodiscard]] constexpr auto observed_at(const Process& process, const double* times, const R& noise,
-                                         const small_belief<typename Process::value_type, Process::states>& prior,
-                                         const std::int64_t* offsets = nullptr) {
+                                         const Prior& prior, const std::int64_t* offsets = nullptr) {
   using T = typename Process::value_type;
   using transition = irregular_steps<Process>;
   using row = small_matrix<T, 1, Process::states>;
   if constexpr (std::convertible_to<R, T>) {
     using variance = small_symmetric<T, 1>;
-    return function_model<T, Process::states, 1, transition, row, variance,
-                          small_belief<T, Process::states>>{
+    return function_model<T, Process::states, 1, transition, row, variance, Prior>{
         {process, times, offsets}, process.observed(), variance{{static_cast<T>(noise)}}, prior};
   } else {
-    return function_model<T, Process::states, 1, transition, row, R, small_belief<T, Process::states>>{
+    return function_model<T, Process::states, 1, transition, row, R, Prior>{
         {process, times, offsets}, process.observed(), noise, prior};
   }
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/support/bad_argument.hpp>
@@ -58,14 +60,17 @@ inline constexpr bool is_constant_transition = false;
 template <class F, class Q>
 inline constexpr bool is_constant_transition<separate_transition<F, Q>> = is_small<F> && is_small<Q>;
 
+template <class Belief, class T, int N>
+concept belief_of = std::same_as<Belief, small_belief<T, N>> || std::same_as<Belief, small_diffuse_belief<T, N>>;
+
 }  // namespace detail
 
 /// x_t = F_t x_(t-1) + B_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t + v_t, v_t ~ N(0, R_t), for many series: each
 /// matrix is a small one, or a callable (t) or (series, t) that gives one, for host and device (KALSCAN_HD); it is
 /// evaluated where it is used, more than once a step. Of Q and R, given in full or as small_symmetric, the lower
-/// triangles count. `Transition` gives F and Q together. The prior is a small_belief or a callable (series) that gives
-/// one, of the state at the first observation or, where `before_first_transition`, one transition before. Made by
-/// model_of.
+/// triangles count. `Transition` gives F and Q together. The prior is a small_belief, or a small_diffuse_belief where
+/// parts of it are diffuse, or a callable (series) that gives one, of the state at the first observation or, where
+/// `before_first_transition`, one transition before. Made by model_of.
 template <class T, int N, int M, class Transition, class H_, class R_, class Prior, class B_ = no_input,
           class D_ = no_input>
 struct function_model {
@@ -95,7 +100,7 @@ struct function_model {
     return {detail::to_small<small_matrix<T, M, N>>(detail::value_at(H, series, t)),
             detail::to_small<small_symmetric<T, M>>(detail::value_at(R, series, t))};
   }
-  KALSCAN_HD constexpr small_belief<T, N> prior(std::int64_t series) const {
+  KALSCAN_HD constexpr auto prior(std::int64_t series) const {
     if constexpr (std::is_invocable_v<const Prior&, std::int64_t>) {
       return prior_of(series);
     } else {
@@ -120,12 +125,22 @@ concept state_space_model =
       {
         m.observation(i, i)
       } -> std::same_as<observation_matrices<typename Model::value_type, Model::states, Model::observed>>;
-      { m.prior(i) } -> std::same_as<small_belief<typename Model::value_type, Model::states>>;
+      { m.prior(i) } -> detail::belief_of<typename Model::value_type, Model::states>;
       { m.before_first_transition } -> std::convertible_to<bool>;
       { Model::constant } -> std::convertible_to<bool>;
       m.state_input(i, i);
       m.observation_input(i, i);
     };
+
+namespace detail {
+
+/// A small_belief or a small_diffuse_belief.
+template <class Model>
+using prior_type = decltype(std::declval<const Model&>().prior(0));
+template <class Model>
+inline constexpr bool has_diffuse_prior = is_diffuse<prior_type<Model>>;
+
+}  // namespace detail
 
 /// The model of F, Q, H, R and a prior.
 template <class T, int N, int M, class F, class Q, class H, class R, class Prior, class B = no_input,
@@ -155,26 +170,59 @@ struct matrix_of_series {
   }
 };
 
+namespace detail {
+
+template <class T, int N, int M, class Model, class Prior>
+auto constant_model_from(const char* name, const Model& model, const Prior& prior) {
+  if (!model.F.constant() || !model.Q.constant() || !model.H.constant() || !model.R.constant())
+    bad_argument(name, "F, Q, H or R is given per step: give model_of a matrix_of_step in its place");
+  if (model.F.empty() || model.Q.empty() || model.H.empty() || model.R.empty())
+    bad_argument(name, "F, Q, H or R is not given");
+  if (!model.B.empty() || !model.D.empty())
+    bad_argument(name, "the model has inputs: give model_of what they add at each step");
+  return model_of<T, N, M>(
+      to_small<small_matrix<T, N, N>>(model.F[0]), to_small<small_symmetric<T, N>>(model.Q[0]),
+      to_small<small_matrix<T, M, N>>(model.H[0]), to_small<small_symmetric<T, M>>(model.R[0]), prior,
+      model.prior.before_first_transition);
+}
+
+}  // namespace detail
+
 /// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and
 /// it has no inputs. Throws std::invalid_argument otherwise.
 template <template <class, int, int> class Model, class T, int N, int M>
 [[nodiscard]] auto constant_model(const Model<T, N, M>& model) {
   constexpr const char* name = "constant_model";
-  if (!model.F.constant() || !model.Q.constant() || !model.H.constant() || !model.R.constant())
-    detail::bad_argument(name, "F, Q, H or R is given per step: give model_of a matrix_of_step in its place");
-  if (model.F.empty() || model.Q.empty() || model.H.empty() || model.R.empty())
-    detail::bad_argument(name, "F, Q, H or R is not given");
-  if (!model.B.empty() || !model.D.empty())
-    detail::bad_argument(name, "the model has inputs: give model_of what they add at each step");
-  if (model.prior.has_diffuse())
-    detail::bad_argument(name, "the prior is diffuse: filter the first steps on the host and give the belief after them");
-  using prior_type = small_belief<T, N>;
-  return model_of<T, N, M>(
-      detail::to_small<small_matrix<T, N, N>>(model.F[0]), detail::to_small<small_symmetric<T, N>>(model.Q[0]),
-      detail::to_small<small_matrix<T, M, N>>(model.H[0]), detail::to_small<small_symmetric<T, M>>(model.R[0]),
-      prior_type{detail::to_small<small_vector<T, N>>(model.prior.mean),
-                 detail::to_small<small_symmetric<T, N>>(model.prior.covariance)},
-      model.prior.before_first_transition);
+  if (model.prior.has_diffuse()) detail::bad_argument(name, "the prior is diffuse: call constant_diffuse_model");
+  return detail::constant_model_from<T, N, M>(
+      name, model,
+      small_belief<T, N>{detail::to_small<small_vector<T, N>>(model.prior.mean),
+                         detail::to_small<small_symmetric<T, N>>(model.prior.covariance)});
+}
+
+/// The same with a prior that may be diffuse, in no more directions than there are states.
+template <template <class, int, int> class Model, class T, int N, int M>
+[[nodiscard]] auto constant_diffuse_model(const Model<T, N, M>& model) {
+  constexpr const char* name = "constant_diffuse_model";
+  const auto& given = model.prior;
+  small_diffuse_belief<T, N> prior{detail::to_small<small_vector<T, N>>(given.mean),
+                                   detail::to_small<small_symmetric<T, N>>(given.covariance),
+                                   {}};
+  int used = 0;
+  const auto next = [&] {
+    if (used == N) detail::bad_argument(name, "the prior is diffuse in more directions than there are states");
+    return used++;
+  };
+  for (int i = 0; i < static_cast<int>(given.diffuse.size()) && i < N; ++i) {
+    if (!given.diffuse[static_cast<std::size_t>(i)]) continue;
+    prior.mean(i) = 0;
+    prior.directions(i, next()) = 1;
+  }
+  for (int j = 0; j < static_cast<int>(given.directions.cols()); ++j) {
+    const int to = next();
+    for (int i = 0; i < N; ++i) prior.directions(i, to) = given.directions(i, j);
+  }
+  return detail::constant_model_from<T, N, M>(name, model, prior);
 }
 
 }  // namespace kalscan

@@ -10,6 +10,7 @@
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/series/step.hpp>
+#include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <optional>
 #include <vector>
@@ -18,6 +19,10 @@ namespace kalscan::detail {
 
 template <class T, int N>
 bool is_finite_state(const small_belief<T, N>& x) {
+  return judge_belief(x) == step_failure::none;
+}
+template <class T, int N>
+bool is_finite_state(const small_diffuse_belief<T, N>& x) {
   return judge_belief(x) == step_failure::none;
 }
 template <class T, int N>

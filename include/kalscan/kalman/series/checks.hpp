@@ -65,6 +65,24 @@ class series_checks {
     if (!x.empty()) array(argument, x, size);
   }
 
+  /// What only a diffuse prior has.
+  template <class X>
+  void of_diffuse(const char* argument, std::span<X> x, std::int64_t size) const {
+    if (x.empty()) return;
+    if (!has_diffuse_prior<Model>)
+      bad_argument(verb_, argument + std::string(" is given, the model's prior is proper"));
+    array(argument, x, size);
+  }
+  /// Of that, as many of the first steps as there is room for.
+  template <class X>
+  void first_steps(const char* argument, std::span<X> x) const {
+    const std::int64_t row = series_.count * (n * n), size = std::ssize(x);
+    if (has_diffuse_prior<Model> && row > 0 && size % row != 0)
+      bad_argument(verb_, argument + (" has size " + std::to_string(size) + ", no multiple of " +
+                                      std::to_string(row) + ", a step of each series"));
+    of_diffuse(argument, x, size);
+  }
+
   void results(const filter_arrays<T>& out) const {
     result("mean", out.mean, steps_ * n);
     result("covariance", out.covariance, steps_ * n * n);
@@ -74,11 +92,15 @@ class series_checks {
     result("final_covariance", out.final_covariance, series_.count * n * n);
     result("log_likelihood", out.log_likelihood, series_.count);
     result("status", out.status, series_.count);
+    first_steps("directions", out.directions);
+    first_steps("predicted_directions", out.predicted_directions);
+    of_diffuse("final_directions", out.final_directions, series_.count * n * n);
   }
   void results(const smoother_arrays<T>& out) const {
     result("mean", out.mean, steps_ * n);
     result("covariance", out.covariance, steps_ * n * n);
     result("status", out.status, series_.count);
+    first_steps("directions", out.directions);
   }
   void results(const forecast_arrays<T>& out, std::int64_t steps) const {
     if (steps < 0) bad_argument(verb_, "the number of steps is " + std::to_string(steps));
@@ -87,16 +109,22 @@ class series_checks {
     result("y_mean", out.y_mean, series_.count * steps * m);
     result("y_covariance", out.y_covariance, series_.count * steps * m * m);
     result("status", out.status, series_.count);
+    of_diffuse("directions", out.directions, series_.count * steps * n * n);
+    of_diffuse("y_directions", out.y_directions, series_.count * steps * m * n);
   }
   /// What the smoother takes of the filter.
   void filtered_steps(const filter_arrays<T>& filtered) const {
     array("the filtered mean", filtered.mean, steps_ * n);
     array("the filtered covariance", filtered.covariance, steps_ * n * n);
+    if (has_diffuse_prior<Model> && filtered.directions.empty() && steps_ > 0)
+      bad_argument(verb_, "the prior is diffuse, the filtered directions are not given");
+    first_steps("the filtered directions", filtered.directions);
   }
   /// What a forecast takes of the filter.
   void last_beliefs(const filter_arrays<T>& filtered) const {
     array("the last mean", filtered.final_mean, series_.count * n);
     array("the last covariance", filtered.final_covariance, series_.count * n * n);
+    if (has_diffuse_prior<Model>) array("final_directions", filtered.final_directions, series_.count * n * n);
   }
 
  private:

@@ -2,13 +2,14 @@
 // What a chunk of time of the filter does: absorb its observations into an element, or replay its steps from a carry.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/replay.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/settled.hpp>
 #include <kalscan/kalman/series/step.hpp>
+#include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
@@ -16,49 +17,19 @@
 
 namespace kalscan::detail {
 
-/// Leaves the earliest failure of a series in its status, whatever the order in which chunks find theirs.
-KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t series, std::int64_t step,
-                              step_failure reason) {
-  if (status.empty() || reason == step_failure::none) return;
-  const std::uint64_t code = filter_status::code_of(step, reason);
-  filter_status& x = status.data()[series];
-#if defined(__CUDA_ARCH__)
-  static_assert(sizeof(unsigned long long) == sizeof(std::uint64_t));
-  atomicMin(reinterpret_cast<unsigned long long*>(&x.code), static_cast<unsigned long long>(code));
-#else
-  std::atomic_ref<std::uint64_t> earliest(x.code);
-  std::uint64_t known = earliest.load();
-  while (code < known && !earliest.compare_exchange_weak(known, code)) {
-  }
-#endif
-}
-
-/// Takes a chunk's steps, and writes each of its rows as it comes. Returns the chunk's sum.
-template <class Replay, class Out>
-KALSCAN_HD auto replay_steps_into(Replay& replay, const Out& out) {
-  for (std::int64_t j = 0; j < replay.steps(); ++j) {
-    const auto& row = replay.step(j);
-    const std::int64_t at = replay.first_row() + replay.direction * j;
-    write_row(out.mean, at, row.mean);
-    write_row(out.covariance, at, row.covariance);
-  }
-  return replay.finish();
-}
-template <class Traversal>
-KALSCAN_HD typename Traversal::sum replay_chunk(const Traversal& x, std::int64_t series, std::int64_t k,
-                                                const typename Traversal::state& before) {
-  typename Traversal::replay_type replay(x, series, k, before);
-  return replay_steps_into(replay, x.out);
-}
-
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
+///
+/// Under a diffuse prior the first chunk is filtered, and what follows acts on beliefs that may be improper still.
 template <state_space_model Model>
 struct filter_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using element = small_filtering_element<T, n>;
-  using state = small_belief<T, n>;
+  using state = prior_type<Model>;
+  static constexpr bool diffuse = is_diffuse<state>;
+  using stretch = small_filtering_element<T, n>;
+  using element = std::conditional_t<diffuse, small_diffuse_element<T, n>, stretch>;
+  using element_monoid = std::conditional_t<diffuse, small_diffuse_monoid<T, n>, small_filtering_monoid<T, n>>;
   using sum = T;
 
   Model model;
@@ -68,7 +39,7 @@ struct filter_traversal {
   std::int64_t chunk;
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return small_filtering_monoid<T, n>{}(first, second);
+    return element_monoid{}(first, second);
   }
   KALSCAN_HD static state act(const element& x, const state& s) { return kalscan::act(x, s); }
   KALSCAN_HD state start(std::int64_t i) const { return model.prior(i); }
@@ -88,8 +59,16 @@ struct filter_traversal {
   }
   /// Steps [first, last).
   KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t first, std::int64_t last) const {
+    if constexpr (diffuse) {
+      if (first == 0) return element::beginning(after_steps(i, 0, last, start(i)));
+      return {absorb_stretch(i, first, last), 0};
+    } else {
+      return absorb_stretch(i, first, last);
+    }
+  }
+  KALSCAN_HD stretch absorb_stretch(std::int64_t i, std::int64_t first, std::int64_t last) const {
     const std::int64_t begin = series.begin(i);
-    element x = begin_chunk(i, first);
+    stretch x = begin_chunk(i, first);
     for (std::int64_t t = first; t < last; ++t) {
       if (t > first) {
         if (t % 32 == 0 && has_faded(x.A)) {
@@ -155,18 +134,27 @@ struct filter_traversal {
     KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at,
                                         const independent_readings<T, n, m>& readings) {
       const small_symmetric<T, n> before = belief_.covariance;
-      auto& [mean, P] = belief_;
-      if (predicts(x_.model, t)) predict_by(x_.model, series_, t, x_.model.transition(series_, t), mean, P);
-      write_row(x_.out.predicted_mean, at, mean);
+      auto& P = belief_.covariance;
+      if (predicts(x_.model, t)) predict_belief(x_.model, series_, t, belief_);
+      write_row(x_.out.predicted_mean, at, belief_.mean);
       write_row(x_.out.predicted_covariance, at, P);
-      const step_failure wrong = observe(readings, mean, P, [&](int k, const auto&, T, const auto& innovation) {
+      bool room = keep_directions(x_.out.predicted_directions, t);
+      const bool proper = !has_directions(belief_);
+      const step_failure wrong = observe(readings, belief_, [&](int k, const auto&, T, const auto& innovation) {
         if (x_.has_sum()) density_.add(innovation);
         if constexpr (Model::constant) settled_.keep(k, innovation);
       });
       if constexpr (Model::constant) {
-        if (t > 0) settled_.judge(before, P, readings);
+        if (t > 0 && proper) settled_.judge(before, P, readings);
       }
-      return wrong;
+      room = keep_directions(x_.out.directions, t) && room;
+      return wrong == step_failure::none && !room ? step_failure::improper : wrong;
+    }
+
+    /// False where the array is given and has no room for what is left of them.
+    KALSCAN_HD bool keep_directions(std::span<T> to, std::int64_t t) const {
+      if constexpr (diffuse) return to.empty() || !misses_directions(to, x_.series.count, series_, t, belief_);
+      return true;
     }
 
     KALSCAN_HD void step_mean(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
@@ -175,6 +163,8 @@ struct filter_traversal {
       write_row(x_.out.predicted_mean, at, belief_.mean);
       if (!x_.out.predicted_covariance.empty())
         write_row(x_.out.predicted_covariance, at, congruence(matrices.F, belief_.covariance, matrices.Q));
+      keep_directions(x_.out.predicted_directions, t);
+      keep_directions(x_.out.directions, t);
       settled_.observe(readings, belief_.mean, [&](const auto& innovation) {
         if (x_.has_sum()) density_.add(innovation);
       });
@@ -197,14 +187,14 @@ struct filter_traversal {
  private:
   /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
   /// without noise, an unknown state before would be told without bound.
-  KALSCAN_HD element begin_chunk(std::int64_t i, std::int64_t t) const {
+  KALSCAN_HD stretch begin_chunk(std::int64_t i, std::int64_t t) const {
     if (t == 0) {
       state s = start(i);
       if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
       return {{}, s.mean, s.covariance, {}, {}};
     }
     const auto matrices = model.transition(i, t);
-    element x{matrices.F, {}, matrices.Q, {}, {}};
+    stretch x{matrices.F, {}, matrices.Q, {}, {}};
     if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
     clear_null_variances(x.C);
     return x;
@@ -212,17 +202,27 @@ struct filter_traversal {
 
   /// Absorbs steps [t, last) into an element in which nothing of the state before is left: they are filtered, which
   /// costs less, and a small part of it where the covariance settles.
-  KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, element& x) const {
+  KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, stretch& x) const {
+    state before{};
+    before.mean = x.b;
+    before.covariance = x.C;
+    const state after = after_steps(i, t, last, before);
+    x.b = after.mean;
+    x.C = after.covariance;
+  }
+
+  /// The belief after steps [t, last), of which no results are kept.
+  KALSCAN_HD state after_steps(std::int64_t i, std::int64_t t, std::int64_t last, const state& before) const {
     const filter_traversal without_results{model, series, y, {}, chunk};
-    replay_type rest(without_results, i, t, last, {x.b, x.C}, typename replay_type::steps_between{});
+    replay_type rest(without_results, i, t, last, before, typename replay_type::steps_between{});
     for (std::int64_t j = 0; j < rest.steps(); ++j) rest.step(j);
-    x.b = rest.after().mean;
-    x.C = rest.after().covariance;
+    return rest.after();
   }
 
   KALSCAN_HD void finish(std::int64_t i, const state& s) const {
     write_row(out.final_mean, i, s.mean);
     write_row(out.final_covariance, i, s.covariance);
+    if constexpr (diffuse) write_row(out.final_directions, i, s.directions);
   }
 };
 

@@ -18,7 +18,7 @@ struct forecast_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using state = small_belief<T, n>;
+  using state = prior_type<Model>;
   using sum = T;
 
   Model model;
@@ -26,10 +26,14 @@ struct forecast_traversal {
   const T *mean, *covariance;  // the last beliefs
   forecast_arrays<T> out;
   std::int64_t steps;
+  const T* directions = nullptr;  // of the last beliefs, under a diffuse prior
 
   KALSCAN_HD state start(std::int64_t i) const {
-    return {read_matrix<small_vector<T, n>>(mean + i * n),
-            read_matrix<small_symmetric<T, n>>(covariance + i * (n * n))};
+    state s{};
+    s.mean = read_matrix<small_vector<T, n>>(mean + i * n);
+    s.covariance = read_matrix<small_symmetric<T, n>>(covariance + i * (n * n));
+    if constexpr (is_diffuse<state>) s.directions = read_matrix<small_matrix<T, n, n>>(directions + i * (n * n));
+    return s;
   }
   KALSCAN_HD std::int64_t chunks(std::int64_t) const { return steps > 0 ? 1 : 0; }
   KALSCAN_HD bool has_sum() const { return false; }
@@ -51,14 +55,17 @@ struct forecast_traversal {
     KALSCAN_HD const state& step(std::int64_t j) {
       const std::int64_t t = length_ + j, at = first_row() + j;
       const auto& f = x_.model;
-      auto& [m_, P] = belief_;
-      if (predicts(f, t)) predict_by(f, series_, t, f.transition(series_, t), m_, P);
+      if (predicts(f, t)) predict_belief(f, series_, t, belief_);
       const auto matrices = f.observation(series_, t);
-      auto y = times(matrices.H, m_);
+      auto y = times(matrices.H, belief_.mean);
       if constexpr (!std::is_same_v<decltype(f.observation_input(series_, t)), no_input>)
         add(y, f.observation_input(series_, t));
       write_row(x_.out.y_mean, at, y);
-      write_row(x_.out.y_covariance, at, congruence(matrices.H, P, matrices.R));
+      write_row(x_.out.y_covariance, at, congruence(matrices.H, belief_.covariance, matrices.R));
+      if constexpr (is_diffuse<state>) {
+        write_row(x_.out.directions, at, belief_.directions);
+        write_row(x_.out.y_directions, at, cleared_times(matrices.H, belief_.directions));
+      }
       report(x_.out.status, series_, t, judge_belief(belief_));
       return belief_;
     }

@@ -40,6 +40,12 @@ struct filter_status {
 
 /// Where results go, in memory that the policy writes; what is empty is not computed. A step of an array has n numbers,
 /// or a matrix of n x n in full.
+///
+/// Under a prior that is diffuse in part, beliefs are those of small_diffuse_belief: where `directions` is not zero the
+/// mean in these directions is a convention, that of the limit, and the covariance lacks what grows without bound. The
+/// arrays of directions have room for as many of the first steps of each series as the caller gives them: the same
+/// number for each, series after series, whatever the offsets. A series that is improper longer has the status
+/// `improper` at the first step that found no room, if there is such an array. For a proper prior they must be empty.
 template <class T>
 struct filter_arrays {
   std::span<T> mean = {}, covariance = {};                      ///< of x_t given y_0 ... y_t, for each step
@@ -47,13 +53,17 @@ struct filter_arrays {
   std::span<T> final_mean = {}, final_covariance = {};          ///< of the last step, for each series
   std::span<T> log_likelihood = {};                             ///< for each series
   std::span<filter_status> status = {};                         ///< for each series
+  std::span<T> directions = {}, predicted_directions = {};      ///< of the first steps
+  std::span<T> final_directions = {};                           ///< of the last step, n x n for each series
 };
 
-/// The same of a smoother: of x_t given all data of its series. May be the arrays of the filter's results.
+/// The same of a smoother: of x_t given all data of its series. May be the arrays of the filter's results. What no data
+/// tell has `directions`; a series that has such steps without room for them has the status `improper`.
 template <class T>
 struct smoother_arrays {
   std::span<T> mean = {}, covariance = {};
   std::span<filter_status> status = {};
+  std::span<T> directions = {};
 };
 
 /// The same of a forecast: as many steps beyond the data for each series, one series after the other; y with its noise.
@@ -62,6 +72,7 @@ struct forecast_arrays {
   std::span<T> mean = {}, covariance = {};      ///< of the state, n and n x n numbers a step
   std::span<T> y_mean = {}, y_covariance = {};  ///< m and m x m numbers a step
   std::span<filter_status> status = {};
+  std::span<T> directions = {}, y_directions = {};  ///< n x n and m x n numbers a step; of diffuse priors
 };
 
 }  // namespace kalscan

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Models of constant matrices whose covariance has settled: from there on only means change.
+// Models of constant matrices whose covariances have settled: from there on only means change.
 #pragma once
 
 #include <cmath>
@@ -10,6 +10,22 @@
 #include <limits>
 
 namespace kalscan::detail {
+
+/// Whether two covariances, or informations, differ by no more than the rounding of a step.
+template <class T, int N>
+KALSCAN_HD bool same_but_rounding(const small_symmetric<T, N>& x, const small_symmetric<T, N>& y) {
+  constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
+  // Of the standard deviations. With less, rounding can go round in a circle for ever.
+  bool same = true;
+  unrolled<N>([&](int i) { same = same && std::abs(x(i, i) - y(i, i)) <= rounding * x(i, i); });
+  if (!same) return false;
+  small_vector<T, N> deviation{};
+  unrolled<N>([&](int i) { deviation(i) = std::sqrt(x(i, i)); });
+  for_each_entry<small_symmetric<T, N>>([&](int i, int j) {
+    same = same && std::abs(x(i, j) - y(i, j)) <= rounding * deviation(i) * deviation(j);
+  });
+  return same;
+}
 
 /// What a step with all components present takes of its observation, as long as the covariance stays what it is.
 template <class T, int N, int M>
@@ -28,17 +44,9 @@ struct settled_gains {
   /// of a step, and each component told something.
   KALSCAN_HD void judge(const small_symmetric<T, N>& before, const small_symmetric<T, N>& after,
                         const independent_readings<T, N, M>& o) {
-    // Of the standard deviations. With less, rounding can go round in a circle for ever.
-    constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
     hold = true;
     unrolled<M>([&](int k) { hold = hold && o.present[k] && s(k) > 0; });
-    unrolled<N>([&](int i) { hold = hold && std::abs(after(i, i) - before(i, i)) <= rounding * after(i, i); });
-    if (!hold) return;
-    small_vector<T, N> deviation{};
-    unrolled<N>([&](int i) { deviation(i) = std::sqrt(after(i, i)); });
-    for_each_entry<small_symmetric<T, N>>([&](int i, int j) {
-      hold = hold && std::abs(after(i, j) - before(i, j)) <= rounding * deviation(i) * deviation(j);
-    });
+    hold = hold && same_but_rounding(after, before);
   }
 
   KALSCAN_HD bool serve(const independent_readings<T, N, M>& o) const {
@@ -59,6 +67,53 @@ struct settled_gains {
       unrolled<N>([&](int i) { mean(i) += x.v * K(i, k); });
       seen(x);
     });
+  }
+};
+
+/// What a step of the smoother takes of the data with all components present, as long as neither the filtered
+/// covariance nor the information J of later data changes.
+template <class T, int N, int M>
+struct settled_smoother {
+  small_symmetric<T, N> filtered, J, covariance;  // the last one smoothed
+  small_matrix<T, N, N> A;                        // of the step, given later data
+  small_matrix<T, N, M> K, g;  // gains of the step's data; and what they tell of the state before, a unit of innovation
+  bool hold = false;
+
+  KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) {
+    unrolled<N>([&](int i) {
+      K(i, k) = x.K(i);
+      g(i, k) = x.scale * x.scale * told(i);
+    });
+  }
+
+  /// After a step whose smoothed covariance is `smoothed`, and which made J `J_before`, that of the state before:
+  /// whether either changed. A direction of which J tells little counts by its covariance. `all`: no component was
+  /// missing.
+  KALSCAN_HD void judge(const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& J_before, bool all) {
+    hold = all && same_but_rounding(J_before, J) && same_but_rounding(smoothed, covariance);
+    covariance = smoothed;
+  }
+
+  /// The mean that is smoothed, less the filtered one.
+  KALSCAN_HD small_vector<T, N> deviation(const small_vector<T, N>& eta) const { return times(covariance, eta); }
+
+  /// eta of the state before the step, whose filtered mean is `mean` and was predicted as b.
+  KALSCAN_HD small_vector<T, N> before(const small_vector<T, N>& eta, small_vector<T, N> b,
+                                       const independent_readings<T, N, M>& o,
+                                       const small_vector<T, N>& mean) const {
+    small_vector<T, N> own{};
+    unrolled<M>([&](int k) {
+      const T v = o.y(k) - sum_of<T, N>([&](int i) { return o.H(k, i) * b(i); });
+      unrolled<N>([&](int i) {
+        b(i) += v * K(i, k);
+        own(i) += v * g(i, k);
+      });
+    });
+    add(b, mean, T(-1));
+    small_vector<T, N> rest = eta;
+    add(rest, times(J, b), T(-1));
+    add(own, transposed_times(A, rest));
+    return own;
   }
 };
 

@@ -7,10 +7,12 @@
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/series/settled.hpp>
 #include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
+#include <span>
 
 namespace kalscan::detail {
 
@@ -24,6 +26,7 @@ struct smoother_traversal {
   static constexpr int n = Model::states, m = Model::observed;
   using element = small_filtering_element<T, n>;
   using state = small_likelihood<T, n>;
+  using belief = prior_type<Model>;
   using sum = T;
 
   Model model;
@@ -32,6 +35,7 @@ struct smoother_traversal {
   const T *mean, *covariance;  // of the filter
   smoother_arrays<T> out;
   std::int64_t chunk;
+  std::span<const T> directions = {};  // of the filter, under a diffuse prior
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return small_filtering_monoid<T, n>{}(second, first);
@@ -88,12 +92,18 @@ struct smoother_traversal {
     KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
 
-    KALSCAN_HD const small_belief<T, n>& step(std::int64_t j) {
+    KALSCAN_HD const belief& step(std::int64_t j) {
       const std::int64_t t = from_ - j;
       const bool more = t - 1 > to_ || goes_on_;
-      const element stretch = more ? x_.lift(series_, begin_, t) : element{};
-      smoothed_ = smoothed({x_.filtered_mean(begin_ + t), x_.filtered_covariance(begin_ + t)}, later_, stretch, more);
-      report(x_.out.status, series_, t, judge_belief(smoothed_));
+      bool done = false;
+      if constexpr (settles) done = step_mean(t, more);
+      if (!done) step_belief(t, more);
+      step_failure wrong = judge_belief(smoothed_);
+      if constexpr (is_diffuse<belief>) {
+        if (misses_directions(x_.out.directions, x_.series.count, series_, t, smoothed_) && wrong == step_failure::none)
+          wrong = step_failure::improper;
+      }
+      report(x_.out.status, series_, t, wrong);
       return smoothed_;
     }
     /// What the chunk's data and all later ones say of the state before it: where the replay goes on.
@@ -101,11 +111,50 @@ struct smoother_traversal {
     KALSCAN_HD T finish() const { return T(0); }
 
    private:
+    static constexpr bool settles = Model::constant && n > 1;
+
+    KALSCAN_HD void step_belief(std::int64_t t, bool more) {
+      const belief filtered = x_.filtered(series_, begin_, t);
+      element stretch{};
+      bool all = more;
+      if (more) {
+        const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
+        unrolled<m>([&](int k) { all = all && readings.present[k]; });
+        stretch = x_.lift(series_, begin_, t, readings, [&](int k, const auto& g, const auto& innovation) {
+          if constexpr (settles) settled_.keep(k, g, innovation);
+        });
+      }
+      if constexpr (settles) settled_.J = later_.J;
+      smoothed_ = smoothed(filtered, later_, stretch, more);
+      if constexpr (settles) {
+        settled_.filtered = filtered.covariance;
+        settled_.A = stretch.A;
+        settled_.judge(smoothed_.covariance, later_.J, all && !has_directions(filtered));
+      }
+    }
+
+    /// False where the step is not one that has settled.
+    KALSCAN_HD bool step_mean(std::int64_t t, bool more) {
+      if (!settled_.hold || !more) return false;
+      const belief filtered = x_.filtered(series_, begin_, t);
+      const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
+      bool same = !has_directions(filtered) && same_but_rounding(settled_.filtered, filtered.covariance);
+      unrolled<m>([&](int k) { same = same && readings.present[k]; });
+      if (!same) return false;
+      smoothed_.mean = filtered.mean;
+      add(smoothed_.mean, settled_.deviation(later_.eta));
+      small_vector<T, n> b = x_.filtered_mean(begin_ + t - 1);
+      predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
+      later_.eta = settled_.before(later_.eta, b, readings, filtered.mean);
+      return true;
+    }
+
     const smoother_traversal& x_;
     bool goes_on_;
     std::int64_t series_, from_, to_ = 0, begin_;
     state later_;
-    small_belief<T, n> smoothed_;
+    belief smoothed_;
+    settled_smoother<T, n, m> settled_{};
   };
 
   KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
@@ -113,17 +162,26 @@ struct smoother_traversal {
   }
 
  private:
-  KALSCAN_HD small_symmetric<T, n> filtered_covariance(std::int64_t at) const {
-    return read_matrix<small_symmetric<T, n>>(covariance + at * (n * n));
+  KALSCAN_HD belief filtered(std::int64_t i, std::int64_t begin, std::int64_t t) const {
+    belief x{};
+    x.mean = filtered_mean(begin + t);
+    x.covariance = read_matrix<small_symmetric<T, n>>(covariance + (begin + t) * (n * n));
+    if constexpr (is_diffuse<belief>) {
+      if (const T* at = directions_at<n>(directions, series.count, i, t))
+        x.directions = read_matrix<small_matrix<T, n, n>>(at);
+    }
+    return x;
   }
 
-  /// The data of step t, which lead from the state at t - 1 to that at t, as an element.
-  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t) const {
+  /// The data of step t, which lead from the state at t - 1 to that at t, as an element. `seen` as of observe_into.
+  template <class Seen>
+  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t,
+                          const independent_readings<T, n, m>& readings, Seen seen) const {
     const auto matrices = model.transition(i, t);
     element x{matrices.F, filtered_mean(begin + t - 1), matrices.Q, {}, {}};
     predict_mean(model, i, t, matrices, x.b);
     clear_null_variances(x.C);
-    observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+    observe_into(x, readings, seen);
     add(x.b, filtered_mean(begin + t), T(-1));
     return x;
   }

@@ -7,12 +7,15 @@
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/support/config.hpp>
 #include <limits>
 #include <numbers>
+#include <span>
 #include <type_traits>
 
 namespace kalscan::detail {
@@ -91,6 +94,19 @@ KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t
   clear_null_variances(P);
 }
 
+/// The belief before a step becomes the prediction of it.
+template <class Model, class T, int N>
+KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_belief<T, N>& x) {
+  predict_by(model, series, t, model.transition(series, t), x.mean, x.covariance);
+}
+template <class Model, class T, int N>
+KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t,
+                               small_diffuse_belief<T, N>& x) {
+  const auto matrices = model.transition(series, t);
+  predict_by(model, series, t, matrices, x.mean, x.covariance);
+  if (has_directions(x)) x.directions = cleared_times(matrices.F, x.directions);
+}
+
 template <class Model>
 KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
@@ -120,6 +136,32 @@ KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
   });
   if (equal(means + variances, T(0))) return step_failure::none;
   return equal(means, T(0)) ? step_failure::covariance : step_failure::mean;
+}
+
+template <class T, int N>
+KALSCAN_HD step_failure judge_belief(const small_diffuse_belief<T, N>& x) {
+  const step_failure wrong = judge_belief(small_belief<T, N>{x.mean, x.covariance});
+  T sum = 0;
+  unrolled<N * N>([&](int i) { sum += x.directions.x[i] * T(0); });
+  return wrong == step_failure::none && !equal(sum, T(0)) ? step_failure::covariance : wrong;
+}
+
+/// The array of directions of the first steps, of series of `count`, from step t of a series on; null beyond its room.
+template <int N, class T>
+KALSCAN_HD T* directions_at(std::span<T> x, std::int64_t count, std::int64_t series, std::int64_t t) {
+  const std::int64_t size = static_cast<std::int64_t>(x.size()), row = count * (N * N);
+  if (t >= size || (t + 1) * row > size) return nullptr;
+  return x.data() + (series * (size / row) + t) * (N * N);
+}
+/// Leaves the directions of a belief in such an array. Returns whether there was no room where some are left.
+template <class T, int N>
+KALSCAN_HD bool misses_directions(std::span<T> to, std::int64_t count, std::int64_t series, std::int64_t t,
+                                  const small_diffuse_belief<T, N>& x) {
+  if (T* at = directions_at<N>(to, count, series, t)) {
+    write_matrix(at, x.directions);
+    return false;
+  }
+  return has_directions(x);
 }
 
 }  // namespace kalscan::detail

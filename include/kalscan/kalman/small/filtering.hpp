@@ -27,31 +27,37 @@ namespace detail {
 /// What a scalar observation of the state after the stretch, with innovation v of variance s, says of the state before
 /// it; and A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
 template <class T, int N>
-KALSCAN_HD void extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
-                                  const small_innovation<T, N>& x, int first = 0) {
+KALSCAN_HD small_vector<T, N> extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
+                                                const small_innovation<T, N>& x, int first = 0) {
   const small_vector<T, N> g = transposed_times(e.A, h, first);
   small_vector<T, N> scaled = g;
   unrolled<N>([&](int i) { scaled(i) *= x.scale; });
   add_square(e.J, scaled);
   add(e.eta, scaled, x.v * x.scale);
   unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) -= x.K(i) * g(j); }); });
-  if (!loses_digits(d, x.s)) return;
+  if (!loses_digits(d, x.s)) return g;
   small_vector<T, N> w = transposed_times(e.A, h, first);
   unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
   unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
+  return g;
 }
 
 /// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for
-/// the unknown state before the stretch, has no finite information: the element is not finite then.
-template <class T, int N, int M>
-KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
-  observe(o, e.b, e.C, [&](int, const auto& h, T d, const auto& x) {
+/// the unknown state before the stretch, has no finite information: the element is not finite then. Calls seen(k, g, x)
+/// for the others, with the g of extend_likelihood.
+template <class T, int N, int M, class Seen>
+KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o, Seen seen) {
+  observe(o, e.b, e.C, [&](int k, const auto& h, T d, const auto& x) {
     if (equal(x.s, T(0))) {
-      e.b(0) = std::numeric_limits<T>::quiet_NaN();
+      e.b(0) = e.eta(0) = std::numeric_limits<T>::quiet_NaN();
     } else {
-      extend_likelihood(e, h, d, x);
+      seen(k, extend_likelihood(e, h, d, x), x);
     }
   });
+}
+template <class T, int N, int M>
+KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
+  observe_into(e, o, [](int, const auto&, const auto&) {});
 }
 
 /// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z

@@ -20,6 +20,7 @@ enum class step_failure : std::uint8_t {
   mean,           ///< the mean is not finite
   covariance,     ///< the covariance is not finite
   carry,          ///< the summary of the steps before this stretch of time is not finite
+  improper,       ///< the belief is diffuse in part still, and `directions` has no room to tell
 };
 
 /// A Gaussian N(mean, covariance) of N states.
@@ -109,6 +110,19 @@ KALSCAN_HD bool loses_digits(T d, T s) {
   return d < s / 16;
 }
 
+/// Removes from a covariance what cannot be: a variance that is not positive is zero but for rounding, and so are the
+/// covariances of its component.
+template <class T, int N>
+KALSCAN_HD void clear_null_variances(small_symmetric<T, N>& P) {
+  T least = P(0, 0);
+  unrolled<N>([&](int i) { least = P(i, i) < least ? P(i, i) : least; });
+  if (!(least <= 0)) return;
+  unrolled<N>([&](int i) {
+    if (!(P(i, i) <= 0)) return;
+    unrolled<N>([&](int j) { P(i, j) = 0; });
+  });
+}
+
 /// The belief after a scalar observation with innovation x, for entries of h that are zero before `first`. P - q q'
 /// alone would lose d where h'P h / d nears 1 / epsilon. What rounding left of P along h is seen in its product with h,
 /// which should be d K, and taken back on both sides.
@@ -122,6 +136,12 @@ KALSCAN_HD void take_reading(small_vector<T, N>& mean, small_symmetric<T, N>& P,
   add(w, x.K, -d);
   add(w, x.K, -dot(h, w, first) / 2);
   for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= x.K(i) * w(j) + w(i) * x.K(j); });
+  if (!equal(d, T(0))) return;
+  // Of a state that is known exactly now nothing may be left: it would be read again as if it told something.
+  unrolled<N>([&](int i) {
+    if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * x.q(i) * x.q(i)) P(i, i) = 0;
+  });
+  clear_null_variances(P);
 }
 
 /// An observation with a variance d > 0, of a belief whose covariance is positive semi-definite up to rounding.
@@ -164,21 +184,22 @@ KALSCAN_HD step_failure judge_innovation(const small_vector<T, N>& h, T d, T ter
   return step_failure::none;
 }
 
-/// Removes from a covariance what cannot be: a variance that is not positive is zero but for rounding, and so are the
-/// covariances of its component.
-template <class T, int N>
-KALSCAN_HD void clear_null_variances(small_symmetric<T, N>& P) {
-  T least = P(0, 0);
-  unrolled<N>([&](int i) { least = P(i, i) < least ? P(i, i) : least; });
-  if (!(least <= 0)) return;
-  unrolled<N>([&](int i) {
-    if (!(P(i, i) <= 0)) return;
-    unrolled<N>([&](int j) { P(i, j) = 0; });
-  });
+/// Takes component k of the observations of a step, h its row of H, and calls seen(k, h, d, x), where x.s = 0 if it
+/// says nothing new.
+template <class T, int N, int M, class Seen>
+KALSCAN_HD step_failure observe_component(const independent_readings<T, N, M>& o, int k, const small_vector<T, N>& h,
+                                          small_vector<T, N>& mean, small_symmetric<T, N>& P, Seen& seen) {
+  step_failure wrong = step_failure::none;
+  const T d = o.d(k);
+  small_innovation<T, N> x = innovation_of(h, d, o.y(k), mean, P);
+  if (!(x.s > d) || equal(d, T(0))) wrong = judge_innovation(h, d, o.terms(k), mean, P, x);
+  if (!(x.s <= (std::numeric_limits<T>::max)()) && wrong == step_failure::none) wrong = step_failure::innovation;
+  if (!equal(x.s, T(0))) take_reading(mean, P, h, d, x);
+  seen(k, h, d, x);
+  return wrong;
 }
 
-/// Takes the observations of a step in order, and calls seen(k, h, d, x) after each, of index k, where x.s = 0 if it
-/// says nothing new.
+/// Takes the observations of a step in order, and calls seen(k, h, d, x) after each.
 template <class T, int N, int M, class Seen>
 KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_vector<T, N>& mean,
                                 small_symmetric<T, N>& P, Seen seen) {
@@ -187,18 +208,15 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_ve
     if (!o.present[k]) return;
     small_vector<T, N> h{};
     unrolled<N>([&](int i) { h(i) = o.H(k, i); });
-    const T d = o.d(k);
-    small_innovation<T, N> x = innovation_of(h, d, o.y(k), mean, P);
-    if (!(x.s > d) || equal(d, T(0))) {
-      const step_failure rare = judge_innovation(h, d, o.terms(k), mean, P, x);
-      if (wrong == step_failure::none) wrong = rare;
-    }
-    if (!(x.s <= (std::numeric_limits<T>::max)()) && wrong == step_failure::none) wrong = step_failure::innovation;
-    if (!equal(x.s, T(0))) take_reading(mean, P, h, d, x);
-    seen(k, h, d, x);
+    const step_failure now = observe_component(o, k, h, mean, P, seen);
+    if (wrong == step_failure::none) wrong = now;
   });
   clear_null_variances(P);
   return wrong;
+}
+template <class T, int N, int M, class Seen>
+KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_belief<T, N>& x, Seen seen) {
+  return observe(o, x.mean, x.covariance, seen);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kalscan/kalman/scalar/filtering_element.hpp>
+#include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
@@ -33,29 +34,28 @@ template <class T, int N>
   }
 }
 
-/// The smoothed belief of a state, from the filtered one and what later data say of its deviation from the filtered
-/// mean. With `and_before`, `later` becomes what these and the data of the stretch that led to the state say of the
-/// state before it. Both covariances may be singular; nothing is inverted and no covariances are subtracted.
-template <class T, int N>
-[[nodiscard]] KALSCAN_HD small_belief<T, N> smoothed(const small_belief<T, N>& filtered,
-                                                     small_likelihood<T, N>& later,
-                                                     const small_filtering_element<T, N>& stretch, bool and_before) {
-  small_vector<T, N> deviation{};
-  small_belief<T, N> x = filtered;
-  small_filtering_element<T, N> before = stretch;
+/// The smoothed belief of a state, from the filtered one, a small_belief or small_diffuse_belief, and what later data
+/// say of its deviation from the filtered mean. With `and_before`, `later` becomes what these and the data of the
+/// stretch that led to the state say of the state before it, and `stretch` what it is given later data. Both
+/// covariances may be singular; nothing is inverted and no covariances are subtracted.
+template <class T, int N, class Belief>
+[[nodiscard]] KALSCAN_HD Belief smoothed(const Belief& filtered, small_likelihood<T, N>& later,
+                                         small_filtering_element<T, N>& stretch, bool and_before) {
+  Belief x = filtered;
+  x.mean = {};
   const auto rest = detail::for_each_reading(later.eta, later.J, [&](const small_vector<T, N>& h, T w, int first) {
-    detail::take_unit_reading(h, w, first, deviation, x.covariance);
+    detail::take_unit_reading(h, w, first, later.J, x);
     if (N > 1 && and_before)
-      detail::extend_likelihood(before, h, T(1), detail::take_unit_reading(h, w, first, before.b, before.C), first);
+      detail::extend_likelihood(stretch, h, T(1), detail::take_unit_reading(h, w, first, stretch.b, stretch.C), first);
   });
-  detail::add(deviation, detail::times(x.covariance, rest));
-  detail::add(x.mean, deviation);
+  detail::add(x.mean, detail::times(x.covariance, rest));
+  detail::add(x.mean, filtered.mean);
   detail::clear_null_variances(x.covariance);
   if constexpr (N == 1) {
     if (and_before) later = act_backward(stretch, later);
   } else {
-    detail::add(before.eta, detail::transposed_times(before.A, rest));
-    later = {before.eta, before.J};
+    detail::add(stretch.eta, detail::transposed_times(stretch.A, rest));
+    later = {stretch.eta, stretch.J};
   }
   return x;
 }

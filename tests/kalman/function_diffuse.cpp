@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Exactly diffuse priors of models of functions against exact conditioning, in chunks of any length.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <vector>
+
+#include "by_functions.hpp"
+#include "diffuse_families.hpp"
+#include "diffuse_oracle.hpp"
+
+namespace {
+
+using by_functions::model_type, by_functions::series_type;
+using Eigen::Index, Eigen::MatrixXd;
+
+constexpr double bound = 1e-6;  // most are within 1e-13
+
+/// The worst error of one belief, as the tests of the host's filter measure it; 1 where one is improper, the other not.
+double defect(const diffuse_oracle::belief& expected, const MatrixXd& mean, const MatrixXd& covariance,
+              const std::vector<MatrixXd>& diffuse, std::size_t t) {
+  const MatrixXd own = t < diffuse.size() ? diffuse[t] : MatrixXd(MatrixXd::Zero(mean.size(), mean.size()));
+  if (own.isZero(0) != expected.proper) return 1;
+  const auto scale = [](const MatrixXd& x) {
+    const double least = 1e-8 * std::max(x.diagonal().maxCoeff(), 0.0);
+    return Eigen::VectorXd(x.diagonal().cwiseMax(least).cwiseSqrt());
+  };
+  const Eigen::VectorXd sd = scale(expected.covariance).array() + 1e-4, spread = scale(expected.diffuse);
+  double worst = 0;
+  for (Index i = 0; i < mean.size(); ++i) {
+    worst = std::max(worst, std::abs(mean(i) - expected.mean(i)) / (sd(i) + 1e-4 * std::abs(expected.mean(i))));
+    for (Index j = 0; j < mean.size(); ++j) {
+      worst = std::max(worst, std::abs(covariance(i, j) - expected.covariance(i, j)) / (sd(i) * sd(j) + 1e-4));
+      if (!expected.proper)
+        worst = std::max(worst, std::abs(own(i, j) - expected.diffuse(i, j)) / (spread(i) * spread(j)));
+    }
+  }
+  return std::isfinite(worst) ? worst : 1;
+}
+
+struct errors {
+  double filtered = 0, smoothed = 0, log_likelihood = 0;
+};
+
+errors errors_of(const by_functions::result_type& s, const diffuse_oracle::conditioning& expected) {
+  const auto& f = s.filtered;
+  errors e;
+  for (std::size_t t = 0; t < expected.filtered.size(); ++t) {
+    const auto column = static_cast<Index>(t);
+    e.filtered = std::max({e.filtered, defect(expected.filtered[t], f.mean.col(column), f.covariance[t], f.diffuse, t),
+                           defect(expected.predicted[t], f.predicted_mean.col(column), f.predicted_covariance[t],
+                                  f.predicted_diffuse, t)});
+    e.smoothed = std::max(e.smoothed, defect(expected.smoothed[t], s.mean.col(column), s.covariance[t], s.diffuse, t));
+  }
+  const double total = expected.log_likelihood(), off = std::abs(f.log_likelihood - total) / (1 + std::abs(total));
+  e.log_likelihood = std::isfinite(off) ? off : 1;
+  return e;
+}
+
+/// What a rounding of each number of the model and the data, by chance, does to the exact answer.
+double condition(const diffuse_oracle::conditioning& exact) {
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const auto other = exact.rounded(seed);
+    for (std::size_t t = 0; t < exact.filtered.size(); ++t) {
+      const auto off = [&](const diffuse_oracle::belief& expected, const diffuse_oracle::belief& x) {
+        return defect(expected, x.mean, x.covariance, std::vector<MatrixXd>(x.proper ? 0 : t + 1, x.diffuse), t);
+      };
+      worst = std::max({worst, off(exact.filtered[t], other.filtered[t]), off(exact.smoothed[t], other.smoothed[t])});
+    }
+  }
+  return worst;
+}
+
+std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
+  const char* given = std::getenv(variable);
+  return given ? std::strtoull(given, nullptr, 10) : otherwise;
+}
+
+/// Up to 8 states, that are seen late and through gaps, or not at all; diffuse in part.
+diffuse_families::problem large(diffuse_families::source& draw) {
+  const Index n = draw.in(1, 8), m = draw.in((n + 2) / 3, std::min<Index>(n, 4)), length = 12;
+  MatrixXd prior_root = draw.normals(n, n);
+  diffuse_families::problem p{{0.9 * diffuse_families::identity(n) + 0.2 / std::sqrt(static_cast<double>(n)) * draw.normals(n, n), draw.covariance(n, draw.in(0, n)) / 4,
+                               draw.normals(m, n), diffuse_families::identity(m), diffuse_families::all_diffuse(n)},
+                              draw.normals(m, length)};
+  if (draw.one_in(4)) {  // one that is never seen, nor seen by others
+    MatrixXd F = p.model.F[0], H = p.model.H[0];
+    F.col(n - 1).setZero(), H.col(n - 1).setZero(), F(n - 1, n - 1) = 1;
+    p.model.F = F, p.model.H = H;
+  }
+  if (draw.one_in(3)) {
+    for (std::size_t i = 0; i < p.model.prior.diffuse.size(); ++i) p.model.prior.diffuse[i] = draw.one_in(2);
+    for (Index i = 0; i < n; ++i) {
+      if (p.model.prior.diffuse[static_cast<std::size_t>(i)]) prior_root.row(i).setZero();
+    }
+    p.model.prior.covariance = prior_root * prior_root.transpose();
+  }
+  p.model.prior.before_first_transition = draw.one_in(2);
+  p.y.leftCols(draw.in(0, 6)).setConstant(std::numeric_limits<double>::quiet_NaN());
+  diffuse_families::drop(p, 4, draw);
+  return p;
+}
+
+/// Where readings without noise repeat what is known a step may fail, but not in silence; of log-likelihoods a few may.
+void check_family(const diffuse_families::family& family) {
+  const std::uint64_t first = number_of("KALSCAN_SEED", 1), count = number_of("KALSCAN_MODELS", 40);
+  const std::string& name = family.name;
+  std::uint64_t improper = 0, noisy = 0, exact = 0, failed = 0, lost = 0;
+  for (std::uint64_t i = first; i < first + count; ++i) {
+    diffuse_families::source draw(i);
+    const auto p = family.make(draw);
+    const diffuse_oracle::conditioning expected(p.model, p.y);
+    if (expected.contradictory) continue;
+    const bool may_fail = by_functions::reads_exactly(p.model);
+    ++(may_fail ? exact : noisy);
+    for (const std::int64_t chunk : {1000, 3, 1}) {
+      CAPTURE(name);
+      CAPTURE(i);
+      CAPTURE(chunk);
+      const auto x = by_functions::smooth(p.model, p.y, chunk);
+      const bool filtered = x.filter_failure == kalscan::step_failure::none;
+      const bool smoothed = filtered && x.smoother_failure == kalscan::step_failure::none;
+      if (!may_fail) CHECK(smoothed);
+      failed += filtered || chunk < 1000 ? 0 : 1;
+      const auto e = errors_of(x.smoothed, expected);
+      const double worst = std::max(filtered ? e.filtered : 0, smoothed ? e.smoothed : 0);
+      CHECK(worst < (worst < bound ? bound : std::max(bound, 32 * condition(expected))));
+      const bool right = !filtered || e.log_likelihood < bound;
+      if (!may_fail) CHECK(right);
+      lost += right ? 0 : 1;
+      improper += x.smoothed.filtered.diffuse.empty() ? 0 : 1;
+    }
+  }
+  CHECK(improper > 0);
+  CHECK(failed <= exact / 8);
+  CHECK(lost <= exact / 16);
+}
+
+TEST_CASE("a diffuse prior of a model of functions is the limit of large variances, in chunks of any length") {
+  for (const auto& family : diffuse_families::all) check_family(family);
+  check_family({"up to eight states", large});
+}
+
+TEST_CASE("what a first reading without noise has made known exactly is not read again as if it told something") {
+  diffuse_families::source draw(60);  // three states, known after three readings, of eight
+  const auto p = diffuse_families::in_part(draw);
+  const auto x = by_functions::smooth(p.model, p.y, 1000);
+  CHECK(x.filter_failure == kalscan::step_failure::none);
+  CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).log_likelihood < 1e-9);
+}
+
+}  // namespace
