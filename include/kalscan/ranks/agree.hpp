@@ -198,5 +198,15 @@ std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte
   throw rank_error(static_cast<int>(first - reports.begin()), first->text.data());
 }
 
+/// Gives every rank what all have, and their failures.
+template <class X, class P>
+std::vector<X> share(const P& p, const attempt& done, const X& x) {
+  byte_string mine, memory;
+  if (!done.failure()) put(mine, x);
+  std::vector<X> all;
+  for (byte_reader& from : exchange(p.communicator, done, mine, std::nullopt, memory)) all.push_back(get<X>(from));
+  return all;
+}
+
 }  // namespace detail
 }  // namespace kalscan

@@ -15,6 +15,7 @@
 #include <kalscan/kalman/steps/observation.hpp>
 #include <limits>
 #include <span>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -36,7 +37,10 @@ class vague_states {
       }
     }
   }
+  explicit vague_states(Eigen::Vector<T, N> precision) : precision_(std::move(precision)) {}
 
+  /// Of each state, that of the reading that tells most of it.
+  const Eigen::Vector<T, N>& precision() const { return precision_; }
   /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
   template <class Variance>
   T deviation(Variance variance) const {
@@ -57,19 +61,16 @@ class vague_states {
   Eigen::Vector<T, N> precision_;
 };
 
-/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots,
-/// or where nothing can be.
-enum class beginning { diffuse, wherever_better, without_roots };
+/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots.
+enum class beginning { diffuse, wherever_better };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
 /// vague and the model is not carried as roots, as all are that are read without noise.
 template <class T, int N, int M>
-bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
+bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
-  if (which == beginning::diffuse) return false;
-  if (stepper.exact || (stepper.sharp && which == beginning::wherever_better)) return false;
-  const vague_states<T, N, M> vague(stepper.model);
+  if (which == beginning::diffuse || stepper.exact || stepper.sharp) return false;
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
 
@@ -81,6 +82,7 @@ struct diffuse_sweep {
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   beginning which;
+  std::span<const vague_states<T, N, M>> vague;  // likewise
 
   struct nothing {};
   static constexpr bool has_outputs = true, whole_lanes = true;
@@ -91,10 +93,18 @@ struct diffuse_sweep {
   bool splits() const { return false; }
   nothing act(nothing, nothing) const { return {}; }
 
+  bool any() const {
+    for (std::int64_t i = 0; i < lanes(); ++i) {
+      if (has_beginning(of_series(steppers, i), which, of_series(vague, i))) return true;
+    }
+    return false;
+  }
+
   struct lane_type {
     const diffuse_sweep* sweep;
     std::int64_t series;
     const filter_step<T, N, M>* stepper;
+    const vague_states<T, N, M>& vague;
 
     nothing start() const { return {}; }
     void finish(nothing) const {}
@@ -104,7 +114,7 @@ struct diffuse_sweep {
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
       const auto& model = stepper->model;
-      if (!has_beginning(*stepper, sweep->which)) return;
+      if (!has_beginning(*stepper, sweep->which, vague)) return;
       const auto& y = sweep->data[static_cast<std::size_t>(series)];
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       auto& history = result.beginning;
@@ -116,7 +126,6 @@ struct diffuse_sweep {
       diffuse_start<T> x(prior.mean, root.cols() > 0 ? dense_matrix<T>(root) : root_of<T>(model.prior.covariance),
                          prior.directions, exact);
       typename diffuse_start<T>::vector h(model.states());
-      const vague_states<T, N, M> vague(model);
       const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact
       std::int64_t proper_steps = 0;
       for (std::int64_t t = 0; t < y.cols(); ++t) {
@@ -168,7 +177,7 @@ struct diffuse_sweep {
                         stepper->innovation_covariance(t, predicted.covariance));
     }
   };
-  lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i)}; }
+  lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i), of_series(vague, i)}; }
 };
 
 }  // namespace kalscan::detail

@@ -67,4 +67,17 @@ class stretch_sums {
   std::atomic<stretch*> last_{nullptr};
 };
 
+/// The terms of a series' log-likelihood, summed chunk by chunk after its beginning.
+template <class T>
+std::vector<T> sums_by_chunk(const std::vector<T>& terms, std::int64_t beginning, std::int64_t chunk) {
+  std::vector<T> sums;
+  const auto size = std::ssize(terms);
+  for (std::int64_t t = 0; t < size;) {
+    const std::int64_t end = chunk == 0 ? size : (std::min)(size, (t == 0 ? beginning : t) + chunk);
+    sums.push_back(std::accumulate(terms.begin() + t, terms.begin() + end, T(0)));
+    t = end;
+  }
+  return sums;
+}
+
 }  // namespace kalscan::detail
