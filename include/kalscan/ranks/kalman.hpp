@@ -4,15 +4,14 @@
 //
 // All ranks give the same model; where its matrices are given per step, those of their own steps (F_t, Q_t and B_t lead
 // to step t, also to the first of a rank), and a rank without steps those of any one step. The prior is that of the
-// whole series. Results hold the rank's steps; the
-// log-likelihood is that of all, summed chunk by chunk. With a fixed chunk a filter has the bits of one rank where
-// ranks' boundaries are on multiples of it, counted from the end of the beginning under a diffuse or vague prior; a
-// smoother, where they are so from the end, too.
+// whole series. Results hold the rank's steps; the log-likelihood is that of all, summed chunk by chunk. With a fixed
+// chunk a filter has the bits of one rank where ranks' boundaries are on multiples of it, counted from the end of the
+// beginning under a diffuse or vague prior; a smoother, where they are so from the end, too.
 //
-// A diffuse or vague beginning has to end within the first rank that has steps. What one rank carries as roots is not
-// run over ranks: std::invalid_argument says so on all of them, of the same text. Of models whose R is singular at some
-// step or that are sharp (kalman/README.md), and of square-root forms, it does so before any work; of a series that is
-// outgrown, when it has been filtered.
+// The first rank that has steps must have the whole beginning of each series whose prior is diffuse, or vague beside the
+// readings of any rank. What one rank carries as roots (kalman/README.md) is not run over ranks: all throw
+// std::invalid_argument of the same text, for a model whose R is singular at some step or that is sharp before any work,
+// for a series that is outgrown when it has been filtered. Square-root forms do not compile.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -24,12 +23,9 @@
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/ranks/agree.hpp>
-#include <kalscan/ranks/bytes.hpp>
 #include <kalscan/ranks/ranks.hpp>
 #include <numeric>
-#include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
