@@ -9,6 +9,8 @@
 #include <kalscan/ranks/kalman.hpp>
 #include <limits>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "on_ranks.hpp"
@@ -254,8 +256,9 @@ TEST_CASE("a series that is outgrown on some rank is refused on all of them") {
                 prior::of_first_state(Eigen::VectorXd::Zero(2), identity(2))};
   const series y(2, matrix::Constant(1, 20, std::nan("")));
   CHECK(!kalscan::filter(kalscan::seq{}, x, y[0]).covariance_root.empty());
+  const std::string what = "kalscan: series 0 is outgrown on rank ";
   const auto refused = [&](auto verb) {
-    test::check_all_throw<std::invalid_argument>("kalscan: series 0 is outgrown on rank ", [&](const test::communicator& comm) {
+    test::check_all_throw<std::invalid_argument>(what, [&](const test::communicator& comm) {
       const auto bounds = bounds_after(2, 20, comm.size());
       const auto r = static_cast<std::size_t>(comm.rank());
       series mine;
@@ -307,9 +310,9 @@ TEST_CASE("a beginning that is too long for the first rank with steps is refused
   const auto y = random_series(40, 1, 1);
   test::check_all_throw<std::invalid_argument>(
       "kalscan: series 0 has a diffuse or vague prior, and the 1 steps of rank ", [&](const auto& comm) {
-        const std::int64_t first = comm.size() == 2 ? 0 : 1;  // an empty rank before it, where there are enough
-        const std::int64_t from = comm.rank() < first ? 0 : comm.rank() == first ? 0 : 1;
-        const std::int64_t to = comm.rank() < first ? 0 : comm.rank() == first ? 1 : comm.rank() == first + 1 ? 40 : 1;
+        const int first = comm.size() == 2 ? 0 : 1;  // an empty rank before it, where there are enough
+        const auto bound = [&](int r) { return Eigen::Index{r <= first ? 0 : r == first + 1 ? 1 : 40}; };
+        const auto from = bound(comm.rank()), to = bound(comm.rank() + 1);
         (void)kalscan::filter(kalscan::ranks{comm}, x, series{y[0].middleCols(from, to - from)});
       });
 }
@@ -348,7 +351,8 @@ TEST_CASE("ranks that differ in the number of series or of models, or in a model
   model other = x;
   other.F = identity(2), other.Q = identity(2), other.H = matrix::Ones(2, 2);
   other.prior = prior::of_first_state(Eigen::VectorXd::Zero(2), identity(2));
-  const std::string differ = "kalscan: the ranks differ in model 1: 3 states and 2 observed components on rank 0, 2 states";
+  const std::string differ =
+      "kalscan: the ranks differ in model 1: 3 states and 2 observed components on rank 0, 2 states";
   test::check_all_throw<std::invalid_argument>(differ, [&](const auto& comm) {
     (void)kalscan::filter(kalscan::ranks{comm}, std::vector{x, comm.rank() == 0 ? x : other}, y);
   });

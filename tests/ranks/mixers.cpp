@@ -182,7 +182,7 @@ TEST_CASE("a diffuse prior goes through ranks as it does through chunks") {
   }
 }
 
-TEST_CASE_TEMPLATE("step takes a token on each rank, and brings the last states to all", M, kalscan::kla, kalscan::gla) {
+TEST_CASE_TEMPLATE("step takes a token on each rank and brings the last states to all", M, kalscan::kla, kalscan::gla) {
   const kalscan::omp inner{1, 1};
   for (const int ranks : test::rank_counts()) {
     CAPTURE(ranks);

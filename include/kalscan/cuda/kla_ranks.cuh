@@ -8,8 +8,9 @@
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
 // beginning of a stretch; for `backward` all ranks give them, or none does, which no verb checks: the ranks would wait
 // for each other. agree_on_steps sees it if it is given the states, and if it is given the inputs, whether the same
-// parameters vary with time on all ranks: where a stretch is of one step nobody could tell, and `backward` needs a policy
-// cuda_for with parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
+// parameters vary with time on all ranks: where a stretch is of one step nobody could tell, and `backward` needs a
+// policy cuda_for with parameters_vary = false. Gradients of what all times share are sums over all ranks and come out
+// on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number

@@ -8,10 +8,10 @@
 // chunk a filter has the bits of one rank where ranks' boundaries are on multiples of it, counted from the end of the
 // beginning under a diffuse or vague prior; a smoother, where they are so from the end, too.
 //
-// The first rank that has steps must have the whole beginning of each series whose prior is diffuse, or vague beside the
-// readings of any rank. What one rank carries as roots (kalman/README.md) is not run over ranks: all throw
-// std::invalid_argument of the same text, for a model whose R is singular at some step or that is sharp before any work,
-// for a series that is outgrown when it has been filtered. Square-root forms do not compile.
+// The first rank that has steps must have the whole beginning of each series whose prior is diffuse, or vague beside
+// the readings of any rank. What one rank carries as roots (kalman/README.md) is not run over ranks: all throw
+// std::invalid_argument of the same text, for a model whose R is singular at some step or that is sharp before any
+// work, for a series that is outgrown when it has been filtered. Square-root forms do not compile.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
