@@ -20,7 +20,7 @@ case $how in
     grep -q 01_own_monoid.cpp "$work/build/compile_commands.json"
     ! grep -e -Werror "$work/build/compile_commands.json"
     exit ;;
-  find_package | compiled | components | cuda) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
+  find_package | compiled | components | mpi | cuda | nccl) cmake --install "$build" --prefix "$work/prefix" >/dev/null ;;
 esac
 mkdir "$work/project"
 project=project
@@ -29,7 +29,7 @@ cp "$source/tests/consumer/$project.cmake" "$work/project/CMakeLists.txt"
 cmake -S "$work/project" -B "$work/build" -DHOW="$how" -DKALSCAN_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/build" >/dev/null
-[ "$how" = cuda ] && exit 0  # there may be no GPU: that it builds is the test
+case $how in cuda | nccl) exit ;; esac  # there may be no GPU: that it builds is the test
 if [ "$how" = compiled ]; then
   # The consumer took what the library has; compiled for other vectors it would not have linked.
   object=$(find "$work/build" -name 'main.cpp.o')
@@ -46,4 +46,4 @@ if [ "$how" = compiled ]; then
 fi
 program=$work/build/consumer
 [ "$how" = components ] && program=$work/build/without_eigen/build/consumer
-exec "$program"
+exec ${CONSUMER_LAUNCHER:-} "$program"

@@ -505,6 +505,18 @@ void check_differences() {
           in.a.extent = {1, r == 0 ? 1 : 40, 18, 3}, in.p.extent = {1, 1, 18, 3};
           return kalscan::agree_on_steps(policy, kla{}, shape, in);
         }) == "kalscan: the ranks differ in a: the same for all tokens on rank 0, one a token on rank 1");
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          const kalscan::kla_inputs<kalscan::tensor<const float>> in;
+          const float one = 1;
+          kalscan::mixer_adjoints<kla, float> states;
+          if (r == 1) states.checkpoints = {{&one, 1, 3, 18, 3}, {&one, 1, 3, 18, 3}};
+          states.every = static_cast<std::int64_t>(kalscan::backward_checkpoints(kla{}, shape));
+          return kalscan::agree_on_steps(policy, kla{}, shape, in, states);
+        }) == "kalscan: the ranks differ in checkpoints: none on rank 0, given on rank 1");
+  const std::vector<std::int64_t> too_far{0, 41};
+  CHECK(both_are_told<Ranks>([&](int r, const auto& policy) {
+          return kalscan::agree_on_steps(policy, kla{}, {1, 40, 18, 3, r == 0 ? offsets : too_far});
+        }) == "kalscan: rank 1: offsets[1] is 41, not the time 40");
   // Mixers and number types.
   for (const std::string& told : {both_are_told<Ranks>([&](int r, const auto& policy) {
                                     return r == 0 ? kalscan::agree_on_steps(policy, kla{}, shape)

@@ -2,6 +2,7 @@
 // What ranks do where one differs from the others, fails or ends: all throw, and none waits for ever.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/omp.hpp>
@@ -19,24 +20,7 @@
 
 namespace {
 
-/// What every rank throws must be of this text, which `what` of the caller is part of.
-template <class Error, class Call>
-void check_all_throw(const std::string& what, Call call) {
-  for (const int ranks : test::rank_counts()) {
-    if (ranks == 1) continue;
-    test::on_ranks(ranks, [&](const test::communicator& comm) {
-      std::string text;
-      try {
-        call(comm);
-      } catch (const Error& error) {
-        text = error.what();
-      }
-      CAPTURE(text);
-      CHECK(text.find(what) != std::string::npos);
-      for (const char c : test::collect(comm, std::vector<char>{text == "" ? 'n' : 'y'})) CHECK(c == 'y');
-    });
-  }
-}
+using test::check_all_throw;
 
 using sum = kalscan::affine_monoid<double>;
 /// A sum whose type has a name of any length.

@@ -182,6 +182,68 @@ TEST_CASE("a diffuse prior goes through ranks as it does through chunks") {
   }
 }
 
+TEST_CASE_TEMPLATE("step takes a token on each rank and brings the last states to all", M, kalscan::kla, kalscan::gla) {
+  const kalscan::omp inner{1, 1};
+  for (const int ranks : test::rank_counts()) {
+    CAPTURE(ranks);
+    const auto p = k::random_problem<M, float>(2, ranks, 19, 3, 7);
+    const auto whole = k::run_forward<M>(inner, p);
+    test::on_ranks(ranks, [&](const test::communicator& comm) {
+      const int r = comm.rank();
+      auto x = part_of(p, r, r + 1, r == 0, r + 1 == ranks);
+      std::vector<array<float>> out, expected;
+      for (const auto& y : whole.out) {
+        expected.push_back(slice(y, 1, r, r + 1));
+        out.emplace_back(2, 1, 19, 1);
+      }
+      using outputs = typename M::template outputs<kalscan::tensor<float>>;
+      using states = kalscan::state_tensors<M, float>;
+      kalscan::step(kalscan::ranks{comm, inner}, M{}, x.p.shape, x.p.in_views(), x.p.template writable<outputs>(out),
+                    x.p.template writable<states>(x.p.initial));
+      CHECK(k::same_bits(out, expected));
+      CHECK(k::same_bits(x.p.initial, whole.final));
+    });
+  }
+}
+
+TEST_CASE("ranks that differ in mixers, in checkpoints, or in how a parameter is given, all say so") {
+  const auto p = k::random_problem<kalscan::kla, float>(2, 40, 5, 3, 1);
+  const auto tokens = k::random_problem<kalscan::kla, float>(2, 40, 5, 3, 1, given::per_token);
+  const auto other = k::random_problem<kalscan::gla, float>(2, 40, 5, 3, 1);
+  const auto kept = k::run_forward<kalscan::kla>(kalscan::seq{}, p, steps);
+  const auto refused = [](const std::string& what, auto first, auto others) {
+    test::check_all_throw<std::invalid_argument>(what, [&](const test::communicator& comm) {
+      const kalscan::ranks policy{comm};
+      comm.rank() == 0 ? first(policy) : others(policy);
+    });
+  };
+  const auto forward = [&](const auto& policy) { (void)k::run_forward<kalscan::kla>(policy, p); };
+  refused("the ranks differ in what they call: forward of", forward,
+          [&](const auto& policy) { (void)k::run_forward<kalscan::gla>(policy, other); });
+  refused("kalscan: the ranks differ in a: the same for all tokens on rank 0, one a token on rank", forward,
+          [&](const auto& policy) { (void)k::run_forward<kalscan::kla>(policy, tokens); });
+  const auto backward = [&](const auto& policy) { (void)k::run_backward<kalscan::kla>(policy, p, &kept, steps); };
+  refused("kalscan: the ranks differ in the distance of checkpoints: 16 on rank 0, 0 on rank", backward,
+          [&](const auto& policy) { (void)k::run_backward<kalscan::kla>(policy, p); });
+  refused("kalscan: the ranks differ in checkpoints: given on rank 0, none on rank", backward, [&](const auto& policy) {
+    k::backward_result<float> r;
+    for (const auto& x : p.in) r.in_bar.emplace_back(x.extent[0], x.extent[1], x.extent[2], x.extent[3]);
+    kalscan::backward(policy, kalscan::kla{}, p.shape, p.in_views(), p.out_bar_views(),
+                      p.writable<kalscan::kla_inputs<kalscan::tensor<float>>>(r.in_bar), {.every = steps});
+  });
+  const std::string not_one = "kalscan: rank 1: step takes one token, not 40";
+  test::check_all_throw<std::invalid_argument>(not_one, [&](const test::communicator& comm) {
+    auto x = p;
+    auto one = part_of(p, 0, 1, true, false);
+    auto& mine = comm.rank() == 1 ? x : one.p;
+    std::vector<array<float>> out;
+    for (int i = 0; i < 2; ++i) out.emplace_back(2, mine.shape.time, 5, 1);
+    kalscan::step(kalscan::ranks{comm}, kalscan::kla{}, mine.shape, mine.in_views(),
+                  mine.writable<kalscan::kla_outputs<kalscan::tensor<float>>>(out),
+                  mine.writable<kalscan::belief<kalscan::tensor<float>>>(mine.initial));
+  });
+}
+
 TEST_CASE_TEMPLATE("packed sequences go on across ranks", M, kalscan::kla, kalscan::gla) {
   std::uint64_t seed = 20;
   const std::vector<std::int64_t> offsets{0, 0, 48, 64, 64, 192, 200, 208, 209, 224};

@@ -2,6 +2,8 @@
 // Runs a check on 1, 2, ... ranks.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +14,9 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 namespace test {
@@ -76,6 +81,27 @@ std::vector<X> collect(const communicator& comm, const std::vector<X>& part) {
     whole.insert(whole.end(), x.begin(), x.end());
   }
   return whole;
+}
+
+/// Every rank must throw an error whose text `what` is part of: of an argument the same text.
+template <class Error, class Call>
+void check_all_throw(const std::string& what, Call call) {
+  for (const int ranks : rank_counts()) {
+    if (ranks == 1) continue;
+    on_ranks(ranks, [&](const communicator& comm) {
+      std::string text;
+      try {
+        call(comm);
+      } catch (const Error& error) {
+        text = error.what();
+      }
+      CAPTURE(text);
+      CHECK(text.find(what) != std::string::npos);
+      for (const auto& other : collect(comm, std::vector{text})) {
+        CHECK((std::is_same_v<Error, std::invalid_argument> ? other == text : !other.empty()));
+      }
+    });
+  }
 }
 
 }  // namespace test

@@ -189,7 +189,7 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
   detail::rank_call mine;
   mine.text = detail::name_of_call("filter " + std::string(detail::type_name<Model>()));
   mine.equal = {p.inner.chunk};
-  mine.own = {steps};
+  mine.own.steps = steps;
   return detail::agreed_steps(p, mine, {"the chunk"});
 }
 

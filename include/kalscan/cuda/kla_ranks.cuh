@@ -6,10 +6,11 @@
 // memory: the time of the shape is its number of `ranks::steps`. Batch, channels and states are the same on all.
 // Initial states are read on the first rank that has steps, and the adjoints of these are written there; final states
 // come out on the last rank that has steps, and their adjoints are read there. Checkpoints count steps from the
-// beginning of a stretch; for `backward` all ranks give them, or none does, which no call checks: the ranks would wait
-// for each other. Which parameters vary with time is the same on all ranks, too, as agree_on_steps sees if it is given
-// the inputs: where a stretch is of one step nobody could tell, and `backward` needs a policy cuda_for with
-// parameters_vary = false. Gradients of what all times share are sums over all ranks and come out on all.
+// beginning of a stretch; for `backward` all ranks give them, or none does, which no verb checks: the ranks would wait
+// for each other. agree_on_steps sees it if it is given the states, and if it is given the inputs, whether the same
+// parameters vary with time on all ranks: where a stretch is of one step nobody could tell, and `backward` needs a
+// policy cuda_for with parameters_vary = false. Gradients of what all times share are sums over all ranks and come out
+// on all.
 //
 // With offsets, each rank has those of its own stretch, and states of its own sequences; agree_on_steps reads
 // `ranks::continues`, whether the first of these is the rest of the last one before. A sequence may go over any number
@@ -221,19 +222,27 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   sum_parts(p.inner, call, pieces.mine.arrays, pieces.slots.all / call.shape.batch);
 }
 
-/// `mine` has what is told of parameters.
+/// `told` is what is told of parameters and checkpoints.
 template <class M, class T, class Communicator, device_policy Inner>
 std::vector<std::int64_t> agreed_stretches(const ranks<Communicator, Inner>& p, const mixer_shape& shape,
-                                           rank_call mine) {
+                                           const rank_share& told) {
   const bool packed = !shape.offsets.empty();
+  rank_call mine;
+  mine.own = told;
   mine.text = name_of_call("mixer " + std::string(type_name<std::pair<M, T>>()));
   mine.equal = {shape.batch, shape.channels, shape.states, p.inner.chunk, packed};
-  mine.own[0] = shape.time, mine.own[1] = shape.sequences(), mine.own[2] = p.continues;
-  if (packed) mine.own[3] = backward_cuts<M, T>(p.inner, shape).slots;
+  mine.own.steps = shape.time, mine.own.continues = p.continues;
+  check_or_disagree(p.communicator, [&] {
+    require_sizes(shape);
+    mine.own.sequences = shape.sequences();
+    if (packed) mine.own.pieces = backward_cuts<M, T>(p.inner, shape).slots;
+  });
   const auto all = agree(p.communicator, mine,
                          {"the batch", "the channels", "the states", "the chunk", "whether sequences are packed"});
   require_same_parameters<M>(all);
-  return own_numbers(all, packed ? mixer_device_stretches::numbers_if_packed : 1);
+  require_same_checkpoints(all);
+  if (!packed) return numbers_of(all, {&rank_share::steps});
+  return numbers_of(all, {&rank_share::steps, &rank_share::sequences, &rank_share::continues, &rank_share::pieces});
 }
 
 }  // namespace detail
@@ -246,13 +255,18 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
                                                        const mixer_shape& shape) {
   return detail::agreed_stretches<M, T>(p, shape, {});
 }
-/// The same, and whether all ranks have the same parameters vary with time.
+/// The same, and whether all ranks have the same parameters vary with time, and, with the states that `backward` is to
+/// get, whether all give checkpoints or none does.
 template <class Communicator, detail::device_policy Inner, mixer M, class In>
-[[nodiscard]] std::vector<std::int64_t> agree_on_steps(const ranks<Communicator, Inner>& p, const M&,
-                                                       const mixer_shape& shape, const In& in) {
-  detail::rank_call mine;
-  detail::tell_parameters<M>(mine, in, shape);
-  return detail::agreed_stretches<M, number_t<In>>(p, shape, mine);
+[[nodiscard]] std::vector<std::int64_t> agree_on_steps(
+    const ranks<Communicator, Inner>& p, const M&, const mixer_shape& shape, const In& in,
+    const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
+  detail::rank_share told;
+  detail::tell_parameters<M>(told, in, shape);
+  const bool given = detail::has_checkpoints<M, number_t<In>>(shape, states);
+  told.has_checkpoints = given;
+  told.lacks_checkpoints = !given && (shape.offsets.empty() ? shape.time : shape.sequences()) > 0;
+  return detail::agreed_stretches<M, number_t<In>>(p, shape, told);
 }
 
 /// The bytes of workspace that `forward` needs on this rank.

@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/cuda/stretches.hpp>
 #include <kalscan/ranks/agree.hpp>
@@ -70,20 +71,21 @@ ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
 
 namespace detail {
 
-/// The first of the ranks' own numbers, of all ranks the first one, then of all the next one.
-inline std::vector<std::int64_t> own_numbers(const std::vector<rank_call>& all, std::size_t numbers) {
+/// Of all ranks the first of these numbers, then of all the next one.
+inline std::vector<std::int64_t> numbers_of(const std::vector<rank_call>& all,
+                                            std::initializer_list<std::int64_t rank_share::*> numbers) {
   std::vector<std::int64_t> x;
-  for (std::size_t i = 0; i < numbers; ++i) {
-    for (const rank_call& one : all) x.push_back(one.own[i]);
+  for (const auto number : numbers) {
+    for (const rank_call& one : all) x.push_back(one.own.*number);
   }
   return x;
 }
 
-/// What each rank has of the time, `mine.own[0]`, where all call the same.
+/// What each rank has of the time, where all call the same.
 template <class Communicator, std::derived_from<cuda> Inner>
 std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, const rank_call& mine,
                                        const equal_names& names) {
-  return own_numbers(agree(p.communicator, mine, names), 1);
+  return numbers_of(agree(p.communicator, mine, names), {&rank_share::steps});
 }
 
 /// There are so many numbers for each rank.

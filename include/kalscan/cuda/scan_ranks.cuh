@@ -225,7 +225,7 @@ template <class MonoidOrRecurrence, class Communicator, std::derived_from<cuda> 
   detail::rank_call mine;
   mine.text = detail::name_of_call("scan of " + std::string(detail::type_name<MonoidOrRecurrence>()));
   mine.equal = {count, p.inner.chunk};
-  mine.own = {length};
+  mine.own.steps = length;
   return detail::agreed_steps(p, mine, {"the number of sequences", "the chunk"});
 }
 

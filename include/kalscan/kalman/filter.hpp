@@ -104,18 +104,23 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
   for (std::int64_t k = 0; k < parts; ++k) copy(k);
 }
 
-/// Makes room for the results, and filters the beginnings that are not ordinary steps.
+/// Makes room for the results, and filters the beginnings that are not ordinary steps. `vague` is of the steppers,
+/// or of models with more steps than these have.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
-                                                 bool keeps, beginning which) {
+                                                 bool keeps, beginning which,
+                                                 std::vector<vague_states<T, N, M>> vague = {}) {
+  if (vague.empty()) {
+    for (const auto& stepper : steppers) vague.emplace_back(stepper.model);
+  }
   std::vector<filter_result<T, N, M>> results(series.size());
   for (std::size_t i = 0; i < series.size(); ++i) {
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
     if (keeps) copy_data(p, series[i], results[i].y);
   }
-  if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
-    run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
+  const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, which, vague};
+  if (beginnings.any()) run_sweep(p, beginnings);
   for (std::size_t i = 0; i < series.size(); ++i) {
     results[i].first_variances =
         first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
@@ -175,7 +180,7 @@ std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalm
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
-  auto watches = growth_watches<T, N, M>(models, results);
+  auto watches = growth_watches<T, N, M>(largest_noise(models), results);
   const std::span<const filter_step<T, N, M>> all(steppers);
   const auto sharp = [&](std::int64_t i) { return of_series(all, i).exact || of_series(all, i).sharp; };
   const auto chosen = choose<T, N, M>(results, series, false, [&](std::int64_t i) { return !sharp(i); });

@@ -52,11 +52,22 @@ std::vector<X> gather_all(const C& comm, const X& mine) {
   return all;
 }
 
-/// What a rank says of its call. `equal` must be the same on all ranks, `own` need not.
+/// What a rank has of a call, which need not be what others have. Each verb tells what it needs.
+struct rank_share {
+  std::int64_t steps = 0;   // of time
+  std::int64_t pieces = 0;  // into which it is cut
+  // Of mixers: sequences, whether the first one is the rest of another rank's last one, and steps of the first and the
+  // last one.
+  std::int64_t sequences = 0, continues = 0, first_length = 0, last_length = 0;
+  std::int64_t wants_end = 0, has_checkpoints = 0, lacks_checkpoints = 0;  // lacks: none, though it has sequences
+  std::int64_t varying = 0, constant = 0;  // parameters, a bit each, that vary with time and that do not
+};
+
+/// What a rank says of its call. `equal` must be the same on all ranks.
 struct rank_call {
   std::int64_t failed = 0;
   std::array<std::int64_t, 12> equal{};
-  std::array<std::int64_t, 8> own{};
+  rank_share own{};
   rank_text text{};  // the call, or what is wrong with it
 };
 /// The names of `equal`, in its order.
@@ -118,6 +129,18 @@ template <communicator C>
   mine.text = rank_text_of(text.substr(0, name.size()) == name ? text.substr(name.size()) : text);
   agree(comm, mine, {});
   throw std::logic_error("kalscan: unreachable");
+}
+
+/// Runs a check that comes before `agree`: where it fails on one rank, the others, who are about to agree, are told.
+template <communicator C, class Check>
+void check_or_disagree(const C& comm, Check check) {
+  try {
+    check();
+  } catch (const std::exception& error) {
+    disagree(comm, error.what());
+  } catch (...) {
+    disagree(comm, "an argument is refused by an exception of another kind than std::exception");
+  }
 }
 
 /// The name of a type, as the compiler has it.
@@ -196,6 +219,16 @@ std::vector<byte_reader> exchange(const C& comm, const attempt& done, const byte
   if (done.failure()) std::rethrow_exception(done.failure());
   const auto first = std::find_if(reports.begin(), reports.end(), [](const report& x) { return x.failed != 0; });
   throw rank_error(static_cast<int>(first - reports.begin()), first->text.data());
+}
+
+/// Gives every rank what all have, and their failures.
+template <class X, class P>
+std::vector<X> share(const P& p, const attempt& done, const X& x) {
+  byte_string mine, memory;
+  if (!done.failure()) put(mine, x);
+  std::vector<X> all;
+  for (byte_reader& from : exchange(p.communicator, done, mine, std::nullopt, memory)) all.push_back(get<X>(from));
+  return all;
 }
 
 }  // namespace detail

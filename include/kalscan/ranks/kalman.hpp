@@ -3,31 +3,29 @@
 // <kalscan/kalman/smoother.hpp>, each rank with its steps of every series, perhaps none.
 //
 // All ranks give the same model; where its matrices are given per step, those of their own steps (F_t, Q_t and B_t lead
-// to step t, also to the first of a rank). The prior is that of the whole series. Results hold the rank's steps; the
-// log-likelihood is that of all, summed chunk by chunk. With a fixed chunk a filter has the bits of one rank where
-// ranks' boundaries are on multiples of it, counted from the end of the beginning under a diffuse or vague prior; a
-// smoother, where they are so from the end, too.
+// to step t, also to the first of a rank), and a rank without steps those of any one step. The prior is that of the
+// whole series. Results hold the rank's steps; the log-likelihood is that of all, summed chunk by chunk. With a fixed
+// chunk a filter has the bits of one rank where ranks' boundaries are on multiples of it, counted from the end of the
+// beginning under a diffuse or vague prior; a smoother, where they are so from the end, too.
 //
-// A diffuse or vague beginning has to end within the first rank. Models whose R is singular at some step, and
-// square-root forms, are not run over ranks: std::invalid_argument says so. Series that one rank would carry as roots
-// all the same (kalman/README.md: sharp, outgrown) are carried as covariances here, with the digits that these keep,
-// and then do not have the bits of one rank.
+// The first rank that has steps must have the whole beginning of each series whose prior is diffuse, or vague beside
+// the readings of any rank. What one rank carries as roots (kalman/README.md) is not run over ranks: all throw
+// std::invalid_argument of the same text, for a model whose R is singular at some step or that is sharp before any
+// work, for a series that is outgrown when it has been filtered. Square-root forms do not compile.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/filter.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/ranks/agree.hpp>
-#include <kalscan/ranks/bytes.hpp>
 #include <kalscan/ranks/ranks.hpp>
 #include <numeric>
-#include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,52 +33,55 @@
 namespace kalscan {
 namespace detail {
 
-/// How many steps of each series each rank has, [rank][series]; and that none is what ranks do not share.
+/// What a rank has: steps of each series, and of each model the largest that these steps have, for its filter.
+template <class T, int N>
+struct rank_series {
+  std::vector<std::int64_t> steps;
+  std::vector<Eigen::Vector<T, N>> precision, noise;
+};
+
+/// Of all ranks; and that no model is one that they do not share.
 template <class P, class T, int N, int M>
-std::vector<std::vector<std::int64_t>> steps_of_ranks(const P& p, const char* verb,
-                                                      std::span<const kalman_model<T, N, M>> models,
-                                                      const std::vector<std::int64_t>& lengths) {
+std::vector<rank_series<T, N>> series_of_ranks(const P& p, const char* verb,
+                                               std::span<const kalman_model<T, N, M>> models,
+                                               const std::vector<std::int64_t>& lengths, bool filters) {
   check_arguments(p, [&] {
     for (std::size_t i = 0; i < models.size(); ++i) {
-      if (noise_is_definite(models[i])) continue;
-      bad_model("R of model " + std::to_string(i) + " is singular at some step: such models are not run over ranks");
+      const std::string name = std::to_string(i), refused = ": such models are carried as roots, not run over ranks";
+      if (!noise_is_definite(models[i])) bad_model("R of model " + name + " is singular at some step" + refused);
+      if (reads_sharply(models[i])) {
+        bad_model("model " + name + " is sharp: Q moves a reading of more than one state by far more than R" + refused);
+      }
     }
   });
   rank_call call;
   call.text = name_of_call(verb + std::string(" of ") + std::string(type_name<kalman_model<T, N, M>>()));
-  call.equal = {std::ssize(lengths), std::ssize(models), models.empty() ? 0 : models[0].states(),
-                models.empty() ? 0 : models[0].observed()};
-  agree(p.communicator, call,
-        {"the number of series", "the number of models", "the states", "the observed components"});
-  byte_string mine, memory;
-  put(mine, lengths);
-  std::vector<std::vector<std::int64_t>> all;
-  for (byte_reader& from : exchange(p.communicator, {}, mine, mine.size(), memory))
-    all.push_back(get<std::vector<std::int64_t>>(from));
-  return all;
-}
-
-/// Gives every rank what all have, and their failures.
-template <class X, class P>
-std::vector<X> share(const P& p, const attempt& done, const X& x) {
-  byte_string mine, memory;
-  if (!done.failure()) put(mine, x);
-  std::vector<X> all;
-  for (byte_reader& from : exchange(p.communicator, done, mine, std::nullopt, memory)) all.push_back(get<X>(from));
-  return all;
-}
-
-/// The terms of a series' log-likelihood, summed chunk by chunk after its beginning.
-template <class T>
-std::vector<T> sums_by_chunk(const std::vector<T>& terms, std::int64_t beginning, std::int64_t chunk) {
-  std::vector<T> sums;
-  const auto size = std::ssize(terms);
-  for (std::int64_t t = 0; t < size;) {
-    const std::int64_t end = chunk == 0 ? size : (std::min)(size, (t == 0 ? beginning : t) + chunk);
-    sums.push_back(std::accumulate(terms.begin() + t, terms.begin() + end, T(0)));
-    t = end;
+  call.equal = {std::ssize(lengths), std::ssize(models)};
+  agree(p.communicator, call, {"the number of series", "the number of models"});
+  rank_series<T, N> mine{lengths, {}, {}};
+  const auto longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  std::vector<std::array<std::int64_t, 2>> sizes;
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    sizes.push_back({models[i].states(), models[i].observed()});
+    mine.precision.push_back(Eigen::Vector<T, N>::Zero(models[i].states()));
+    mine.noise.push_back(mine.precision.back());
+    if (!filters || (models.size() == 1 ? longest : lengths[i]) == 0) continue;
+    mine.precision[i] = vague_states<T, N, M>(models[i]).precision();
+    mine.noise[i] = largest_noise(models.subspan(i, 1))[0];
   }
-  return sums;
+  const auto all_sizes = share(p, {}, sizes);
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    const auto of_rank = [&](int r) {
+      const auto& [states, observed] = all_sizes[static_cast<std::size_t>(r)][i];
+      return std::to_string(states) + " states and " + std::to_string(observed) + " observed components";
+    };
+    for (int r = 1; r < p.communicator.size(); ++r) {
+      if (of_rank(r) == of_rank(0)) continue;
+      bad_model("the ranks differ in model " + std::to_string(i) + ": " +
+                who_says_what(p.communicator.size(), of_rank));
+    }
+  }
+  return share(p, {}, mine);
 }
 
 }  // namespace detail
@@ -94,55 +95,74 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   if (p.communicator.size() == 1) return run_filter(p.inner, models, series, outputs, keeps);
   std::vector<std::int64_t> lengths;
   for (const auto& y : series) lengths.push_back(y.cols());
-  const auto steps = steps_of_ranks(p, "filter", models, lengths);
+  const auto have = series_of_ranks(p, "filter", models, lengths, true);
   const auto me = static_cast<std::size_t>(p.communicator.rank());
   const auto count = series.size();
-  const auto is_empty = [](const std::vector<std::int64_t>& of_rank) {
-    return std::all_of(of_rank.begin(), of_rank.end(), [](std::int64_t x) { return x == 0; });
-  };
-  const std::size_t start =
-      static_cast<std::size_t>(std::find_if_not(steps.begin(), steps.end(), is_empty) - steps.begin());
-
-  // Models whose first step here is not the series' first one: a transition leads to it.
-  std::vector<char> begins(count);
+  std::vector<std::size_t> begins;  // of each series: the first rank that has steps of it
   for (std::size_t i = 0; i < count; ++i) {
-    begins[i] = std::none_of(steps.begin(), steps.begin() + static_cast<std::ptrdiff_t>(me),
-                             [&](const auto& of_rank) { return of_rank[i] > 0; });
+    std::size_t r = 0;
+    while (r < have.size() && have[r].steps[i] == 0) ++r;
+    if (r == have.size()) bad_model("y of series " + std::to_string(i) + " is empty on all ranks");
+    begins.push_back(r);
   }
-  const bool alike = models.size() == 1 && std::equal(begins.begin() + (count > 0), begins.end(), begins.begin());
+  const std::size_t start = count == 0 ? me : *std::min_element(begins.begin(), begins.end());
+  // What is vague, and what is outgrown, is so beside the steps of all ranks, as it is on one.
+  std::vector<vague_states<T, N, M>> vague;
+  std::vector<Eigen::Vector<T, N>> noise;
+  std::vector<char> has_one;  // of each model: another beginning than ordinary steps
+  for (std::size_t k = 0; k < models.size(); ++k) {
+    Eigen::Vector<T, N> precision = have[0].precision[k], most = have[0].noise[k];
+    for (const auto& of_rank : have) {
+      precision = precision.cwiseMax(of_rank.precision[k]).eval();
+      most = most.cwiseMax(of_rank.noise[k]).eval();
+    }
+    vague.emplace_back(precision);
+    noise.push_back(most);
+    has_one.push_back(has_beginning(filter_step<T, N, M>(models[k]), beginning::wherever_better, vague[k]));
+  }
+
+  // Where a series has begun before this rank, a transition leads to its first step here, and its state arrives.
+  const auto arrives = [&](std::size_t i) { return count > 0 && begins[i] < me; };
+  bool alike = models.size() == 1;
+  for (std::size_t i = 0; i < count; ++i) alike = alike && arrives(i) == arrives(0);
   std::vector<kalman_model<T, N, M>> own;
-  for (std::size_t i = 0; i < (alike ? models.size() : count); ++i) {
+  for (std::size_t i = 0; i < (alike ? 1 : count); ++i) {
     own.push_back(of_series(models, static_cast<std::int64_t>(i)));
-    const bool begins_here = count == 0 || begins[i];
-    if (begins_here && me == start) continue;
+    if (!arrives(i) && (me == start || !has_one[models.size() == 1 ? 0 : i])) continue;
     gaussian_prior<T, N>& prior = own.back().prior;
-    const bool before = !begins_here || prior.before_first_transition;
-    const Eigen::Index n = own.back().states();  // the state arrives from another rank
+    const bool before = arrives(i) || prior.before_first_transition;
+    const Eigen::Index n = own.back().states();
     prior = gaussian_prior<T, N>::of_first_state(Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n));
     prior.before_first_transition = before;
   }
   std::vector<filter_step<T, N, M>> steppers;
   std::vector<filter_result<T, N, M>> results;
+  struct after_beginnings {
+    std::vector<std::int64_t> steps;  // of each beginning
+    std::vector<Eigen::Vector<T, Eigen::Dynamic>> variances;
+  };
+  after_beginnings begun;
   attempt work;
   work([&] {
     steppers = std::vector<filter_step<T, N, M>>(own.begin(), own.end());
-    for (std::size_t i = 0; i < count; ++i) {
-      if (std::all_of(steps.begin(), steps.end(), [&](const auto& of_rank) { return of_rank[i] == 0; }))
-        bad_model("y of series " + std::to_string(i) + " is empty on all ranks");
-    }
-    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::without_roots);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& stepper = of_series<filter_step<T, N, M>>(steppers, static_cast<std::int64_t>(i));
-      if (!has_beginning(stepper, beginning::without_roots)) continue;
-      const bool goes_on = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(me) + 1, steps.end(),
-                                       [&](const auto& of_rank) { return of_rank[i] > 0; });
-      if (goes_on && results[i].beginning.size() >= lengths[i])
-        bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " +
-                  std::to_string(lengths[i]) +
-                  " steps of the first rank do not end its beginning: give that rank more");
+    results =
+        start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better, vague);
+    for (const auto& result : results) {
+      begun.steps.push_back(result.beginning.size());
+      begun.variances.push_back(result.first_variances);
     }
   });
-  share(p, work, std::int64_t{0});
+  const auto all_begun = share(p, work, begun);
+  for (std::size_t i = 0; i < count; ++i) {
+    results[i].first_variances = all_begun[start].variances[i];
+    const std::int64_t there = have[start].steps[i];
+    bool goes_on = false;
+    for (std::size_t r = start + 1; r < have.size(); ++r) goes_on = goes_on || have[r].steps[i] > 0;
+    if (!has_one[models.size() == 1 ? 0 : i] || !goes_on || all_begun[start].steps[i] < there) continue;
+    bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " + std::to_string(there) +
+              " steps of rank " + std::to_string(start) +
+              ", the first one with any, do not end its beginning: give that rank more");
+  }
 
   stretch_sums<T> sums;
   chosen_series chosen;
@@ -150,17 +170,31 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
     chosen.numbers.push_back(static_cast<std::int64_t>(i));
     chosen.longest = (std::max)(chosen.longest, lengths[i] - results[i].beginning.size());
   }
-  run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen});
+  auto watches = growth_watches<T, N, M>(noise, results);
+  run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
 
-  auto by_stretch = sums.by_stretch(count);
-  for (std::size_t i = 0; i < count && keeps; ++i)
-    by_stretch[i] =
-        sums_by_chunk(results[i].log_likelihood_terms, results[i].beginning.size(), chunk_length(tasks_of(p.inner)));
-  const auto all = share(p, {}, by_stretch);
+  struct after_sweep {
+    std::vector<std::vector<T>> sums;
+    std::vector<char> outgrown;
+  };
+  after_sweep after{sums.by_stretch(count), {}};
+  for (std::size_t i = 0; i < count; ++i) {
+    after.outgrown.push_back(watches[i].outgrown);
+    if (keeps) {
+      after.sums[i] =
+          sums_by_chunk(results[i].log_likelihood_terms, results[i].beginning.size(), chunk_length(tasks_of(p.inner)));
+    }
+  }
+  const auto all = share(p, {}, after);
   for (std::size_t i = 0; i < count; ++i) {
     results[i].log_likelihood = 0;
-    for (const auto& of_rank : all) {
-      for (const T sum : of_rank[i]) results[i].log_likelihood += sum;
+    for (std::size_t r = 0; r < all.size(); ++r) {
+      if (all[r].outgrown[i]) {
+        bad_model("series " + std::to_string(i) + " is outgrown on rank " + std::to_string(r) +
+                  ": some variance has grown so far that a covariance loses digits of the others; such series are "
+                  "carried as roots, not run over ranks");
+      }
+      for (const T sum : all[r].sums[i]) results[i].log_likelihood += sum;
     }
   }
   return results;
@@ -175,14 +209,20 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   using belief = matrix_belief<T, N>;
   if (p.communicator.size() == 1) return run_smoother<false>(p.inner, models, std::move(filtered));
   const std::size_t count = filtered.size();
+  check_arguments(p, [&] {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (filtered[i].covariance_root.empty()) continue;
+      bad_model("the filter result of series " + std::to_string(i) + " has roots: such series are not run over ranks");
+    }
+  });
   std::vector<std::int64_t> lengths, chosen(count);
   for (const auto& x : filtered) lengths.push_back(x.mean.cols());
   std::iota(chosen.begin(), chosen.end(), std::int64_t{0});
-  const auto steps = steps_of_ranks(p, "smooth", models, lengths);
+  const auto have = series_of_ranks(p, "smooth", models, lengths, false);
   const auto me = static_cast<std::size_t>(p.communicator.rank());
   const auto ranks_with_steps = [&](std::size_t i, std::size_t from, std::size_t to) {
     for (std::size_t r = from; r < to; ++r) {
-      if (steps[r][i] > 0) return true;
+      if (have[r].steps[i] > 0) return true;
     }
     return false;
   };
@@ -197,10 +237,10 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   std::int64_t longest = 1;
   for (std::size_t i = 0; i < count; ++i) {
     if (lengths[i] == 0) continue;
-    edges[i].has_after = ranks_with_steps(i, me + 1, steps.size());
+    edges[i].has_after = ranks_with_steps(i, me + 1, have.size());
     edges[i].has_before = ranks_with_steps(i, 0, me);
     for (std::size_t r = 0; r < me; ++r) {
-      if (steps[r][i] > 0) edges[i].filtered_before = all_last[r][i];
+      if (have[r].steps[i] > 0) edges[i].filtered_before = all_last[r][i];
     }
     longest = (std::max)(longest, lengths[i] + (edges[i].has_before ? 1 : 0));
   }
@@ -213,7 +253,7 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   const auto lane = [&](std::size_t i) { return along_time.lane_of(static_cast<std::int64_t>(i)); };
   const auto next_rank = [&](std::size_t i) {  // that has steps
     std::size_t r = me + 1;
-    while (steps[r][i] == 0) ++r;
+    while (have[r].steps[i] == 0) ++r;
     return r;
   };
 
@@ -232,7 +272,8 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   attempt work;
   work([&] {
     for (std::size_t i = 0; i < count; ++i) {
-      if (edges[i].has_after) lane(i).write(lengths[i] - 1, all_before[next_rank(i)][i].smoothed);
+      if (lengths[i] == 0) continue;
+      lane(i).write(lengths[i] - 1, edges[i].has_after ? all_before[next_rank(i)][i].smoothed : last[i]);
     }
   });
   std::vector<char> taken(count);  // from the next one: the last step here, and then the first
@@ -244,7 +285,7 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   const bool any = std::any_of(all_before.begin(), all_before.end(), [](const auto& of_rank) {
     return std::any_of(of_rank.begin(), of_rank.end(), [](const before& x) { return x.again; });
   });
-  for (std::size_t r = steps.size(); any && r-- > 1;) {
+  for (std::size_t r = have.size(); any && r-- > 1;) {
     std::vector<before> again(count);
     if (r == me) {
       work(finish);

@@ -57,19 +57,17 @@ struct mixer_stretches {
   }
 };
 
-/// own[0] becomes the time; own[6] and own[7] the parameters that vary with it, a bit each, and those that do not. Of
-/// one token neither is known.
+/// Tells which parameters vary with time and which do not. Of one token neither is known.
 template <class M, class In>
-void tell_parameters(rank_call& mine, const In& in, const mixer_shape& shape) {
-  mine.own[0] = shape.time;
+void tell_parameters(rank_share& mine, const In& in, const mixer_shape& shape) {
   std::size_t i = 0;
   for_each_member(in, [&](const auto& tensor) {
     const std::int64_t bit = std::int64_t{1} << i;
     if (M::inputs_info[i++].varies != role::parameter) return;
     if (tensor.extent[1] != 1) {
-      mine.own[6] |= bit;
+      mine.varying |= bit;
     } else if (shape.time != 1) {
-      mine.own[7] |= bit;
+      mine.constant |= bit;
     }
   });
 }
@@ -78,18 +76,32 @@ void tell_parameters(rank_call& mine, const In& in, const mixer_shape& shape) {
 template <class M>
 void require_same_parameters(const std::vector<rank_call>& calls) {
   std::int64_t varying = 0, constant = 0;
-  for (const rank_call& x : calls) varying |= x.own[6], constant |= x.own[7];
+  for (const rank_call& x : calls) varying |= x.own.varying, constant |= x.own.constant;
   for (std::size_t i = 0; i < M::inputs_info.size(); ++i) {
     const std::int64_t bit = std::int64_t{1} << i;
     if ((varying & constant & bit) == 0) continue;
     throw std::invalid_argument("kalscan: the ranks differ in " + std::string(M::inputs_info[i].name) + ": " +
                                 who_says_what(static_cast<int>(calls.size()), [&](int r) {
                                   const auto& own = calls[static_cast<std::size_t>(r)].own;
-                                  return std::string((own[6] & bit) != 0 ? "one a token"
-                                                     : own[0] == 1       ? "for one token"
-                                                                         : "the same for all tokens");
+                                  return std::string((own.varying & bit) != 0 ? "one a token"
+                                                     : own.steps == 1         ? "for one token"
+                                                                              : "the same for all tokens");
                                 }));
   }
+}
+
+/// Likewise of checkpoints, which one rank with sequences has and another one has not: they would compute in different
+/// orders.
+inline void require_same_checkpoints(const std::vector<rank_call>& calls) {
+  const auto any = [&](std::int64_t rank_share::*what) {
+    return std::any_of(calls.begin(), calls.end(), [&](const rank_call& x) { return x.own.*what != 0; });
+  };
+  if (!any(&rank_share::has_checkpoints) || !any(&rank_share::lacks_checkpoints)) return;
+  throw std::invalid_argument("kalscan: the ranks differ in checkpoints: " +
+                              who_says_what(static_cast<int>(calls.size()), [&](int r) {
+                                const auto& own = calls[static_cast<std::size_t>(r)].own;
+                                return std::string(own.lacks_checkpoints != 0 ? "none" : "given");
+                              }));
 }
 
 /// Tells the other ranks of a call, and learns of theirs.
@@ -102,52 +114,50 @@ mixer_stretches agree_on(const P& p, const Call& call, const char* verb, bool wa
   x.me = p.communicator.rank();
   x.packed = !s.offsets.empty();
   check_arguments(p, [&] { x.chunk = chunk_length(tasks_of(p.inner)); });
-  tell_parameters<M>(mine, call.in, s);
+  tell_parameters<M>(mine.own, call.in, s);
   const std::int64_t N = s.sequences(), given = call.states.every;
   mine.text = name_of_call(std::string(verb) + " of " + std::string(type_name<std::pair<M, typename Call::number>>()));
   const bool kept =
       with_members(call.states.checkpoints, [](const auto& first, const auto&...) { return first.present(); });
   mine.equal = {s.batch, s.channels, s.states, x.packed, x.chunk, given};
-  mine.own[1] = N;
-  mine.own[2] = p.continues;
-  mine.own[3] = N == 0 ? 0 : call.sequence_at(0).length;
-  mine.own[4] = N == 0 ? 0 : call.sequence_at(N - 1).length;
-  mine.own[5] = (wants_end ? 1 : 0) + (kept ? 2 : 0) + (!kept && N > 0 ? 4 : 0);
+  mine.own.steps = s.time;
+  mine.own.sequences = N;
+  mine.own.continues = p.continues;
+  mine.own.first_length = N == 0 ? 0 : call.sequence_at(0).length;
+  mine.own.last_length = N == 0 ? 0 : call.sequence_at(N - 1).length;
+  mine.own.wants_end = wants_end;
+  mine.own.has_checkpoints = kept;
+  mine.own.lacks_checkpoints = !kept && N > 0;
   const auto calls = agree(p.communicator, mine,
                            {"the batch", "the channels", "the states", "whether sequences are packed", "the chunk",
                             "the distance of checkpoints"});
   std::int64_t number = 0;
   for (int r = 0; r < p.communicator.size(); ++r) {
     const auto& own = calls[static_cast<std::size_t>(r)].own;
-    x.time.push_back(own[0]), x.sequences.push_back(own[1]), x.continues.push_back(own[2] != 0);
-    x.first_length.push_back(own[3]), x.last_length.push_back(own[4]);
-    x.longest += x.packed ? (std::max)(own[3], own[4]) : own[0];
-    x.wants_end = x.wants_end || (own[5] & 1) != 0;
-    x.kept = x.kept || (own[5] & 2) != 0;
-    x.varying |= static_cast<std::uint64_t>(own[6]);
+    x.time.push_back(own.steps), x.sequences.push_back(own.sequences), x.continues.push_back(own.continues != 0);
+    x.first_length.push_back(own.first_length), x.last_length.push_back(own.last_length);
+    x.longest += x.packed ? (std::max)(own.first_length, own.last_length) : own.steps;
+    x.wants_end = x.wants_end || own.wants_end != 0;
+    x.kept = x.kept || own.has_checkpoints != 0;
+    x.varying |= static_cast<std::uint64_t>(own.varying);
     if (!x.packed) {
       x.first.push_back(0);
       continue;
     }
-    const bool joins = own[2] != 0 && number > 0 && own[1] > 0;
+    const bool joins = own.continues != 0 && number > 0 && own.sequences > 0;
     if (joins) --number;
     x.first.push_back(number);
-    if (own[1] > 0) {
+    if (own.sequences > 0) {
       if (joins) {
         x.at_ends.back().ranks.push_back(r);
       } else {
         x.at_ends.push_back({number, {r}});
       }
-      if (own[1] > 1) x.at_ends.push_back({number + own[1] - 1, {r}});
+      if (own.sequences > 1) x.at_ends.push_back({number + own.sequences - 1, {r}});
     }
-    number += own[1];
+    number += own.sequences;
   }
-  if (x.kept && std::any_of(calls.begin(), calls.end(), [](const rank_call& one) { return (one.own[5] & 4) != 0; })) {
-    throw std::invalid_argument(
-        "kalscan: the ranks differ in checkpoints: " + who_says_what(p.communicator.size(), [&](int r) {
-          return std::string((calls[static_cast<std::size_t>(r)].own[5] & 4) != 0 ? "none" : "given");
-        }));
-  }
+  require_same_checkpoints(calls);
   require_same_parameters<M>(calls);
   return x;
 }

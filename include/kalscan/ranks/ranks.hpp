@@ -150,13 +150,7 @@ constexpr bool goes_back() {
 template <class Communicator, class Inner, class Check>
 void check_arguments(const ranks<Communicator, Inner>& p, Check check) {
   if (p.communicator.size() == 1) return check();
-  try {
-    check();
-  } catch (const std::exception& error) {
-    detail::disagree(p.communicator, error.what());
-  } catch (...) {
-    detail::disagree(p.communicator, "an argument is refused by an exception of another kind than std::exception");
-  }
+  detail::check_or_disagree(p.communicator, check);
 }
 
 template <communicator Communicator, class Inner, sweep S>
@@ -179,11 +173,11 @@ void run_sweep(const ranks<Communicator, Inner>& p, const S& s) {
   rank_call call;
   call.text = name_of_call(type_name<S>());
   call.equal = {lanes, wanted, splits};
-  call.own = {pieces};
+  call.own.pieces = pieces;
   const auto calls = agree(comm, call, {"the number of sequences", "the chunk", "whether time may be split"});
 
   shared_sequences table{comm.rank(), lanes, {{}}};
-  for (int r = 0; r < comm.size(); ++r) table.holders[0].push_back({r, calls[static_cast<std::size_t>(r)].own[0]});
+  for (int r = 0; r < comm.size(); ++r) table.holders[0].push_back({r, calls[static_cast<std::size_t>(r)].own.pieces});
   if (goes_back<S>()) std::reverse(table.holders[0].begin(), table.holders[0].end());
   if (lanes == 0) table.holders.clear();
   stretch_of_lanes<S> chains{

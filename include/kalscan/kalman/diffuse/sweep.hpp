@@ -17,6 +17,7 @@
 #include <kalscan/kalman/steps/observation.hpp>
 #include <limits>
 #include <span>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -46,13 +47,15 @@ class vague_states {
       }
     }
   }
+  explicit vague_states(Eigen::Vector<T, N> precision) : precision_(std::move(precision)) {}
 
+  /// Of each state, that of the reading that tells most of it.
+  const Eigen::Vector<T, N>& precision() const { return precision_; }
   /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
   template <class Variance>
   T deviation(Variance variance) const {
     return reading_deviation<T>(precision_, variance);
   }
-  const Eigen::Vector<T, N>& precision() const { return precision_; }
   /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
@@ -66,19 +69,16 @@ class vague_states {
   Eigen::Vector<T, N> precision_;
 };
 
-/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots,
-/// or where nothing can be.
-enum class beginning { diffuse, wherever_better, without_roots };
+/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots.
+enum class beginning { diffuse, wherever_better };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
 /// vague and the model is not carried as roots, as all are that are read without noise.
 template <class T, int N, int M>
-bool has_beginning(const filter_step<T, N, M>& stepper, beginning which) {
+bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
-  if (which == beginning::diffuse) return false;
-  if (stepper.exact || (stepper.sharp && which == beginning::wherever_better)) return false;
-  const vague_states<T, N, M> vague(stepper.model);
+  if (which == beginning::diffuse || stepper.exact || stepper.sharp) return false;
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
 
@@ -169,16 +169,18 @@ class beginning_of final : public beginning_steps<T> {
   using typename beginning_steps<T>::transition;
   using typename beginning_steps<T>::readings;
 
-  beginning_of(const filter_step<T, N, M>& stepper, const observations<T, M>& y, const filter_recorder<T, N, M>& record)
-      : stepper_(stepper), y_(y), record_(record), vague_(stepper.model) {
+  /// `vague` outlives this.
+  beginning_of(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague, const observations<T, M>& y,
+               const filter_recorder<T, N, M>& record)
+      : stepper_(stepper), y_(y), record_(record) {
     const auto& model = stepper.model;
     this->length = y.cols();
     this->predicts_first = predicts(model, 0);
     this->asks_predictions = record.outputs.predictions || record.outputs.innovations;
     this->exact = stepper.exact;
     this->least = model.H.constant() && model.R.constant() ? 1 : 64;
-    this->precision = vague_.precision();
-    this->enough = vague_.enough();
+    this->precision = vague.precision();
+    this->enough = vague.enough();
   }
 
   transition leading_to(std::int64_t t) override {
@@ -210,7 +212,6 @@ class beginning_of final : public beginning_steps<T> {
   const filter_step<T, N, M>& stepper_;
   const observations<T, M>& y_;
   filter_recorder<T, N, M> record_;
-  vague_states<T, N, M> vague_;
   Eigen::Vector<T, N> offset_{};
   scalar_observations<T, N, M> o_{};
 };
@@ -223,6 +224,7 @@ struct diffuse_sweep {
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   beginning which;
+  std::span<const vague_states<T, N, M>> vague;  // likewise
 
   struct nothing {};
   static constexpr bool has_outputs = true, whole_lanes = true;
@@ -233,10 +235,18 @@ struct diffuse_sweep {
   bool splits() const { return false; }
   nothing act(nothing, nothing) const { return {}; }
 
+  bool any() const {
+    for (std::int64_t i = 0; i < lanes(); ++i) {
+      if (has_beginning(of_series(steppers, i), which, of_series(vague, i))) return true;
+    }
+    return false;
+  }
+
   struct lane_type {
     const diffuse_sweep* sweep;
     std::int64_t series;
     const filter_step<T, N, M>* stepper;
+    const vague_states<T, N, M>& vague;
 
     nothing start() const { return {}; }
     void finish(nothing) const {}
@@ -245,15 +255,15 @@ struct diffuse_sweep {
 
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
-      if (!has_beginning(*stepper, sweep->which)) return;
+      if (!has_beginning(*stepper, sweep->which, vague)) return;
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      beginning_of<T, N, M> steps(*stepper, sweep->data[static_cast<std::size_t>(series)], record);
+      beginning_of<T, N, M> steps(*stepper, vague, sweep->data[static_cast<std::size_t>(series)], record);
       result.beginning.kept = record.keeps();
       filter_beginning<T>(steps, prior_view<T>(stepper->model.prior), result.beginning);
     }
   };
-  lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i)}; }
+  lane_type lane(std::int64_t i) const { return {this, i, &of_series(steppers, i), of_series(vague, i)}; }
 };
 
 }  // namespace kalscan::detail

@@ -60,10 +60,9 @@ struct growth_watch {
   std::atomic<bool> outgrown = false;  // at some step
 };
 
-/// Of series with one model for all, or one each, whose beginnings are done.
+/// The most that a step of each model adds to each variance.
 template <class T, int N, int M>
-std::vector<growth_watch<T, N>> growth_watches(std::span<const kalman_model<T, N, M>> models,
-                                               const std::vector<filter_result<T, N, M>>& results) {
+std::vector<Eigen::Vector<T, N>> largest_noise(std::span<const kalman_model<T, N, M>> models) {
   std::vector<Eigen::Vector<T, N>> noise;
   for (const auto& model : models) {
     noise.push_back(model.Q[0].diagonal());
@@ -71,6 +70,13 @@ std::vector<growth_watch<T, N>> growth_watches(std::span<const kalman_model<T, N
       noise.back() = noise.back().cwiseMax(model.Q[t].diagonal()).eval();
     }
   }
+  return noise;
+}
+
+/// Of series whose beginnings are done, with the noise of one model for all, or of one each.
+template <class T, int N, int M>
+std::vector<growth_watch<T, N>> growth_watches(const std::vector<Eigen::Vector<T, N>>& noise,
+                                               const std::vector<filter_result<T, N, M>>& results) {
   std::vector<growth_watch<T, N>> watches(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
     watches[i].limit = growth_limit<T, N>(results[i].first_variances, noise[noise.size() == 1 ? 0 : i]);

@@ -12,6 +12,19 @@
 
 namespace kalscan::detail {
 
+/// The terms of a series' log-likelihood, summed chunk by chunk after its beginning.
+template <class T>
+std::vector<T> sums_by_chunk(const std::vector<T>& terms, std::int64_t beginning, std::int64_t chunk) {
+  std::vector<T> sums;
+  const auto size = std::ssize(terms);
+  for (std::int64_t t = 0; t < size;) {
+    const std::int64_t end = chunk == 0 ? size : (std::min)(size, (t == 0 ? beginning : t) + chunk);
+    sums.push_back(std::accumulate(terms.begin() + t, terms.begin() + end, T(0)));
+    t = end;
+  }
+  return sums;
+}
+
 /// A back end takes time in stretches, each in order, on any thread. Each has a sum of its own, and the sums of a lane
 /// are added in order of time: the result depends on the stretches, not on the threads, and with one stretch it is the
 /// sum of all terms in order.
