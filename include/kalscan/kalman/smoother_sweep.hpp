@@ -165,12 +165,17 @@ struct smoother_sweep {
     /// The steps of the beginning, when its last state is smoothed.
     void smooth_beginning() const {
       const auto& filtered = result->filtered;
+      const std::int64_t end = first();
+      smooth_beginning(diffuse_smoother<T>(filtered.beginning, end + 1 < filtered.mean.cols() || has_after(),
+                                           result->mean.col(end) - filtered.mean.col(end),
+                                           result->covariance[static_cast<std::size_t>(end)]));
+    }
+
+    /// The same with what is known of its end.
+    void smooth_beginning(std::optional<diffuse_smoother<T>> backwards) const {
+      const auto& filtered = result->filtered;
       const auto& history = filtered.beginning;
       const std::int64_t end = first();
-      std::optional<diffuse_smoother<T>> backwards;
-      backwards.emplace(history, end + 1 < filtered.mean.cols() || has_after(),
-                        result->mean.col(end) - filtered.mean.col(end),
-                        result->covariance[static_cast<std::size_t>(end)]);
       auto earlier = history.earlier.rbegin();
       bool taken = false;
       for (std::int64_t t = end, first = history.begin; t >= 0; --t) {

@@ -138,7 +138,7 @@ struct diffuse_sweep {
         if (!filtered.proper) {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
-          if (exact && t + 1 < y.cols() && x.worn()) x.begin_part(history);
+          if (exact && t + 1 < y.cols()) x.begin_part(history);
           continue;
         }
         // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read

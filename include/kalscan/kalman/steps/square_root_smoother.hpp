@@ -43,6 +43,7 @@ struct square_root_smoother_sweep {
   std::span<const std::int64_t> chosen;  // of the results
   std::int64_t longest;
   bool exact;  // something is read without noise: in a long stretch information may grow without bound
+  std::span<state_type> after_beginning;  // of each result, with room for what is observed after its first steps
 
   static constexpr bool has_outputs = true, whole_lanes = Whole;
   static constexpr double absorb_cost = 1;
@@ -69,7 +70,7 @@ struct square_root_smoother_sweep {
       const auto none = no_steps<wide, N>(steps->model.states());
       return {none.Z, none.w};
     }
-    void finish(const state_type&) const {}
+    void finish(const state_type& x) const { sweep->after_beginning[static_cast<std::size_t>(series)] = x; }
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
