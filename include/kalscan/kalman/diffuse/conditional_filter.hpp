@@ -34,7 +34,10 @@ class conditional_state {
   conditional_state(Eigen::Index n, bool exact) : exact_(exact) {
     set_zero(b_, n);
     set_zero(C_, n, n);
-    if (exact) set_zero(E_, n, n);
+    if (exact) {
+      set_zero(E_, n, n);
+      set_zero(off_, n, n);
+    }
     set_zero(terms_, n);
   }
 
@@ -54,9 +57,11 @@ class conditional_state {
     if (exact_) {
       bound_transformed(terms_, F, C_);
       transform(E_, F);
+      transform(off_, F);
       for (Eigen::Index i = 0; i < n; ++i) {
         T sum = std::abs(offset(i));
         for (Eigen::Index j = 0; j < n; ++j) sum += std::abs(F(i, j) * mean(j));
+        round_mean(i, sum);
         terms_(i) += Q(i, i) + rounding() * sum * sum;
         E_(i, i) += rounding() * terms_(i);
       }
@@ -99,18 +104,42 @@ class conditional_state {
     for (Eigen::Index i = 0; exact_ && i < b_.size(); ++i) {
       const T error = rounding() * factor * column[i];
       E_(i, i) += error * error;
+      round_mean(i, std::abs(b_(i)) + std::abs(factor * column[i]));
     }
   }
+
+  /// A reading of what is known already, with the residual v of such terms, tells of the rounding of the mean alone: an
+  /// unstable inverse would let that grow from step to step.
+  void read_again(const vector& h, T v, T terms) {
+    vector gain;
+    multiply(gain, off_, h);
+    const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = dot(h, gain) + own * own;
+    if (!(s > 0)) return;
+    for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) /= s;
+    add_multiple(b_.data(), h.size(), v, gain.data());
+    const matrix keep = without(gain, h);
+    transform(C_, keep);
+    transform(E_, keep);
+    transform(off_, keep);
+    add_outer(off_, own * own, gain, gain);
+  }
+  /// The rounding of the mean after a reading that has changed it with this gain.
+  void follow(const vector& h, const T* gain, T factor) {
+    vector scaled(h.size());
+    for (Eigen::Index i = 0; i < h.size(); ++i) scaled(i) = factor * gain[i];
+    transform(off_, without(scaled, h));
+  }
+  /// Goes on from the rounding of another mean.
+  void take_rounding(const conditional_state& other) { off_ = other.off_; }
 
   /// f > 0.
   void update(const vector& h, T d, const reading& o) {
     const Eigen::Index n = h.size();
     add_multiple(b_.data(), n, o.v, o.gain.data());
     if (exact_) {
-      matrix keep;
-      set_identity(keep, n, n);
-      add_outer(keep, -1, o.gain, h);
+      const matrix keep = without(o.gain, h);
       transform(E_, keep);
+      transform(off_, keep);
       T along = 0;
       for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
       for (Eigen::Index i = 0; i < n; ++i) {
@@ -136,9 +165,24 @@ class conditional_state {
     return dot(h, Eh);
   }
 
+  /// I - gain h'.
+  static matrix without(const vector& gain, const vector& h) {
+    matrix keep;
+    set_identity(keep, h.size(), h.size());
+    add_outer(keep, -1, gain, h);
+    return keep;
+  }
+
+  /// Component i of the mean is a sum of such terms.
+  void round_mean(Eigen::Index i, T terms) {
+    const T error = rounding() / 4 * terms;
+    off_(i, i) += error * error;
+  }
+
   bool exact_;
   vector b_{};
   matrix C_{}, E_{};
+  matrix off_{};  // a bound on the rounding of the mean, as a covariance
   vector column_{}, terms_{};
 };
 

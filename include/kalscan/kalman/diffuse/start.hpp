@@ -79,7 +79,12 @@ class diffuse_start {
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
-      if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
+      if (pivot < 0) {
+        if (!agrees(h, o.v, o.terms)) return contradiction;
+        given_.read_again(h, o.v, o.terms);
+        return nullptr;
+      }
+      given_.follow(h, &unknowns_.A()(0, pivot), 1 / unknowns_.a()(pivot));
       round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
@@ -202,6 +207,7 @@ class diffuse_start {
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.C());
     diffuse_start next(x.mean, spread.root, cleared_product(history.A, history.free), true);
+    next.given_.take_rounding(given_);
     next.round_mean(x.mean.data(), 1);
     for (Eigen::Index i = 0; i < largest_.size(); ++i) next.largest_(i) = (std::max)(next.largest_(i), largest_(i));
     *this = std::move(next);
