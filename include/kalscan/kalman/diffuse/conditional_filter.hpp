@@ -44,13 +44,14 @@ class conditional_state {
   const vector& b() const { return b_; }
   const matrix& C() const { return C_; }
   const matrix& E() const { return E_; }
+  const matrix& off() const { return off_; }
   const vector& terms() const { return terms_; }  ///< of each variance, in the last prediction; where `exact`
   vector& b() { return b_; }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
 
-  /// `mean`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
-  void predict(const view& F, const view& offset, const view& Q, const view& mean) {
+  /// `mean`, `deviations`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
+  void predict(const view& F, const view& offset, const view& Q, const view& mean, const view& deviations) {
     const Eigen::Index n = b_.size();
     multiply(column_, F, b_);
     for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
@@ -59,9 +60,12 @@ class conditional_state {
       transform(E_, F);
       transform(off_, F);
       for (Eigen::Index i = 0; i < n; ++i) {
-        T sum = std::abs(offset(i));
-        for (Eigen::Index j = 0; j < n; ++j) sum += std::abs(F(i, j) * mean(j));
-        round_mean(i, sum);
+        T sum = std::abs(offset(i)), deviation = 0;
+        for (Eigen::Index j = 0; j < n; ++j) {
+          sum += std::abs(F(i, j) * mean(j));
+          deviation += std::abs(F(i, j)) * deviations(j);
+        }
+        round(i, sum + deviation + std::sqrt(Q(i, i)));
         terms_(i) += Q(i, i) + rounding() * sum * sum;
         E_(i, i) += rounding() * terms_(i);
       }
@@ -104,7 +108,6 @@ class conditional_state {
     for (Eigen::Index i = 0; exact_ && i < b_.size(); ++i) {
       const T error = rounding() * factor * column[i];
       E_(i, i) += error * error;
-      round_mean(i, std::abs(b_(i)) + std::abs(factor * column[i]));
     }
   }
 
@@ -123,11 +126,10 @@ class conditional_state {
     transform(off_, keep);
     add_outer(off_, own * own, gain, gain);
   }
-  /// The rounding of the mean after a reading that has changed it with this gain.
-  void follow(const vector& h, const T* gain, T factor) {
-    vector scaled(h.size());
-    for (Eigen::Index i = 0; i < h.size(); ++i) scaled(i) = factor * gain[i];
-    transform(off_, without(scaled, h));
+  /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
+  void follow(const vector& h, const vector& gain, T terms) {
+    transform(off_, without(gain, h));
+    for (Eigen::Index i = 0; i < h.size(); ++i) round(i, std::abs(b_(i)) + terms * std::abs(gain(i)));
   }
   /// Goes on from the rounding of another mean.
   void take_rounding(const conditional_state& other) { off_ = other.off_; }
@@ -137,14 +139,13 @@ class conditional_state {
     const Eigen::Index n = h.size();
     add_multiple(b_.data(), n, o.v, o.gain.data());
     if (exact_) {
-      const matrix keep = without(o.gain, h);
-      transform(E_, keep);
-      transform(off_, keep);
+      transform(E_, without(o.gain, h));
       T along = 0;
       for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
       for (Eigen::Index i = 0; i < n; ++i) {
         const T terms = std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along;
         E_(i, i) += rounding() * terms * terms;
+        round(i, terms);
       }
     }
     // Joseph's form. What is observed without noise has no variance left.
@@ -173,8 +174,8 @@ class conditional_state {
     return keep;
   }
 
-  /// Component i of the mean is a sum of such terms.
-  void round_mean(Eigen::Index i, T terms) {
+  /// Component i of the mean and of a root is a sum of such terms.
+  void round(Eigen::Index i, T terms) {
     const T error = rounding() / 4 * terms;
     off_(i, i) += error * error;
   }

@@ -48,7 +48,7 @@ class diffuse_start {
 
   /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise.
   diffuse_start(const view& mean, const view& root, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(root, directions, exact) {
+      : exact_(exact), given_(mean.rows, exact), unknowns_(root, directions, exact) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(largest_, mean.rows);
@@ -61,7 +61,7 @@ class diffuse_start {
   void predict(const view& F, const view& offset, const view& Q) {
     gained_ = 0;
     unknowns_.predict(F);
-    given_.predict(F, offset, Q, mean_);
+    given_.predict(F, offset, Q, mean_, deviations_);
     for (Eigen::Index i = 0; i < largest_.size(); ++i) {
       T terms = 0;
       for (Eigen::Index j = 0; j < largest_.size(); ++j) terms += std::abs(F(i, j)) * deviations_(j);
@@ -78,13 +78,13 @@ class diffuse_start {
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
     if (pivot >= 0) gained_ = infinity<T>;
+    if (exact_ && (pivot >= 0 || o.f > 0)) given_.follow(h, whole_gain(o, pivot), o.terms);
     if (equal(o.f, 0)) {
       if (pivot < 0) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
         given_.read_again(h, o.v, o.terms);
         return nullptr;
       }
-      given_.follow(h, &unknowns_.A()(0, pivot), 1 / unknowns_.a()(pivot));
       round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
@@ -152,6 +152,12 @@ class diffuse_start {
   /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
   /// of exact models.
   matrix rounding_of(const belief& x) const {
+    matrix E = given_.off();
+    const T unit = given_.rounding() / 4;
+    for (Eigen::Index i = 0; i < E.rows(); ++i) E(i, i) += unit * unit * (x.covariance(i, i) + x.mean(i) * x.mean(i));
+    return E;
+  }
+  matrix bound_of(const belief& x) const {
     matrix E = rounding_of_root();
     const bool replaced = worn();
     for (Eigen::Index i = 0; i < E.rows(); ++i) {
@@ -225,6 +231,27 @@ class diffuse_start {
  private:
   static constexpr T most_worn = 16;
 
+  /// The gain of a reading for x, whatever the unknowns.
+  vector whole_gain(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
+    const auto& information = unknowns_.information();
+    const auto& unseen = information.unseen();
+    const matrix& A = unknowns_.A();
+    const Eigen::Index n = A.rows();
+    vector gain;
+    set_zero(gain, n);
+    if (std::find(unseen.begin(), unseen.end(), pivot) != unseen.end()) {
+      add_multiple(gain.data(), n, 1 / unknowns_.a()(pivot), &A(0, pivot));
+      return gain;
+    }
+    matrix spread, along;
+    information.times_inverse(spread, A);
+    information.times_inverse(along, matrix(unknowns_.a().transpose()));
+    const T s = o.f + dot(along.size(), along.data(), along.data());
+    add_multiple(gain.data(), n, o.f / s, o.gain.data());
+    for (Eigen::Index j = 0; j < along.size(); ++j) add_multiple(gain.data(), n, along(0, j) / s, &spread(0, j));
+    return gain;
+  }
+
   /// The rounding of the mean does not make the bound worn.
   void round_mean(const T* column, T factor) {
     given_.round_mean(column, factor);
@@ -240,7 +267,7 @@ class diffuse_start {
     const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
     if (std::abs(v) <= rough * terms) return true;
     const belief x = current();
-    const matrix E = rounding_of(x);
+    const matrix E = bound_of(x);
     vector Eh;
     multiply(Eh, E, h);
     for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(h(i) * x.mean(i));
@@ -254,6 +281,7 @@ class diffuse_start {
     return E;
   }
 
+  bool exact_;
   conditional_state<T> given_;  // d
   diffuse_unknowns<T> unknowns_;
   T gained_ = 0;  // half the growth of the information's log-determinant in this step
