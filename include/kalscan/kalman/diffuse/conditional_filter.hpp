@@ -38,17 +38,20 @@ class conditional_state {
       set_zero(E_, n, n);
       set_zero(off_, n, n);
     }
-    set_zero(terms_, n);
   }
 
   const vector& b() const { return b_; }
   const matrix& C() const { return C_; }
-  const matrix& E() const { return E_; }
-  const matrix& off() const { return off_; }
-  const vector& terms() const { return terms_; }  ///< of each variance, in the last prediction; where `exact`
+  const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `exact`
   vector& b() { return b_; }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
+
+  /// Errors that mean and root come with, and the rounding of what has such deviations.
+  void begin_rounding(const view& errors, const vector& deviations) {
+    for (Eigen::Index i = 0; i < off_.size() && errors.rows > 0; ++i) off_.data()[i] = errors.data[i];
+    for (Eigen::Index i = 0; i < off_.rows(); ++i) round(i, std::abs(b_(i)) + deviations(i));
+  }
 
   /// `mean`, `deviations`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
   void predict(const view& F, const view& offset, const view& Q, const view& mean, const view& deviations) {
@@ -56,7 +59,8 @@ class conditional_state {
     multiply(column_, F, b_);
     for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
     if (exact_) {
-      bound_transformed(terms_, F, C_);
+      vector terms;
+      bound_transformed(terms, F, C_);
       transform(E_, F);
       transform(off_, F);
       for (Eigen::Index i = 0; i < n; ++i) {
@@ -66,8 +70,8 @@ class conditional_state {
           deviation += std::abs(F(i, j)) * deviations(j);
         }
         round(i, sum + deviation + std::sqrt(Q(i, i)));
-        terms_(i) += Q(i, i) + rounding() * sum * sum;
-        E_(i, i) += rounding() * terms_(i);
+        terms(i) += Q(i, i) + rounding() * sum * sum;
+        E_(i, i) += rounding() * terms(i);
       }
     }
     transform(C_, F);
@@ -103,14 +107,6 @@ class conditional_state {
     for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * along;
   }
 
-  /// The mean has changed by a multiple of this column, a sum of terms that are so many times it.
-  void round_mean(const T* column, T factor) {
-    for (Eigen::Index i = 0; exact_ && i < b_.size(); ++i) {
-      const T error = rounding() * factor * column[i];
-      E_(i, i) += error * error;
-    }
-  }
-
   /// A reading of what is known already, with the residual v of such terms, tells of the rounding of the mean alone: an
   /// unstable inverse would let that grow from step to step.
   void read_again(const vector& h, T v, T terms) {
@@ -131,9 +127,6 @@ class conditional_state {
     transform(off_, without(gain, h));
     for (Eigen::Index i = 0; i < h.size(); ++i) round(i, std::abs(b_(i)) + terms * std::abs(gain(i)));
   }
-  /// Goes on from the rounding of another mean.
-  void take_rounding(const conditional_state& other) { off_ = other.off_; }
-
   /// f > 0.
   void update(const vector& h, T d, const reading& o) {
     const Eigen::Index n = h.size();
@@ -184,7 +177,7 @@ class conditional_state {
   vector b_{};
   matrix C_{}, E_{};
   matrix off_{};  // a bound on the rounding of the mean, as a covariance
-  vector column_{}, terms_{};
+  vector column_{};
 };
 
 }  // namespace kalscan::detail

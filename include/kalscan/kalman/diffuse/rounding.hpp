@@ -79,14 +79,8 @@ class sampled_rounding {
     for (sample& s : samples_) std::fill_n(&s.A(0, j), s.A.rows(), T(0));
   }
 
-  /// Calls what(E) with each sample of the errors of A; what these may be is `plausible` times larger.
-  template <class What>
-  void each(What what) const {
-    for (const sample& s : samples_) what(s.A);
-  }
-  static constexpr T plausible = 32;
-
  private:
+  static constexpr T plausible = 32;  // an error is no more than this many times a sampled one
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
 
   struct sample {

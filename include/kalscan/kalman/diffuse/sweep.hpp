@@ -114,7 +114,7 @@ struct diffuse_sweep {
       const diffuse_directions<T> prior(model.prior);
       const auto& root = model.prior.root;
       diffuse_start<T> x(prior.mean, root.cols() > 0 ? dense_matrix<T>(root) : root_of<T>(model.prior.covariance),
-                         prior.directions, exact);
+                         prior.directions, exact, model.prior.rounding);
       typename diffuse_start<T>::vector h(model.states());
       const vague_states<T, N, M> vague(model);
       const std::int64_t least = model.H.constant() && model.R.constant() ? 1 : 64;  // proper steps, where exact
@@ -134,7 +134,7 @@ struct diffuse_sweep {
         const auto filtered = x.current();
         record.filtered(t, filtered.mean, filtered.covariance, log_density);
         const auto column = static_cast<std::size_t>(record.column(t));
-        if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding_of(filtered);
+        if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding();
         if (!filtered.proper) {
           if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
           // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
@@ -151,7 +151,7 @@ struct diffuse_sweep {
           if (exact && t + 1 < y.cols()) x.begin_part(history);
           continue;
         }
-        if (exact) result.rounding[column] = x.rounding_of(filtered);
+        if (exact) result.rounding[column] = x.rounding();
         break;
       }
       x.end(history);

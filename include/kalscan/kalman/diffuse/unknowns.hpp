@@ -131,15 +131,6 @@ class diffuse_unknowns {
     }
   }
 
-  /// Adds a bound on the errors that those of A make of a covariance, where `exact`.
-  void add_rounding(matrix& E) const {
-    matrix S;
-    errors_.each([&](const matrix& errors) {
-      information_.times_inverse(S, errors);
-      add_outer(E, errors_.plausible * errors_.plausible, S, S);
-    });
-  }
-
   /// Leaves to the history what the data tell of d.
   void end(history_type& history) const {
     const Eigen::Index q = A_.cols();
