@@ -44,6 +44,7 @@ class conditional_state {
   const matrix& C() const { return C_; }
   const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `exact`
   vector& b() { return b_; }
+  T rounding_along(const vector& h) const { return along(off_, h); }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
 
@@ -94,7 +95,7 @@ class conditional_state {
     T variance = dot(h, x.gain);
     if (!(variance >= -std::sqrt(std::numeric_limits<T>::epsilon()) * most)) x.wrong = bad_innovation;
     if (!(most + d <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
-    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, error_along(h)))) variance = 0;
+    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, along(E_, h)))) variance = 0;
     x.f = variance + d;
     for (Eigen::Index i = 0; x.f > 0 && i < h.size(); ++i) x.gain(i) /= x.f;
     return x;
@@ -102,25 +103,25 @@ class conditional_state {
 
   /// The deviations that errors of C make of those of the gain; where `exact`.
   void gain_errors(vector& deviations, const vector& h, const reading& o) const {
-    const T along = std::sqrt(error_along(h)) / o.f;
+    const T error = std::sqrt(along(E_, h)) / o.f;
     deviations.resize(h.size());
-    for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * along;
+    for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * error;
   }
 
   /// A reading of what is known already, with the residual v of such terms, tells of the rounding of the mean alone: an
-  /// unstable inverse would let that grow from step to step.
-  void read_again(const vector& h, T v, T terms) {
+  /// unstable inverse would let that grow from step to step. Returns the gain.
+  vector read_again(const vector& h, T v, T terms) {
     vector gain;
     multiply(gain, off_, h);
-    const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = dot(h, gain) + own * own;
-    if (!(s > 0)) return;
-    for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) /= s;
+    const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = rounding_along(h) + own * own;
+    for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) = s > 0 ? gain(i) / s : T(0);
     add_multiple(b_.data(), h.size(), v, gain.data());
     const matrix keep = without(gain, h);
     transform(C_, keep);
     transform(E_, keep);
     transform(off_, keep);
     add_outer(off_, own * own, gain, gain);
+    return gain;
   }
   /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
   void follow(const vector& h, const vector& gain, T terms) {
@@ -151,12 +152,12 @@ class conditional_state {
   }
 
  private:
-  /// h'E h.
-  T error_along(const vector& h) const {
+  /// h'E h, of no more than rounding.
+  T along(const matrix& E, const vector& h) const {
     if (!exact_) return 0;
     vector Eh;
-    multiply(Eh, E_, h);
-    return dot(h, Eh);
+    multiply(Eh, E, h);
+    return (std::max)(dot(h, Eh), T(0));
   }
 
   /// I - gain h'.

@@ -73,14 +73,17 @@ class diffuse_start {
     const auto o = given_.read(h, d, y, terms);
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
-    if (pivot >= 0) gained_ = infinity<T>;
-    if (exact_ && (pivot >= 0 || o.f > 0)) given_.follow(h, whole_gain(o, pivot), o.terms);
-    if (equal(o.f, 0)) {
-      if (pivot < 0) {
+    if (exact_) {
+      const auto whole = whole_reading(o, pivot);
+      if (equal(d, 0) && whole.variance <= 4 * given_.rounding_along(h)) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
-        given_.read_again(h, o.v, o.terms);
+        unknowns_.read_again(h, given_.read_again(h, o.v, o.terms));
         return nullptr;
       }
+      given_.follow(h, whole.gain, o.terms);
+    }
+    if (pivot >= 0) gained_ = infinity<T>;
+    if (equal(o.f, 0)) {
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -189,25 +192,31 @@ class diffuse_start {
   }
 
  private:
-  /// The gain of a reading for x, whatever the unknowns.
-  vector whole_gain(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
+  /// What a reading means for x, whatever the unknowns.
+  struct whole {
+    vector gain{};
+    T variance = infinity<T>;
+  };
+  whole whole_reading(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
     const auto& information = unknowns_.information();
     const auto& unseen = information.unseen();
     const matrix& A = unknowns_.A();
     const Eigen::Index n = A.rows();
-    vector gain;
-    set_zero(gain, n);
+    whole x;
+    set_zero(x.gain, n);
     if (std::find(unseen.begin(), unseen.end(), pivot) != unseen.end()) {
-      add_multiple(gain.data(), n, 1 / unknowns_.a()(pivot), &A(0, pivot));
-      return gain;
+      add_multiple(x.gain.data(), n, 1 / unknowns_.a()(pivot), &A(0, pivot));
+      return x;
     }
     matrix spread, along;
     information.times_inverse(spread, A);
-    information.times_inverse(along, matrix(unknowns_.a().transpose()));
-    const T s = o.f + dot(along.size(), along.data(), along.data());
-    add_multiple(gain.data(), n, o.f / s, o.gain.data());
-    for (Eigen::Index j = 0; j < along.size(); ++j) add_multiple(gain.data(), n, along(0, j) / s, &spread(0, j));
-    return gain;
+    information.times_inverse(along, view(unknowns_.a().data(), 1, A.cols()));
+    x.variance = o.f + dot(along.size(), along.data(), along.data());
+    if (!(x.variance > 0)) return x;
+    add_multiple(x.gain.data(), n, o.f / x.variance, o.gain.data());
+    for (Eigen::Index j = 0; j < along.size(); ++j)
+      add_multiple(x.gain.data(), n, along(0, j) / x.variance, &spread(0, j));
+    return x;
   }
 
   /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
@@ -216,10 +225,8 @@ class diffuse_start {
     const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
     if (std::abs(v) <= rough * terms) return true;
     const belief x = current();
-    vector Eh;
-    multiply(Eh, rounding(), h);
     for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(h(i) * x.mean(i));
-    return std::abs(v) <= rough * terms + 2 * std::sqrt((std::max)(dot(h, Eh), T(0)));
+    return std::abs(v) <= rough * terms + 2 * std::sqrt(given_.rounding_along(h));
   }
 
   bool exact_;

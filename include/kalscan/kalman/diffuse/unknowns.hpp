@@ -119,6 +119,12 @@ class diffuse_unknowns {
     information_.impose(pivot, change, known, log_density);
   }
 
+  /// A := (I - gain h') A of what is seen, where h'A is rounding.
+  void read_again(const vector& h, const vector& gain) {
+    for (const Eigen::Index j : information_.seen())
+      add_multiple(&A_(0, j), h.size(), -dot(h.size(), h.data(), &A_(0, j)), gain.data());
+  }
+
   /// A := (I - gain h') A.
   void reduce(const vector& h, const reading& o, const conditional_state<T>& given) {
     if (exact_) {
