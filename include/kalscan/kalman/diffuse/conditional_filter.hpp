@@ -101,13 +101,6 @@ class conditional_state {
     return x;
   }
 
-  /// The deviations that errors of C make of those of the gain; where `exact`.
-  void gain_errors(vector& deviations, const vector& h, const reading& o) const {
-    const T error = std::sqrt(along(E_, h)) / o.f;
-    deviations.resize(h.size());
-    for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * error;
-  }
-
   /// A reading of what is known already, with the residual v of such terms, tells of the rounding of the mean alone: an
   /// unstable inverse would let that grow from step to step. Returns the gain.
   vector read_again(const vector& h, T v, T terms) {

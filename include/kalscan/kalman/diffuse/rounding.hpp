@@ -67,11 +67,10 @@ class sampled_rounding {
     }
     for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), multiple * A(i, pivot), i, j);
   }
-  /// Takes gain a(j) from column j of A, where the gain may be off by `deviation`.
-  void reduce(Eigen::Index j, const vector& a, const vector& gain, const vector& deviation, matrix& A) {
+  /// Takes gain a(j) from column j of A.
+  void reduce(Eigen::Index j, const vector& a, const vector& gain, matrix& A) {
     for (sample& s : samples_) {
-      const T off = a(j) * random();
-      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= s.a(j) * gain(i) + off * deviation(i);
+      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= s.a(j) * gain(i);
     }
     for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), gain(i) * a(j), i, j);
   }

@@ -49,7 +49,7 @@ class diffuse_start {
   /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise; then
   /// mean and root may have errors of the given covariance beside their last digits', or of none.
   diffuse_start(const view& mean, const view& root, const view& directions, bool exact, const view& errors)
-      : exact_(exact), given_(mean.rows, exact), unknowns_(root, directions, exact) {
+      : exact_(exact), given_(mean.rows, exact), unknowns_(root, directions) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(deviations_, mean.rows);
@@ -74,13 +74,13 @@ class diffuse_start {
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
     if (exact_) {
-      const auto whole = whole_reading(o, pivot);
-      if (equal(d, 0) && whole.variance <= 4 * given_.rounding_along(h)) {
+      const auto of_state = whole_reading(o, pivot);
+      if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
         unknowns_.read_again(h, given_.read_again(h, o.v, o.terms));
         return nullptr;
       }
-      given_.follow(h, whole.gain, o.terms);
+      given_.follow(h, of_state.gain, o.terms);
     }
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
@@ -94,7 +94,7 @@ class diffuse_start {
       gained_ += unknowns_.absorb(o.v, o.f, log_density);
     }
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
-    unknowns_.reduce(h, o, given_);
+    unknowns_.reduce(o.gain);
     given_.update(h, d, o);
     return nullptr;
   }

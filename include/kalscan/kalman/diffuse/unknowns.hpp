@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <kalscan/kalman/diffuse/conditional_filter.hpp>
 #include <kalscan/kalman/diffuse/information.hpp>
 #include <kalscan/kalman/diffuse/rounding.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
@@ -33,13 +32,10 @@ class diffuse_unknowns {
   using vector = dense_vector<T>;
   using view = dense_view<T>;
   using history_type = diffuse_history<T>;
-  using reading = typename conditional_state<T>::reading;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them. `exact`: some reading may be without
-  /// noise.
-  diffuse_unknowns(const view& root, const view& directions, bool exact)
-      : exact_(exact),
-        information_(directions.cols, root.cols),
+  /// The directions of diffuse unknowns, and a root of the covariance beside them.
+  diffuse_unknowns(const view& root, const view& directions)
+      : information_(directions.cols, root.cols),
         errors_(directions.rows, directions.cols + root.cols) {
     const Eigen::Index n = directions.rows, flat = directions.cols;
     set_zero(A_, n, flat + root.cols);
@@ -78,7 +74,7 @@ class diffuse_unknowns {
     const Eigen::Index pivot = pivot_among(information_.unseen());
     if (pivot >= 0 || f > 0) return pivot;
     clear_rounding(information_.seen());
-    return most_uncertain();
+    return pivot_among(information_.seen());
   }
 
   /// The reading sees d_pivot first.
@@ -126,14 +122,9 @@ class diffuse_unknowns {
   }
 
   /// A := (I - gain h') A.
-  void reduce(const vector& h, const reading& o, const conditional_state<T>& given) {
-    if (exact_) {
-      given.gain_errors(deviations_, h, o);
-    } else {
-      set_zero(deviations_, h.size());
-    }
+  void reduce(const vector& gain) {
     for (const Eigen::Index j : information_.seen()) {
-      if (!equal(a_(j), 0)) errors_.reduce(j, a_, o.gain, deviations_, A_);
+      if (!equal(a_(j), 0)) errors_.reduce(j, a_, gain, A_);
     }
   }
 
@@ -190,25 +181,6 @@ class diffuse_unknowns {
     return best;
   }
 
-  /// Of the seen unknowns that the reading depends on, the one whose error moves it most.
-  Eigen::Index most_uncertain() const {
-    matrix identity, root;
-    set_identity(identity, A_.cols(), A_.cols());
-    information_.times_inverse(root, identity);
-    Eigen::Index best = -1;
-    T most = 0;
-    for (const Eigen::Index j : information_.seen()) {
-      if (equal(a_(j), 0)) continue;
-      T length = 0;
-      for (Eigen::Index k = 0; k < root.cols(); ++k) length = std::hypot(length, root(j, k));
-      if (std::abs(a_(j)) * length > most) {
-        most = std::abs(a_(j)) * length;
-        best = j;
-      }
-    }
-    return best;
-  }
-
   /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
   /// `change` gets their coefficients in the old d_pivot.
   void eliminate(Eigen::Index pivot, const std::vector<Eigen::Index>& columns, vector& change) {
@@ -230,12 +202,11 @@ class diffuse_unknowns {
     return row;
   }
 
-  bool exact_;
   matrix A_{};
   diffuse_information<T> information_;
   sampled_rounding<T> errors_;  // of A
   vector largest_{};            // of the terms of a reading's coefficient, in units of its noise
-  vector a_{}, sizes_{}, deviations_{};  // of the reading at hand
+  vector a_{}, sizes_{};        // of the reading at hand
   matrix moved_{};
 };
 
