@@ -67,16 +67,6 @@ class sampled_rounding {
     }
     for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), multiple * A(i, pivot), i, j);
   }
-  /// Takes gain a(j) from column j of A.
-  void reduce(Eigen::Index j, const vector& a, const vector& gain, matrix& A) {
-    for (sample& s : samples_) {
-      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= s.a(j) * gain(i);
-    }
-    for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), gain(i) * a(j), i, j);
-  }
-  void clear(Eigen::Index j) {
-    for (sample& s : samples_) std::fill_n(&s.A(0, j), s.A.rows(), T(0));
-  }
 
  private:
   static constexpr T plausible = 32;  // an error is no more than this many times a sampled one
