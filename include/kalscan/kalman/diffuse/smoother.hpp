@@ -7,13 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <kalscan/kalman/diffuse/end_spread.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <limits>
 #include <utility>
-#include <vector>
 
 namespace kalscan::detail {
 
@@ -64,39 +62,14 @@ class diffuse_smoother {
       for (Eigen::Index j = 0; j < root.cols(); ++j) root_(k + i, j) = root(i, j);
     }
   }
-  /// The later data are n readings Z'x_end = Z' mean + v + N(0, I), Z n x n. What they do not tell of x_end is left as
-  /// it was, however little of it is seen there.
+  /// The later data are readings Z'x_end = Z' mean + v + N(0, I). What they do not tell of x_end is left as it was,
+  /// however little of it is seen there.
   diffuse_smoother(const history_type& history, const matrix& Z, const vector& v) : diffuse_smoother(history) {
-    const Eigen::Index k = free_.rows(), rank = end_.rank(), n = v.size();
-    matrix told, rows, values, inverse;
-    multiply_transposed(told, Z, end_.root);
-    // Large rows first: so small ones keep their digits.
-    std::vector<std::pair<T, Eigen::Index>> order;
-    for (Eigen::Index i = 0; i < n; ++i) {
-      T square = 0;
-      for (Eigen::Index j = 0; j < rank; ++j) square += told(i, j) * told(i, j);
-      order.emplace_back(square, i);
-    }
-    for (Eigen::Index i = 0; i < rank; ++i) order.emplace_back(T(1), n + i);
-    std::sort(order.begin(), order.end(), std::greater<>());
-    set_zero(rows, n + rank, rank);
-    set_zero(values, n + rank, 1);
-    for (Eigen::Index i = 0; i < n + rank; ++i) {
-      const Eigen::Index from = order[static_cast<std::size_t>(i)].second;
-      for (Eigen::Index j = 0; j < rank && from < n; ++j) rows(i, j) = told(from, j);
-      if (from < n) {
-        values(i, 0) = v(from);
-      } else {
-        rows(i, from - n) = 1;
-      }
-    }
-    const auto pivots = triangulate(rows, values, 0);
-    set_identity(inverse, rank, rank);
-    solve_triangle(inverse, rows, pivots, rank);
-    solve_triangle(values, rows, pivots, rank);
-    for (Eigen::Index i = 0; i < rank; ++i) {
-      mean_(k + i) = values(i, 0);
-      for (Eigen::Index j = 0; j < rank; ++j) root_(k + i, j) = inverse(i, j);
+    const auto told = end_.given(Z, v);
+    const Eigen::Index k = free_.rows();
+    for (Eigen::Index i = 0; i < end_.rank(); ++i) {
+      mean_(k + i) = told.mean(i, 0);
+      for (Eigen::Index j = 0; j < end_.rank(); ++j) root_(k + i, j) = told.root(i, j);
     }
   }
   /// What the later data tell of the unknowns of the next part.
