@@ -97,7 +97,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
   if (std::any_of(steppers.begin(), steppers.end(), [&](const auto& x) { return has_beginning(x, which); }))
     run_sweep(p, diffuse_sweep<T, N, M>{steppers, series, results, outputs, which});
-  for (std::size_t i = 0; i < series.size(); ++i) {
+  for (std::size_t i = 0; i < series.size() && which != beginning::diffuse; ++i) {  // roots lose nothing by growth
     results[i].first_variances =
         first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
   }

@@ -84,19 +84,14 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};
   if (!as_covariances.empty()) run_sweep(p, sweep);
   using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
-  std::vector<typename root_sweep::state_type> after(results.size());
+  std::vector<typename root_sweep::later_data> after(results.size());
   for (const auto* chosen : {&as_roots, &as_exact_roots}) {
     if (chosen->empty()) continue;
     run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_exact_roots, after});
     for (const std::int64_t i : *chosen) {
-      const auto index = static_cast<std::size_t>(i);
-      const auto& f = results[index].filtered;
-      if (f.beginning.size() == 0) continue;
-      const auto& [Z, w] = after[index];
-      const auto lane = sweep.lane_of(i);
-      const auto mean = f.mean.col(lane.first()).template cast<typename root_sweep::wide>().eval();
-      lane.smooth_beginning(diffuse_smoother<T>(f.beginning, Z.template cast<T>(),
-                                                (w - times(transposed(Z), mean)).template cast<T>()));
+      const auto& beginning = results[static_cast<std::size_t>(i)].filtered.beginning;
+      const auto& [Z, v] = after[static_cast<std::size_t>(i)];
+      if (beginning.size() > 0) sweep.lane_of(i).smooth_beginning(diffuse_smoother<T>(beginning, Z, v));
     }
   }
   return results;

@@ -15,7 +15,8 @@
 namespace kalscan::detail {
 
 /// x ~ N(b, C). Where `exact`, some reading may be without noise, and E bounds the errors of C as a quadratic form:
-/// what is no larger counts as zero.
+/// what is no larger counts as zero. Beside it, the rounding of the mean of x is followed, and of a root of its
+/// covariance, whatever the unknowns: as for models that are carried as roots, see root_rounding.
 template <class T>
 class conditional_state {
  public:
@@ -116,11 +117,13 @@ class conditional_state {
     add_outer(off_, own * own, gain, gain);
     return gain;
   }
+
   /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
   void follow(const vector& h, const vector& gain, T terms) {
     transform(off_, without(gain, h));
     for (Eigen::Index i = 0; i < h.size(); ++i) round(i, std::abs(b_(i)) + terms * std::abs(gain(i)));
   }
+
   /// f > 0.
   void update(const vector& h, T d, const reading& o) {
     const Eigen::Index n = h.size();

@@ -135,24 +135,21 @@ struct diffuse_sweep {
         record.filtered(t, filtered.mean, filtered.covariance, log_density);
         const auto column = static_cast<std::size_t>(record.column(t));
         if (exact && t + 1 == y.cols()) result.rounding[column] = x.rounding();
-        if (!filtered.proper) {
-          if (record.keeps()) result.diffuse.push_back(filtered.diffuse);
-          // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
-          if (exact && t + 1 < y.cols()) x.begin_part(history);
-          continue;
+        if (!filtered.proper && record.keeps()) result.diffuse.push_back(filtered.diffuse);
+        if (filtered.proper) {
+          // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
+          // without error differs from step to step, what is known already is told apart better here than by roots.
+          const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
+          const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
+          ++proper_steps;
+          const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
+          if (exact ? proper_steps >= least : known) {
+            if (exact) result.rounding[column] = x.rounding();
+            break;
+          }
         }
-        // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
-        // without error differs from step to step, what is known already is told apart better here than by roots.
-        const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-        const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
-        ++proper_steps;
-        const bool known = asks && vague.deviation(unknown) <= vague.enough() && x.safe(filtered);
-        if (exact ? proper_steps < least : !known) {
-          if (exact && t + 1 < y.cols()) x.begin_part(history);
-          continue;
-        }
-        if (exact) result.rounding[column] = x.rounding();
-        break;
+        // Given what was unknown at first, errors grow as the inverse of a system does that is read exactly.
+        if (exact && t + 1 < y.cols()) x.begin_part(history);
       }
       x.end(history);
     }
