@@ -86,49 +86,46 @@ double condition(const diffuse_oracle::conditioning& exact) {
   return worst;
 }
 
-TEST_CASE("a diffuse prior is the limit of large variances, for every kind of model") {
+/// So many models: nothing thrown, and no error beyond `bound`, unless a few roundings of the inputs make as much.
+/// Returns of how many some belief is improper.
+int check_family(const diffuse_families::family& family, std::uint64_t count) {
   // KALSCAN_SEED and KALSCAN_MODELS: other models, and more.
   const char *seed = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
   const std::uint64_t first = seed ? std::strtoull(seed, nullptr, 10) : 1;
-  const std::uint64_t count = models ? std::strtoull(models, nullptr, 10) : 100;
-  for (const auto& family : diffuse_families::all) {
-    const std::string& name = family.name;
-    int improper = 0;
-    for (std::uint64_t i = first; i < first + count; ++i) {
-      CAPTURE(name);
-      CAPTURE(i);
-      diffuse_families::source draw(i);
-      const auto p = family.make(draw);
-      const diffuse_oracle::conditioning expected(p.model, p.y);
-      if (expected.contradictory) continue;
-      result_type s;
-      REQUIRE_NOTHROW(s = smoothed(p.model, p.y));
-      const double error = defect(s, expected);
-      CHECK(error < (error < bound ? bound : std::max(bound, 32 * condition(expected))));
-      improper += s.filtered.diffuse.empty() ? 0 : 1;
-    }
-    CHECK(improper > 0);
+  if (models) count = std::strtoull(models, nullptr, 10);
+  const std::string& name = family.name;
+  int improper = 0;
+  for (std::uint64_t i = first; i < first + count; ++i) {
+    CAPTURE(name);
+    CAPTURE(i);
+    diffuse_families::source draw(i);
+    const auto p = family.make(draw);
+    const diffuse_oracle::conditioning expected(p.model, p.y);
+    if (expected.contradictory) continue;
+    result_type s;
+    REQUIRE_NOTHROW(s = smoothed(p.model, p.y));
+    const double error = defect(s, expected);
+    CHECK(error < (error < bound ? bound : std::max(bound, 32 * condition(expected))));
+    improper += s.filtered.diffuse.empty() ? 0 : 1;
   }
+  return improper;
+}
+
+TEST_CASE("a diffuse prior is the limit of large variances, for every kind of model") {
+  for (const auto& family : diffuse_families::all) CHECK(check_family(family, 100) > 0);
 }
 
 TEST_CASE("what is read exactly through an unstable inverse stays right while other directions are still unknown") {
-  const char *seed = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
-  const std::uint64_t first = seed ? std::strtoull(seed, nullptr, 10) : 1;
-  const std::uint64_t count = models ? std::strtoull(models, nullptr, 10) : 20;
-  int lost = 0;
-  for (std::uint64_t i = first; i < first + count; ++i) {
-    CAPTURE(i);
-    diffuse_families::source draw(i);
+  CHECK(check_family({"directions seen late", diffuse_families::seen_late}, 20) > 0);
+}
+
+TEST_CASE("what is read exactly through an unstable inverse can be smoothed where its prior is diffuse") {
+  for (const std::uint64_t seed : {66U, 121U, 128U, 183U, 192U}) {  // these were off by up to 0.07 deviations
+    CAPTURE(seed);
+    diffuse_families::source draw(seed);
     const auto p = diffuse_families::seen_late(draw);
-    const diffuse_oracle::conditioning expected(p.model, p.y);
-    result_type s;
-    REQUIRE_NOTHROW(s = smoothed(p.model, p.y));
-    const double filtered = filtered_defect(s, expected), error = defect(s, expected);
-    CHECK(filtered < 1e-6);
-    lost += error < 1e-5 ? 0 : 1;
+    CHECK(defect(smoothed(p.model, p.y), diffuse_oracle::conditioning(p.model, p.y)) < bound);
   }
-  // Where a direction is seen very late, smoothed variances before that are differences still.
-  CHECK(lost <= static_cast<int>(count) / 20);
 }
 
 TEST_CASE("after a beginning with exact readings ordinary steps go on, and are smoothed") {

@@ -205,4 +205,23 @@ TEST_CASE("a log-likelihood without beliefs is the filter's: to the bit in seque
   }
 }
 
+TEST_CASE("growth since the beginning of a series is seen after a result that was too short for it") {
+  const matrix I = matrix::Identity(2, 2);
+  const model_type model{matrix{{10, 0}, {10, 1}}, I, matrix{{1, 0}}, matrix(matrix::Identity(1, 1)),
+                         kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(2), I)};
+  const kalscan::online_filter steps(model);
+  const data_type y = data_type::Constant(1, 8, std::nan(""));
+  const auto first_root = [&](auto belief, std::int64_t t) {
+    for (; t < y.cols(); ++t) {
+      belief = steps.update(steps.predict(std::move(belief), t), y.col(t), t).belief;
+      if (belief.root.size() > 0 && !belief.root.isZero(0)) return t;
+    }
+    return t;
+  };
+  const auto result = kalscan::filter(kalscan::seq{}, model, y.leftCols(2));
+  CHECK(result.covariance_root.empty());
+  CHECK(first_root(steps.start(), 0) < y.cols());
+  CHECK(first_root(steps.after(result), 2) == first_root(steps.start(), 0));
+}
+
 }  // namespace

@@ -56,6 +56,8 @@ KALSCAN_COMPILED_HERE template std::string text_of_failure(std::int64_t, std::in
                                                        diffuse_history<T>&);                                      \
   KALSCAN_COMPILED_HERE template void smooth_from_end(smoothed_beginning<T>&, const diffuse_history<T>&,          \
                                                       const dense_vector<T>&, const dense_matrix<T>&);            \
+  KALSCAN_COMPILED_HERE template void smooth_from_readings(smoothed_beginning<T>&, const diffuse_history<T>&,     \
+                                                           const dense_matrix<T>&, const dense_vector<T>&);       \
   KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index);                        \
   KALSCAN_COMPILED_HERE template std::vector<std::vector<T>> stretch_sums<T>::by_stretch(std::size_t) const;      \
   KALSCAN_COMPILED_HERE template std::vector<T> stretch_sums<T>::totals(std::size_t) const;

@@ -121,7 +121,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   }
   const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, which, vague};
   if (beginnings.any()) run_sweep(p, beginnings);
-  for (std::size_t i = 0; i < series.size(); ++i) {
+  for (std::size_t i = 0; i < series.size() && which != beginning::diffuse; ++i) {  // roots lose nothing by growth
     results[i].first_variances =
         first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
   }

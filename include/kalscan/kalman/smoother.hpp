@@ -83,12 +83,15 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   }
   const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};
   if (!as_covariances.empty()) run_sweep(p, sweep);
+  using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
+  std::vector<typename root_sweep::later_data> after(results.size());
   for (const auto* chosen : {&as_roots, &as_exact_roots}) {
     if (chosen->empty()) continue;
-    run_sweep(p, square_root_smoother_sweep<T, N, M, Whole>{steps, results, *chosen, longest,
-                                                            chosen == &as_exact_roots});
+    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_exact_roots, after});
     for (const std::int64_t i : *chosen) {
-      if (results[static_cast<std::size_t>(i)].filtered.beginning.size() > 0) sweep.lane_of(i).smooth_beginning();
+      const auto& beginning = results[static_cast<std::size_t>(i)].filtered.beginning;
+      const auto& [Z, v] = after[static_cast<std::size_t>(i)];
+      if (beginning.size() > 0) sweep.lane_of(i).smooth_beginning(Z, v);
     }
   }
   return results;

@@ -82,6 +82,13 @@ void smooth_from_end(smoothed_beginning<T>& steps, const diffuse_history<T>& his
   smooth_steps<T>(steps, history, diffuse_smoother<T>(history, steps.later, change, smoothed));
 }
 
+/// The same where the later data are readings Z'x = Z' mean + v + N(0, I) of that state.
+template <class T>
+void smooth_from_readings(smoothed_beginning<T>& steps, const diffuse_history<T>& history, const dense_matrix<T>& Z,
+                          const dense_vector<T>& v) {
+  smooth_steps<T>(steps, history, diffuse_smoother<T>(history, Z, v));
+}
+
 /// Goes from the last filtered belief to the first; step s leads to time length - 2 - s of its series.
 template <class T, int N, int M>
 struct smoother_sweep {
@@ -220,11 +227,14 @@ struct smoother_sweep {
     void smooth_beginning() const {
       const auto& filtered = result->filtered;
       beginning_of_lane steps(*this);
-      steps.end = first();
-      steps.improper = std::ssize(filtered.diffuse);
-      steps.later = steps.end + 1 < filtered.mean.cols() || has_after();
       smooth_from_end<T>(steps, filtered.beginning, result->mean.col(steps.end) - filtered.mean.col(steps.end),
                          result->covariance[static_cast<std::size_t>(steps.end)]);
+      std::reverse(result->diffuse.begin(), result->diffuse.end());
+    }
+    /// The same where the later data are readings Z'x = Z' mean + v + N(0, I) of its last state.
+    void smooth_beginning(const dense_matrix<T>& Z, const dense_vector<T>& v) const {
+      beginning_of_lane steps(*this);
+      smooth_from_readings<T>(steps, result->filtered.beginning, Z, v);
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
 
@@ -300,7 +310,12 @@ struct smoother_sweep {
   class beginning_of_lane final : public smoothed_beginning<T> {
    public:
     using typename smoothed_beginning<T>::view;
-    explicit beginning_of_lane(const lane_type& lane) : lane_(lane) {}
+    explicit beginning_of_lane(const lane_type& lane) : lane_(lane) {
+      const auto& filtered = lane.result->filtered;
+      this->end = lane.first();
+      this->improper = std::ssize(filtered.diffuse);
+      this->later = this->end + 1 < filtered.mean.cols() || lane.has_after();
+    }
     view filtered_covariance(std::int64_t t) override {
       return lane_.result->filtered.covariance[static_cast<std::size_t>(t)];
     }

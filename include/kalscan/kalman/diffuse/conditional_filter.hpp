@@ -15,7 +15,8 @@
 namespace kalscan::detail {
 
 /// x ~ N(b, C). Where `exact`, some reading may be without noise, and E bounds the errors of C as a quadratic form:
-/// what is no larger counts as zero.
+/// what is no larger counts as zero. Beside it, the rounding of the mean of x is followed, and of a root of its
+/// covariance, whatever the unknowns: as for models that are carried as roots, see root_rounding.
 template <class T>
 class conditional_state {
  public:
@@ -34,31 +35,45 @@ class conditional_state {
   conditional_state(Eigen::Index n, bool exact) : exact_(exact) {
     set_zero(b_, n);
     set_zero(C_, n, n);
-    if (exact) set_zero(E_, n, n);
-    set_zero(terms_, n);
+    if (exact) {
+      set_zero(E_, n, n);
+      set_zero(off_, n, n);
+    }
   }
 
   const vector& b() const { return b_; }
   const matrix& C() const { return C_; }
-  const matrix& E() const { return E_; }
-  const vector& terms() const { return terms_; }  ///< of each variance, in the last prediction; where `exact`
+  const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `exact`
   vector& b() { return b_; }
+  T rounding_along(const vector& h) const { return along(off_, h); }
   /// A sum of n terms may be off by this much of their magnitude.
   T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
 
-  /// `mean`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
-  void predict(const view& F, const view& offset, const view& Q, const view& mean) {
+  /// Errors that mean and root come with, and the rounding of what has such deviations.
+  void begin_rounding(const view& errors, const vector& deviations) {
+    for (Eigen::Index i = 0; i < off_.size() && errors.rows > 0; ++i) off_.data()[i] = errors.data[i];
+    for (Eigen::Index i = 0; i < off_.rows(); ++i) round(i, std::abs(b_(i)) + deviations(i));
+  }
+
+  /// `mean`, `deviations`: of x, not only of x given the unknowns. What is known exactly is known to its rounding.
+  void predict(const view& F, const view& offset, const view& Q, const view& mean, const view& deviations) {
     const Eigen::Index n = b_.size();
     multiply(column_, F, b_);
     for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
     if (exact_) {
-      bound_transformed(terms_, F, C_);
+      vector terms;
+      bound_transformed(terms, F, C_);
       transform(E_, F);
+      transform(off_, F);
       for (Eigen::Index i = 0; i < n; ++i) {
-        T sum = std::abs(offset(i));
-        for (Eigen::Index j = 0; j < n; ++j) sum += std::abs(F(i, j) * mean(j));
-        terms_(i) += Q(i, i) + rounding() * sum * sum;
-        E_(i, i) += rounding() * terms_(i);
+        T sum = std::abs(offset(i)), deviation = 0;
+        for (Eigen::Index j = 0; j < n; ++j) {
+          sum += std::abs(F(i, j) * mean(j));
+          deviation += std::abs(F(i, j)) * deviations(j);
+        }
+        round(i, sum + deviation + std::sqrt(Q(i, i)));
+        terms(i) += Q(i, i) + rounding() * sum * sum;
+        E_(i, i) += rounding() * terms(i);
       }
     }
     transform(C_, F);
@@ -81,25 +96,32 @@ class conditional_state {
     T variance = dot(h, x.gain);
     if (!(variance >= -std::sqrt(std::numeric_limits<T>::epsilon()) * most)) x.wrong = bad_innovation;
     if (!(most + d <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
-    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, error_along(h)))) variance = 0;
+    if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, along(E_, h)))) variance = 0;
     x.f = variance + d;
     for (Eigen::Index i = 0; x.f > 0 && i < h.size(); ++i) x.gain(i) /= x.f;
     return x;
   }
 
-  /// The deviations that errors of C make of those of the gain; where `exact`.
-  void gain_errors(vector& deviations, const vector& h, const reading& o) const {
-    const T along = std::sqrt(error_along(h)) / o.f;
-    deviations.resize(h.size());
-    for (Eigen::Index i = 0; i < h.size(); ++i) deviations(i) = std::sqrt(E_(i, i)) * along;
+  /// A reading of what is known already, with the residual v of such terms, tells of the rounding of the mean alone: an
+  /// unstable inverse would let that grow from step to step. Returns the gain.
+  vector read_again(const vector& h, T v, T terms) {
+    vector gain;
+    multiply(gain, off_, h);
+    const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = rounding_along(h) + own * own;
+    for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) = s > 0 ? gain(i) / s : T(0);
+    add_multiple(b_.data(), h.size(), v, gain.data());
+    const matrix keep = without(gain, h);
+    transform(C_, keep);
+    transform(E_, keep);
+    transform(off_, keep);
+    add_outer(off_, own * own, gain, gain);
+    return gain;
   }
 
-  /// The mean has changed by a multiple of this column, a sum of terms that are so many times it.
-  void round_mean(const T* column, T factor) {
-    for (Eigen::Index i = 0; exact_ && i < b_.size(); ++i) {
-      const T error = rounding() * factor * column[i];
-      E_(i, i) += error * error;
-    }
+  /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
+  void follow(const vector& h, const vector& gain, T terms) {
+    transform(off_, without(gain, h));
+    for (Eigen::Index i = 0; i < h.size(); ++i) round(i, std::abs(b_(i)) + terms * std::abs(gain(i)));
   }
 
   /// f > 0.
@@ -107,15 +129,13 @@ class conditional_state {
     const Eigen::Index n = h.size();
     add_multiple(b_.data(), n, o.v, o.gain.data());
     if (exact_) {
-      matrix keep;
-      set_identity(keep, n, n);
-      add_outer(keep, -1, o.gain, h);
-      transform(E_, keep);
+      transform(E_, without(o.gain, h));
       T along = 0;
       for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
       for (Eigen::Index i = 0; i < n; ++i) {
         const T terms = std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along;
         E_(i, i) += rounding() * terms * terms;
+        round(i, terms);
       }
     }
     // Joseph's form. What is observed without noise has no variance left.
@@ -128,18 +148,33 @@ class conditional_state {
   }
 
  private:
-  /// h'E h.
-  T error_along(const vector& h) const {
+  /// h'E h, of no more than rounding.
+  T along(const matrix& E, const vector& h) const {
     if (!exact_) return 0;
     vector Eh;
-    multiply(Eh, E_, h);
-    return dot(h, Eh);
+    multiply(Eh, E, h);
+    return (std::max)(dot(h, Eh), T(0));
+  }
+
+  /// I - gain h'.
+  static matrix without(const vector& gain, const vector& h) {
+    matrix keep;
+    set_identity(keep, h.size(), h.size());
+    add_outer(keep, -1, gain, h);
+    return keep;
+  }
+
+  /// Component i of the mean and of a root is a sum of such terms.
+  void round(Eigen::Index i, T terms) {
+    const T error = rounding() / 4 * terms;
+    off_(i, i) += error * error;
   }
 
   bool exact_;
   vector b_{};
   matrix C_{}, E_{};
-  vector column_{}, terms_{};
+  matrix off_{};  // a bound on the rounding of the mean, as a covariance
+  vector column_{};
 };
 
 }  // namespace kalscan::detail

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
@@ -79,6 +80,43 @@ struct end_spread {
     }
     transpose(inverse, solved);
     return inverse;
+  }
+
+  /// N(mean, root root') of the directions that are seen in x.
+  struct belief {
+    matrix mean{}, root{};
+  };
+  /// Theirs after readings Z'x = Z' mean + v + N(0, I): least squares, the largest rows first, so that small ones keep
+  /// their digits.
+  belief given(const matrix& Z, const vector& v) const {
+    const Eigen::Index n = v.size(), all = n + rank();
+    matrix told;
+    multiply_transposed(told, Z, root);
+    const auto at = [&](Eigen::Index i, Eigen::Index j) { return i < n ? told(i, j) : T(i - n == j ? 1 : 0); };
+    const auto square = [&](Eigen::Index i) {
+      T sum = 0;
+      for (Eigen::Index j = 0; j < rank(); ++j) sum += at(i, j) * at(i, j);
+      return sum;
+    };
+    std::vector<Eigen::Index> rows;
+    for (Eigen::Index i = 0; i < all; ++i) {
+      auto before = rows.begin();
+      while (before != rows.end() && square(*before) > square(i)) ++before;
+      rows.insert(before, i);
+    }
+    matrix triangle(all, rank());
+    belief x;
+    set_zero(x.mean, all, 1);
+    for (Eigen::Index i = 0; i < all; ++i) {
+      const Eigen::Index from = rows[static_cast<std::size_t>(i)];
+      for (Eigen::Index j = 0; j < rank(); ++j) triangle(i, j) = at(from, j);
+      if (from < n) x.mean(i, 0) = v(from);
+    }
+    const auto order = triangulate(triangle, x.mean, 0);
+    set_identity(x.root, rank(), rank());
+    solve_triangle(x.root, triangle, order, rank());
+    solve_triangle(x.mean, triangle, order, rank());
+    return x;
   }
 
  private:

@@ -87,13 +87,13 @@ class diffuse_information {
   }
 
   /// y = the columns of x that were seen, in that order, times the inverse of R.
-  void times_inverse(matrix& y, const matrix& x) const {
-    const Eigen::Index n = x.rows();
+  void times_inverse(matrix& y, const view& x) const {
+    const Eigen::Index n = x.rows;
     set_zero(y, n, static_cast<Eigen::Index>(seen_.size()));
     for (std::size_t j = 0; j < seen_.size(); ++j) {
       const Eigen::Index column = seen_[j];
       T* to = y.data() + static_cast<Eigen::Index>(j) * n;
-      std::copy_n(x.data() + column * n, n, to);
+      std::copy_n(x.col(column), n, to);
       for (std::size_t i = 0; i < j; ++i)
         add_multiple(to, n, -rows_(seen_[i], column), y.data() + static_cast<Eigen::Index>(i) * n);
       for (Eigen::Index i = 0; i < n; ++i) to[i] /= rows_(column, column);

@@ -67,26 +67,9 @@ class sampled_rounding {
     }
     for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), multiple * A(i, pivot), i, j);
   }
-  /// Takes gain a(j) from column j of A, where the gain may be off by `deviation`.
-  void reduce(Eigen::Index j, const vector& a, const vector& gain, const vector& deviation, matrix& A) {
-    for (sample& s : samples_) {
-      const T off = a(j) * random();
-      for (Eigen::Index i = 0; i < A.rows(); ++i) s.A(i, j) -= s.a(j) * gain(i) + off * deviation(i);
-    }
-    for (Eigen::Index i = 0; i < A.rows(); ++i) subtract(A(i, j), gain(i) * a(j), i, j);
-  }
-  void clear(Eigen::Index j) {
-    for (sample& s : samples_) std::fill_n(&s.A(0, j), s.A.rows(), T(0));
-  }
-
-  /// Calls what(E) with each sample of the errors of A; what these may be is `plausible` times larger.
-  template <class What>
-  void each(What what) const {
-    for (const sample& s : samples_) what(s.A);
-  }
-  static constexpr T plausible = 32;
 
  private:
+  static constexpr T plausible = 32;  // an error is no more than this many times a sampled one
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
 
   struct sample {

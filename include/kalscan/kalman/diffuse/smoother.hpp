@@ -62,6 +62,16 @@ class diffuse_smoother {
       for (Eigen::Index j = 0; j < root.cols(); ++j) root_(k + i, j) = root(i, j);
     }
   }
+  /// The later data are readings Z'x_end = Z' mean + v + N(0, I). What they do not tell of x_end is left as it was,
+  /// however little of it is seen there.
+  diffuse_smoother(const history_type& history, const matrix& Z, const vector& v) : diffuse_smoother(history) {
+    const auto told = end_.given(Z, v);
+    const Eigen::Index k = free_.rows();
+    for (Eigen::Index i = 0; i < end_.rank(); ++i) {
+      mean_(k + i) = told.mean(i, 0);
+      for (Eigen::Index j = 0; j < end_.rank(); ++j) root_(k + i, j) = told.root(i, j);
+    }
+  }
   /// What the later data tell of the unknowns of the next part.
   diffuse_smoother(const history_type& history, const unknowns& next) : diffuse_smoother(history) {
     const Eigen::Index k = free_.rows();

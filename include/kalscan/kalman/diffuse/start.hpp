@@ -46,27 +46,23 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise.
-  diffuse_start(const view& mean, const view& root, const view& directions, bool exact)
-      : given_(mean.rows, exact), unknowns_(root, directions, exact) {
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise; then
+  /// mean and root may have errors of the given covariance beside their last digits', or of none.
+  diffuse_start(const view& mean, const view& root, const view& directions, bool exact, const view& errors)
+      : exact_(exact), given_(mean.rows, exact), unknowns_(root, directions) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
-    set_zero(largest_, mean.rows);
     set_zero(deviations_, mean.rows);
     for (Eigen::Index i = 0; i < mean.rows; ++i) {
       for (Eigen::Index j = 0; j < root.cols; ++j) deviations_(i) = std::hypot(deviations_(i), root(i, j));
     }
+    given_.begin_rounding(errors, deviations_);
   }
 
   void predict(const view& F, const view& offset, const view& Q) {
     gained_ = 0;
     unknowns_.predict(F);
-    given_.predict(F, offset, Q, mean_);
-    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
-      T terms = 0;
-      for (Eigen::Index j = 0; j < largest_.size(); ++j) terms += std::abs(F(i, j)) * deviations_(j);
-      largest_(i) = (std::max)({largest_(i), given_.terms()(i), terms * terms});
-    }
+    given_.predict(F, offset, Q, mean_, deviations_);
   }
 
   void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
@@ -77,10 +73,17 @@ class diffuse_start {
     const auto o = given_.read(h, d, y, terms);
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
+    if (exact_) {
+      const auto of_state = whole_reading(o, pivot);
+      if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
+        if (!agrees(h, o.v, o.terms)) return contradiction;
+        unknowns_.read_again(h, given_.read_again(h, o.v, o.terms));
+        return nullptr;
+      }
+      given_.follow(h, of_state.gain, o.terms);
+    }
     if (pivot >= 0) gained_ = infinity<T>;
     if (equal(o.f, 0)) {
-      if (pivot < 0) return agrees(h, o.v, o.terms) ? nullptr : contradiction;
-      round_mean(&unknowns_.A()(0, pivot), o.terms / unknowns_.a()(pivot));
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
@@ -91,9 +94,8 @@ class diffuse_start {
       gained_ += unknowns_.absorb(o.v, o.f, log_density);
     }
     history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
-    unknowns_.reduce(h, o, given_);
+    unknowns_.reduce(o.gain);
     given_.update(h, d, o);
-    round_mean(o.gain.data(), o.terms);
     return nullptr;
   }
 
@@ -124,7 +126,6 @@ class diffuse_start {
     symmetrize(x.covariance);
     mean_ = x.mean;
     for (Eigen::Index i = 0; i < n; ++i) {
-      largest_(i) = (std::max)(largest_(i), x.covariance(i, i));
       deviations_(i) = std::sqrt((std::max)(x.covariance(i, i), T(0)));
     }
     if (forgotten) return x;
@@ -144,19 +145,8 @@ class diffuse_start {
     return sum;
   }
 
-  /// A bound on the rounding errors of a covariance that `current` returned, as a quadratic form, near its null space;
-  /// of exact models.
-  matrix rounding_of(const belief& x) const {
-    matrix E = rounding_of_root();
-    const bool replaced = worn();
-    for (Eigen::Index i = 0; i < E.rows(); ++i) {
-      const T own = given_.rounding() * x.covariance(i, i);
-      const T of_root = given_.rounding() * given_.rounding() * (x.covariance(i, i) + x.mean(i) * x.mean(i));
-      for (Eigen::Index j = 0; j < E.cols() && replaced; ++j) E(i, j) = 0;
-      E(i, i) = of_root + (replaced ? most_worn * own : E(i, i));
-    }
-    return E;
-  }
+  /// A bound on the rounding of the mean and of a root of the covariance, in the form of a covariance; of exact models.
+  const matrix& rounding() const { return given_.rounding_of_mean(); }
 
   /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
   /// last step said no more of d than was known already, so that later covariances are not differences of far larger
@@ -184,48 +174,49 @@ class diffuse_start {
     return true;
   }
 
-  /// Whether the bound on the errors of C and A, of exact models, is more than those of a covariance would be. Given d,
-  /// errors grow as the inverse of a system does that is read exactly, though the data bound those of the covariance:
-  /// then nothing is won by going on like this, and that bound is not to be believed.
-  bool worn() const {
-    const matrix E = rounding_of_root();
-    for (Eigen::Index i = 0; i < E.rows(); ++i) {
-      if (E(i, i) > most_worn * given_.rounding() * largest_(i)) return true;
-    }
-    return false;
-  }
-
   /// Begins anew with what is known now as the prior: a part of the history ends, and other unknowns stand for the same
   /// state, given which nothing has grown yet.
   void begin_part(history_type& history) {
     end(history);
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.C());
-    diffuse_start next(x.mean, spread.root, cleared_product(history.A, history.free), true);
-    next.round_mean(x.mean.data(), 1);
-    for (Eigen::Index i = 0; i < largest_.size(); ++i) next.largest_(i) = (std::max)(next.largest_(i), largest_(i));
-    *this = std::move(next);
+    *this = diffuse_start(x.mean, spread.root, cleared_product(history.A, history.free), true, rounding());
     history.begin_part();
   }
 
   /// Leaves to the history what the data tell of d.
   void end(history_type& history) const {
     unknowns_.end(history);
-    history.precise = !worn();
     history.end_root = narrowed(side_by_side<T>(cleared_product(history.A, history.root), root_of<T>(given_.C())));
-    history.rounding = rounding_of_root();
+    history.rounding = rounding();
   }
 
  private:
-  static constexpr T most_worn = 16;
-
-  /// The rounding of the mean does not make the bound worn.
-  void round_mean(const T* column, T factor) {
-    given_.round_mean(column, factor);
-    for (Eigen::Index i = 0; i < largest_.size(); ++i) {
-      const T terms = factor * column[i];
-      largest_(i) = (std::max)(largest_(i), given_.rounding() * terms * terms);
+  /// What a reading means for x, whatever the unknowns.
+  struct whole {
+    vector gain{};
+    T variance = infinity<T>;
+  };
+  whole whole_reading(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
+    const auto& information = unknowns_.information();
+    const auto& unseen = information.unseen();
+    const matrix& A = unknowns_.A();
+    const Eigen::Index n = A.rows();
+    whole x;
+    set_zero(x.gain, n);
+    if (std::find(unseen.begin(), unseen.end(), pivot) != unseen.end()) {
+      add_multiple(x.gain.data(), n, 1 / unknowns_.a()(pivot), &A(0, pivot));
+      return x;
     }
+    matrix spread, along;
+    information.times_inverse(spread, A);
+    information.times_inverse(along, view(unknowns_.a().data(), 1, A.cols()));
+    x.variance = o.f + dot(along.size(), along.data(), along.data());
+    if (!(x.variance > 0)) return x;
+    add_multiple(x.gain.data(), n, o.f / x.variance, o.gain.data());
+    for (Eigen::Index j = 0; j < along.size(); ++j)
+      add_multiple(x.gain.data(), n, along(0, j) / x.variance, &spread(0, j));
+    return x;
   }
 
   /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
@@ -234,26 +225,16 @@ class diffuse_start {
     const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
     if (std::abs(v) <= rough * terms) return true;
     const belief x = current();
-    const matrix E = rounding_of(x);
-    vector Eh;
-    multiply(Eh, E, h);
     for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(h(i) * x.mean(i));
-    return std::abs(v) <= rough * terms + std::sqrt((std::max)(dot(h, Eh), T(0)));
+    return std::abs(v) <= rough * terms + 2 * std::sqrt(given_.rounding_along(h));
   }
 
-  /// The same where the covariance is known by its root.
-  matrix rounding_of_root() const {
-    matrix E = given_.E();
-    if (E.size() > 0) unknowns_.add_rounding(E);
-    return E;
-  }
-
+  bool exact_;
   conditional_state<T> given_;  // d
   diffuse_unknowns<T> unknowns_;
   T gained_ = 0;  // half the growth of the information's log-determinant in this step
   matrix spread_{};
   vector mean_{}, deviations_{};  // that `current` returned last, or of the prior
-  vector largest_{};              // of the variances so far, and of what they are sums of
 };
 
 }  // namespace kalscan::detail

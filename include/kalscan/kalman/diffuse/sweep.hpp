@@ -121,7 +121,7 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
   const bool exact = steps.exact;
   const diffuse_directions<T> prior(given);
   const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
-  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, exact);
+  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, exact, given.rounding);
   typename diffuse_start<T>::vector h(prior.mean.size());
   std::int64_t proper_steps = 0;
   for (std::int64_t t = 0; t < steps.length; ++t) {
@@ -139,24 +139,21 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
     x.end_step(history);
     const auto filtered = x.current();
     steps.write_filtered(t, filtered, log_density);
-    if (exact && t + 1 == steps.length) steps.write_rounding(t, x.rounding_of(filtered));
-    if (!filtered.proper) {
-      // Known states are smoothed best from part to part; flat unknowns are told apart best by all their readings.
-      if (exact && t + 1 < steps.length && x.worn()) x.begin_part(history);
-      continue;
+    if (exact && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
+    if (filtered.proper) {
+      // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
+      // without error differs from step to step, what is known already is told apart better here than by roots.
+      const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
+      const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
+      ++proper_steps;
+      const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough && x.safe(filtered);
+      if (exact ? proper_steps >= steps.least : known) {
+        if (exact) steps.write_rounding(t, x.rounding());
+        break;
+      }
     }
-    // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
-    // without error differs from step to step, what is known already is told apart better here than by roots.
-    const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-    const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
-    ++proper_steps;
-    const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough && x.safe(filtered);
-    if (exact ? proper_steps < steps.least : !known) {
-      if (exact && t + 1 < steps.length) x.begin_part(history);
-      continue;
-    }
-    if (exact) steps.write_rounding(t, x.rounding_of(filtered));
-    break;
+    // Given what was unknown at first, errors grow as the inverse of a system does that is read exactly.
+    if (exact && t + 1 < steps.length) x.begin_part(history);
   }
   x.end(history);
 }

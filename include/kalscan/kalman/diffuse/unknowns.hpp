@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <kalscan/kalman/diffuse/conditional_filter.hpp>
 #include <kalscan/kalman/diffuse/information.hpp>
 #include <kalscan/kalman/diffuse/rounding.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
@@ -25,7 +24,8 @@ namespace kalscan::detail {
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
-/// error leaves. Whether an entry of A is zero decides what is seen, hence its rounding errors are tracked.
+/// error leaves. Whether an entry of A is zero decides what is seen, hence the rounding errors of unseen columns are
+/// tracked.
 template <class T>
 class diffuse_unknowns {
  public:
@@ -33,24 +33,16 @@ class diffuse_unknowns {
   using vector = dense_vector<T>;
   using view = dense_view<T>;
   using history_type = diffuse_history<T>;
-  using reading = typename conditional_state<T>::reading;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them. `exact`: some reading may be without
-  /// noise.
-  diffuse_unknowns(const view& root, const view& directions, bool exact)
-      : exact_(exact),
-        information_(directions.cols, root.cols),
-        errors_(directions.rows, directions.cols + root.cols) {
+  /// The directions of diffuse unknowns, and a root of the covariance beside them.
+  diffuse_unknowns(const view& root, const view& directions)
+      : information_(directions.cols, root.cols),
+        errors_(directions.rows, directions.cols) {
     const Eigen::Index n = directions.rows, flat = directions.cols;
     set_zero(A_, n, flat + root.cols);
     set_zero(largest_, A_.cols());
     std::copy_n(directions.data, n * flat, A_.data());
     std::copy_n(root.data, n * root.cols, A_.data() + n * flat);
-    for (Eigen::Index i = 0; i < n; ++i) {
-      T terms = 0;
-      for (Eigen::Index j = 0; j < root.cols; ++j) terms += std::abs(root(i, j));
-      for (Eigen::Index j = 0; j < root.cols; ++j) errors_.disturb(i, flat + j, terms);
-    }
   }
 
   const matrix& A() const { return A_; }
@@ -59,7 +51,7 @@ class diffuse_unknowns {
 
   void predict(const view& F) {
     multiply(moved_, F, A_);
-    each_column([&](Eigen::Index j) { errors_.transform(j, F, A_, moved_); });
+    for (const Eigen::Index j : information_.unseen()) errors_.transform(j, F, A_, moved_);
     clear_subnormal(moved_);  // what the filter has forgotten
     std::swap(A_, moved_);
   }
@@ -69,16 +61,14 @@ class diffuse_unknowns {
   Eigen::Index pivot_of(const vector& h, T f) {
     multiply_transposed(a_, A_, h);
     set_zero(sizes_, A_.cols());
-    each_column([&](Eigen::Index j) {
+    for (const Eigen::Index j : information_.unseen()) {
       for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
       errors_.read(j, h, sizes_(j));
       if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / std::sqrt(f));
-    });
-    clear_rounding(information_.unseen());
-    const Eigen::Index pivot = pivot_among(information_.unseen());
-    if (pivot >= 0 || f > 0) return pivot;
-    clear_rounding(information_.seen());
-    return most_uncertain();
+      if (errors_.is_zero(j, a_(j), sizes_(j))) a_(j) = 0;
+    }
+    const Eigen::Index pivot = pivot_among_unseen();
+    return pivot >= 0 || f > 0 ? pivot : largest_of_seen();
   }
 
   /// The reading sees d_pivot first.
@@ -86,7 +76,7 @@ class diffuse_unknowns {
     vector change;
     set_zero(change, A_.cols());
     change(pivot) = 1;
-    eliminate(pivot, information_.unseen(), change);
+    eliminate(pivot, change);
     history.add_change(pivot, change, T(0));
     for (const Eigen::Index j : information_.unseen()) {
       if (j != pivot) a_(j) = 0;
@@ -109,35 +99,29 @@ class diffuse_unknowns {
     const Eigen::Index n = A_.rows();
     vector change;
     set_zero(change, A_.cols());
-    eliminate(pivot, information_.unseen(), change);
-    eliminate(pivot, information_.seen(), change);
+    eliminate(pivot, change);
+    for (const Eigen::Index j : information_.seen()) {
+      if (j == pivot || equal(a_(j), 0)) continue;
+      change(j) = -a_(j) / a_(pivot);
+      add_multiple(&A_(0, j), n, change(j), &A_(0, pivot));
+      information_.eliminate(j, pivot, a_(j) / a_(pivot));
+    }
     history.add_change(pivot, change, known);
     add_multiple(b.data(), n, known, &A_(0, pivot));
     std::fill_n(&A_(0, pivot), n, T(0));
-    errors_.clear(pivot);
     log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a_(pivot)));
     information_.impose(pivot, change, known, log_density);
   }
 
-  /// A := (I - gain h') A.
-  void reduce(const vector& h, const reading& o, const conditional_state<T>& given) {
-    if (exact_) {
-      given.gain_errors(deviations_, h, o);
-    } else {
-      set_zero(deviations_, h.size());
-    }
-    for (const Eigen::Index j : information_.seen()) {
-      if (!equal(a_(j), 0)) errors_.reduce(j, a_, o.gain, deviations_, A_);
-    }
+  /// A := (I - gain h') A of what is seen, where h'A is rounding.
+  void read_again(const vector& h, const vector& gain) {
+    for (const Eigen::Index j : information_.seen())
+      add_multiple(&A_(0, j), h.size(), -dot(h.size(), h.data(), &A_(0, j)), gain.data());
   }
 
-  /// Adds a bound on the errors that those of A make of a covariance, where `exact`.
-  void add_rounding(matrix& E) const {
-    matrix S;
-    errors_.each([&](const matrix& errors) {
-      information_.times_inverse(S, errors);
-      add_outer(E, errors_.plausible * errors_.plausible, S, S);
-    });
+  /// A := (I - gain h') A.
+  void reduce(const vector& gain) {
+    for (const Eigen::Index j : information_.seen()) add_multiple(&A_(0, j), gain.size(), -a_(j), gain.data());
   }
 
   /// Leaves to the history what the data tell of d.
@@ -163,22 +147,10 @@ class diffuse_unknowns {
   }
 
  private:
-  /// Calls what(j) for the columns of A that are not known to be zero.
-  template <class What>
-  void each_column(What what) const {
-    for (const Eigen::Index j : information_.unseen()) what(j);
-    for (const Eigen::Index j : information_.seen()) what(j);
-  }
-
-  void clear_rounding(const std::vector<Eigen::Index>& columns) {
-    for (const Eigen::Index j : columns) {
-      if (errors_.is_zero(j, a_(j), sizes_(j))) a_(j) = 0;
-    }
-  }
-
-  /// The column by which a reading is solved: its coefficient is large beside those that the column has had, in units
-  /// of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
-  Eigen::Index pivot_among(const std::vector<Eigen::Index>& columns) const {
+  /// The unseen column by which a reading is solved: its coefficient is large beside those that the column has had, in
+  /// units of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
+  Eigen::Index pivot_among_unseen() const {
+    const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),
                                      [&](Eigen::Index j) { return !equal(a_(j), 0) && equal(largest_(j), 0); });
     Eigen::Index best = -1;
@@ -192,30 +164,18 @@ class diffuse_unknowns {
     }
     return best;
   }
-
-  /// Of the seen unknowns that the reading depends on, the one whose error moves it most.
-  Eigen::Index most_uncertain() const {
-    matrix identity, root;
-    set_identity(identity, A_.cols(), A_.cols());
-    information_.times_inverse(root, identity);
+  Eigen::Index largest_of_seen() const {
     Eigen::Index best = -1;
-    T most = 0;
     for (const Eigen::Index j : information_.seen()) {
-      if (equal(a_(j), 0)) continue;
-      T length = 0;
-      for (Eigen::Index k = 0; k < root.cols(); ++k) length = std::hypot(length, root(j, k));
-      if (std::abs(a_(j)) * length > most) {
-        most = std::abs(a_(j)) * length;
-        best = j;
-      }
+      if (std::abs(a_(j)) > (best < 0 ? T(0) : std::abs(a_(best)))) best = j;
     }
     return best;
   }
 
   /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
   /// `change` gets their coefficients in the old d_pivot.
-  void eliminate(Eigen::Index pivot, const std::vector<Eigen::Index>& columns, vector& change) {
-    for (const Eigen::Index j : columns) {
+  void eliminate(Eigen::Index pivot, vector& change) {
+    for (const Eigen::Index j : information_.unseen()) {
       if (j == pivot || equal(a_(j), 0)) continue;
       change(j) = -a_(j) / a_(pivot);
       errors_.eliminate(j, pivot, a_, A_);
@@ -233,12 +193,11 @@ class diffuse_unknowns {
     return row;
   }
 
-  bool exact_;
   matrix A_{};
   diffuse_information<T> information_;
-  sampled_rounding<T> errors_;  // of A
-  vector largest_{};            // of the terms of a reading's coefficient, in units of its noise
-  vector a_{}, sizes_{}, deviations_{};  // of the reading at hand
+  sampled_rounding<T> errors_;  // of the unseen columns of A
+  vector largest_{};            // of the terms of an unseen coefficient, in units of the reading's noise
+  vector a_{}, sizes_{};        // of the reading at hand
   matrix moved_{};
 };
 

@@ -39,8 +39,7 @@ struct diffuse_history {
   // step is as above with A.
   matrix A{}, root{}, free{};
   matrix end_root{};     // of the covariance of x after the last step, of no more columns than states
-  matrix rounding{};     // a bound on the errors of A root, as a covariance; where R is singular at some step
-  bool precise = false;  // whether A root is known better than its square
+  matrix rounding{};     // a bound on the errors of the mean and of end_root, as a covariance; where R is singular
   vector mean{};
   std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on
   std::vector<change> changes{};

@@ -31,7 +31,7 @@ template <class T, int N, int M>
     prior.directions = detail::cleared_product(beginning.A, beginning.free);
   if (!result.covariance_root.empty()) {
     prior.root = result.covariance_root.back();
-  } else if (beginning.size() == last + 1 && beginning.precise) {
+  } else if (beginning.size() == last + 1) {
     prior.root = beginning.end_root;
     if (beginning.rounding.size() > 0) prior.rounding = beginning.rounding;
   }

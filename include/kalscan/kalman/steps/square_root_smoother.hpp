@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/square_root_element.hpp>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -43,6 +44,12 @@ struct square_root_smoother_sweep {
   std::span<const std::int64_t> chosen;  // of the results
   std::int64_t longest;
   bool exact;  // something is read without noise: in a long stretch information may grow without bound
+  /// What is observed after the first steps of a result: Z'x = Z' mean + v + N(0, I) of the last of them.
+  struct later_data {
+    dense_matrix<T> Z{};
+    dense_vector<T> v{};
+  };
+  std::span<later_data> after_beginning;  // of each result, with room
 
   static constexpr bool has_outputs = true, whole_lanes = Whole;
   static constexpr double absorb_cost = 1;
@@ -69,7 +76,24 @@ struct square_root_smoother_sweep {
       const auto none = no_steps<wide, N>(steps->model.states());
       return {none.Z, none.w};
     }
-    void finish(const state_type&) const {}
+    void finish(const state_type& x) const {
+      if (result->filtered.beginning.size() == 0) return;
+      const auto mean = result->filtered.mean.col(first());
+      auto& later = sweep->after_beginning[static_cast<std::size_t>(series)];
+      later.Z.resize(x.w.size(), x.w.size());
+      later.v.resize(x.w.size());
+      for (Eigen::Index i = 0; i < x.w.size(); ++i) {
+        wide v = x.w(i), largest = 1;
+        for (Eigen::Index j = 0; j < x.w.size(); ++j) {
+          v -= x.Z(j, i) * wide(mean(j));
+          largest = (std::max)(largest, std::abs(x.Z(j, i)));
+        }
+        // What is told to less than the least numbers there are, is told to these.
+        const wide scale = (std::min)(wide(1), std::sqrt(wide((std::numeric_limits<T>::max)())) / largest);
+        for (Eigen::Index j = 0; j < x.w.size(); ++j) later.Z(j, i) = static_cast<T>(scale * x.Z(j, i));
+        later.v(i) = static_cast<T>(scale * v);
+      }
+    }
 
     void replay(std::int64_t s, state_type& x) const {
       const std::int64_t t = time(s);
