@@ -82,8 +82,9 @@ TEST_CASE("tokens have the same bits alone and where channels abound, a channel 
   served_sequences<kla, float> sequences(std::vector<std::int64_t>(96, 75), 640, 16, false, 5);
   int abound = 0;
   const auto run = [&](served_call<kla, float>& call) {
-    using call_type = kalscan::detail::forward_call_t<kla, float>;
-    abound += call.shape.time > 1 && kalscan::detail::channels_abound(call_type{.shape = call.shape}) ? 1 : 0;
+    kalscan::detail::forward_call_t<kla, float> shape_of{};
+    shape_of.shape = call.shape;
+    abound += call.shape.time > 1 && kalscan::detail::channels_abound(shape_of) ? 1 : 0;
     run_call(call);
   };
   CHECK(sequences.differences(run, 1) == 0);

@@ -451,8 +451,9 @@ TEST_CASE("exact readings of one or two shocks beside a diffuse state that has n
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
   struct kind { Eigen::Index shocks, sensors, length; bool varying; };
-  for (const auto& [shocks, sensors, length, varying] :
-       {kind{1, 1, 60, false}, {1, 2, 60, false}, {2, 3, 40, false}, {1, 2, 60, true}}) {
+  for (const kind& of : {kind{1, 1, 60, false}, {1, 2, 60, false}, {2, 3, 40, false}, {1, 2, 60, true}}) {
+    const Eigen::Index shocks = of.shocks, sensors = of.sensors, length = of.length;
+    const bool varying = of.varying;
     for (const Eigen::Index seen : {Eigen::Index(0), length / 2, length}) {
       CAPTURE(sensors);
       CAPTURE(varying);
