@@ -23,28 +23,10 @@ result_type smoothed(const model_type& model, const series_type& y) {
   return kalscan::smooth(kalscan::seq{}, model, y, {.predictions = true});
 }
 
-/// The worst error in standard deviations, or in 1e-4 of the size of the states, which are about one, where these are
-/// smaller; 1 where one is improper and the other not.
+/// Of a belief of step t, where the first `diffuse.size()` are improper.
 double defect(const diffuse_oracle::belief& expected, const matrix& mean, const matrix& covariance,
               const std::vector<matrix>& diffuse, std::size_t t) {
-  const bool proper = t >= diffuse.size();
-  if (proper != expected.proper) return 1;
-  const auto scale = [](const matrix& x) {
-    const double least = 1e-8 * std::max(x.diagonal().maxCoeff(), 0.0);
-    return Eigen::VectorXd(x.diagonal().cwiseMax(least).cwiseSqrt());
-  };
-  const Eigen::VectorXd sd = scale(expected.covariance).array() + 1e-4, spread = scale(expected.diffuse);
-  double worst = 0;
-  for (Index i = 0; i < mean.size(); ++i) {
-    const double size = sd(i) + 1e-4 * std::abs(expected.mean(i));
-    worst = std::max(worst, std::abs(mean(i) - expected.mean(i)) / size);
-    for (Index j = 0; j < mean.size(); ++j) {
-      worst = std::max(worst, std::abs(covariance(i, j) - expected.covariance(i, j)) / (sd(i) * sd(j) + 1e-4));
-      if (proper) continue;
-      worst = std::max(worst, std::abs(diffuse[t](i, j) - expected.diffuse(i, j)) / (spread(i) * spread(j)));
-    }
-  }
-  return std::isfinite(worst) ? worst : 1;
+  return diffuse_oracle::defect(expected, mean, covariance, t < diffuse.size() ? &diffuse[t] : nullptr);
 }
 
 double filtered_defect(const result_type& s, const diffuse_oracle::conditioning& expected) {
@@ -67,21 +49,6 @@ double defect(const result_type& s, const diffuse_oracle::conditioning& expected
   for (std::size_t t = 0; t < s.covariance.size(); ++t) {
     const auto column = static_cast<Index>(t);
     worst = std::max(worst, defect(expected.smoothed[t], s.mean.col(column), s.covariance[t], s.diffuse, t));
-  }
-  return worst;
-}
-
-/// What a rounding of each number of the model and the data, by chance, does to the exact answer.
-double condition(const diffuse_oracle::conditioning& exact) {
-  double worst = 0;
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-    const auto other = exact.rounded(seed);
-    for (std::size_t t = 0; t < exact.filtered.size(); ++t) {
-      const auto off = [&](const diffuse_oracle::belief& expected, const diffuse_oracle::belief& x) {
-        return defect(expected, x.mean, x.covariance, std::vector<matrix>(x.proper ? 0 : t + 1, x.diffuse), t);
-      };
-      worst = std::max({worst, off(exact.filtered[t], other.filtered[t]), off(exact.smoothed[t], other.smoothed[t])});
-    }
   }
   return worst;
 }

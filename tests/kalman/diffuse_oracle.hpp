@@ -4,7 +4,9 @@
 // the limit of large kappa (Koopman, JASA 92, 1997).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/kalscan.hpp>
 #include <numbers>
@@ -283,5 +285,43 @@ class conditioning {
   const conditioning* exact_;  // of which this one is a rounded copy; else null
   std::uint64_t seed_;
 };
+
+/// The worst error of a belief, improper with these `diffuse` covariances unless there are none, in standard deviations,
+/// or in 1e-4 of the size of the states, which are about one, where these are smaller; 1 where one is improper and the
+/// other not.
+inline double defect(const belief& expected, const Eigen::MatrixXd& mean, const Eigen::MatrixXd& covariance,
+                     const Eigen::MatrixXd* diffuse) {
+  if ((diffuse == nullptr) != expected.proper) return 1;
+  const auto scale = [](const Eigen::MatrixXd& x) {
+    const double least = 1e-8 * std::max(x.diagonal().maxCoeff(), 0.0);
+    return Eigen::VectorXd(x.diagonal().cwiseMax(least).cwiseSqrt());
+  };
+  const Eigen::VectorXd sd = scale(expected.covariance).array() + 1e-4, spread = scale(expected.diffuse);
+  double worst = 0;
+  for (Eigen::Index i = 0; i < mean.size(); ++i) {
+    const double size = sd(i) + 1e-4 * std::abs(expected.mean(i));
+    worst = std::max(worst, std::abs(mean(i) - expected.mean(i)) / size);
+    for (Eigen::Index j = 0; j < mean.size(); ++j) {
+      worst = std::max(worst, std::abs(covariance(i, j) - expected.covariance(i, j)) / (sd(i) * sd(j) + 1e-4));
+      if (expected.proper) continue;
+      worst = std::max(worst, std::abs((*diffuse)(i, j) - expected.diffuse(i, j)) / (spread(i) * spread(j)));
+    }
+  }
+  return std::isfinite(worst) ? worst : 1;
+}
+
+/// What a rounding of each number of the model and the data, by chance, does to the exact answer.
+inline double condition(const conditioning& exact) {
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const conditioning other = exact.rounded(seed);
+    const auto off = [](const belief& expected, const belief& x) {
+      return defect(expected, x.mean, x.covariance, x.proper ? nullptr : &x.diffuse);
+    };
+    for (std::size_t t = 0; t < exact.filtered.size(); ++t)
+      worst = std::max({worst, off(exact.filtered[t], other.filtered[t]), off(exact.smoothed[t], other.smoothed[t])});
+  }
+  return worst;
+}
 
 }  // namespace diffuse_oracle

@@ -19,26 +19,11 @@ using Eigen::Index, Eigen::MatrixXd;
 
 constexpr double bound = 1e-6;  // most are within 1e-13
 
-/// The worst error of one belief, as the tests of the host's filter measure it; 1 where one is improper, the other not.
+/// Of a belief of step t, which is improper where the `diffuse` covariance of its step is not zero.
 double defect(const diffuse_oracle::belief& expected, const MatrixXd& mean, const MatrixXd& covariance,
               const std::vector<MatrixXd>& diffuse, std::size_t t) {
-  const MatrixXd own = t < diffuse.size() ? diffuse[t] : MatrixXd(MatrixXd::Zero(mean.size(), mean.size()));
-  if (own.isZero(0) != expected.proper) return 1;
-  const auto scale = [](const MatrixXd& x) {
-    const double least = 1e-8 * std::max(x.diagonal().maxCoeff(), 0.0);
-    return Eigen::VectorXd(x.diagonal().cwiseMax(least).cwiseSqrt());
-  };
-  const Eigen::VectorXd sd = scale(expected.covariance).array() + 1e-4, spread = scale(expected.diffuse);
-  double worst = 0;
-  for (Index i = 0; i < mean.size(); ++i) {
-    worst = std::max(worst, std::abs(mean(i) - expected.mean(i)) / (sd(i) + 1e-4 * std::abs(expected.mean(i))));
-    for (Index j = 0; j < mean.size(); ++j) {
-      worst = std::max(worst, std::abs(covariance(i, j) - expected.covariance(i, j)) / (sd(i) * sd(j) + 1e-4));
-      if (!expected.proper)
-        worst = std::max(worst, std::abs(own(i, j) - expected.diffuse(i, j)) / (spread(i) * spread(j)));
-    }
-  }
-  return std::isfinite(worst) ? worst : 1;
+  const bool proper = t >= diffuse.size() || diffuse[t].isZero(0);
+  return diffuse_oracle::defect(expected, mean, covariance, proper ? nullptr : &diffuse[t]);
 }
 
 struct errors {
@@ -58,21 +43,6 @@ errors errors_of(const by_functions::result_type& s, const diffuse_oracle::condi
   const double total = expected.log_likelihood(), off = std::abs(f.log_likelihood - total) / (1 + std::abs(total));
   e.log_likelihood = std::isfinite(off) ? off : 1;
   return e;
-}
-
-/// What a rounding of each number of the model and the data, by chance, does to the exact answer.
-double condition(const diffuse_oracle::conditioning& exact) {
-  double worst = 0;
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-    const auto other = exact.rounded(seed);
-    for (std::size_t t = 0; t < exact.filtered.size(); ++t) {
-      const auto off = [&](const diffuse_oracle::belief& expected, const diffuse_oracle::belief& x) {
-        return defect(expected, x.mean, x.covariance, std::vector<MatrixXd>(x.proper ? 0 : t + 1, x.diffuse), t);
-      };
-      worst = std::max({worst, off(exact.filtered[t], other.filtered[t]), off(exact.smoothed[t], other.smoothed[t])});
-    }
-  }
-  return worst;
 }
 
 std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
