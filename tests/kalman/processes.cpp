@@ -159,16 +159,26 @@ TEST_CASE("processes over irregular times are the dense Gaussian processes") {
   });
 }
 
+/// Readings of a process at irregular times.
+struct irregular_readings {
+  std::vector<double> times{}, y{};
+
+  irregular_readings(std::int64_t length, std::uint64_t seed) {
+    std::mt19937_64 engine(seed);
+    std::exponential_distribution<double> gap(10);
+    std::normal_distribution<double> normal;
+    double at = 0;
+    for (std::int64_t t = 0; t < length; ++t) times.push_back(at += gap(engine)), y.push_back(normal(engine));
+  }
+  auto model() const { return kalscan::observed_at(kalscan::matern32<double>{1.3, 0.7}, times.data(), 0.25); }
+};
+
 /// What a rank of a device runs, on the host.
 TEST_CASE("a stretch of a series has the elements and the rows of the whole series, and finds its end") {
   const std::int64_t length = 103, chunk = 5;
-  std::mt19937_64 engine(8);
-  std::exponential_distribution<double> gap(10);
-  std::normal_distribution<double> normal;
-  std::vector<double> times, y;
-  double at = 0;
-  for (std::int64_t t = 0; t < length; ++t) times.push_back(at += gap(engine)), y.push_back(normal(engine));
-  const auto model = kalscan::observed_at(kalscan::matern32<double>{1.3, 0.7}, times.data(), 0.25);
+  const irregular_readings readings(length, 8);
+  const auto model = readings.model();
+  const auto& y = readings.y;
   using traversal = kalscan::detail::filter_traversal<std::remove_cvref_t<decltype(model)>>;
   using kalscan::detail::counted_from_zero, kalscan::detail::replay_chunk;
   struct arrays {
@@ -227,13 +237,9 @@ TEST_CASE("a stretch of a series has the elements and the rows of the whole seri
 
 TEST_CASE("a stretch of a series is smoothed as in the whole series, with the filtered mean of the step before it") {
   const std::int64_t length = 103, chunk = 5;
-  std::mt19937_64 engine(9);
-  std::exponential_distribution<double> gap(10);
-  std::normal_distribution<double> normal;
-  std::vector<double> times, y;
-  double at = 0;
-  for (std::int64_t t = 0; t < length; ++t) times.push_back(at += gap(engine)), y.push_back(normal(engine));
-  const auto model = kalscan::observed_at(kalscan::matern32<double>{1.3, 0.7}, times.data(), 0.25);
+  const irregular_readings readings(length, 9);
+  const auto model = readings.model();
+  const auto& y = readings.y;
   using model_type = std::remove_cvref_t<decltype(model)>;
   using traversal = kalscan::detail::smoother_traversal<model_type>;
   using kalscan::detail::counted_from_zero, kalscan::detail::replay_chunk;
