@@ -315,16 +315,25 @@ std::int64_t bound(const sizes& s, int rank, int ranks) {
   return (std::min)(s.L, chunks * rank / ranks * s.chunk);
 }
 
-row measure(const sizes& s, int ranks, std::optional<results>& whole) {
-  row x;
-  x.ranks = ranks;
+/// A thread for each of so many GPUs: run(threads, comm, stream).
+template <class Run>
+void on_gpus(int ranks, Run run) {
   const communicators comms(ranks);
   kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) {
     const int r = threads.rank();
     ok(cudaSetDevice(r));
     cudaStream_t stream;
     ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    const timed comm{kalscan::nccl_communicator(comms[r])};
+    run(threads, timed{kalscan::nccl_communicator(comms[r])}, stream);
+    ok(cudaStreamDestroy(stream));
+  });
+}
+
+row measure(const sizes& s, int ranks, std::optional<results>& whole) {
+  row x;
+  x.ranks = ranks;
+  on_gpus(ranks, [&](const auto& threads, const timed& comm, cudaStream_t stream) {
+    const int r = threads.rank();
     stretch mine(s, bound(s, r, ranks), bound(s, r + 1, ranks), true);
     kalscan::ranks policy{comm, one_gpu{{.stream = stream, .chunk = s.chunk}}};
     const auto steps = kalscan::agree_on_steps(policy, kla{}, mine.shape());
@@ -350,7 +359,6 @@ row measure(const sizes& s, int ranks, std::optional<results>& whole) {
       x = mine_row;
       if (ranks == 1) whole.emplace(std::move(mine.out));
     }
-    ok(cudaStreamDestroy(stream));
   });
   return x;
 }
@@ -431,15 +439,11 @@ void table(const sizes& s, int devices) {
 
 /// Forward over all GPUs, each of which keeps nothing but its stretch, and the same in pieces through one.
 void stream_through_one(const sizes& s, int devices) {
-  const communicators comms(devices);
   std::vector<float> over_ranks(static_cast<std::size_t>(s.M * S)), through_one(over_ranks);
   double ms = 0;
-  kalscan::run_on_threads(devices, [&](const kalscan::thread_communicator& threads) {
+  on_gpus(devices, [&](const auto& threads, const timed& timed_comm, cudaStream_t stream) {
     const int r = threads.rank();
-    ok(cudaSetDevice(r));
-    cudaStream_t stream;
-    ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    const kalscan::nccl_communicator comm(comms[r]);
+    const auto& comm = timed_comm.comm;
     const stretch mine(s, bound(s, r, devices), bound(s, r + 1, devices), false);
     kalscan::ranks policy{comm, one_gpu{{.stream = stream, .chunk = s.chunk}}};
     const auto steps = kalscan::agree_on_steps(policy, kla{}, mine.shape());
@@ -450,7 +454,6 @@ void stream_through_one(const sizes& s, int devices) {
     if (r + 1 == devices)
       ok(cudaMemcpy(over_ranks.data(), mine.out[2], over_ranks.size() * sizeof(float), cudaMemcpyDeviceToHost));
     if (r == 0) ms = time;
-    ok(cudaStreamDestroy(stream));
   });
   ok(cudaSetDevice(0));
   std::vector<float> mean, variance;
@@ -500,20 +503,6 @@ __global__ void fill_readings(double* y, std::int64_t n, std::int64_t first) {
                             0x94d049bb133111ebU;
     y[i] = static_cast<double>(z >> 40) * 0x1p-23 - 1;
   }
-}
-
-/// A thread for each of so many GPUs: run(threads, comm, stream).
-template <class Run>
-void on_gpus(int ranks, Run run) {
-  const communicators comms(ranks);
-  kalscan::run_on_threads(ranks, [&](const kalscan::thread_communicator& threads) {
-    const int r = threads.rank();
-    ok(cudaSetDevice(r));
-    cudaStream_t stream;
-    ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    run(threads, timed{kalscan::nccl_communicator(comms[r])}, stream);
-    ok(cudaStreamDestroy(stream));
-  });
 }
 
 /// log p(y), the means of all steps, and the smoothed ones in their place: ms. For bits the log-likelihood, the mean of
