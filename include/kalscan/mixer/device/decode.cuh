@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The kernel of a single token. Its inputs are used once: they go to registers, a vector each, and not through shared
-// memory as those of traversals do.
+// The kernel of a single token. It stages nothing, since there is no later step to fill the wait for a barrier and each
+// input is used once by a thread: they go from memory to registers, a vector each.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

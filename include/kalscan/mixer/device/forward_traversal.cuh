@@ -107,57 +107,53 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     *reinterpret_cast<E*>(to) = static_cast<E>(value);
   }
 
-  /// All steps of a whole tile, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
+  /// All steps of a whole tile, by the formulas of Lane, with the checkpoints that are due in it. `to` is where this
+  /// thread's outputs of the tile go.
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
-    const int together = keeps_often ? min(keep_distance, layout.tile()) : layout.tile();
-#pragma unroll 1
-    for (int step = 0; step < layout.tile(); step += together) {
-      keep_if_due(t + step, x);
-      steps_together<Lane, Emit>(buffer, step, step + together, t, x, to);
-    }
-  }
-  template <class Lane, bool Emit>
-  __device__ __forceinline__ void steps_together(int buffer, int from, int end, std::int64_t t, state (&x)[States],
-                                                 char* (&to)[outputs]) {
     unsigned writes = 0;  // bit o: this thread writes output o
     for_each_index<outputs>([&](auto o) {
       if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
     });
     asm("" : "+r"(writes));  // kept: the compiler would find it out again for each step
-    // Four steps fit the instruction cache next to the schedulers, a tile's do not.
+    const int distance = keeps_often ? min(keep_distance, layout.tile()) : layout.tile();
 #pragma unroll 1
-    for (int step = from; step < end; step += 4) {
-      if constexpr (!Emit) {
-        this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
-        });
-      } else {
-        T sum[outputs][4];
-        this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          readout_sums<M, T, States> sums;
-          this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
-          const auto y = sums.total();
-          for_each_index<outputs>([&](auto o) { sum[o()][i] = y[o()]; });
-        });
-        if constexpr (framed) {
-          for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
-          outputs_leave_frame(buffer, step, sum);
-        }
-        for_each_index<outputs>([&](auto o) {
-          if constexpr (!framed) sum_over_group(sum[o()], lanes.g, layout.group());
-          const auto& y = member<o()>(call.out);
-          const std::int64_t stride = bytes_of_step(y);
-          char* pointer = to[o()];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            if ((writes >> o() & 1U) != 0 && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
-            if (i + 1 < 4) pointer += stride;
+    for (int begin = 0; begin < layout.tile(); begin += distance) {
+      keep_if_due(t + begin, x);
+      // Four steps fit the instruction cache next to the schedulers, a tile's do not.
+#pragma unroll 1
+      for (int step = begin; step < begin + distance; step += 4) {
+        if constexpr (!Emit) {
+          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+            this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
+          });
+        } else {
+          T sum[outputs][4];
+          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+            readout_sums<M, T, States> sums;
+            this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
+            const auto y = sums.total();
+            for_each_index<outputs>([&](auto o) { sum[o()][i] = y[o()]; });
+          });
+          if constexpr (framed) {
+            for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
+            outputs_leave_frame(buffer, step, sum);
           }
-          to[o()] += 4 * stride;
-        });
+          for_each_index<outputs>([&](auto o) {
+            if constexpr (!framed) sum_over_group(sum[o()], lanes.g, layout.group());
+            const auto& y = member<o()>(call.out);
+            const std::int64_t stride = bytes_of_step(y);
+            char* pointer = to[o()];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              if ((writes >> o() & 1U) != 0 && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
+              if (i + 1 < 4) pointer += stride;
+            }
+            to[o()] += 4 * stride;
+          });
+        }
+        this->leave_frame(buffer, step + 3, x);
       }
-      this->leave_frame(buffer, step + 3, x);
     }
   }
   /// The sums of four steps' outputs that the thread is left with.
