@@ -156,17 +156,17 @@ void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const
   if (mine.empty()) return;
   p.communicator.all_gather(mine, pieces.gathered_sums, p.inner.stream);
   auto& arrays = pieces.mine.arrays;
-  const std::size_t slot = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
+  const std::size_t lane_bytes = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
   for (std::size_t i = 0; i < std::size(pieces.in_order); ++i) {
     if (pieces.in_order[i] == nullptr) continue;
     const auto at = reinterpret_cast<const std::byte*>(arrays.time[i]) - mine.data();
     for (std::size_t r = 0; r < pieces.slots.of_batch.size(); ++r) {
       // Of each batch the chunks of this rank, after those of the ranks before it.
-      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * slot;
+      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * lane_bytes;
       if (row == 0) continue;
-      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * slot;
+      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * lane_bytes;
       std::byte* to = reinterpret_cast<std::byte*>(pieces.in_order[i]);
-      to += static_cast<std::size_t>(pieces.slots.first[r]) * slot;
+      to += static_cast<std::size_t>(pieces.slots.first[r]) * lane_bytes;
       const std::byte* from = pieces.gathered_sums.data() + r * mine.size() + at;
       const cudaStream_t stream = p.inner.stream;
       if (shape.batch == 1) {  // one sequence may have rows of 2 GiB, which cudaMemcpy2DAsync refuses

@@ -72,7 +72,7 @@ class online_filter {
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
     belief x{prior.mean, prior.covariance};
-    if (step_.exact) x.rounding = root_steps::rounding_of(prior).E;
+    if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
     if (has_root(x)) x.root = root_steps::root_of(prior);
     return x;
   }
@@ -134,7 +134,7 @@ class online_filter {
     const Eigen::Matrix<T, N, N> noise =
         root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
-    if (step_.exact) {
+    if (step_.noiseless) {
       detail::root_rounding<T, N> rounding{x.rounding};
       rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
       x.rounding = rounding.E;
@@ -146,7 +146,7 @@ class online_filter {
     square_root_belief<T, N> carried{x.mean, x.root};
     detail::root_rounding<T, N> rounding{x.rounding};
     T log_density = 0;
-    const char* wrong = root_steps_.take(t, y, carried, step_.exact ? &rounding : nullptr, log_density);
+    const char* wrong = root_steps_.take(t, y, carried, step_.noiseless ? &rounding : nullptr, log_density);
     if (wrong) throw filter_error(0, t, wrong);
     detail::require_finite_belief("filtered", 0, t, carried.mean, carried.root);
     x.rounding = rounding.E;
@@ -161,7 +161,7 @@ class online_filter {
   }
 
   bool has_root(const belief& x) const {
-    return step_.exact || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+    return step_.noiseless || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
   }
   static bool has_outgrown(const belief& x) {
     const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());
@@ -209,10 +209,10 @@ class online_filter {
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
     const bool known = x.rounding.size() > 0 && !x.rounding.isZero(0);
-    if (step_.exact && !known) x.rounding = root_steps::rounding_of(x.covariance);
+    if (step_.noiseless && !known) x.rounding = root_steps::rounding_of(x.covariance);
     if (x.first_variances.size() == 0 || x.first_variances.isZero(0)) x.first_variances = x.covariance.diagonal();
     if (has_root(x) && x.root.size() > 0 && is_root(x.root, x.covariance)) return;
-    if (step_.exact || step_.sharp || has_outgrown(x)) {
+    if (step_.noiseless || step_.sharp || has_outgrown(x)) {
       x.root = root_steps::root_of(x.covariance);
     } else {
       x.root.setZero();

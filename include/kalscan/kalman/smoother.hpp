@@ -63,7 +63,7 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
   return results;
 }
 
-/// Whole: what has roots is exact, as in results of the default form.
+/// Whole: what has roots is noiseless, as in results of the default form.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                   std::vector<filter_result<T, N, M>> filtered) {
@@ -71,13 +71,13 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   auto results = room_to_smooth(std::move(filtered));
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
   std::vector<std::vector<char>> cancelled;
-  std::vector<std::int64_t> as_covariances, as_roots, as_exact_roots;
+  std::vector<std::int64_t> as_covariances, as_roots, as_noiseless_roots;
   std::int64_t longest = 1;
   for (std::int64_t i = 0; i < std::ssize(results); ++i) {
     const auto& f = results[static_cast<std::size_t>(i)].filtered;
     const bool roots = f.covariance_root.size() == f.covariance.size();
-    const bool exact = of_series<filter_step<T, N, M>>(steppers, i).exact;
-    (!roots ? as_covariances : exact ? as_exact_roots : as_roots).push_back(i);
+    const bool noiseless = of_series<filter_step<T, N, M>>(steppers, i).noiseless;
+    (!roots ? as_covariances : noiseless ? as_noiseless_roots : as_roots).push_back(i);
     cancelled.emplace_back(f.covariance.size());
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
@@ -85,9 +85,9 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   if (!as_covariances.empty()) run_sweep(p, sweep);
   using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
   std::vector<typename root_sweep::later_data> after(results.size());
-  for (const auto* chosen : {&as_roots, &as_exact_roots}) {
+  for (const auto* chosen : {&as_roots, &as_noiseless_roots}) {
     if (chosen->empty()) continue;
-    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_exact_roots, after});
+    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_noiseless_roots, after});
     for (const std::int64_t i : *chosen) {
       const auto& beginning = results[static_cast<std::size_t>(i)].filtered.beginning;
       const auto& [Z, v] = after[static_cast<std::size_t>(i)];

@@ -149,9 +149,10 @@ struct vector_kla_mixer : isotropic_lanes {
       }
     }
     const T i = gain(predicted, u), variance = predicted * i;
-    const T kept = u.a * i, taken = variance * (u.Lambda * u.k);
-    return {detail::fused(kept, before.mean_x, taken * u.vx), detail::fused(kept, before.mean_y, taken * u.vy),
-            detail::fused(kept, before.mean_z, taken * u.vz), variance};
+    const T step_gain = u.a * i, taken = variance * (u.Lambda * u.k);
+    return {detail::fused(step_gain, before.mean_x, taken * u.vx),
+            detail::fused(step_gain, before.mean_y, taken * u.vy),
+            detail::fused(step_gain, before.mean_z, taken * u.vz), variance};
   }
 
   template <class T>
@@ -214,9 +215,13 @@ struct vector_kla_mixer : isotropic_lanes {
   KALSCAN_HD static constexpr rotating_element<T> absorb(const rotating_element<T>& x, const vector_kla_terms<T>& u) {
     const T phi = u.Lambda * u.kk, Lk = u.Lambda * u.k, predicted = u.aa * x.C + u.p, phiC = phi * predicted;
     const T i = detail::reciprocal<detail::inverse::approximate>(T(1) + phiC);
-    const T kept = u.a * i, C = predicted * i, gain = x.gain * kept;
+    const T step_gain = u.a * i, C = predicted * i, gain = x.gain * step_gain;
     const vector3<T> innovation = value(u) + -(u.k * u.a) * x.b;
-    return {gain, x.rotation, kept * x.b + (C * Lk) * value(u), C, x.eta + (gain * Lk) * innovation,
+    return {gain,
+            x.rotation,
+            step_gain * x.b + (C * Lk) * value(u),
+            C,
+            x.eta + (gain * Lk) * innovation,
             x.J + u.a * x.gain * phi * gain + T(0) * phiC};
   }
   template <class T>

@@ -88,10 +88,10 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
   thread_scan<E> scanned;
   if (valid == tile::size) {
     const E sum = scope::template absorb_run<tile::items>(r, read, tile::items);
-    scanned = threads_of.template scan<false>(r.monoid(), sum, typename scope::all_threads{});
+    scanned = threads_of.template scan<scan_kind::prefix>(r.monoid(), sum, typename scope::all_threads{});
   } else {
     const E sum = scope::template absorb_run<tile::items>(r, read, n);
-    scanned = threads_of.template scan<false>(r.monoid(), sum, threads);
+    scanned = threads_of.template scan<scan_kind::prefix>(r.monoid(), sum, threads);
   }
 
   const bool last = index + 1 == tiles, needs_carry = Call::has_outputs || last;

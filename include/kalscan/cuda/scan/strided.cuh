@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
   using E = typename Call::element;
   constexpr int warps = tile::warps, items = tile::items;
   // Two of each: what a turn writes is read while the next turn writes the other.
-  __shared__ word_slots<E, 32> elements[2][warps];
-  __shared__ word_slots<S, 32> carries[2];
+  __shared__ shared_words<E, 32> elements[2][warps];
+  __shared__ shared_words<S, 32> carries[2];
   const auto& r = call.recurrence;
   const auto m = r.monoid();
   const int lane = static_cast<int>(threadIdx.x) % 32, turn = static_cast<int>(threadIdx.x) / 32;

@@ -79,7 +79,7 @@ class square_root_steps {
   /// Of the root of Q that leads to step t, see root_rounding.
   matrix noise_rounding(std::int64_t t) const { return model.Q.constant() ? noise_rounding_ : rounding_of_root(t); }
 
-  /// What exact models have beside a belief, see root_rounding.
+  /// What noiseless models have beside a belief, see root_rounding.
   static matrix rounding_of(const matrix& P) {
     return root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix();
   }
@@ -207,7 +207,7 @@ struct square_root_filter_sweep {
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
   std::int64_t length() const { return chosen.longest; }
-  bool splits() const { return !chosen.exact; }
+  bool splits() const { return !chosen.noiseless; }
   state_type act(const element& x, const state_type& s) const {
     return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
   }
@@ -224,10 +224,10 @@ struct square_root_filter_sweep {
       const std::int64_t done = time(0), last = record.column(done - 1);
       const auto& prior = steps->model.prior;
       state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
-      if (exact()) x.rounding = steps_type::rounding_of(prior);
+      if (noiseless()) x.rounding = steps_type::rounding_of(prior);
       if (done > 0) {
         x.belief = {record.result->mean.col(last), steps_type::root_after(record.result->beginning)};
-        if (exact()) x.rounding.E = record.result->rounding[static_cast<std::size_t>(last)];
+        if (noiseless()) x.rounding.E = record.result->rounding[static_cast<std::size_t>(last)];
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;
@@ -238,7 +238,7 @@ struct square_root_filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       auto& [mean, root] = state.belief;
-      auto* rounding = exact() ? &state.rounding : nullptr;
+      auto* rounding = noiseless() ? &state.rounding : nullptr;
       steps->predict_belief(t, state.belief, rounding);
       if (record.outputs.predictions) record.predicted(t, mean, times(root, transposed(root)));
       if (record.outputs.innovations) innovation(t, state.belief);
@@ -252,7 +252,7 @@ struct square_root_filter_sweep {
       record.filtered(t, mean, times(root, transposed(root)), log_density);
       const auto index = static_cast<std::size_t>(t);
       record.result->covariance_root[index] = root;
-      if (exact()) record.result->rounding[index] = state.rounding.E;
+      if (noiseless()) record.result->rounding[index] = state.rounding.E;
     }
 
     element lift(std::int64_t s) const {
@@ -267,7 +267,7 @@ struct square_root_filter_sweep {
 
    private:
     /// Whether something may be observed without noise.
-    bool exact() const { return !record.result->rounding.empty(); }
+    bool noiseless() const { return !record.result->rounding.empty(); }
 
     void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
       const auto& model = steps->model;
