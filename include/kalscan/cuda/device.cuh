@@ -105,8 +105,8 @@ void scan_monoid_on_device(const char* verb, const P& policy, const M& m, const 
 template <class MonoidOrRecurrence>
 [[nodiscard]] std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length,
                                          std::int64_t count = 1) {
-  if (length < 0) detail::bad_argument("scan_workspace", "length is " + std::to_string(length));
-  if (count < 0) detail::bad_argument("scan_workspace", "count is " + std::to_string(count));
+  if (length < 0) detail::bad_argument("scan_workspace", detail::text({"length is ", length}));
+  if (count < 0) detail::bad_argument("scan_workspace", detail::text({"count is ", count}));
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;
   const auto bytes = [&]<class Call>(std::type_identity<Call>) {
     std::size_t most = 0;

@@ -42,8 +42,8 @@ inline constexpr bool is_model<square_root<T, N, M>> = true;
 template <class T>
 void check_series(const dense_view<T>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
   const std::string name = "y of series " + std::to_string(series);
-  if (y.rows != m) bad_model(name + " has " + std::to_string(y.rows) + " rows, H has " + std::to_string(m));
-  if (y.cols == 0 && !may_be_empty) bad_model(name + " is empty");
+  if (y.rows != m) bad_model(text({name, " has ", y.rows, " rows, H has ", m}));
+  if (y.cols == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
   for (Eigen::Index t = 0; t < y.cols; ++t) require_no_infinity(name, dense_view<T>(y.col(t), m, 1), t);
 }
 
@@ -56,8 +56,8 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
     for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
     check_model(models[0], longest == 0 ? steps_at_least(0) : steps_of_data(longest));
   } else if (models.size() != series.size()) {
-    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(series.size()) +
-              " series: give each series a model, or all of them one that is not in a vector");
+    bad_model(text({"there are ", models.size(), " models and ", series.size(),
+                    " series: give each series a model, or all of them one that is not in a vector"}));
   }
   for (std::size_t i = 0; i < series.size(); ++i) {
     if (one_each) check_model_of<T>(model_view<T>(models[i]), steps_of_data(series[i].cols()), i);

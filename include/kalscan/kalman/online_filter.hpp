@@ -113,8 +113,7 @@ class online_filter {
     require_belief(x);
     const auto& model = step_.model;
     if (y.size() != model.observed())
-      detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) +
-                        " rows");
+      detail::bad_model(detail::text({"y has size ", y.size(), ", H has ", model.observed(), " rows"}));
     detail::require_no_infinity("y", detail::dense_view<T>(y), t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
@@ -177,33 +176,32 @@ class online_filter {
   static void require_proper(const char* what, const Diffuse& diffuse) {
     for (Eigen::Index i = 0; i < diffuse.rows(); ++i) {
       if (!(diffuse(i, i) > 0)) continue;
-      detail::bad_model(
-          std::string(what) + " is improper, the variance of component " + std::to_string(i) +
-          " is infinite: filter the data so far until the belief is proper, and go on from after(result)");
+      detail::bad_model(detail::text(
+          {what, " is improper, the variance of component ", i,
+           " is infinite: filter the data so far until the belief is proper, and go on from after(result)"}));
     }
   }
 
   void require_belief(const belief& x) const {
     const Eigen::Index n = step_.model.states();
     if (x.mean.size() == n && x.covariance.rows() == n && x.covariance.cols() == n) return;
-    detail::bad_model("the belief's mean has size " + std::to_string(x.mean.size()) + " and its covariance is " +
-                      detail::shape(x.covariance.rows(), x.covariance.cols()) + ", the model has " + std::to_string(n) +
-                      " states");
+    detail::bad_model(
+        detail::text({"the belief's mean has size ", x.mean.size(), " and its covariance is ",
+                      detail::shape(x.covariance.rows(), x.covariance.cols()), ", the model has ", n, " states"}));
   }
 
   template <class Matrices>
   static void require_step(const char* name, const Matrices& given, std::int64_t t) {
     if (t >= 0 && (given.constant() || t < given.size())) return;
-    detail::bad_model(std::string(name) + " is not given for step " + std::to_string(t));
+    detail::bad_model(detail::text({name, " is not given for step ", t}));
   }
   template <class Matrices>
   void require_input(const char* name, const Matrices& given, std::int64_t t) const {
     require_step(name, given, t);
     const auto& u = step_.model.u;
-    if (t >= u.cols()) detail::bad_model("u is not given for step " + std::to_string(t));
+    if (t >= u.cols()) detail::bad_model(detail::text({"u is not given for step ", t}));
     if (u.rows() != given[t].cols())
-      detail::bad_model("u has " + std::to_string(u.rows()) + " rows, " + name + " has " +
-                        std::to_string(given[t].cols()) + " columns");
+      detail::bad_model(detail::text({"u has ", u.rows(), " rows, ", name, " has ", given[t].cols(), " columns"}));
   }
 
   /// A belief from elsewhere has the rounding of its own numbers.

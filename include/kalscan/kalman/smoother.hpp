@@ -28,8 +28,8 @@ template <class T, int N, int M>
 void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
                     bool one_each, bool may_be_empty = false) {
   if (one_each && models.size() != filtered.size()) {
-    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(filtered.size()) +
-              " filter results: give each result the model that it came from");
+    bad_model(text({"there are ", models.size(), " models and ", filtered.size(),
+                    " filter results: give each result the model that it came from"}));
   }
   std::int64_t longest = 1;
   for (std::size_t i = 0; i < filtered.size(); ++i) {
@@ -37,14 +37,12 @@ void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<con
     const Eigen::Index length = filtered[i].mean.cols();
     const std::string name = "the filter result of series " + std::to_string(i);
     if (model.F.empty()) bad_model("F is not given");
-    if (length == 0 && !may_be_empty) bad_model(name + " is empty");
+    if (length == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
     if (filtered[i].mean.rows() != model.states()) {
-      bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
-                std::to_string(model.states()));
+      bad_model(text({name, " has ", filtered[i].mean.rows(), " states, the model ", model.states()}));
     }
     if (std::ssize(filtered[i].covariance) != length) {
-      bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
-                std::to_string(length) + " means");
+      bad_model(text({name, " has ", filtered[i].covariance.size(), " covariances and ", length, " means"}));
     }
     if (one_each) check_model_of<T>(model_view<T>(model), steps_at_least(length), i);
     longest = (std::max<std::int64_t>)(longest, length);

@@ -138,8 +138,7 @@ std::size_t contiguous_workspace(std::int64_t rows, std::int64_t length) {
 template <class Call, int Threads>
 void launch_contiguous(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t tiles = contiguous_tiles<Call, Threads>(call.length), blocks = tiles * call.count;
-  if (blocks > most_blocks)
-    bad_argument(verb, "the arrays have " + std::to_string(blocks) + " tiles, more than a launch can");
+  if (blocks > most_blocks) bad_argument(verb, text({"the arrays have ", blocks, " tiles, more than a launch can"}));
   const std::size_t bytes = contiguous_workspace<Call, Threads>(call.count, call.length);
   auto* memory = reinterpret_cast<unsigned long long*>(policy.workspace.data());
   if (bytes > 0) require_success("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, policy.stream));

@@ -91,11 +91,10 @@ struct kalman_model {
   [[nodiscard]] kalman_model steps(std::int64_t first, std::int64_t last) const {
     const auto require = [&](const char* name, std::int64_t given) {
       if (0 <= first && first <= last && last <= given) return;
-      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are not in " + name +
-                        ", which is given for " + std::to_string(given));
+      detail::bad_model(
+          detail::text({"steps ", first, " to ", last, " are not in ", name, ", which is given for ", given}));
     };
-    if (first < 0 || last < first)
-      detail::bad_model("steps " + std::to_string(first) + " to " + std::to_string(last) + " are no steps");
+    if (first < 0 || last < first) detail::bad_model(detail::text({"steps ", first, " to ", last, " are no steps"}));
     const auto part = [&](const char* name, const auto& matrices) {
       if (!matrices.constant()) require(name, matrices.size());
       return matrices.steps(first, last);
@@ -181,17 +180,17 @@ struct model_view {
 template <class T>
 void require_shapes(const char* name, const steps_view<T>& matrices, Eigen::Index rows, Eigen::Index cols,
                     const model_steps& steps) {
-  if (matrices.empty()) bad_model(std::string(name) + " is not given");
+  if (matrices.empty()) bad_model(text({name, " is not given"}));
   if (!matrices.constant && !steps.contain(matrices.size)) {
-    bad_model(std::string(name) + " is given for " + std::to_string(matrices.size) + " steps, " + steps.whose + " " +
-              std::to_string(steps.least) + ": give one a step (F_t, Q_t and B_t lead to step t), or one for all");
+    bad_model(text({name, " is given for ", matrices.size, " steps, ", steps.whose, " ", steps.least,
+                    ": give one a step (F_t, Q_t and B_t lead to step t), or one for all"}));
   }
   for (std::int64_t t = 0; t < matrices.size; ++t) {
     const auto x = matrices[t];
     if (x.rows != rows || x.cols != cols) {
       const bool transposed = x.rows == cols && x.cols == rows;
-      bad_model(matrices.name_of(name, t) + " is " + shape(x.rows, x.cols) + ", not " + shape(rows, cols) +
-                (transposed ? ": give its transpose" : ""));
+      bad_model(text({matrices.name_of(name, t), " is ", shape(x.rows, x.cols), ", not ", shape(rows, cols),
+                      transposed ? ": give its transpose" : ""}));
     }
     require_finite(matrices.name_of(name, t), x.x);
   }
@@ -219,8 +218,8 @@ void check_inputs_given(const model_view<T>& model) {
     bad_model("u is given, B and D are not: give B (n x k) or D (m x k), or leave u out");
   const auto alone = [&](const char* name, const steps_view<T>& matrices) {
     if (model.u.rows > 0 || matrices.empty() || matrices[0].cols == 0) return;
-    bad_model(std::string(name) + " is given, u is not: give u, the " + std::to_string(matrices[0].cols) +
-              " inputs of each step as a column, or leave " + name + " out");
+    bad_model(text({name, " is given, u is not: give u, the ", matrices[0].cols,
+                    " inputs of each step as a column, or leave ", name, " out"}));
   };
   alone("B", model.B);
   alone("D", model.D);
@@ -233,8 +232,7 @@ void check_model(const model_view<T>& model, const model_steps& steps) {
   if (model.H.empty()) bad_model("H is not given");
   const Eigen::Index n = model.fixed_states == Eigen::Dynamic ? model.F[0].rows : model.fixed_states;
   const Eigen::Index m = meant_observed(model, n), k = model.u.rows;
-  if (n == 0 || m == 0)
-    bad_model("the model has " + std::to_string(n) + " states and " + std::to_string(m) + " observed components");
+  if (n == 0 || m == 0) bad_model(text({"the model has ", n, " states and ", m, " observed components"}));
   check_inputs_given(model);
   require_shapes("F", model.F, n, n, steps);
   require_shapes("Q", model.Q, n, n, steps);
@@ -243,8 +241,8 @@ void check_model(const model_view<T>& model, const model_steps& steps) {
   if (!model.B.empty()) require_shapes("B", model.B, n, k, steps);
   if (!model.D.empty()) require_shapes("D", model.D, m, k, steps);
   if ((!model.B.empty() || !model.D.empty()) && !steps.contain(model.u.cols)) {
-    bad_model("u has " + std::to_string(model.u.cols) + " columns, " + steps.whose + " " + std::to_string(steps.least) +
-              " steps: give one column a step");
+    bad_model(
+        text({"u has ", model.u.cols, " columns, ", steps.whose, " ", steps.least, " steps: give one column a step"}));
   }
   require_finite("u", model.u);
   require_covariances("Q", model.Q);
@@ -263,7 +261,7 @@ void check_model_of(const model_view<T>& model, const model_steps& steps, std::s
     check_model(model, steps);
   } catch (const std::invalid_argument& error) {
     const std::string what = error.what(), name = "kalscan: ";
-    bad_model("the model of series " + std::to_string(series) + ": " + what.substr(name.size()));
+    bad_model(text({"the model of series ", series, ": ", what.substr(name.size())}));
   }
 }
 
