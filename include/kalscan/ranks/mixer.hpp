@@ -18,7 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/gradient_parts.hpp>
 #include <kalscan/mixer/host/plan.hpp>

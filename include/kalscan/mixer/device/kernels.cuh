@@ -34,19 +34,18 @@
 // are in shared memory at once (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
 #pragma once
 
-#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/backend/relay.cuh>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/device/carry.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
 namespace kalscan::detail {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/gradients.hpp>
@@ -15,7 +15,6 @@
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/aligned_vector.hpp>
-
 #include <kalscan/support/vector_loops_begin.hpp>
 
 namespace kalscan::detail {

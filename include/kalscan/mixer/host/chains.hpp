@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/plan.hpp>
 #include <kalscan/monoid.hpp>

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/tile.hpp>
@@ -13,9 +13,8 @@
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/aligned_vector.hpp>
-#include <vector>
-
 #include <kalscan/support/vector_loops_begin.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 

@@ -7,7 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/plan.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/run_sweep.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <vector>

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/backward_traversal.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/forward_traversal.hpp>

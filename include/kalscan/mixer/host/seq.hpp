@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/gradient_parts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/support/aggregate.hpp>
