@@ -252,6 +252,8 @@ class Tree:
         files = ["main.cpp", source]
         if source.startswith("kalman/"):  # what these share
             files += ["kalman/shared.cpp", "kalman/oracle.cpp"]
+        if '#include "shared.hpp"' in (self.where / "tests" / source).read_text() and source.startswith("kla/"):
+            files += ["kla/shared.cpp"]
         objects = [file.replace("/", "_") + ".o" for file in files]
         for file, made in zip(files, objects):
             built = self.run(self.compile + ["-c", f"tests/{file}", "-o", made], 600)
