@@ -110,7 +110,7 @@ mixer_ms kla_training_ms(const shape_row& shape);
 mixer_ms kla_bfloat16_training_ms(const shape_row& shape);
 mixer_ms gla_training_ms(const shape_row& shape);
 /// Rotating KLA with M / 3 heads, in float and with bfloat16 as storage.
-mixer_ms rotating_kla_ms(const shape_row& shape);
+mixer_ms rotating_kla_ms(const shape_row& shape, std::int64_t chunk = 0);
 mixer_ms rotating_kla_bfloat16_ms(const shape_row& shape);
 /// One token each of B sequences, M channels.
 double kla_step_ms(std::int64_t B, std::int64_t M);

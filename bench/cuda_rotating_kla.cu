@@ -4,7 +4,9 @@
 
 using namespace bench;
 
-int main() {
+/// With the argument --chunks also how time could be cut.
+int main(int argc, char** argv) {
+  const bool chunks = argc > 1 && std::string(argv[1]) == "--chunks";
   cudaDeviceProp device;
   ok(cudaGetDeviceProperties(&device, 0));
   std::printf("%s, S = 16, ms, median of 9; ratio: rotating KLA with M / 3 heads over KLA with M channels\n",
@@ -22,5 +24,11 @@ int main() {
     };
     print("fp32", kla_ms(s), rotating_kla_ms(s));
     print("bf16", kla_bfloat16_ms(s), rotating_kla_bfloat16_ms(s));
+    for (const std::int64_t parts : {1, 2, 3, 4, 5, 6, 8}) {
+      if (!chunks || s.B > 18) break;
+      const std::int64_t chunk = ((s.L + parts - 1) / parts + 15) / 16 * 16;
+      const mixer_ms cut = rotating_kla_ms(s, chunk);
+      std::printf("    chunk %5d: %8.4f %8.4f\n", int(chunk), cut.forward, cut.backward);
+    }
   }
 }

@@ -92,12 +92,14 @@ if $sanitize; then
     KALSCAN_TEST_LONGEST=10000 timeout 400 compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda/$2" \
       --test-case-exclude="$long"
   }
-  # Most of the time goes to the host: up to eight at once, reported in order.
+  # Most of the time goes to the host: many at once, on all GPUs in turn, reported in order.
   rm -f "$build"/*.code
+  gpus=$(nvidia-smi -L | wc -l) started=0
   for tool in memcheck racecheck initcheck; do
     for t in $tests; do
-      while [ "$(jobs -rp | wc -l)" -ge 8 ]; do sleep 0.2; done
-      { sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; code=$?
+      while [ "$(jobs -rp | wc -l)" -ge $(($(nproc) / 2)) ]; do sleep 0.2; done
+      started=$((started + 1))
+      { CUDA_VISIBLE_DEVICES=$((started % gpus)) sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; code=$?
         echo "$code" >"$build/$tool.$t.code"; echo "$tool $t ended with $code"; } &
     done
   done

@@ -2,11 +2,11 @@
 // On the device no bit of a sequence depends on the calls in which it comes, where time is not cut.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <kalscan/mixer/storage.hpp>
 
 #include "../kla/schedule.hpp"
 #include "kla_device.cuh"
+#include "tool.hpp"
 
 using namespace kla_test;
 using kalscan::kla;
@@ -55,8 +55,7 @@ TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decode
   using M = typename X::mixer;
   using E = typename X::storage;
   const std::int64_t multiple = kalscan::mixer_with_frame<M> ? 4 : 1;
-  // Shorter where somebody asks for short runs: under a tool that makes kernels many times slower.
-  const std::int64_t parts = std::getenv("KALSCAN_TEST_LONGEST") == nullptr ? 1 : 50;
+  const std::int64_t parts = under_a_tool() ? 50 : 1;
   std::int64_t tokens = 0;
   const auto check = [&](std::vector<std::int64_t> lengths, std::int64_t channels, std::int64_t states, bool vary) {
     CAPTURE(channels);

@@ -10,6 +10,7 @@
 #include <kalscan/mixer/device/time_cuts.hpp>
 
 #include "kla_device.cuh"
+#include "tool.hpp"
 
 namespace kla_test {
 
@@ -33,8 +34,8 @@ void check_turns(const Tame& tame) {
   int multiprocessors = 0;
   ok(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
   constexpr std::int64_t few = 50;
-  for (const std::int64_t time : {333, 512}) {
-    for (const std::int64_t states : {16, 5}) {
+  for (const std::int64_t time : or_few<std::int64_t>({333, 512}, 1)) {
+    for (const std::int64_t states : or_few<std::int64_t>({5, 16}, 1)) {
       const std::int64_t blocks_at_once = multiprocessors * (states == 16 ? 2 : 1);
       const auto batch = std::max<std::int64_t>(blocks_at_once * 23 / 20, 3 * few);
       REQUIRE(kalscan::detail::steps_of_turn(batch, time, blocks_at_once) < time);

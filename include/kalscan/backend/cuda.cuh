@@ -81,21 +81,22 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
                                        cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
 }
 
-/// Whether the driver calls it device memory: one attribute, where cudaPointerGetAttributes asks for all. False may
-/// also mean that it could not be asked.
+/// Whether the driver calls it device memory: one attribute, where cudaPointerGetAttributes asks for all, by the
+/// function to which host memory is no error. False may also mean that it could not be asked.
 inline bool is_device_memory(const void* pointer) {
-  using ask_type = CUresult (*)(void*, CUpointer_attribute, CUdeviceptr);
+  using ask_type = CUresult (*)(unsigned, CUpointer_attribute*, void**, CUdeviceptr);
   static const ask_type ask = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult found{};
     const cudaError_t code =
-        cudaGetDriverEntryPointByVersion("cuPointerGetAttribute", &function, 12000, cudaEnableDefault, &found);
+        cudaGetDriverEntryPointByVersion("cuPointerGetAttributes", &function, 12000, cudaEnableDefault, &found);
     if (code != cudaSuccess) cudaGetLastError();
     return code == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<ask_type>(function) : nullptr;
   }();
   unsigned type = 0;
-  return ask != nullptr &&
-         ask(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, reinterpret_cast<CUdeviceptr>(pointer)) == CUDA_SUCCESS &&
+  CUpointer_attribute wanted = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+  void* answer = &type;
+  return ask != nullptr && ask(1, &wanted, &answer, reinterpret_cast<CUdeviceptr>(pointer)) == CUDA_SUCCESS &&
          type == CU_MEMORYTYPE_DEVICE;
 }
 

@@ -110,7 +110,7 @@ template <class T>
 template <class T>
 [[nodiscard]] KALSCAN_HD constexpr quaternion<T> nearly_unit(const quaternion<T>& r) {
   // One step of Newton's iteration for 1 / sqrt(n) from 1: the error of the length is squared.
-  const T s = (T(3) - (r.w * r.w + r.x * r.x + r.y * r.y + r.z * r.z)) / T(2);
+  const T s = (T(3) - detail::fused(r.z, r.z, detail::sum_of_products(r.w, r.w, r.x, r.x, r.y, r.y))) / T(2);
   return {r.w * s, r.x * s, r.y * s, r.z * s};
 }
 
@@ -136,8 +136,8 @@ KALSCAN_HD constexpr T reciprocal_root(const T& n) {
   }
 #endif
   constexpr int digits = std::numeric_limits<T>::digits, steps = digits <= 24 ? 3 : digits <= 53 ? 4 : 5;
-  T x = T(1) + (n - T(1)) * (T(-0.29289322) + T(0.06311295) * (n - T(2)));
-  const auto step = [&](const T& y) { return y * (T(3) - n * y * y) / T(2); };
+  T x = fused(n - T(1), fused(T(0.06311295), n - T(2), T(-0.29289322)), T(1));
+  const auto step = [&](const T& y) { return y * fused(-(n * y), y, T(3)) / T(2); };
   x = step(step(step(x)));
   if constexpr (steps > 3) x = step(x);
   if constexpr (steps > 4) x = step(x);

@@ -87,4 +87,17 @@ KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
   }
 }
 
+/// a + b, each rounded before: a device's compiler does not contract a product among them with the sum, which it else
+/// does or does not as the code around it has it.
+template <class T>
+KALSCAN_HD constexpr T sum_of_rounded(const T& a, const T& b) {
+#if defined(__CUDA_ARCH__)
+  if (!std::is_constant_evaluated()) {
+    if constexpr (std::is_same_v<T, float>) return __fadd_rn(a, b);
+    if constexpr (std::is_same_v<T, double>) return __dadd_rn(a, b);
+  }
+#endif
+  return a + b;
+}
+
 }  // namespace kalscan::detail

@@ -68,7 +68,7 @@ template <class T>
 KALSCAN_HD constexpr information_prediction<T> predict_information(const belief<T>& x, const T& a, const T& p) {
   const bool improper = detail::equal(x.variance, detail::infinity<T>);
   if (improper && detail::equal(a, 0)) return {T(0), T(0), {T(1) / p, T(0)}};
-  const T precision = improper ? T(0) : T(1) / (a * (a * x.variance) + p);
+  const T precision = improper ? T(0) : T(1) / fused(a, a * x.variance, p);
   const T gain = detail::equal(a, 0) ? T(0) : detail::equal(p, 0) ? T(1) / a : T(1) / (a + p / (a * x.variance));
   if (detail::equal(a, 0) || x.variance <= T(1)) {  // eta may be out of range
     const T h = x.mean * precision;

@@ -45,7 +45,8 @@ struct scalar_filter {
                                   : detail::equal(a, 0) ? p : state.variance;
     if (detail::equal(predicted, detail::infinity<T>) || detail::equal(phi * predicted, detail::infinity<T>)) {
       const information_belief<T> x = detail::predict_information(state, a, p).predicted;
-      return to_moments(information_belief<T>{x.precision + phi, x.vector + r});
+      return to_moments(
+          information_belief<T>{detail::sum_of_rounded(x.precision, phi), detail::sum_of_rounded(x.vector, r)});
     }
     return finite_step<How>(improper ? belief<T>{T(0), T(0)} : state, a, a * a, p, input);
   }
