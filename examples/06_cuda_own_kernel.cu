@@ -26,7 +26,7 @@ __global__ void mark_jumps(const std::int16_t* samples, std::uint8_t* marks, smo
   scope block(shared);
   float level = 0;
   for (int begin = 0; begin < length; begin += threads * items) {
-    const std::int64_t at = std::int64_t{blockIdx.x} * length + begin + block.rank() * items;
+    const std::int64_t at = std::int64_t{blockIdx.x} * length + begin + block.thread_rank() * items;
     const auto volts = [&](int i) { return 0.001f * samples[at + i]; };
     const auto mark = [&](int i, float before, float) { marks[at + i] = fabsf(volts(i) - before) > far; };
     block.scan_states<items>(r, volts, level, mark, kalscan::valid(min(threads * items, length - begin)));

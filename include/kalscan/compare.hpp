@@ -80,8 +80,8 @@ void hold_against(compare_work<scan_state_t<X>>& work, const scan_call<X>& call,
   using wide = scan_state_t<Wide>;
   auto fold = left_fold_states(call, reference.op, reference.convert);
   if constexpr (measures_itself<Tolerance> && converts<state, wide>()) {
-    work.error = [=, kept = std::make_shared<const values<wide>>(std::move(fold)), out = call.out] {
-      return worst_defect(tolerance, std::span<const wide>(*kept), std::span<const state>(out));
+    work.error = [=, owner = std::make_shared<const values<wide>>(std::move(fold)), out = call.out] {
+      return worst_defect(tolerance, std::span<const wide>(*owner), std::span<const state>(out));
     };
   } else if constexpr (has_numbers<state> && has_numbers<wide>) {
     work.error = relative_error_of<wide>(std::move(fold), call.out);

@@ -122,14 +122,14 @@ template <class M>
 using values_out = std::span<element_t<M>>;
 
 /// Checks sizes, turns ranges into rows, and mirrors both for a suffix scan.
-template <emit Emit, bool Suffix, host_policy P, monoid M, readable In, readable Out>
+template <emit Emit, scan_kind Kind, host_policy P, monoid M, readable In, readable Out>
 element_t<M> scan_range(const char* verb, const P& p, const M& m, In& in, Out& out, const element_t<M>& initial) {
   require_range_to_read<In, element_t<M>>();
   require_range_to_write<Out, element_t<M>>();
   const range_rows<In> from(in);
   check_arguments(p, [&] { require_size(verb, "out", range_rows<Out>(out).length, from.length); });
   return with_rows_to_write<P>(out, [&](auto to) {
-    if constexpr (Suffix) {
+    if constexpr (Kind == scan_kind::suffix) {
       return scan_one<Emit>(p, running<reversed<M>>{{m}}, reversed_rows(from), reversed_rows(to), initial);
     } else {
       return scan_one<Emit>(p, running<M>{m}, from, to, initial);
@@ -137,7 +137,7 @@ element_t<M> scan_range(const char* verb, const P& p, const M& m, In& in, Out& o
   });
 }
 
-template <emit Emit, bool Suffix, host_policy P, monoid M, class T>
+template <emit Emit, scan_kind Kind, host_policy P, monoid M, class T>
 void scan_sequences(const char* verb, const P& p, const M& m, const sequences<const T>& in, const sequences<T>& out,
                     std::span<const element_t<M>> initial, std::span<element_t<M>> final) {
   const array_rows<const T> from(in);
@@ -150,7 +150,7 @@ void scan_sequences(const char* verb, const P& p, const M& m, const sequences<co
   const auto start = [&](std::int64_t i) -> element_t<M> {
     return initial.empty() ? m.identity() : initial[static_cast<std::size_t>(i)];
   };
-  if constexpr (Suffix) {
+  if constexpr (Kind == scan_kind::suffix) {
     scan_many<Emit>(p, running<reversed<M>>{{m}}, reversed_rows(from), reversed_rows(to), start, final);
   } else {
     scan_many<Emit>(p, running<M>{m}, from, to, start, final);
@@ -189,7 +189,7 @@ void reduce(const P& p, const M& m, const detail::elements_in<M>& in, detail::va
 /// out[t] = initial, in[0], ..., in[t] combined.
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  return detail::scan_range<detail::emit::after, false>("inclusive_scan", p, m, in, out, initial);
+  return detail::scan_range<detail::emit::after, detail::scan_kind::prefix>("inclusive_scan", p, m, in, out, initial);
 }
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
@@ -198,13 +198,14 @@ element_t<M> inclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
 template <host_policy P, monoid M>
 void inclusive_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_sequences<detail::emit::after, false>("inclusive_scan", p, m, in, out, initial, final);
+  detail::scan_sequences<detail::emit::after, detail::scan_kind::prefix>("inclusive_scan", p, m, in, out, initial,
+                                                                         final);
 }
 
 /// out[t] = initial, in[0], ..., in[t - 1] combined.
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  return detail::scan_range<detail::emit::before, false>("exclusive_scan", p, m, in, out, initial);
+  return detail::scan_range<detail::emit::before, detail::scan_kind::prefix>("exclusive_scan", p, m, in, out, initial);
 }
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
@@ -213,13 +214,15 @@ element_t<M> exclusive_scan(const P& p, const M& m, In&& in, Out&& out) {
 template <host_policy P, monoid M>
 void exclusive_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_sequences<detail::emit::before, false>("exclusive_scan", p, m, in, out, initial, final);
+  detail::scan_sequences<detail::emit::before, detail::scan_kind::prefix>("exclusive_scan", p, m, in, out, initial,
+                                                                          final);
 }
 
 /// out[t] = in[t], ..., in[n - 1], initial combined: the mirror image of inclusive_scan.
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  return detail::scan_range<detail::emit::after, true>("inclusive_suffix_scan", p, m, in, out, initial);
+  return detail::scan_range<detail::emit::after, detail::scan_kind::suffix>("inclusive_suffix_scan", p, m, in, out,
+                                                                            initial);
 }
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> inclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
@@ -228,13 +231,15 @@ element_t<M> inclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
 template <host_policy P, monoid M>
 void inclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_sequences<detail::emit::after, true>("inclusive_suffix_scan", p, m, in, out, initial, final);
+  detail::scan_sequences<detail::emit::after, detail::scan_kind::suffix>("inclusive_suffix_scan", p, m, in, out,
+                                                                         initial, final);
 }
 
 /// out[t] = in[t + 1], ..., in[n - 1], initial combined: the mirror image of exclusive_scan.
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  return detail::scan_range<detail::emit::before, true>("exclusive_suffix_scan", p, m, in, out, initial);
+  return detail::scan_range<detail::emit::before, detail::scan_kind::suffix>("exclusive_suffix_scan", p, m, in, out,
+                                                                             initial);
 }
 template <host_policy P, monoid M, detail::readable In, detail::readable Out>
 element_t<M> exclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
@@ -243,7 +248,8 @@ element_t<M> exclusive_suffix_scan(const P& p, const M& m, In&& in, Out&& out) {
 template <host_policy P, monoid M>
 void exclusive_suffix_scan(const P& p, const M& m, const detail::elements_in<M>& in, const detail::elements_out<M>& out,
     detail::values_in<M> initial = {}, detail::values_out<M> final = {}) {
-  detail::scan_sequences<detail::emit::before, true>("exclusive_suffix_scan", p, m, in, out, initial, final);
+  detail::scan_sequences<detail::emit::before, detail::scan_kind::suffix>("exclusive_suffix_scan", p, m, in, out,
+                                                                          initial, final);
 }
 
 /// The states of a recurrence: out[t] is the state after in[0], ..., in[t] from `initial`. Returns the last one

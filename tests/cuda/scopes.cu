@@ -51,14 +51,14 @@ __global__ void __launch_bounds__(1024) run_verbs(M m, const E* in, E* out, E* c
       for (int tile = 0; tile < tiles; ++tile) {
         const int valid = tile + 1 < tiles ? size : valid_last;
         E items[N];
-        const int begin = (group * tiles + tile) * size + scope.rank() * N;
+        const int begin = (group * tiles + tile) * size + scope.thread_rank() * N;
 #pragma unroll
         for (int i = 0; i < N; ++i) items[i] = in[begin + i];
         call(scope, v, items, carried && v != reduction ? &carry : nullptr, valid);
 #pragma unroll
         for (int i = 0; i < N; ++i) out[((v * 2 + carried) * groups * tiles) * size + begin + i] = items[i];
       }
-      if (carried && scope.rank() == 0) carries[v * groups + group] = carry;
+      if (carried && scope.thread_rank() == 0) carries[v * groups + group] = carry;
     }
   }
 }
@@ -180,17 +180,17 @@ __global__ void run_filter(const kalscan::scalar_observation<double>* in, kalsca
   for (int tile = 0; tile < 2; ++tile) {
     kalscan::scalar_observation<double> inputs[N];
     kalscan::belief<double> states[N];
-    const int begin = tile * Scope::threads * N + scope.rank() * N;
+    const int begin = tile * Scope::threads * N + scope.thread_rank() * N;
 #pragma unroll
     for (int i = 0; i < N; ++i) inputs[i] = in[begin + i];
     const int valid = tile == 0 ? Scope::threads * N : valid_last;
     scope.scan_states(filter, inputs, states, state, kalscan::valid(valid));
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      if (scope.rank() * N + i < valid) out[begin + i] = states[i];
+      if (scope.thread_rank() * N + i < valid) out[begin + i] = states[i];
     }
   }
-  if (scope.rank() == 0) out[2 * Scope::threads * N] = state;
+  if (scope.thread_rank() == 0) out[2 * Scope::threads * N] = state;
 }
 
 template <class Scope, int N>

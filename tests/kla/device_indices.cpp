@@ -134,9 +134,9 @@ TEST_CASE("of four sums over a group, its first four threads keep each one once"
     CAPTURE(group);
     takers<int> steps;
     for (int g = 0; g < group; ++g) {
-      for (int i = 0; i < kept_steps(group); ++i) {
-        if (g < 4) steps.take(kept_step(g, group) + i);
-        CHECK(kept_step(g, group) == kept_step(g % 4, group));
+      for (int i = 0; i < own_steps(group); ++i) {
+        if (g < 4) steps.take(own_step(g, group) + i);
+        CHECK(own_step(g, group) == own_step(g % 4, group));
       }
     }
     CHECK(steps.once(4));
@@ -154,7 +154,7 @@ TEST_CASE("sums over channels take every channel of every row once") {
         for (int thread = 0; thread < block_threads; ++thread) {
           const int row = first + sums.first_row(thread);
           for (int c = sums.part(thread); c < block_threads / group; c += sums.parts)
-            taken.take(sums.step(row), sums.rank(row), c);
+            taken.take(sums.step(row), sums.thread_of_group(row), c);
         }
       }
       CHECK(taken.once(steps * block_threads));
@@ -371,30 +371,30 @@ TEST_CASE("look-back combines exactly the earlier tiles, in order, and waits for
   for (const index count : {1, 2, 31, 32, 33, 64, 65, 1023, 1024, 1025, 2086, 33000}) {
     CAPTURE(count);
     const lookback_tree tree(count);
-    std::map<index, stretch> tiles, groups, spans;  // what was left, by slot
+    std::map<index, stretch> tiles, bundles, spans;  // what was left, and where
     const index row = 2;
     bool right = true;
     for (index tile = 0; tile < count; ++tile) {
       const auto at = tree.at(tile);
       stretch carry{0, 0};
-      const auto append = [&](const std::map<index, stretch>& left, index slot) {
-        const auto x = left.find(slot);
+      const auto append = [&](const std::map<index, stretch>& left, index where) {
+        const auto x = left.find(where);
         right = right && x != left.end() && x->second.from == carry.to;
         if (x != left.end()) carry.to = x->second.to;
       };
-      if (at.span > 0) append(spans, tree.span_slot(row, at.span));
-      for (index g = at.group - at.in_span; g < at.group; ++g) append(groups, tree.group_slot(row, g));
-      const index before_group = carry.to;
-      for (index t = tile - at.in_group; t < tile; ++t) append(tiles, tree.tile_slot(row, t));
+      if (at.span > 0) append(spans, tree.span_index(row, at.span));
+      for (index g = at.bundle - at.in_span; g < at.bundle; ++g) append(bundles, tree.bundle_index(row, g));
+      const index before_bundle = carry.to;
+      for (index t = tile - at.in_bundle; t < tile; ++t) append(tiles, tree.tile_index(row, t));
       right = right && carry.to == tile;
-      right = right && !(at.last && (at.closes_group || at.closes_span));
+      right = right && !(at.last && (at.closes_bundle || at.closes_span));
       if (at.last) continue;
       if (at.closes_span) {
-        spans[tree.span_slot(row, at.span + 1)] = {0, tile + 1};
-      } else if (at.closes_group) {
-        groups[tree.group_slot(row, at.group)] = {before_group, tile + 1};
+        spans[tree.span_index(row, at.span + 1)] = {0, tile + 1};
+      } else if (at.closes_bundle) {
+        bundles[tree.bundle_index(row, at.bundle)] = {before_bundle, tile + 1};
       } else {
-        tiles[tree.tile_slot(row, tile)] = {tile, tile + 1};
+        tiles[tree.tile_index(row, tile)] = {tile, tile + 1};
       }
     }
     CHECK(right);
@@ -402,7 +402,7 @@ TEST_CASE("look-back combines exactly the earlier tiles, in order, and waits for
       return std::all_of(left.begin(), left.end(),
                          [&](const auto& x) { return x.first >= row * size && x.first < (row + 1) * size; });
     };
-    CHECK((within(tiles, tree.tiles) && within(groups, tree.groups) && within(spans, tree.spans)));
+    CHECK((within(tiles, tree.tiles) && within(bundles, tree.bundles) && within(spans, tree.spans)));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "passes.hpp"
+#include "shared.hpp"
 
 using namespace kla_test;
 using kalscan::gla;

@@ -6,6 +6,7 @@
 
 #include "../errors.hpp"
 #include "../instrument.hpp"
+#include "shared.hpp"
 
 using namespace kla_test;
 using kalscan::omp;

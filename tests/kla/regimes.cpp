@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The error of float, per regime, against the paper's recurrence in information form and long double.
+#include "regimes.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cstdio>
 
 #include "../instrument.hpp"
-#include "regimes.hpp"
+#include "shared.hpp"
 
 using namespace kla_test;
 using kalscan::omp;

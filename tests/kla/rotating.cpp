@@ -14,6 +14,7 @@
 #include "../instrument.hpp"
 #include "passes.hpp"
 #include "regimes.hpp"
+#include "shared.hpp"
 
 using namespace kla_test;
 using kalscan::rotating_kla;

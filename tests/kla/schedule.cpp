@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // On the host no bit of a sequence depends on the calls in which it comes.
+#include "schedule.hpp"
+
 #include <doctest/doctest.h>
 
 #include <kalscan/mixer/storage.hpp>
 
-#include "schedule.hpp"
+#include "shared.hpp"
 
 using namespace kla_test;
 using kalscan::kla;

@@ -73,8 +73,8 @@ void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
   require_success("cudaDeviceGetAttribute",
                   cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   if (bytes > static_cast<std::size_t>(most)) {
-    bad_argument(verb, "these states in this number type take " + std::to_string(bytes) +
-                           " bytes of shared memory, more than the " + std::to_string(most) + " of a block");
+    bad_argument(verb, text({"these states in this number type take ", bytes, " bytes of shared memory, more than the ",
+                             most, " of a block"}));
   }
   require_success("cudaFuncSetAttribute",
                   cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
@@ -107,7 +107,7 @@ void require_device_memory(const char* verb, const Name& argument, const void* p
   cudaPointerAttributes attributes{};
   require_success("cudaPointerGetAttributes", cudaPointerGetAttributes(&attributes, pointer));
   if (attributes.type != cudaMemoryTypeDevice && attributes.type != cudaMemoryTypeManaged) {
-    bad_argument(verb, argument_text(argument) + " is in host memory, not in device memory");
+    bad_argument(verb, text({argument_text(argument), " is in host memory, not in device memory"}));
   }
 }
 
@@ -137,11 +137,10 @@ class workspace_pieces {
 inline void require_workspace(const char* verb, const cuda& policy, std::size_t bytes) {
   if (bytes == 0) return;
   if (policy.workspace.size() < bytes) {
-    bad_argument(verb, "workspace has " + std::to_string(policy.workspace.size()) + " bytes, but " +
-                           std::to_string(bytes) + " are needed");
+    bad_argument(verb, text({"workspace has ", policy.workspace.size(), " bytes, but ", bytes, " are needed"}));
   }
   if (reinterpret_cast<std::uintptr_t>(policy.workspace.data()) % workspace_pieces::alignment != 0) {
-    bad_argument(verb, "workspace is not aligned to " + std::to_string(workspace_pieces::alignment) + " bytes");
+    bad_argument(verb, text({"workspace is not aligned to ", workspace_pieces::alignment, " bytes"}));
   }
   require_device_memory(verb, "workspace", policy.workspace.data());
 }

@@ -123,7 +123,7 @@ class chain_passes {
       offsets_.push_back(count);
       count += static_cast<std::size_t>(c.pieces(i));
     }
-    records_.resize(count);
+    summaries_.resize(count);
     arrivals_.resize(static_cast<std::size_t>(chains));
     // The first pieces of all chains, then the second ones, and so on.
     order_.reserve(count);
@@ -145,7 +145,7 @@ class chain_passes {
   void absorb() {
     run_pieces(0, [&](std::int64_t i, std::int64_t k) {
       if (c_.pieces(i) == 1 && here_.all_here(i)) return take_whole(c_, i);
-      record& x = at(i, k);
+      piece_summary& x = at(i, k);
       if (k == 0 && here_.first_here(i)) {
         const auto& arrived = arrivals_[static_cast<std::size_t>(i)];
         x.after.emplace(arrived ? *arrived : c_.start(i));
@@ -161,7 +161,7 @@ class chain_passes {
   void carry(std::int64_t i) {
     for (std::int64_t k = here_.first_here(i) ? 1 : 0; k < c_.pieces(i) && absorbs(i, k); ++k) {
       const state& before = before_piece(i, k);
-      record& x = at(i, k);
+      piece_summary& x = at(i, k);
       if (auto after = c_.act(i, k, *x.element, before)) {
         x.after.emplace(std::move(*after));
       } else {
@@ -208,7 +208,7 @@ class chain_passes {
 
  private:
   /// `after` is the state after a piece, until the next piece starts from it and leaves its own in its place.
-  struct record {
+  struct piece_summary {
     std::optional<state> after{};
     std::optional<chain_element_t<C>> element{};
     bool replayed = false;
@@ -217,8 +217,8 @@ class chain_passes {
     std::int64_t chain, k;
   };
 
-  record& at(std::int64_t i, std::int64_t k) {
-    return records_[offsets_[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
+  piece_summary& at(std::int64_t i, std::int64_t k) {
+    return summaries_[offsets_[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
   }
   state& before_piece(std::int64_t i, std::int64_t k) {
     return k == 0 ? *arrivals_[static_cast<std::size_t>(i)] : *at(i, k - 1).after;
@@ -238,8 +238,8 @@ class chain_passes {
   const P& p_;
   C& c_;
   Here here_;
-  std::vector<record> records_{};
-  std::vector<std::size_t> offsets_{};  // of the chains' records
+  std::vector<piece_summary> summaries_{};
+  std::vector<std::size_t> offsets_{};  // of the chains' summaries
   std::vector<std::optional<state>> arrivals_{};
   std::vector<piece> order_{};
   std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here

@@ -87,9 +87,9 @@ namespace detail {
 
 template <class Wide, class Out>
 std::function<std::optional<double>()> relative_error_of(values<Wide> reference, std::span<Out> out) {
-  const auto kept = std::make_shared<const values<Wide>>(std::move(reference));
-  const std::span<const Wide> expected(*kept);
-  return [kept, expected, out, scales = field_scales(expected)] {
+  const auto owner = std::make_shared<const values<Wide>>(std::move(reference));
+  const std::span<const Wide> expected(*owner);
+  return [owner, expected, out, scales = field_scales(expected)] {
     return worst_relative_error(expected, scales, std::span<const Out>(out));
   };
 }
@@ -106,9 +106,9 @@ template <class Wide, class Out>
                                 std::to_string(reference.size()));
   }
   if constexpr (std::is_same_v<Wide, bool>) {
-    detail::values<bool> kept;
-    kept.assign(reference.begin(), reference.end());
-    return detail::relative_error_of<bool>(std::move(kept), out);
+    detail::values<bool> left;
+    left.assign(reference.begin(), reference.end());
+    return detail::relative_error_of<bool>(std::move(left), out);
   } else {
     return detail::relative_error_of<Wide>(std::move(reference), out);
   }

@@ -57,7 +57,7 @@ concept assignable_matrix = matrix_like<T> && std::default_initializable<T> && r
 
 template <class T>
 consteval bool has_few_fields() {
-  if constexpr (record<T> && !tuple_like<T>) {
+  if constexpr (has_members<T> && !tuple_like<T>) {
     return field_count<T>() >= 1 && field_count<T>() <= max_fields;
   } else {
     return tuple_like<T>;

@@ -56,13 +56,13 @@ device_rows<T> rows_of(const sequences<T>& x, bool mirrored) {
   return {first, x.lanes, x.batch_stride, mirrored ? -stride : stride, x.lane_stride};
 }
 
-template <emit Emit, bool Suffix, device_scan_policy P, device_recurrence R>
+template <emit Emit, scan_kind Kind, device_scan_policy P, device_recurrence R>
 void scan_on_device(const char* verb, const P& policy, const R& r,
                     const std::type_identity_t<sequences<const typename R::input_type>>& in,
                     const std::type_identity_t<sequences<typename R::state_type>>& out,
                     std::span<const typename R::state_type> initial, const typename R::state_type& start,
                     std::span<typename R::state_type> final) {
-  constexpr bool has_outputs = Emit != emit::nothing;
+  constexpr bool has_outputs = Emit != emit::nothing, goes_back = Kind == scan_kind::suffix;
   if constexpr (has_outputs) {
     require_same_shape(verb, in, out);
     require_device_memory(verb, "out", in.time > 0 ? out.data : nullptr);
@@ -78,23 +78,23 @@ void scan_on_device(const char* verb, const P& policy, const R& r,
   const auto* list = initial.empty() ? nullptr : initial.data();
   auto* ends = final.empty() ? nullptr : final.data();
   if constexpr (has_outputs) {
-    const auto to = rows_of(out, Suffix);
+    const auto to = rows_of(out, goes_back);
     run_on_device(verb, policy,
-                  scan_arguments<Emit, R>{r, rows_of(in, Suffix), to, count, in.time, list, start, ends}, Suffix);
+                  scan_arguments<Emit, R>{r, rows_of(in, goes_back), to, count, in.time, list, start, ends}, goes_back);
   } else {
-    run_on_device(verb, policy, scan_arguments<Emit, R>{r, rows_of(in, Suffix), {}, count, in.time, list, start, ends},
-                  Suffix);
+    run_on_device(verb, policy,
+                  scan_arguments<Emit, R>{r, rows_of(in, goes_back), {}, count, in.time, list, start, ends}, goes_back);
   }
 }
 
-template <emit Emit, bool Suffix, device_scan_policy P, device_monoid M>
+template <emit Emit, scan_kind Kind, device_scan_policy P, device_monoid M>
 void scan_monoid_on_device(const char* verb, const P& policy, const M& m, const elements_in<M>& in,
                            const elements_out<M>& out, values_in<M> initial, const element_t<M>& start,
                            values_out<M> final) {
-  if constexpr (Suffix) {
-    scan_on_device<Emit, true>(verb, policy, running<reversed<M>>{{m}}, in, out, initial, start, final);
+  if constexpr (Kind == scan_kind::suffix) {
+    scan_on_device<Emit, scan_kind::suffix>(verb, policy, running<reversed<M>>{{m}}, in, out, initial, start, final);
   } else {
-    scan_on_device<Emit, false>(verb, policy, running<M>{m}, in, out, initial, start, final);
+    scan_on_device<Emit, scan_kind::prefix>(verb, policy, running<M>{m}, in, out, initial, start, final);
   }
 }
 
@@ -105,8 +105,8 @@ void scan_monoid_on_device(const char* verb, const P& policy, const M& m, const 
 template <class MonoidOrRecurrence>
 [[nodiscard]] std::size_t scan_workspace(const cuda& policy, const MonoidOrRecurrence&, std::int64_t length,
                                          std::int64_t count = 1) {
-  if (length < 0) detail::bad_argument("scan_workspace", "length is " + std::to_string(length));
-  if (count < 0) detail::bad_argument("scan_workspace", "count is " + std::to_string(count));
+  if (length < 0) detail::bad_argument("scan_workspace", detail::text({"length is ", length}));
+  if (count < 0) detail::bad_argument("scan_workspace", detail::text({"count is ", count}));
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;
   const auto bytes = [&]<class Call>(std::type_identity<Call>) {
     std::size_t most = 0;
@@ -124,14 +124,14 @@ template <class MonoidOrRecurrence>
 template <detail::device_scan_policy P, detail::device_monoid M>
 void reduce(const P& policy, const M& m, const detail::elements_in<M>& in, detail::values_out<M> final,
             detail::values_in<M> initial = {}) {
-  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, in, {}, initial, m.identity(),
-                                                              final);
+  detail::scan_monoid_on_device<detail::emit::nothing, detail::scan_kind::prefix>("reduce", policy, m, in, {}, initial,
+                                                                                  m.identity(), final);
 }
 /// final[0] = initial, in[0], ..., in[n - 1] combined.
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In>
 void reduce(const P& policy, const M& m, In&& in, detail::values_out<M> final, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::nothing, false>("reduce", policy, m, detail::as_sequences(in), {}, {},
-                                                              initial, final);
+  detail::scan_monoid_on_device<detail::emit::nothing, detail::scan_kind::prefix>(
+      "reduce", policy, m, detail::as_sequences(in), {}, {}, initial, final);
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In>
 void reduce(const P& policy, const M& m, In&& in, detail::values_out<M> final) {
@@ -143,13 +143,13 @@ template <detail::device_scan_policy P, detail::device_monoid M>
 void inclusive_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                     const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                     detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, in, out, initial,
-                                                              m.identity(), final);
+  detail::scan_monoid_on_device<detail::emit::after, detail::scan_kind::prefix>("inclusive_scan", policy, m, in, out,
+                                                                                initial, m.identity(), final);
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::after, false>("inclusive_scan", policy, m, detail::as_sequences(in),
-                                                        detail::as_sequences(out), {}, initial, {});
+  detail::scan_monoid_on_device<detail::emit::after, detail::scan_kind::prefix>(
+      "inclusive_scan", policy, m, detail::as_sequences(in), detail::as_sequences(out), {}, initial, {});
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_scan(const P& policy, const M& m, In&& in, Out&& out) {
@@ -161,13 +161,13 @@ template <detail::device_scan_policy P, detail::device_monoid M>
 void exclusive_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                     const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                     detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, in, out, initial,
-                                                              m.identity(), final);
+  detail::scan_monoid_on_device<detail::emit::before, detail::scan_kind::prefix>("exclusive_scan", policy, m, in, out,
+                                                                                 initial, m.identity(), final);
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::before, false>("exclusive_scan", policy, m, detail::as_sequences(in),
-                                                        detail::as_sequences(out), {}, initial, {});
+  detail::scan_monoid_on_device<detail::emit::before, detail::scan_kind::prefix>(
+      "exclusive_scan", policy, m, detail::as_sequences(in), detail::as_sequences(out), {}, initial, {});
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_scan(const P& policy, const M& m, In&& in, Out&& out) {
@@ -179,13 +179,13 @@ template <detail::device_scan_policy P, detail::device_monoid M>
 void inclusive_suffix_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                            const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                            detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, in, out, initial,
-                                                              m.identity(), final);
+  detail::scan_monoid_on_device<detail::emit::after, detail::scan_kind::suffix>("inclusive_suffix_scan", policy, m, in,
+                                                                                out, initial, m.identity(), final);
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::after, true>("inclusive_suffix_scan", policy, m, detail::as_sequences(in),
-                                                        detail::as_sequences(out), {}, initial, {});
+  detail::scan_monoid_on_device<detail::emit::after, detail::scan_kind::suffix>(
+      "inclusive_suffix_scan", policy, m, detail::as_sequences(in), detail::as_sequences(out), {}, initial, {});
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void inclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out) {
@@ -197,14 +197,13 @@ template <detail::device_scan_policy P, detail::device_monoid M>
 void exclusive_suffix_scan(const P& policy, const M& m, const detail::elements_in<M>& in,
                            const detail::elements_out<M>& out, detail::values_in<M> initial = {},
                            detail::values_out<M> final = {}) {
-  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m, in, out, initial,
-                                                              m.identity(), final);
+  detail::scan_monoid_on_device<detail::emit::before, detail::scan_kind::suffix>("exclusive_suffix_scan", policy, m, in,
+                                                                                 out, initial, m.identity(), final);
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out, const element_t<M>& initial) {
-  detail::scan_monoid_on_device<detail::emit::before, true>("exclusive_suffix_scan", policy, m,
-                                                            detail::as_sequences(in), detail::as_sequences(out), {},
-                                                            initial, {});
+  detail::scan_monoid_on_device<detail::emit::before, detail::scan_kind::suffix>(
+      "exclusive_suffix_scan", policy, m, detail::as_sequences(in), detail::as_sequences(out), {}, initial, {});
 }
 template <detail::device_scan_policy P, detail::device_monoid M, detail::device_range In, detail::device_range Out>
 void exclusive_suffix_scan(const P& policy, const M& m, In&& in, Out&& out) {
@@ -219,12 +218,13 @@ void scan_states(const P& policy, const R& r,
                  std::type_identity_t<std::span<const typename R::state_type>> initial,
                  std::type_identity_t<std::span<typename R::state_type>> final = {}) {
   detail::require_size("scan_states", "initial", std::ssize(initial), in.batch * in.lanes);
-  detail::scan_on_device<detail::emit::after, false>("scan_states", policy, r, in, out, initial, {}, final);
+  detail::scan_on_device<detail::emit::after, detail::scan_kind::prefix>("scan_states", policy, r, in, out, initial, {},
+                                                                         final);
 }
 template <detail::device_scan_policy P, detail::device_recurrence R, detail::device_range In, detail::device_range Out>
 void scan_states(const P& policy, const R& r, In&& in, Out&& out, const typename R::state_type& initial) {
-  detail::scan_on_device<detail::emit::after, false>("scan_states", policy, r, detail::as_sequences(in),
-                                                     detail::as_sequences(out), {}, initial, {});
+  detail::scan_on_device<detail::emit::after, detail::scan_kind::prefix>(
+      "scan_states", policy, r, detail::as_sequences(in), detail::as_sequences(out), {}, initial, {});
 }
 
 // Operators that cannot be on a device, explained.

@@ -47,7 +47,7 @@ constexpr void explain_device_model() {
 template <class Model, class Checks>
 void check_series(const char* verb, const cuda& policy, const series_layout& series, const Checks& run) {
   explain_device_model<Model>();
-  if (policy.chunk < 0) bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
+  if (policy.chunk < 0) bad_argument(verb, text({"chunk of the policy is ", policy.chunk}));
   const auto accessible = [verb](const char* argument, const void* pointer) {
     require_device_memory(verb, argument, pointer);
   };
@@ -60,8 +60,8 @@ void check_series(const char* verb, const cuda& policy, const series_layout& ser
 /// Bytes of workspace that suffice for filter, log_likelihood and smooth of `count` series of at most `longest` steps.
 template <class Model>
 [[nodiscard]] std::size_t filter_workspace(const cuda& policy, std::int64_t longest, std::int64_t count = 1) {
-  if (longest < 0) detail::bad_argument("filter_workspace", "longest is " + std::to_string(longest));
-  if (count < 0) detail::bad_argument("filter_workspace", "count is " + std::to_string(count));
+  if (longest < 0) detail::bad_argument("filter_workspace", detail::text({"longest is ", longest}));
+  if (count < 0) detail::bad_argument("filter_workspace", detail::text({"count is ", count}));
   return (std::max)(detail::traversal_workspace<detail::filter_traversal<Model>>(policy, longest, count),
                     detail::traversal_workspace<detail::smoother_traversal<Model>>(policy, longest, count));
 }

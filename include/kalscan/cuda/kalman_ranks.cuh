@@ -60,8 +60,8 @@ std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int6
 /// std::invalid_argument for a negative length and for no ranks.
 template <class Model>
 [[nodiscard]] std::int64_t filter_block(const cuda& policy, std::int64_t length, int ranks = 1) {
-  if (length < 0) detail::bad_argument("filter_block", "length is " + std::to_string(length));
-  if (ranks < 1) detail::bad_argument("filter_block", "ranks is " + std::to_string(ranks));
+  if (length < 0) detail::bad_argument("filter_block", detail::text({"length is ", length}));
+  if (ranks < 1) detail::bad_argument("filter_block", detail::text({"ranks is ", ranks}));
   return detail::chunk_over_ranks<Model>(policy, length, ranks) *
          detail::chunk_threads_of<detail::filter_traversal<Model>>;
 }

@@ -72,11 +72,11 @@ void require_kernels(const char* verb, const P& policy, const Call& call) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
   static_assert(kernels.states >= 0 && kernels.states <= 256, "kalscan: mixers on a device have at most 256 states");
   const std::int64_t states = call.shape.states;
-  if (policy.chunk < 0) bad_argument(verb, "chunk is " + std::to_string(policy.chunk));
-  if (states > 256) bad_argument(verb, "states is " + std::to_string(states) + ", more than 256");
+  if (policy.chunk < 0) bad_argument(verb, text({"chunk is ", policy.chunk}));
+  if (states > 256) bad_argument(verb, text({"states is ", states, ", more than 256"}));
   if (kernels.states > 0 && states != kernels.states) {
-    bad_argument(verb, "states is " + std::to_string(states) + ", but the policy cuda_for has kernels of " +
-                           std::to_string(kernels.states) + " alone");
+    bad_argument(verb,
+                 text({"states is ", states, ", but the policy cuda_for has kernels of ", kernels.states, " alone"}));
   }
   if (!kernels.parameters_vary && parameters_vary(call)) {
     bad_argument(verb, "parameters are given per token, but the policy cuda_for has parameters_vary = false");

@@ -70,8 +70,7 @@ mixer_device_stretches stretches_of(const char* verb, const ranks<Communicator, 
   const mixer_device_stretches x(p.steps, size, me);
   const auto fits = [&](const char* what, std::int64_t given, std::size_t at) {
     if (given == p.steps[at]) return;
-    bad_argument(verb, std::string(what) + " is " + std::to_string(given) + ", but steps[" + std::to_string(at) +
-                           "] is " + std::to_string(p.steps[at]));
+    bad_argument(verb, text({what, " is ", given, ", but steps[", at, "] is ", p.steps[at]}));
   };
   fits("the shape's time", shape.time, static_cast<std::size_t>(me));
   if (x.packed) fits("the number of sequences", shape.sequences(), size + static_cast<std::size_t>(me));
@@ -141,10 +140,9 @@ struct rank_backward_pieces {
       in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
     const auto me = static_cast<std::size_t>(ranks.all.me);
     if (ranks.packed && cuts.slots != ranks.slots[me]) {
-      bad_argument("backward", "the sequences have " + std::to_string(cuts.slots) + " chunks, but steps[" +
-                                   std::to_string(3 * ranks.slots.size() + me) + "] is " +
-                                   std::to_string(ranks.slots[me]) +
-                                   ": agree_on_steps is to be asked for these offsets, this chunk and number type");
+      bad_argument("backward", text({"the sequences have ", cuts.slots, " chunks, but steps[",
+                                     3 * ranks.slots.size() + me, "] is ", ranks.slots[me],
+                                     ": agree_on_steps is to be asked for these offsets, this chunk and number type"}));
     }
   }
 };
@@ -156,17 +154,17 @@ void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const
   if (mine.empty()) return;
   p.communicator.all_gather(mine, pieces.gathered_sums, p.inner.stream);
   auto& arrays = pieces.mine.arrays;
-  const std::size_t slot = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
+  const std::size_t lane_bytes = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
   for (std::size_t i = 0; i < std::size(pieces.in_order); ++i) {
     if (pieces.in_order[i] == nullptr) continue;
     const auto at = reinterpret_cast<const std::byte*>(arrays.time[i]) - mine.data();
     for (std::size_t r = 0; r < pieces.slots.of_batch.size(); ++r) {
       // Of each batch the chunks of this rank, after those of the ranks before it.
-      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * slot;
+      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * lane_bytes;
       if (row == 0) continue;
-      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * slot;
+      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * lane_bytes;
       std::byte* to = reinterpret_cast<std::byte*>(pieces.in_order[i]);
-      to += static_cast<std::size_t>(pieces.slots.first[r]) * slot;
+      to += static_cast<std::size_t>(pieces.slots.first[r]) * lane_bytes;
       const std::byte* from = pieces.gathered_sums.data() + r * mine.size() + at;
       const cudaStream_t stream = p.inner.stream;
       if (shape.batch == 1) {  // one sequence may have rows of 2 GiB, which cudaMemcpy2DAsync refuses
@@ -193,9 +191,10 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
   const auto& steps = all.all.steps;
   if constexpr (has_parameters<M> && kernels_of<Inner>::value.parameters_vary) {
     if (const auto one = std::find(steps.begin(), steps.end(), 1); one != steps.end()) {
-      bad_argument("backward", "steps[" + std::to_string(one - steps.begin()) +
-                                   "] is 1: of one step nobody can tell a parameter per token from one of all tokens, "
-                                   "unless the policy is a cuda_for with parameters_vary = false");
+      bad_argument("backward",
+                   text({"steps[", one - steps.begin(),
+                         "] is 1: of one step nobody can tell a parameter per token from one of all tokens, "
+                         "unless the policy is a cuda_for with parameters_vary = false"}));
     }
   }
   const bool given = has_checkpoints<M, T>(call.shape, call.states);

@@ -92,10 +92,9 @@ std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, cons
 template <class Communicator, std::derived_from<cuda> Inner>
 void require_steps(const char* verb, const ranks<Communicator, Inner>& p, int numbers) {
   if (std::ssize(p.steps) == numbers * p.communicator.size()) return;
-  bad_argument(verb, "steps has " + std::to_string(p.steps.size()) + " numbers, " +
-                         (numbers == 1 ? "one" : std::to_string(numbers)) + " for each of " +
-                         std::to_string(p.communicator.size()) + " ranks " + (numbers == 1 ? "is" : "are") +
-                         " needed: agree_on_steps gives them");
+  bad_argument(verb, text({"steps has ", p.steps.size(), " numbers, ", numbers == 1 ? "one" : std::to_string(numbers),
+                           " for each of ", p.communicator.size(), " ranks ", numbers == 1 ? "is" : "are",
+                           " needed: agree_on_steps gives them"}));
 }
 
 /// Enqueues zeros for what a rank sends along with its own, since all send as much, but has not written. Nobody reads it.
@@ -111,8 +110,7 @@ device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>
   const device_stretches x{p.steps, p.communicator.rank()};
   require_steps(verb, p, 1);
   if (steps_here != x.steps_here()) {
-    bad_argument(verb, std::string(what) + " is " + std::to_string(steps_here) + ", but steps[" + std::to_string(x.me) +
-                           "] is " + std::to_string(x.steps_here()));
+    bad_argument(verb, text({what, " is ", steps_here, ", but steps[", x.me, "] is ", x.steps_here()}));
   }
   return x;
 }

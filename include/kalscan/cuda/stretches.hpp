@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <numeric>
 #include <span>

@@ -2,14 +2,14 @@
 // The Kalman filter of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/diffuse/sweep.hpp>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
@@ -42,8 +42,8 @@ inline constexpr bool is_model<square_root<T, N, M>> = true;
 template <class T>
 void check_series(const dense_view<T>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
   const std::string name = "y of series " + std::to_string(series);
-  if (y.rows != m) bad_model(name + " has " + std::to_string(y.rows) + " rows, H has " + std::to_string(m));
-  if (y.cols == 0 && !may_be_empty) bad_model(name + " is empty");
+  if (y.rows != m) bad_model(text({name, " has ", y.rows, " rows, H has ", m}));
+  if (y.cols == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
   for (Eigen::Index t = 0; t < y.cols; ++t) require_no_infinity(name, dense_view<T>(y.col(t), m, 1), t);
 }
 
@@ -56,8 +56,8 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
     for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
     check_model(models[0], longest == 0 ? steps_at_least(0) : steps_of_data(longest));
   } else if (models.size() != series.size()) {
-    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(series.size()) +
-              " series: give each series a model, or all of them one that is not in a vector");
+    bad_model(text({"there are ", models.size(), " models and ", series.size(),
+                    " series: give each series a model, or all of them one that is not in a vector"}));
   }
   for (std::size_t i = 0; i < series.size(); ++i) {
     if (one_each) check_model_of<T>(model_view<T>(models[i]), steps_of_data(series[i].cols()), i);
@@ -73,7 +73,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   const auto count = static_cast<std::size_t>(length);
   result.mean.resize(n, length);
   result.covariance.resize(count);
-  if (stepper.exact) result.rounding.assign(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
+  if (stepper.noiseless) result.rounding.assign(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
   if (!keeps) return;
   result.log_likelihood_terms.resize(count);
   result.y.resize(m, length);
@@ -131,8 +131,8 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
 /// The series for which belongs(i) holds.
 template <class T, int N, int M, class Belongs>
 chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::span<const observations<T, M>> series,
-                     bool exact, Belongs belongs) {
-  chosen_series chosen{{}, 0, exact};
+                     bool noiseless, Belongs belongs) {
+  chosen_series chosen{{}, 0, noiseless};
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (!belongs(static_cast<std::int64_t>(i))) continue;
     chosen.numbers.push_back(static_cast<std::int64_t>(i));
@@ -171,8 +171,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
 }
 
 /// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read
-/// without noise are carried as roots in any form: where nothing but an exact reading holds a variance down, its digits
-/// fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered again.
+/// without noise are carried as roots in any form: where nothing but a noiseless reading holds a variance down, its
+/// digits fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered
+/// again.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                 std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -182,7 +183,7 @@ std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalm
   stretch_sums<T> sums, root_sums;
   auto watches = growth_watches<T, N, M>(largest_noise(models), results);
   const std::span<const filter_step<T, N, M>> all(steppers);
-  const auto sharp = [&](std::int64_t i) { return of_series(all, i).exact || of_series(all, i).sharp; };
+  const auto sharp = [&](std::int64_t i) { return of_series(all, i).noiseless || of_series(all, i).sharp; };
   const auto chosen = choose<T, N, M>(results, series, false, [&](std::int64_t i) { return !sharp(i); });
   if (!chosen.numbers.empty()) {
     run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});

@@ -2,10 +2,10 @@
 // Predictions of the state and of y beyond the data.
 #pragma once
 
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/model/prior_after.hpp>
@@ -43,13 +43,13 @@ struct forecast_result {
 template <class T, int N, int M>
 [[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
                                                 const filter_result<T, N, M>& result, std::int64_t steps) {
-  if (steps < 0) detail::bad_model("the forecast is of " + std::to_string(steps) + " steps");
+  if (steps < 0) detail::bad_model(detail::text({"the forecast is of ", steps, " steps"}));
   const auto start = prior_after(result);
   const std::int64_t length = result.mean.cols();
   detail::check_model(model, {length + steps, length + steps, "data and forecast have"});
   if (result.mean.rows() != model.states()) {
-    detail::bad_model("the filter result has " + std::to_string(result.mean.rows()) + " states, the model " +
-                      std::to_string(model.states()));
+    detail::bad_model(
+        detail::text({"the filter result has ", result.mean.rows(), " states, the model ", model.states()}));
   }
   const detail::filter_step<T, N, M> step(model);
   forecast_result<T, N, M> x;

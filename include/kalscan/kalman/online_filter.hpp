@@ -2,11 +2,11 @@
 // The Kalman filter one step at a time, for data that arrive.
 #pragma once
 
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check.hpp>
+#include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/model.hpp>
@@ -72,7 +72,7 @@ class online_filter {
       require_proper("the prior", (x.directions * x.directions.transpose()).eval());
     }
     belief x{prior.mean, prior.covariance};
-    if (step_.exact) x.rounding = root_steps::rounding_of(prior).E;
+    if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
     if (has_root(x)) x.root = root_steps::root_of(prior);
     return x;
   }
@@ -113,8 +113,7 @@ class online_filter {
     require_belief(x);
     const auto& model = step_.model;
     if (y.size() != model.observed())
-      detail::bad_model("y has size " + std::to_string(y.size()) + ", H has " + std::to_string(model.observed()) +
-                        " rows");
+      detail::bad_model(detail::text({"y has size ", y.size(), ", H has ", model.observed(), " rows"}));
     detail::require_no_infinity("y", detail::dense_view<T>(y), t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
@@ -134,7 +133,7 @@ class online_filter {
     const Eigen::Matrix<T, N, N> noise =
         root_steps::root_of(model.Q[t].template cast<typename root_steps::wide>()).template cast<T>();
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
-    if (step_.exact) {
+    if (step_.noiseless) {
       detail::root_rounding<T, N> rounding{x.rounding};
       rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.noise_rounding(t));
       x.rounding = rounding.E;
@@ -146,7 +145,7 @@ class online_filter {
     square_root_belief<T, N> carried{x.mean, x.root};
     detail::root_rounding<T, N> rounding{x.rounding};
     T log_density = 0;
-    const char* wrong = root_steps_.take(t, y, carried, step_.exact ? &rounding : nullptr, log_density);
+    const char* wrong = root_steps_.take(t, y, carried, step_.noiseless ? &rounding : nullptr, log_density);
     if (wrong) throw filter_error(0, t, wrong);
     detail::require_finite_belief("filtered", 0, t, carried.mean, carried.root);
     x.rounding = rounding.E;
@@ -161,7 +160,7 @@ class online_filter {
   }
 
   bool has_root(const belief& x) const {
-    return step_.exact || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+    return step_.noiseless || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
   }
   static bool has_outgrown(const belief& x) {
     const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());
@@ -177,42 +176,41 @@ class online_filter {
   static void require_proper(const char* what, const Diffuse& diffuse) {
     for (Eigen::Index i = 0; i < diffuse.rows(); ++i) {
       if (!(diffuse(i, i) > 0)) continue;
-      detail::bad_model(
-          std::string(what) + " is improper, the variance of component " + std::to_string(i) +
-          " is infinite: filter the data so far until the belief is proper, and go on from after(result)");
+      detail::bad_model(detail::text(
+          {what, " is improper, the variance of component ", i,
+           " is infinite: filter the data so far until the belief is proper, and go on from after(result)"}));
     }
   }
 
   void require_belief(const belief& x) const {
     const Eigen::Index n = step_.model.states();
     if (x.mean.size() == n && x.covariance.rows() == n && x.covariance.cols() == n) return;
-    detail::bad_model("the belief's mean has size " + std::to_string(x.mean.size()) + " and its covariance is " +
-                      detail::shape(x.covariance.rows(), x.covariance.cols()) + ", the model has " + std::to_string(n) +
-                      " states");
+    detail::bad_model(
+        detail::text({"the belief's mean has size ", x.mean.size(), " and its covariance is ",
+                      detail::shape(x.covariance.rows(), x.covariance.cols()), ", the model has ", n, " states"}));
   }
 
   template <class Matrices>
   static void require_step(const char* name, const Matrices& given, std::int64_t t) {
     if (t >= 0 && (given.constant() || t < given.size())) return;
-    detail::bad_model(std::string(name) + " is not given for step " + std::to_string(t));
+    detail::bad_model(detail::text({name, " is not given for step ", t}));
   }
   template <class Matrices>
   void require_input(const char* name, const Matrices& given, std::int64_t t) const {
     require_step(name, given, t);
     const auto& u = step_.model.u;
-    if (t >= u.cols()) detail::bad_model("u is not given for step " + std::to_string(t));
+    if (t >= u.cols()) detail::bad_model(detail::text({"u is not given for step ", t}));
     if (u.rows() != given[t].cols())
-      detail::bad_model("u has " + std::to_string(u.rows()) + " rows, " + name + " has " +
-                        std::to_string(given[t].cols()) + " columns");
+      detail::bad_model(detail::text({"u has ", u.rows(), " rows, ", name, " has ", given[t].cols(), " columns"}));
   }
 
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
     const bool known = x.rounding.size() > 0 && !x.rounding.isZero(0);
-    if (step_.exact && !known) x.rounding = root_steps::rounding_of(x.covariance);
+    if (step_.noiseless && !known) x.rounding = root_steps::rounding_of(x.covariance);
     if (x.first_variances.size() == 0 || x.first_variances.isZero(0)) x.first_variances = x.covariance.diagonal();
     if (has_root(x) && x.root.size() > 0 && is_root(x.root, x.covariance)) return;
-    if (step_.exact || step_.sharp || has_outgrown(x)) {
+    if (step_.noiseless || step_.sharp || has_outgrown(x)) {
       x.root = root_steps::root_of(x.covariance);
     } else {
       x.root.setZero();

@@ -2,13 +2,13 @@
 // The fixed-interval smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+#include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/model/smoother_result.hpp>
 #include <kalscan/kalman/smoother_sweep.hpp>
@@ -28,8 +28,8 @@ template <class T, int N, int M>
 void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
                     bool one_each, bool may_be_empty = false) {
   if (one_each && models.size() != filtered.size()) {
-    bad_model("there are " + std::to_string(models.size()) + " models and " + std::to_string(filtered.size()) +
-              " filter results: give each result the model that it came from");
+    bad_model(text({"there are ", models.size(), " models and ", filtered.size(),
+                    " filter results: give each result the model that it came from"}));
   }
   std::int64_t longest = 1;
   for (std::size_t i = 0; i < filtered.size(); ++i) {
@@ -37,14 +37,12 @@ void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<con
     const Eigen::Index length = filtered[i].mean.cols();
     const std::string name = "the filter result of series " + std::to_string(i);
     if (model.F.empty()) bad_model("F is not given");
-    if (length == 0 && !may_be_empty) bad_model(name + " is empty");
+    if (length == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
     if (filtered[i].mean.rows() != model.states()) {
-      bad_model(name + " has " + std::to_string(filtered[i].mean.rows()) + " states, the model " +
-                std::to_string(model.states()));
+      bad_model(text({name, " has ", filtered[i].mean.rows(), " states, the model ", model.states()}));
     }
     if (std::ssize(filtered[i].covariance) != length) {
-      bad_model(name + " has " + std::to_string(filtered[i].covariance.size()) + " covariances and " +
-                std::to_string(length) + " means");
+      bad_model(text({name, " has ", filtered[i].covariance.size(), " covariances and ", length, " means"}));
     }
     if (one_each) check_model_of<T>(model_view<T>(model), steps_at_least(length), i);
     longest = (std::max<std::int64_t>)(longest, length);
@@ -63,7 +61,7 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
   return results;
 }
 
-/// Whole: what has roots is exact, as in results of the default form.
+/// Whole: what has roots is noiseless, as in results of the default form.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                   std::vector<filter_result<T, N, M>> filtered) {
@@ -71,13 +69,13 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   auto results = room_to_smooth(std::move(filtered));
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
   std::vector<std::vector<char>> cancelled;
-  std::vector<std::int64_t> as_covariances, as_roots, as_exact_roots;
+  std::vector<std::int64_t> as_covariances, as_roots, as_noiseless_roots;
   std::int64_t longest = 1;
   for (std::int64_t i = 0; i < std::ssize(results); ++i) {
     const auto& f = results[static_cast<std::size_t>(i)].filtered;
     const bool roots = f.covariance_root.size() == f.covariance.size();
-    const bool exact = of_series<filter_step<T, N, M>>(steppers, i).exact;
-    (!roots ? as_covariances : exact ? as_exact_roots : as_roots).push_back(i);
+    const bool noiseless = of_series<filter_step<T, N, M>>(steppers, i).noiseless;
+    (!roots ? as_covariances : noiseless ? as_noiseless_roots : as_roots).push_back(i);
     cancelled.emplace_back(f.covariance.size());
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
@@ -85,9 +83,9 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   if (!as_covariances.empty()) run_sweep(p, sweep);
   using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
   std::vector<typename root_sweep::later_data> after(results.size());
-  for (const auto* chosen : {&as_roots, &as_exact_roots}) {
+  for (const auto* chosen : {&as_roots, &as_noiseless_roots}) {
     if (chosen->empty()) continue;
-    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_exact_roots, after});
+    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_noiseless_roots, after});
     for (const std::int64_t i : *chosen) {
       const auto& beginning = results[static_cast<std::size_t>(i)].filtered.beginning;
       const auto& [Z, v] = after[static_cast<std::size_t>(i)];

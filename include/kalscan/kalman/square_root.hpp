@@ -41,9 +41,9 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);
   stretch_sums<T> sums;
-  for (const bool exact : {false, true}) {
-    const auto chosen = choose<T, N, M>(results, series, exact, [&](std::int64_t i) {
-      return of_series<filter_step<T, N, M>>(steppers, i).exact == exact;
+  for (const bool noiseless : {false, true}) {
+    const auto chosen = choose<T, N, M>(results, series, noiseless, [&](std::int64_t i) {
+      return of_series<filter_step<T, N, M>>(steppers, i).noiseless == noiseless;
     });
     if (!chosen.numbers.empty()) {
       filter_roots<false, P, T, N, M>(p, form.models, series, results, outputs, sums, keeps, chosen);

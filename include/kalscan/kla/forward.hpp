@@ -48,7 +48,7 @@ template <policy P, mixer M, class In, class Out>
 void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
           const std::type_identity_t<given_states<M, number_t<In>>>& states) {
   check_arguments(p, [&] {
-    if (shape.time != 1) detail::bad_mixer("step takes one token, not " + std::to_string(shape.time));
+    if (shape.time != 1) detail::bad_mixer(detail::text({"step takes one token, not ", shape.time}));
     for (const auto& x : detail::tensors_of<number_t<In>>(states)) {
       if (!x.present()) detail::bad_mixer("step needs all states");
     }

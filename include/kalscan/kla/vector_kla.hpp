@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <kalscan/kalman/scalar/rotating_element.hpp>
+#include <kalscan/kla/isotropic_lanes.hpp>
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/kla/rotating_beliefs.hpp>
 #include <kalscan/mixer/mixer.hpp>
@@ -14,26 +15,6 @@
 #include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
-
-/// A channel is a head: three values that turn together. Value (vx, vy, vz) and its precision Lambda >= 0 [B, L, M];
-/// the quaternion (rw, rx, ry, rz) [B, L, M]; key k and query q [B, L, S]; decay a and process noise p >= 0 ([M, S] or
-/// per token). An array [B, L, M, 3] of values is three tensors with a stride of three between channels: see
-/// `components`.
-template <class X, class P = X>
-struct rotating_kla_inputs {
-  X vx, vy, vz, Lambda, rw, rx, ry, rz, k, q;
-  P a, p;
-};
-template <class X, class P>
-rotating_kla_inputs(X, X, X, X, X, X, X, X, X, X, P, P) -> rotating_kla_inputs<X, P>;
-
-/// The mean of the value that the query asks for, and the variance of each of its components [B, L, M].
-template <class X>
-struct rotating_kla_outputs {
-  X yx, yy, yz, yvar;
-};
-template <class X>
-rotating_kla_outputs(X, X, X, X) -> rotating_kla_outputs<X>;
 
 template <class T>
 struct vector_kla_terms {
@@ -52,64 +33,6 @@ struct vector_adjoint_monoid {
   }
 };
 static_assert(monoid<vector_adjoint_monoid<float>>);
-
-/// What lanes of vectors with one variance have in common, whether they turn or not.
-struct isotropic_lanes {
-  template <class X, class P = X>
-  using inputs = rotating_kla_inputs<X, P>;
-  template <class X>
-  using outputs = rotating_kla_outputs<X>;
-  template <class X>
-  using state = isotropic_belief<X>;
-  template <class T>
-  using given_states = rotating_belief_tensors<T>;  ///< in either form; N(0, I) where none are given
-
-  static constexpr std::array<mixer_input, 12> inputs_info{{{"vx", role::channel},
-                                                            {"vy", role::channel},
-                                                            {"vz", role::channel},
-                                                            {"Lambda", role::channel, true},
-                                                            {"rw", role::channel},
-                                                            {"rx", role::channel},
-                                                            {"ry", role::channel},
-                                                            {"rz", role::channel},
-                                                            {"k", role::state},
-                                                            {"q", role::state},
-                                                            {"a", role::parameter, false, true},
-                                                            {"p", role::parameter, true}}};
-  static constexpr std::array output_names{"yx", "yy", "yz", "yvar"};
-  static constexpr std::array<mixer_state, 4> state_info{{{"mean x"}, {"mean y"}, {"mean z"}, {"variance", true}}};
-
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> start() {
-    return {T(0), T(0), T(0), T(1)};
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool is_ordinary(const isotropic_belief<T>& x) {
-    return kla::is_ordinary(belief<T>{T(0), x.variance});
-  }
-  template <class T>
-  KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    const bool first = kla::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance});
-    const bool second = kla::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance});
-    const bool third = kla::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
-    return first & second & third;  // without branches, for vector code
-  }
-
-  template <class T>
-  KALSCAN_HD static constexpr rotating_monoid<T> monoid() {
-    return {};
-  }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> act(const rotating_element<T>& x,
-                                                      const isotropic_belief<T>& before) {
-    return kalscan::act(x, before);
-  }
-  template <class T>
-  KALSCAN_HD static constexpr isotropic_belief<T> adjoint_act(const rotating_adjoint_map<T>& map,
-                                                              const isotropic_belief<T>& later) {
-    return kalscan::act(map, later);
-  }
-};
 
 /// Three lanes of KLA with the same variance: what takes a reciprocal is computed once. Inputs are those of rotating
 /// KLA, whose quaternion counts for nothing here; the three last numbers of its adjoint are the torque with which a
@@ -149,9 +72,10 @@ struct vector_kla_mixer : isotropic_lanes {
       }
     }
     const T i = gain(predicted, u), variance = predicted * i;
-    const T kept = u.a * i, taken = variance * (u.Lambda * u.k);
-    return {detail::fused(kept, before.mean_x, taken * u.vx), detail::fused(kept, before.mean_y, taken * u.vy),
-            detail::fused(kept, before.mean_z, taken * u.vz), variance};
+    const T step_gain = u.a * i, taken = variance * (u.Lambda * u.k);
+    return {detail::fused(step_gain, before.mean_x, taken * u.vx),
+            detail::fused(step_gain, before.mean_y, taken * u.vy),
+            detail::fused(step_gain, before.mean_z, taken * u.vz), variance};
   }
 
   template <class T>
@@ -214,9 +138,13 @@ struct vector_kla_mixer : isotropic_lanes {
   KALSCAN_HD static constexpr rotating_element<T> absorb(const rotating_element<T>& x, const vector_kla_terms<T>& u) {
     const T phi = u.Lambda * u.kk, Lk = u.Lambda * u.k, predicted = u.aa * x.C + u.p, phiC = phi * predicted;
     const T i = detail::reciprocal<detail::inverse::approximate>(T(1) + phiC);
-    const T kept = u.a * i, C = predicted * i, gain = x.gain * kept;
+    const T step_gain = u.a * i, C = predicted * i, gain = x.gain * step_gain;
     const vector3<T> innovation = value(u) + -(u.k * u.a) * x.b;
-    return {gain, x.rotation, kept * x.b + (C * Lk) * value(u), C, x.eta + (gain * Lk) * innovation,
+    return {gain,
+            x.rotation,
+            step_gain * x.b + (C * Lk) * value(u),
+            C,
+            x.eta + (gain * Lk) * innovation,
             x.J + u.a * x.gain * phi * gain + T(0) * phiC};
   }
   template <class T>

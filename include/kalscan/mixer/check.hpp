@@ -7,10 +7,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
@@ -19,106 +21,62 @@
 
 namespace kalscan::detail {
 
-/// Where a sequence lies on the axes of batch and time, and whether its first and its last step are among these: a call
-/// may be one of several that share the sequences.
-struct sequence_range {
-  std::int64_t batch, first, length;
-  bool begins = true, ends = true;
-  bool is_part() const { return !begins || !ends; }
-};
-/// Of the sequences that may be shared (the first and the last one, or without offsets all): whether they begin and
-/// end.
-struct stretch_ends {
-  bool begin = true, end = true;
-};
-inline sequence_range sequence_at(const mixer_shape& shape, std::int64_t n, const stretch_ends& ends = {}) {
-  if (shape.offsets.empty()) return {n, 0, shape.time, ends.begin, ends.end};
-  const auto i = static_cast<std::size_t>(n);
-  return {0, shape.offsets[i], shape.offsets[i + 1] - shape.offsets[i], i > 0 || ends.begin,
-          n + 1 < shape.sequences() || ends.end};
-}
-
-/// Everything that a back end needs of a forward call.
-template <class M, class In, class Out>
-struct forward_call {
-  using mixer = M;
-  using number = number_t<In>;
-
-  mixer_shape shape;
-  In in;
-  Out out;
-  mixer_states<M, number> states;
-  stretch_ends ends = {};
-
-  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n, ends); }
-};
-
-/// Everything that a back end needs of a backward call.
-template <class M, class In, class OutBar, class InBar>
-struct backward_call {
-  using mixer = M;
-  using number = number_t<In>;
-
-  mixer_shape shape;
-  In in;
-  OutBar out_bar;
-  InBar in_bar;
-  mixer_adjoints<M, number> states;
-  stretch_ends ends = {};
-
-  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n, ends); }
-};
-
 /// Whether a policy's arrays can be looked at before it runs. A back end whose arrays lie elsewhere sets it to false.
 template <class P>
 inline constexpr bool reads_values = true;
 
-[[noreturn]] inline void bad_mixer(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
+/// The extents of a tensor [batch, time, channel, state], or the index of an entry.
+using extents = std::array<std::int64_t, 4>;
 
-inline std::string shape_text(const std::array<std::int64_t, 4>& extent) {
-  std::ostringstream text;
-  text << '[' << extent[0] << ", " << extent[1] << ", " << extent[2] << ", " << extent[3] << ']';
-  return text.str();
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_mixer(const std::string& what) {
+  throw std::invalid_argument("kalscan: " + what);
 }
 
-template <class T>
-void require_extent(const std::string& name, const tensor<T>& x, const std::array<std::int64_t, 4>& wanted) {
-  if (x.extent != wanted) bad_mixer(name + " is " + shape_text(x.extent) + ", not " + shape_text(wanted));
+[[gnu::noinline, gnu::cold]] inline std::string shape_text(const extents& x) {
+  return text({"[", x[0], ", ", x[1], ", ", x[2], ", ", x[3], "]"});
 }
 
-template <class T>
-void require_input(const mixer_input& info, const tensor<T>& x, const mixer_shape& s) {
-  const std::string name = info.name;
-  const auto& e = x.extent;
+// What is checked does not depend on the type of the numbers. Names are put together for errors alone.
+
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_extent(text_piece name, const extents& extent,
+                                                              const extents& wanted) {
+  bad_mixer(text({name, " is ", shape_text(extent), ", not ", shape_text(wanted)}));
+}
+inline void require_extent(const char* name, const extents& extent, const extents& wanted) {
+  if (extent != wanted) bad_extent(name, extent, wanted);
+}
+
+inline void require_input(const mixer_input& info, const extents& e, bool present, const mixer_shape& s) {
+  const char* const name = info.name;
   const auto size = e[0] * e[1] * e[2] * e[3];
-  if (!x.present() && size > 0) bad_mixer(name + " is a null pointer");
-  if (!x.present() && e == std::array<std::int64_t, 4>{} && s.batch * s.time * s.channels * s.states > 0)
-    bad_mixer(name + " is not given: give all inputs of the mixer, as tensors with their shapes");
+  if (!present && size > 0) bad_mixer(text({name, " is a null pointer"}));
+  if (!present && e == extents{} && s.batch * s.time * s.channels * s.states > 0)
+    bad_mixer(text({name, " is not given: give all inputs of the mixer, as tensors with their shapes"}));
   switch (info.varies) {
     case role::channel:
-      return require_extent(name, x, {s.batch, s.time, s.channels, 1});
+      return require_extent(name, e, {s.batch, s.time, s.channels, 1});
     case role::state:
-      return require_extent(name, x, {s.batch, s.time, 1, s.states});
+      return require_extent(name, e, {s.batch, s.time, 1, s.states});
     case role::parameter:
       break;
   }
   const bool fits = (e[2] == 1 || e[2] == s.channels) && (e[3] == 1 || e[3] == s.states) &&
                     ((e[1] == 1 && (e[0] == 1 || e[0] == s.batch)) || (e[1] == s.time && e[0] == s.batch));
   if (!fits) {
-    bad_mixer(name + " is " + shape_text(e) + ", neither [1, 1, M, S] nor [B, L, M, S] = " +
-              shape_text({s.batch, s.time, s.channels, s.states}) + ", each of M and S or 1");
+    bad_mixer(text({name, " is ", shape_text(e), ", neither [1, 1, M, S] nor [B, L, M, S] = ",
+                    shape_text({s.batch, s.time, s.channels, s.states}), ", each of M and S or 1"}));
   }
 }
 
 /// Either none of the tensors of a state is there, or all are, with the wanted extent. `name(i)` names them.
 template <class Tensors, class Name>
-void require_state(const Tensors& tensors, Name name, const std::array<std::int64_t, 4>& wanted) {
+void require_state(const Tensors& tensors, Name name, const extents& wanted) {
   bool any = false;
   for (const auto& x : tensors) any = any || x.present();
   if (!any) return;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (!tensors[i].present()) bad_mixer(name(i) + " is a null pointer");
-    require_extent(name(i), tensors[i], wanted);
+    if (!tensors[i].present()) bad_mixer(text({name(i), " is a null pointer"}));
+    if (tensors[i].extent != wanted) bad_extent(name(i), tensors[i].extent, wanted);
   }
 }
 
@@ -143,9 +101,16 @@ struct valid_values {
   bool nonnegative, finite;
 };
 
-/// The first value of x that is not so is named with its index.
-template <class T>
-void require_values(const std::string& name, const tensor<T>& x, const valid_values& must_be) {
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_value(const std::string& name, const extents& index,
+                                                             double value, bool negative) {
+  std::ostringstream number;
+  number << value;
+  bad_mixer(text({name, " ", shape_text(index), " is ", number.str(), negative ? ", not a number >= 0" : ""}));
+}
+
+/// The first value of x that is not so is named with its index, and by `name()`.
+template <class T, class Name>
+void require_values(Name name, const tensor<T>& x, const valid_values& must_be) {
   using number = typename arithmetic<std::remove_const_t<T>>::type;
   if (!x.present() || (!must_be.nonnegative && !must_be.finite)) return;
   const auto most = must_be.finite ? (std::numeric_limits<number>::max)() : std::numeric_limits<number>::infinity();
@@ -161,10 +126,7 @@ void require_values(const std::string& name, const tensor<T>& x, const valid_val
           const std::int64_t m = many_states ? r : i, s = many_states ? i : 0;
           const auto value = static_cast<number>(x(b, t, m, s));
           if (value >= least && value <= most) continue;
-          std::ostringstream text;
-          text << name << ' ' << shape_text({b, t, m, s}) << " is " << value
-               << (must_be.nonnegative && !(value >= 0) ? ", not a number >= 0" : "");
-          bad_mixer(text.str());
+          bad_value(name(), {b, t, m, s}, static_cast<double>(value), must_be.nonnegative && !(value >= 0));
         }
       }
     }
@@ -173,41 +135,39 @@ void require_values(const std::string& name, const tensor<T>& x, const valid_val
 
 inline void require_sizes(const mixer_shape& s) {
   if (s.batch < 0 || s.time < 0 || s.channels < 0 || s.states < 0) {
-    bad_mixer("the shape is " + shape_text({s.batch, s.time, s.channels, s.states}));
+    bad_mixer(text({"the shape is ", shape_text({s.batch, s.time, s.channels, s.states})}));
   }
   if (s.offsets.empty()) return;
-  if (s.batch != 1) bad_mixer("with offsets the batch is 1, not " + std::to_string(s.batch));
-  const auto offset = [&](std::size_t i) {
-    return "offsets[" + std::to_string(i) + "] is " + std::to_string(s.offsets[i]);
+  if (s.batch != 1) bad_mixer(text({"with offsets the batch is 1, not ", s.batch}));
+  const auto bad_offset = [&](std::size_t i, const char* how, std::int64_t other) {
+    bad_mixer(text({"offsets[", i, "] is ", s.offsets[i], how, other}));
   };
-  if (s.offsets.front() != 0) bad_mixer(offset(0) + ", not 0");
+  if (s.offsets.front() != 0) bad_offset(0, ", not ", 0);
   for (std::size_t i = 1; i < s.offsets.size(); ++i) {
-    if (s.offsets[i] < s.offsets[i - 1]) bad_mixer(offset(i) + ", less than " + std::to_string(s.offsets[i - 1]));
+    if (s.offsets[i] < s.offsets[i - 1]) bad_offset(i, ", less than ", s.offsets[i - 1]);
   }
-  if (s.offsets.back() != s.time) bad_mixer(offset(s.offsets.size() - 1) + ", not the time " + std::to_string(s.time));
+  if (s.offsets.back() != s.time) bad_offset(s.offsets.size() - 1, ", not the time ", s.time);
 }
 
 /// [N, 1, M, S].
-inline std::array<std::int64_t, 4> state_extent(const mixer_shape& s) {
-  return {s.sequences(), 1, s.channels, s.states};
-}
+inline extents state_extent(const mixer_shape& s) { return {s.sequences(), 1, s.channels, s.states}; }
 
 template <class M>
 auto state_name(const char* what) {
-  return [what](std::size_t k) { return std::string(what) + " " + M::state_info[k].name; };
+  return [what](std::size_t k) { return text({what, " ", M::state_info[k].name}); };
 }
 template <class M, class Tensors>
 auto state_name(const char* what, const Tensors& x) {
-  return [what, &x](std::size_t k) { return std::string(what) + " " + describe_state<M>(x, k).name; };
+  return [what, &x](std::size_t k) { return text({what, " ", describe_state<M>(x, k).name}); };
 }
 
 /// Those tensors of the adjoint of a state that are there have the wanted extent.
 template <class M, class T, class Tensors>
-void require_state_adjoint(const char* what, const Tensors& x, const std::array<std::int64_t, 4>& wanted) {
+void require_state_adjoint(const char* what, const Tensors& x, const extents& wanted) {
   const auto tensors = tensors_of<T>(x);
   const auto name = state_name<M>(what, x);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].present()) require_extent(name(i), tensors[i], wanted);
+    if (tensors[i].present() && tensors[i].extent != wanted) bad_extent(name(i), tensors[i].extent, wanted);
   }
 }
 
@@ -217,15 +177,14 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   if (check_nan && !check_values) bad_mixer("nan_check::on needs arrays that the host can read");
   require_sizes(s);
   std::size_t i = 0;
-  for_each_member(in, [&](const auto& tensor) { require_input(M::inputs_info[i++], tensor, s); });
-  const auto initial_name = [&](std::size_t k) {
-    return std::string("initial ") + describe_state<M>(x.initial, k).name;
-  };
+  for_each_member(in,
+                  [&](const auto& tensor) { require_input(M::inputs_info[i++], tensor.extent, tensor.present(), s); });
+  const auto initial_name = state_name<M>("initial", x.initial);
   const auto initial = x.initial.all_tensors();
   require_state(initial, initial_name, state_extent(s));
   const auto checkpoints = with_members(x.checkpoints, [](const auto&... tensor) { return std::array{tensor...}; });
   if (std::any_of(checkpoints.begin(), checkpoints.end(), [](const auto& tensor) { return tensor.present(); })) {
-    if (x.every <= 0) bad_mixer("every is " + std::to_string(x.every) + ", not a positive number of steps");
+    if (x.every <= 0) bad_mixer(text({"every is ", x.every, ", not a positive number of steps"}));
     require_state(checkpoints, state_name<M>("checkpoints"),
                   {s.batch, checkpoint_count(s, x.every), s.channels, s.states});
   }
@@ -233,11 +192,11 @@ void check_inputs(const mixer_shape& s, const In& in, const States& x, bool chec
   i = 0;
   for_each_member(in, [&](const auto& tensor) {
     const mixer_input& info = M::inputs_info[i++];
-    require_values(info.name, tensor, {info.nonnegative, check_nan});
+    require_values([&] { return std::string(info.name); }, tensor, {info.nonnegative, check_nan});
   });
   for (std::size_t k = 0; k < initial.size(); ++k) {
     const bool nonnegative = describe_state<M>(x.initial, k).nonnegative;  // a variance may be infinite
-    require_values(initial_name(k), initial[k], {nonnegative, check_nan && !nonnegative});
+    require_values([&] { return initial_name(k); }, initial[k], {nonnegative, check_nan && !nonnegative});
   }
 }
 
@@ -245,8 +204,9 @@ template <class M, class Out>
 void check_outputs(const mixer_shape& s, const Out& out, const char* what) {
   std::size_t i = 0;
   for_each_member(out, [&](const auto& x) {
-    const std::string name = std::string(what) + M::output_names[i++];
-    if (x.present()) require_extent(name, x, {s.batch, s.time, s.channels, 1});
+    const char* const name = M::output_names[i++];
+    const extents wanted{s.batch, s.time, s.channels, 1};
+    if (x.present() && x.extent != wanted) bad_extent(text({what, name}), x.extent, wanted);
   });
 }
 
@@ -265,12 +225,13 @@ void check_backward_call(const Call& call, bool check_nan, bool check_values) {
   using T = typename Call::number;
   check_inputs<M>(call.shape, call.in, call.states, check_nan, check_values);
   check_outputs<M>(call.shape, call.out_bar, "the adjoint of ");
-  std::array<std::array<std::int64_t, 4>, M::inputs_info.size()> extent;
+  std::array<extents, M::inputs_info.size()> extent;
   std::size_t i = 0;
   for_each_member(call.in, [&](const auto& x) { extent[i++] = x.extent; });
   i = 0;
   for_each_member(call.in_bar, [&](const auto& x) {
-    if (x.present()) require_extent(std::string("the adjoint of ") + M::inputs_info[i].name, x, extent[i]);
+    if (x.present() && x.extent != extent[i])
+      bad_extent(text({"the adjoint of ", M::inputs_info[i].name}), x.extent, extent[i]);
     ++i;
   });
   require_state_adjoint<M, const T>("the adjoint of final", call.states.final_bar, state_extent(call.shape));

@@ -100,8 +100,8 @@ void compare_frame(const M&, const State& start, const std::vector<Inputs>& in, 
   std::vector<Inputs> bars(in.size());
   State bar = later;
   for (std::size_t t = in.size(); t-- > 0;) {
-    const auto exact = M::adjoint(states[t], prepare<M, double>(in[t]), states[t + 1], bar, y_bar(t));
-    bars[t] = exact.inputs, bar = exact.earlier;
+    const auto expected = M::adjoint(states[t], prepare<M, double>(in[t]), states[t + 1], bar, y_bar(t));
+    bars[t] = expected.inputs, bar = expected.earlier;
   }
   for (const State& x : lane.back(later, y_bar, [&](std::size_t t, const Inputs& g) { compare(g, bars[t]); }))
     compare(x, bar);

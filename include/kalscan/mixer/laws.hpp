@@ -276,8 +276,8 @@ class mixer_laws {
         "frame", "steps, adjoints and elements of A by the lanes in the frame == the mixer's",
         [](const state& x, const std::vector<inputs>& all, const state& later, const outputs& y) {
           both result;
-          const auto compare = [&](const auto& in_frame, const auto& exact) {
-            append(result.first, in_frame), append(result.second, exact);
+          const auto compare = [&](const auto& in_frame, const auto& expected) {
+            append(result.first, in_frame), append(result.second, expected);
           };
           const auto bars = [&](std::size_t t) { return read(y, t); };
           compare_frame<lanes>(M{}, x, all, later, bars, compare);

@@ -7,6 +7,13 @@
 
 namespace kalscan {
 
+namespace detail {
+
+/// Which elements a scan combines: those up to each element, or those from it on, from the last one to the first.
+enum class scan_kind { prefix, suffix };
+
+}  // namespace detail
+
 /// M read backwards: reversed(earlier, later) == M(later, earlier). As exact as M. A suffix scan with M is a prefix
 /// scan with reversed<M> over the reversed sequence.
 template <monoid M>

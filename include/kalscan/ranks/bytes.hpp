@@ -70,7 +70,8 @@ void put(byte_string& to, const T& x) {
     if constexpr (resizable<T>) put(to, static_cast<std::int64_t>(std::size(x)));
     for (const auto& one : x) put(to, one);
   } else {
-    static_assert(record<T>, "kalscan: over ranks this type needs write_bytes and read_bytes, see ranks/bytes.hpp");
+    static_assert(has_members<T>,
+                  "kalscan: over ranks this type needs write_bytes and read_bytes, see ranks/bytes.hpp");
     with_members(x, [&](const auto&... member) { (put(to, member), ...); });
   }
 }

@@ -18,7 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/gradient_parts.hpp>
 #include <kalscan/mixer/host/plan.hpp>
@@ -36,7 +36,7 @@
 
 namespace kalscan::detail {
 
-/// The chains of a mixer's call on a rank. What is sent are the numbers of all lanes of a group, block by block.
+/// The chains of a mixer's call on a rank. What is sent are the numbers of all lanes of a strip, block by block.
 template <class Make>
 class mixer_stretch : public mixer_chains<Make> {
   using base = mixer_chains<Make>;
@@ -49,14 +49,14 @@ class mixer_stretch : public mixer_chains<Make> {
   static constexpr bool starts_move = true;
 
   template <class Call>
-  mixer_stretch(const Call& call, const mixer_stretches& all, const mixer_plan& plan, std::int64_t group,
+  mixer_stretch(const Call& call, const mixer_stretches& all, const mixer_plan& plan, std::int64_t strip,
                 std::int64_t multiple, const Make& make)
-      : base(call, plan, group, make),
+      : base(call, plan, strip, make),
         numbers_(plan.split.size(), -1),
         arrived_(static_cast<std::size_t>(base::chains())) {
     constexpr bool back = Traversal::direction == time_direction::backward;
     table_.me = all.me;
-    table_.chains = base::groups_;
+    table_.chains = base::strips_;
     const auto add = [&](std::int64_t number, const std::vector<int>& ranks) {
       std::vector<shared_sequences::part> parts;
       for (const int r : ranks) {
@@ -91,11 +91,11 @@ class mixer_stretch : public mixer_chains<Make> {
   std::int64_t number(std::int64_t i) const {
     if (!base::is_split(i)) return -1;
     const std::int64_t q = numbers_[base::index(i) - base::plan_.whole.size()];
-    return q < 0 ? -1 : q * base::groups_ + i % base::groups_;
+    return q < 0 ? -1 : q * base::strips_ + i % base::strips_;
   }
   std::int64_t local(std::int64_t id) const {
-    const std::int64_t e = entries_[static_cast<std::size_t>(id / base::groups_)];
-    return e < 0 ? -1 : (std::ssize(base::plan_.whole) + e) * base::groups_ + id % base::groups_;
+    const std::int64_t e = entries_[static_cast<std::size_t>(id / base::strips_)];
+    return e < 0 ? -1 : (std::ssize(base::plan_.whole) + e) * base::strips_ + id % base::strips_;
   }
 
   void put_start(std::int64_t id, byte_string& to) {
@@ -108,8 +108,8 @@ class mixer_stretch : public mixer_chains<Make> {
   void put_element(std::int64_t id, T* const& x, byte_string& to) const { write(to, x, element_count(id)); }
   sent_state get_state(std::int64_t id, byte_reader& from) const { return read(from, state_count(id)); }
   sent_element get_element(std::int64_t id, byte_reader& from) const { return read(from, element_count(id)); }
-  std::optional<std::size_t> state_size() const { return group_size(base::state_length_); }
-  std::optional<std::size_t> element_size() const { return group_size(base::element_length_); }
+  std::optional<std::size_t> state_size() const { return strip_size(base::state_length_); }
+  std::optional<std::size_t> element_size() const { return strip_size(base::element_length_); }
 
   bool advance(std::int64_t id, sent_element& x, sent_state& states) const {
     if constexpr (Traversal::splits) {
@@ -130,27 +130,27 @@ class mixer_stretch : public mixer_chains<Make> {
   }
   T* take(std::int64_t id, const sent_state& x) { return take(id, x, local(id)); }
   /// The states between this rank's steps and the next one's.
-  void leave(std::int64_t i, const T* x) { steps_of(i).keep_end(base::split(i).n, x); }
+  void leave(std::int64_t i, const T* x) { steps_of(i).store_end(base::split(i).n, x); }
   void pass(std::int64_t id, const sent_state& x) { leave(local(id), x.data()); }
   bool wants_end() const { return wants_end_; }
   void receive(std::int64_t id, sent_state x) {
     const std::int64_t i = local(id), n = base::split(i).n;
     auto steps = steps_of(i);
-    if (shared_sequences::is_behind(table_.of(id), table_.me)) steps.keep_end(n, x.data());
+    if (shared_sequences::is_behind(table_.of(id), table_.me)) steps.store_end(n, x.data());
     steps.take_end(n, x.data());
   }
 
  private:
   std::int64_t blocks(std::int64_t id) const {
-    const std::int64_t first = id % base::groups_ * base::group_;
-    return (std::min)(base::plan_.blocks, first + base::group_) - first;
+    const std::int64_t first = id % base::strips_ * base::strip_;
+    return (std::min)(base::plan_.blocks, first + base::strip_) - first;
   }
   std::size_t state_count(std::int64_t id) const { return static_cast<std::size_t>(blocks(id) * base::state_length_); }
   std::size_t element_count(std::int64_t id) const {
     return static_cast<std::size_t>(blocks(id) * base::element_length_);
   }
-  std::size_t group_size(std::int64_t length) const {
-    return static_cast<std::size_t>(base::group_ * length) * sizeof(T);
+  std::size_t strip_size(std::int64_t length) const {
+    return static_cast<std::size_t>(base::strip_ * length) * sizeof(T);
   }
   Traversal steps_of(std::int64_t i) const { return base::make_(base::first_block(i), base::last_block(i)); }
 
@@ -168,10 +168,10 @@ class mixer_stretch : public mixer_chains<Make> {
 };
 
 template <class P, class Call, class Make>
-void run_stretch(const P& p, const Call& call, const mixer_stretches& all, const mixer_plan& plan, std::int64_t group,
+void run_stretch(const P& p, const Call& call, const mixer_stretches& all, const mixer_plan& plan, std::int64_t strip,
                  std::int64_t multiple, const Make& make) {
   const auto& tasks = tasks_of(p.inner);
-  mixer_stretch<Make> chains(call, all, plan, group, multiple, make);
+  mixer_stretch<Make> chains(call, all, plan, strip, multiple, make);
   chains_over_ranks(p.communicator, tasks, chains).run();
 }
 
@@ -184,9 +184,9 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "forward", wants_end);
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, 1);
-  run_stretch(
-      p, call, all, plan, blocks_of_group(plan), 1,
-      [&](std::int64_t first_block, std::int64_t last_block) { return traversal(call, first_block, last_block); });
+  run_stretch(p, call, all, plan, blocks_of_strip(plan), 1, [&](std::int64_t first_block, std::int64_t last_block) {
+    return traversal(call, first_block, last_block);
+  });
 }
 
 /// The slots of all ranks for what all times share, in the order of sequences and, of one sequence, of time.
@@ -242,10 +242,10 @@ void backward_in_chains(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "backward", false);
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, call.states.every);
-  const std::int64_t group = blocks_of_group(plan);
-  gradient_parts<Call> parts(call, plan, group);
-  run_stretch(p, call, all, plan, group, call.states.every, [&](std::int64_t first_block, std::int64_t last_block) {
-    return traversal(call, parts, first_block / group, first_block, last_block);
+  const std::int64_t strip = blocks_of_strip(plan);
+  gradient_parts<Call> parts(call, plan, strip);
+  run_stretch(p, call, all, plan, strip, call.states.every, [&](std::int64_t first_block, std::int64_t last_block) {
+    return traversal(call, parts, first_block / strip, first_block, last_block);
   });
   parts.write(slots_of_ranks(p, parts, all));
 }

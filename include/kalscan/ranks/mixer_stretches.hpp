@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/ranks/agree.hpp>
 #include <kalscan/ranks/ranks.hpp>

@@ -113,11 +113,10 @@ auto with_rows_to_write(Out& out, Scan scan) {
 template <class T>
 void require_valid(const char* verb, const char* argument, const sequences<T>& array) {
   if (array.batch < 0 || array.time < 0 || array.lanes < 0) {
-    bad_argument(verb, std::string(argument) + " has shape [" + std::to_string(array.batch) + ", " +
-                           std::to_string(array.time) + ", " + std::to_string(array.lanes) + "]");
+    bad_argument(verb, text({argument, " has shape [", array.batch, ", ", array.time, ", ", array.lanes, "]"}));
   }
   if (array.data == nullptr && array.batch * array.time * array.lanes > 0) {
-    bad_argument(verb, std::string(argument) + " is a null pointer");
+    bad_argument(verb, text({argument, " is a null pointer"}));
   }
 }
 

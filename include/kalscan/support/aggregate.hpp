@@ -70,10 +70,10 @@ consteval std::size_t field_count() {
 }
 
 template <class T>
-concept record = tuple_like<T> || (std::is_aggregate_v<T> && !std::is_array_v<T>);
+concept has_members = tuple_like<T> ||(std::is_aggregate_v<T> && !std::is_array_v<T>);
 
 /// f(fields...) of an aggregate or tuple.
-template <record T, class F>
+template <has_members T, class F>
 KALSCAN_HD constexpr decltype(auto) with_members(const T& x, F f) {
   if constexpr (tuple_like<T>) {
     return std::apply(f, x);
@@ -122,7 +122,7 @@ KALSCAN_HD constexpr decltype(auto) with_members(const T& x, F f) {
 }
 
 /// Calls f on each field of an aggregate or tuple.
-template <record T, class F>
+template <has_members T, class F>
 KALSCAN_HD constexpr void for_each_member(const T& x, F f) {
   with_members(x, [&f](const auto&... fields) { (f(fields), ...); });
 }
@@ -144,7 +144,7 @@ KALSCAN_HD constexpr const auto& member(const Aggregate& x) {
 
 /// What for_each_number can take apart.
 template <class T>
-concept has_numbers = number<T> || has_visit_numbers<T> || matrix_like<T> || range_like<T> || record<T>;
+concept has_numbers = number<T> || has_visit_numbers<T> || matrix_like<T> || range_like<T> || has_members<T>;
 
 /// Calls f on the direct parts of x: coefficients (row by row), elements or fields.
 template <has_numbers T, class F>
@@ -177,7 +177,7 @@ void for_each_number(const T& x, F f) {
 /// Calls f on every top-level field of x: the fields of an aggregate or tuple, else x itself.
 template <class T, class F>
 void for_each_field(const T& x, F f) {
-  if constexpr (!number<T> && !has_visit_numbers<T> && !matrix_like<T> && !range_like<T> && record<T>) {
+  if constexpr (!number<T> && !has_visit_numbers<T> && !matrix_like<T> && !range_like<T> && has_members<T>) {
     for_each_member(x, f);
   } else {
     f(x);

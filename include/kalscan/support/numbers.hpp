@@ -40,7 +40,7 @@ KALSCAN_HD constexpr bool equal_arrays(const T (&x)[N], const T (&y)[N]) {
 
 /// How a device takes a reciprocal in float: rounded as the host does it; by one instruction, within one unit in the last
 /// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.
-enum class inverse { exact, approximate, bounded };
+enum class inverse { rounded, approximate, bounded };
 
 /// 1 / x for x >= 2^-124, below which a device may say infinity; of each number where x is several.
 template <inverse How, class T>
@@ -49,7 +49,7 @@ KALSCAN_HD constexpr T reciprocal(const T& x) {
     return T::of([&](int i) { return reciprocal<How>(x.x[i]); });
   } else {
 #if defined(__CUDA_ARCH__)
-    if constexpr (std::is_same_v<T, float> && How != inverse::exact) {
+    if constexpr (std::is_same_v<T, float> && How != inverse::rounded) {
       if (!std::is_constant_evaluated()) {
         // The instruction gives 0 where the result would be subnormal, so a quarter of x is inverted.
         constexpr float scale = How == inverse::bounded ? 1.0F : 0.25F;
@@ -65,14 +65,14 @@ KALSCAN_HD constexpr T reciprocal(const T& x) {
 
 /// a b + c, rounded once where the machine can do that at no cost: always on a device, on a host where it is compiled
 /// with such instructions. Compilers contract `a * b + c` as they like, which depends on the code around it; formulas
-/// that are to give the same bits wherever they stand say it by this. With `exact`, of which no such thing is asked, it
-/// is left to the compiler. Of each number where T has several.
+/// that are to give the same bits wherever they stand say it by this. With `rounded`, of which no such thing is asked,
+/// it is left to the compiler. Of each number where T has several.
 template <inverse How = inverse::bounded, class T>
 KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
   if constexpr (requires { typename T::number; }) {
     return T::of([&](int i) { return fused<How>(a.x[i], b.x[i], c.x[i]); });
   } else {
-    if constexpr (How != inverse::exact) {
+    if constexpr (How != inverse::rounded) {
       if (!std::is_constant_evaluated()) {
 #if defined(__CUDA_ARCH__)
         if constexpr (std::is_same_v<T, float>) return __fmaf_rn(a, b, c);

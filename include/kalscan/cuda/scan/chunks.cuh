@@ -132,7 +132,7 @@ void launch_chunk_passes(const char* verb, const cuda& policy, const Call& call,
                    Before before, After after) {
   const auto blocks = [&](std::int64_t tasks) {
     const std::int64_t n = (tasks + 127) / 128;
-    if (n > most_blocks) bad_argument(verb, std::to_string(tasks) + " chunks are more than a launch can take");
+    if (n > most_blocks) bad_argument(verb, text({tasks, " chunks are more than a launch can take"}));
     return static_cast<unsigned>(n);
   };
   const unsigned all = blocks(call.count * memory.chunks);

@@ -88,10 +88,10 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
   thread_scan<E> scanned;
   if (valid == tile::size) {
     const E sum = scope::template absorb_run<tile::items>(r, read, tile::items);
-    scanned = threads_of.template scan<false>(r.monoid(), sum, typename scope::all_threads{});
+    scanned = threads_of.template scan<scan_kind::prefix>(r.monoid(), sum, typename scope::all_threads{});
   } else {
     const E sum = scope::template absorb_run<tile::items>(r, read, n);
-    scanned = threads_of.template scan<false>(r.monoid(), sum, threads);
+    scanned = threads_of.template scan<scan_kind::prefix>(r.monoid(), sum, threads);
   }
 
   const bool last = index + 1 == tiles, needs_carry = Call::has_outputs || last;
@@ -138,8 +138,7 @@ std::size_t contiguous_workspace(std::int64_t rows, std::int64_t length) {
 template <class Call, int Threads>
 void launch_contiguous(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t tiles = contiguous_tiles<Call, Threads>(call.length), blocks = tiles * call.count;
-  if (blocks > most_blocks)
-    bad_argument(verb, "the arrays have " + std::to_string(blocks) + " tiles, more than a launch can");
+  if (blocks > most_blocks) bad_argument(verb, text({"the arrays have ", blocks, " tiles, more than a launch can"}));
   const std::size_t bytes = contiguous_workspace<Call, Threads>(call.count, call.length);
   auto* memory = reinterpret_cast<unsigned long long*>(policy.workspace.data());
   if (bytes > 0) require_success("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, policy.stream));

@@ -62,7 +62,7 @@ template <class P>
 concept device_scan_policy = scans_on_device<P>;
 
 inline void require_chunk(const char* verb, const cuda& policy) {
-  if (policy.chunk < 0) bad_argument(verb, "chunk of the policy is " + std::to_string(policy.chunk));
+  if (policy.chunk < 0) bad_argument(verb, text({"chunk of the policy is ", policy.chunk}));
 }
 
 /// Of a call that goes back in time the rows are mirrored already.

@@ -13,30 +13,33 @@ namespace kalscan::detail {
 /// is there or not, and no fence is needed. All marks must be zero before the launch.
 template <class T>
 struct mailbox {
-  std::uint64_t* slots;
+  std::uint64_t* memory;
   static constexpr int words = device_words<T>;
 
-  __device__ void put(std::int64_t slot, const T& x) const {
+  __device__ void put(std::int64_t index, const T& x) const {
     const packed_words<T> packed = pack_words(x);
 #pragma unroll(unroll_words<T>)
     for (int i = 0; i < words; ++i) {
       const std::uint64_t marked = (std::uint64_t{1} << 32) | packed.word[i];
-      asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(slots + slot * words + i), "l"(marked) : "memory");
+      asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(memory + index * words + i), "l"(marked) : "memory");
     }
   }
   /// Waits until the value is there.
-  __device__ T wait(std::int64_t slot) const {
-    constexpr int group = words < 8 ? words : 8;  // loads in flight together
+  __device__ T wait(std::int64_t index) const {
+    constexpr int at_once = words < 8 ? words : 8;  // loads in flight at once
     packed_words<T> packed;
 #pragma unroll(words <= 32 ? 4 : 1)
-    for (int first = 0; first < words; first += group) {
+    for (int first = 0; first < words; first += at_once) {
       bool there;
       do {
         there = true;
 #pragma unroll
-        for (int i = first; i < first + group && i < words; ++i) {
+        for (int i = first; i < first + at_once && i < words; ++i) {
           std::uint64_t marked;
-          asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(marked) : "l"(slots + slot * words + i) : "memory");
+          asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];"
+                       : "=l"(marked)
+                       : "l"(memory + index * words + i)
+                       : "memory");
           packed.word[i] = static_cast<unsigned>(marked);
           there = there && marked >> 32 != 0;
         }
@@ -55,18 +58,18 @@ struct lookback {
   using element = element_t<monoid_t<R>>;
 
   lookback_tree tree;
-  mailbox<element> tiles, groups;
+  mailbox<element> tiles, bundles;
   mailbox<state> spans;
 
   static constexpr std::int64_t marks(std::int64_t rows, std::int64_t tiles_in_row) {
     const lookback_tree tree(tiles_in_row);
-    return rows * ((tree.tiles + tree.groups) * device_words<element> + tree.spans * device_words<state>);
+    return rows * ((tree.tiles + tree.bundles) * device_words<element> + tree.spans * device_words<state>);
   }
   lookback(std::uint64_t* memory, std::int64_t rows, std::int64_t tiles_in_row)
       : tree(tiles_in_row),
         tiles{memory},
-        groups{tiles.slots + rows * tree.tiles * device_words<element>},
-        spans{groups.slots + rows * tree.groups * device_words<element>} {}
+        bundles{tiles.memory + rows * tree.tiles * device_words<element>},
+        spans{bundles.memory + rows * tree.bundles * device_words<element>} {}
 
   /// Called by all threads of one warp, with the tile's number in its row and its element. Returns the state before the
   /// tile, given the one before the row, where `needed` or where later tiles wait for it; else what it returns is
@@ -75,33 +78,33 @@ struct lookback {
                          bool needed) const {
     const lookback_tree::position at = tree.at(tile);
     warp<monoid_t<R>> threads(r.monoid());
-    const int rank = threads.rank();
+    const int thread = threads.thread_rank();
 
-    if (rank == 0 && !at.last && !at.closes_group) tiles.put(tree.tile_slot(row, tile), own);
-    if (!needed && !at.closes_group) return before_row;
-    element in_this_group;
-    if (at.in_group > 0) {
+    if (thread == 0 && !at.last && !at.closes_bundle) tiles.put(tree.tile_index(row, tile), own);
+    if (!needed && !at.closes_bundle) return before_row;
+    element in_this_bundle;
+    if (at.in_bundle > 0) {
       element x;
-      if (rank < at.in_group) x = tiles.wait(tree.tile_slot(row, at.group * lookback_tree::fan + rank));
-      in_this_group = threads.reduce(x, valid(at.in_group));
+      if (thread < at.in_bundle) x = tiles.wait(tree.tile_index(row, at.bundle * lookback_tree::fan + thread));
+      in_this_bundle = threads.reduce(x, valid(at.in_bundle));
     }
-    element whole_group;
-    if (at.closes_group) {
-      whole_group = r.monoid()(in_this_group, own);
-      if (rank == 0 && !at.closes_span) groups.put(tree.group_slot(row, at.group), whole_group);
+    element whole_bundle;
+    if (at.closes_bundle) {
+      whole_bundle = r.monoid()(in_this_bundle, own);
+      if (thread == 0 && !at.closes_span) bundles.put(tree.bundle_index(row, at.bundle), whole_bundle);
     }
     if (!needed && !at.closes_span) return before_row;
     state s = before_row;
     element in_this_span;
     if (at.in_span > 0) {
       element x;
-      if (rank < at.in_span) x = groups.wait(tree.group_slot(row, at.span * lookback_tree::fan + rank));
+      if (thread < at.in_span) x = bundles.wait(tree.bundle_index(row, at.span * lookback_tree::fan + thread));
       in_this_span = threads.reduce(x, valid(at.in_span));
     }
-    if (at.span > 0) s = spans.wait(tree.span_slot(row, at.span));
+    if (at.span > 0) s = spans.wait(tree.span_index(row, at.span));
     if (at.in_span > 0) s = r.act(in_this_span, s);
-    if (rank == 0 && at.closes_span) spans.put(tree.span_slot(row, at.span + 1), r.act(whole_group, s));
-    if (at.in_group > 0) s = r.act(in_this_group, s);
+    if (thread == 0 && at.closes_span) spans.put(tree.span_index(row, at.span + 1), r.act(whole_bundle, s));
+    if (at.in_bundle > 0) s = r.act(in_this_bundle, s);
     return s;
   }
 };

@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
   using E = typename Call::element;
   constexpr int warps = tile::warps, items = tile::items;
   // Two of each: what a turn writes is read while the next turn writes the other.
-  __shared__ word_slots<E, 32> elements[2][warps];
-  __shared__ word_slots<S, 32> carries[2];
+  __shared__ shared_words<E, 32> elements[2][warps];
+  __shared__ shared_words<S, 32> carries[2];
   const auto& r = call.recurrence;
   const auto m = r.monoid();
   const int lane = static_cast<int>(threadIdx.x) % 32, turn = static_cast<int>(threadIdx.x) / 32;
@@ -101,8 +101,7 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
 template <class Call>
 void launch_strided(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t blocks = call.count / call.in.lanes * ((call.in.lanes + 31) / 32);
-  if (blocks > most_blocks)
-    bad_argument(verb, std::to_string(call.count) + " sequences are more than a launch can take");
+  if (blocks > most_blocks) bad_argument(verb, text({call.count, " sequences are more than a launch can take"}));
   strided_kernel<Call><<<static_cast<unsigned>(blocks), 32 * strided_tile<Call>::warps, 0, policy.stream>>>(call);
   require_success("launch of strided_kernel", cudaGetLastError());
 }

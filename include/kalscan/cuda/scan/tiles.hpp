@@ -25,37 +25,37 @@ struct row_tile {
   }
 };
 
-/// Look-back over a tree that the tiles' numbers fix: 32 tiles make a group, 32 groups a span. The carry of tile 2085 =
-/// (2 * 32 + 1) * 32 + 5 is the state after spans 0 and 1, then group 64, then tiles 2080 ... 2084.
+/// Look-back over a tree that the tiles' numbers fix: 32 tiles make a bundle, 32 bundles a span. The carry of tile 2085
+/// = (2 * 32 + 1) * 32 + 5 is the state after spans 0 and 1, then bundle 64, then tiles 2080 ... 2084.
 struct lookback_tree {
   static constexpr std::int64_t fan = 32;
-  std::int64_t tiles, groups, spans;  // of a row
+  std::int64_t tiles, bundles, spans;  // of a row
 
   KALSCAN_HD constexpr explicit lookback_tree(std::int64_t tiles_)
-      : tiles(tiles_), groups((tiles_ + fan - 1) / fan), spans((groups + fan - 1) / fan) {}
+      : tiles(tiles_), bundles((tiles_ + fan - 1) / fan), spans((bundles + fan - 1) / fan) {}
 
-  /// A tile leaves its element, or the group's where it closes one, or the state after the span where it closes that.
+  /// A tile leaves its element, or the bundle's where it closes one, or the state after the span where it closes that.
   struct position {
-    std::int64_t tile, group, span;
-    int in_group, in_span;  // tiles before it in its group, and groups before its own in its span
-    bool last, closes_group, closes_span;
+    std::int64_t tile, bundle, span;
+    int in_bundle, in_span;  // tiles before it in its bundle, and bundles before its own in its span
+    bool last, closes_bundle, closes_span;
   };
   KALSCAN_HD constexpr position at(std::int64_t tile) const {
     position x{};
-    x.tile = tile, x.group = tile / fan, x.span = x.group / fan;
-    x.in_group = static_cast<int>(tile % fan), x.in_span = static_cast<int>(x.group % fan);
+    x.tile = tile, x.bundle = tile / fan, x.span = x.bundle / fan;
+    x.in_bundle = static_cast<int>(tile % fan), x.in_span = static_cast<int>(x.bundle % fan);
     x.last = tile + 1 == tiles;
-    x.closes_group = x.in_group == fan - 1 && !x.last;
-    x.closes_span = x.closes_group && x.in_span == fan - 1;
+    x.closes_bundle = x.in_bundle == fan - 1 && !x.last;
+    x.closes_span = x.closes_bundle && x.in_span == fan - 1;
     return x;
   }
 
   // Where elements and states are left, among those of all rows. The state at a span is the one before it.
-  KALSCAN_HD constexpr std::int64_t tile_slot(std::int64_t row, std::int64_t tile) const { return row * tiles + tile; }
-  KALSCAN_HD constexpr std::int64_t group_slot(std::int64_t row, std::int64_t group) const {
-    return row * groups + group;
+  KALSCAN_HD constexpr std::int64_t tile_index(std::int64_t row, std::int64_t tile) const { return row * tiles + tile; }
+  KALSCAN_HD constexpr std::int64_t bundle_index(std::int64_t row, std::int64_t bundle) const {
+    return row * bundles + bundle;
   }
-  KALSCAN_HD constexpr std::int64_t span_slot(std::int64_t row, std::int64_t span) const { return row * spans + span; }
+  KALSCAN_HD constexpr std::int64_t span_index(std::int64_t row, std::int64_t span) const { return row * spans + span; }
 };
 
 }  // namespace kalscan::detail

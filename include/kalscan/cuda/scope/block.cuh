@@ -32,28 +32,28 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
  public:
   static constexpr int threads = Threads;
   struct storage {
-    detail::word_slots<element, one_warp ? 1 : 32 * run_stride + 1> slots;
+    detail::shared_words<element, one_warp ? 1 : 32 * run_stride + 1> values;
   };
 
   __device__ explicit block(storage& shared, const M& m = {})
       : detail::scope_verbs<block, M, Threads>(m), shared_(shared), warp_(m) {}
 
-  __device__ int rank() const { return static_cast<int>(threadIdx.x); }
+  __device__ int thread_rank() const { return static_cast<int>(threadIdx.x); }
 
-  template <bool Suffix, class Op, class E, class Count>
+  template <detail::scan_kind Kind, class Op, class E, class Count>
   __device__ E inclusive(const Op& op, const E& x, Count valid) {
     if constexpr (one_warp) {
-      return warp_.template inclusive<Suffix>(op, x, valid);
+      return warp_.template inclusive<Kind>(op, x, valid);
     } else {
-      return rake<Suffix, true>(op, x, valid).earlier;
+      return rake<Kind, detail::bounds::inclusive>(op, x, valid).earlier;
     }
   }
-  template <bool Suffix, class Op, class E, class Count>
+  template <detail::scan_kind Kind, class Op, class E, class Count>
   __device__ detail::thread_scan<E> scan(const Op& op, const E& x, Count valid) {
     if constexpr (one_warp) {
-      return warp_.template scan<Suffix>(op, x, valid);
+      return warp_.template scan<Kind>(op, x, valid);
     } else {
-      return rake<Suffix, false>(op, x, valid);
+      return rake<Kind, detail::bounds::exclusive>(op, x, valid);
     }
   }
   template <class Op, class E, class Count>
@@ -61,22 +61,22 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
     if constexpr (one_warp) {
       return warp_.total(op, x, valid);
     } else {
-      auto& slots = shared_.slots;
-      if (rank() < valid) slots.put(slot(rank()), x);
+      auto& values = shared_.values;
+      if (thread_rank() < valid) values.put(index_of(thread_rank()), x);
       __syncthreads();
-      if (rank() < 32) {
+      if (thread_rank() < 32) {
         const int count = run_length(valid);
         E sum;
-        if (count > 0) sum = slots.get(rank() * run_stride);
+        if (count > 0) sum = values.get(thread_rank() * run_stride);
 #pragma unroll
         for (int i = 1; i < run; ++i) {
-          if (i < count) sum = op(sum, slots.get(rank() * run_stride + i));
+          if (i < count) sum = op(sum, values.get(thread_rank() * run_stride + i));
         }
         sum = warp_.total(op, sum, run_count(valid));
-        if (rank() == 0) slots.put(total_slot, sum);
+        if (thread_rank() == 0) values.put(total_index, sum);
       }
       __syncthreads();
-      return slots.get(total_slot);
+      return values.get(total_index);
     }
   }
 
@@ -84,8 +84,8 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
   storage& shared_;
   warp<M, warp_threads> warp_;
 
-  static constexpr int total_slot = 32 * run_stride;
-  __device__ static constexpr int slot(int rank) { return rank / run * run_stride + rank % run; }
+  static constexpr int total_index = 32 * run_stride;
+  __device__ static constexpr int index_of(int thread) { return thread / run * run_stride + thread % run; }
   /// How many elements there are from this thread's run on, for threads of the first warp (none where this is not
   /// positive, perhaps more than the run), and how many threads have any. Not clamped: ptxas 13.0 gets
   /// `min(x, n) == n` wrong.
@@ -94,7 +94,7 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
     if constexpr (fills_runs<Count>) {
       return run;
     } else {
-      return valid - rank() * run;
+      return valid - thread_rank() * run;
     }
   }
   template <class Count>
@@ -108,52 +108,53 @@ class block : public detail::scope_verbs<block<M, Threads>, M, Threads> {
   template <class Count>
   static constexpr bool fills_runs = std::is_same_v<Count, std::integral_constant<int, 32 * run>>;
 
-  /// `earlier` of the result includes the thread's own element where Inclusive. A thread's slot is always the same one,
-  /// read last by itself: the next verb needs no barrier before it writes there.
-  template <bool Suffix, bool Inclusive, class Op, class E, class Count>
+  /// `earlier` of the result includes the thread's own element where these are inclusive. A thread's entry is always
+  /// the same one, read last by itself: the next verb needs no barrier before it writes there.
+  template <detail::scan_kind Kind, detail::bounds Bounds, class Op, class E, class Count>
   __device__ detail::thread_scan<E> rake(const Op& op, const E& x, Count valid) {
-    auto& slots = shared_.slots;
-    const bool takes_part = rank() < valid;
-    if (takes_part) slots.put(slot(rank()), x);
+    auto& values = shared_.values;
+    const bool takes_part = thread_rank() < valid;
+    if (takes_part) values.put(index_of(thread_rank()), x);
     __syncthreads();
-    if (rank() < 32) {
-      const int begin = rank() * run_stride, count = run_length(valid);
+    if (thread_rank() < 32) {
+      const int begin = thread_rank() * run_stride, count = run_length(valid);
       const auto runs = run_count(valid);
-      E kept[in_registers ? run : 1];
+      E items[in_registers ? run : 1];
       E sum;
       bool some = false;
 #pragma unroll
       for (int k = 0; k < run; ++k) {
-        const int i = Suffix ? run - 1 - k : k;
+        const int i = Kind == detail::scan_kind::suffix ? run - 1 - k : k;
         if (i < count) {
-          const E item = slots.get(begin + i);
-          if constexpr (in_registers) kept[i] = item;
+          const E item = values.get(begin + i);
+          if constexpr (in_registers) items[i] = item;
           sum = some ? op(sum, item) : item;
           some = true;
         }
       }
-      const detail::thread_scan<E> scanned = warp_.template scan<Suffix>(op, sum, runs);
+      const detail::thread_scan<E> scanned = warp_.template scan<Kind>(op, sum, runs);
       E running = scanned.earlier;
-      bool any = rank() != (Suffix ? runs - 1 : 0);
+      bool any = thread_rank() != (Kind == detail::scan_kind::suffix ? runs - 1 : 0);
 #pragma unroll
       for (int k = 0; k < run; ++k) {
-        const int i = Suffix ? run - 1 - k : k;
+        const int i = Kind == detail::scan_kind::suffix ? run - 1 - k : k;
         if (i < count) {
-          const E item = in_registers ? kept[in_registers ? i : 0] : slots.get(begin + i);
-          if (!Inclusive && any) slots.put(begin + i, running);
-          if (Inclusive || k + 1 < run) running = any ? op(running, item) : item;
+          const E item = in_registers ? items[in_registers ? i : 0] : values.get(begin + i);
+          if (Bounds == detail::bounds::exclusive && any) values.put(begin + i, running);
+          if (Bounds == detail::bounds::inclusive || k + 1 < run) running = any ? op(running, item) : item;
           any = true;
-          if (Inclusive) slots.put(begin + i, running);
+          if (Bounds == detail::bounds::inclusive) values.put(begin + i, running);
         }
       }
-      if (rank() == 0) slots.put(total_slot, scanned.total);
+      if (thread_rank() == 0) values.put(total_index, scanned.total);
     }
     __syncthreads();
-    // Slots that nobody wrote are not read: those of threads that hold nothing, and that of the first thread.
+    // Entries that nobody wrote are not read: those of threads that hold nothing, and that of the first thread.
     detail::thread_scan<E> result;
-    const bool first = rank() == (Suffix ? valid - 1 : 0);
-    if (takes_part && (Inclusive || !first)) result.earlier = slots.get(slot(rank()));
-    if constexpr (!Inclusive) result.total = slots.get(total_slot);
+    const bool first = thread_rank() == (Kind == detail::scan_kind::suffix ? valid - 1 : 0);
+    if (takes_part && (Bounds == detail::bounds::inclusive || !first))
+      result.earlier = values.get(index_of(thread_rank()));
+    if constexpr (Bounds == detail::bounds::exclusive) result.total = values.get(total_index);
     return result;
   }
 };

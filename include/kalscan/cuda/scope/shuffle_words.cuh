@@ -78,25 +78,25 @@ __device__ T select(bool condition, const T& x, const T& y) {
   return unpack_words<T>(packed);
 }
 
-/// One value a slot in shared memory, word by word, so that neighbours fall into different banks.
-template <class T, int Slots>
-struct word_slots {
-  unsigned word[device_words<T>][Slots];
+/// Values in shared memory, word by word, so that neighbours fall into different banks.
+template <class T, int Count>
+struct shared_words {
+  unsigned word[device_words<T>][Count];
 
-  __device__ void put(int slot, const T& x) {
+  __device__ void put(int index, const T& x) {
     const packed_words<T> packed = pack_words(x);
 #pragma unroll(unroll_words<T>)
-    for (int i = 0; i < device_words<T>; ++i) word[i][slot] = packed.word[i];
+    for (int i = 0; i < device_words<T>; ++i) word[i][index] = packed.word[i];
   }
-  __device__ T get(int slot) const {
+  __device__ T get(int index) const {
     packed_words<T> packed;
 #pragma unroll(unroll_words<T>)
-    for (int i = 0; i < device_words<T>; ++i) packed.word[i] = word[i][slot];
+    for (int i = 0; i < device_words<T>; ++i) packed.word[i] = word[i][index];
     return unpack_words<T>(packed);
   }
 };
 
-/// The widest access that keeps slots of T apart and aligned where their array is aligned to 16 bytes.
+/// The widest access that keeps values of T apart and aligned where their array is aligned to 16 bytes.
 template <class T>
 using access_t = std::conditional_t<
     sizeof(T) % 16 == 0, uint4,

@@ -24,6 +24,9 @@ struct full_tile {};
 template <class P>
 concept tile_fill = std::same_as<P, full_tile> || std::same_as<P, valid>;
 
+/// Whether a scan combines each item with those before it, or these alone.
+enum class bounds { inclusive, exclusive };
+
 /// What a scan over threads leaves in each of them. Meaningless in threads beyond the valid ones.
 template <class E>
 struct thread_scan {
@@ -31,12 +34,12 @@ struct thread_scan {
   E total;    ///< all valid threads combined, the same in every thread
 };
 
-/// The verbs of warp and block, which are documented in warp.cuh. `Scope` has `threads`, `rank()` and, for a monoid m,
-/// one element x a thread and the number of threads that hold one (the same in all threads;
+/// The verbs of warp and block, which are documented in warp.cuh. `Scope` has `threads`, `thread_rank()` and, for a
+/// monoid m, one element x a thread and the number of threads that hold one (the same in all threads;
 /// std::integral_constant<int, threads> where all do),
 ///
-///     scan<Suffix>(m, x, valid)        thread_scan, from the last thread to the first where Suffix
-///     inclusive<Suffix>(m, x, valid)   the elements up to this thread's own combined
+///     scan<Kind>(m, x, valid)        thread_scan, from the last thread to the first of a suffix scan
+///     inclusive<Kind>(m, x, valid)   the elements up to this thread's own combined
 ///     total(m, x, valid)               all of them combined, in every thread
 template <class Scope, device_monoid M, int Threads>
 class scope_verbs {
@@ -46,40 +49,41 @@ class scope_verbs {
 
   template <int N, tile_fill Filled = full_tile>
   __device__ void inclusive_scan(value_type (&items)[N], Filled filled = {}) {
-    run<false, true>(items, nullptr, filled);
+    run<scan_kind::prefix, bounds::inclusive>(items, nullptr, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void inclusive_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
-    run<false, true>(items, &carry, filled);
+    run<scan_kind::prefix, bounds::inclusive>(items, &carry, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_scan(value_type (&items)[N], Filled filled = {}) {
-    run<false, false>(items, nullptr, filled);
+    run<scan_kind::prefix, bounds::exclusive>(items, nullptr, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
-    run<false, false>(items, &carry, filled);
+    run<scan_kind::prefix, bounds::exclusive>(items, &carry, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void inclusive_suffix_scan(value_type (&items)[N], Filled filled = {}) {
-    run<true, true>(items, nullptr, filled);
+    run<scan_kind::suffix, bounds::inclusive>(items, nullptr, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void inclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
-    run<true, true>(items, &carry, filled);
+    run<scan_kind::suffix, bounds::inclusive>(items, &carry, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_suffix_scan(value_type (&items)[N], Filled filled = {}) {
-    run<true, false>(items, nullptr, filled);
+    run<scan_kind::suffix, bounds::exclusive>(items, nullptr, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ void exclusive_suffix_scan(value_type (&items)[N], value_type& carry, Filled filled = {}) {
-    run<true, false>(items, &carry, filled);
+    run<scan_kind::suffix, bounds::exclusive>(items, &carry, filled);
   }
   template <int N, tile_fill Filled = full_tile>
   __device__ value_type reduce(const value_type (&items)[N], Filled filled = {}) {
     if (threads_with<N>(filled) == 0) return monoid_.identity();
-    const value_type sum = fold<N, false>(monoid_, [&](int i) { return items[i]; }, items_with<N>(filled));
+    const value_type sum = fold<N, scan_kind::prefix>(
+        monoid_, [&](int i) { return items[i]; }, items_with<N>(filled));
     return scope().total(monoid_, sum, threads_with<N>(filled));
   }
 
@@ -139,7 +143,7 @@ class scope_verbs {
     if constexpr (std::same_as<Filled, full_tile>) {
       return N;
     } else {
-      return filled.count - scope().rank() * N;
+      return filled.count - scope().thread_rank() * N;
     }
   }
   /// How many threads hold items: a constant where all do.
@@ -169,9 +173,9 @@ class scope_verbs {
   __device__ typename R::state_type start_run(const R& r, const value_type& element, typename R::state_type& carry,
                                               Count valid) {
     if (valid == 0) return carry;
-    const thread_scan<value_type> threads = scope().template scan<false>(monoid_, element, valid);
+    const thread_scan<value_type> threads = scope().template scan<scan_kind::prefix>(monoid_, element, valid);
     typename R::state_type start = carry;
-    if (scope().rank() > 0 && scope().rank() < valid) start = r.act(threads.earlier, carry);
+    if (scope().thread_rank() > 0 && scope().thread_rank() < valid) start = r.act(threads.earlier, carry);
     carry = r.act(threads.total, carry);
     return start;
   }
@@ -200,18 +204,18 @@ class scope_verbs {
   __device__ const Scope& scope() const { return static_cast<const Scope&>(*this); }
 
   /// The item at step k of the scan's order.
-  template <int N, bool Suffix>
+  template <int N, scan_kind Kind>
   __device__ static constexpr int item_at(int k) {
-    return Suffix ? N - 1 - k : k;
+    return Kind == scan_kind::suffix ? N - 1 - k : k;
   }
   /// Items 0 ... n - 1 (all where n is larger) combined, in the scan's order.
-  template <int N, bool Suffix, class Op, class Read>
+  template <int N, scan_kind Kind, class Op, class Read>
   __device__ static value_type fold(const Op& op, Read read, int n) {
     value_type sum;
     bool any = false;
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const int i = item_at<N, Suffix>(k);
+      const int i = item_at<N, Kind>(k);
       if (i < n) {
         sum = any ? op(sum, read(i)) : read(i);
         any = true;
@@ -220,42 +224,43 @@ class scope_verbs {
     return sum;
   }
 
-  template <bool Suffix, bool Inclusive, int N, class Filled>
+  template <scan_kind Kind, bounds Bounds, int N, class Filled>
   __device__ void run(value_type (&items)[N], value_type* carry, Filled filled) {
-    if constexpr (Suffix) {
-      run_with<Suffix, Inclusive>(reversed<M>{monoid_}, items, carry, filled);
+    if constexpr (Kind == scan_kind::suffix) {
+      run_with<Kind, Bounds>(reversed<M>{monoid_}, items, carry, filled);
     } else {
-      run_with<Suffix, Inclusive>(monoid_, items, carry, filled);
+      run_with<Kind, Bounds>(monoid_, items, carry, filled);
     }
   }
 
-  template <bool Suffix, bool Inclusive, class Op, int N, class Filled>
+  template <scan_kind Kind, bounds Bounds, class Op, int N, class Filled>
   __device__ void run_with(const Op& op, value_type (&items)[N], value_type* carry, Filled filled) {
     const int n = items_with<N>(filled);
     const auto threads = threads_with<N>(filled);
     if (threads <= 0) return;
-    const bool first = scope().rank() == (Suffix ? threads - 1 : 0);
-    if constexpr (N == 1 && Inclusive) {
+    const bool first = scope().thread_rank() == (Kind == scan_kind::suffix ? threads - 1 : 0);
+    if constexpr (N == 1 && Bounds == bounds::inclusive) {
       if (carry == nullptr) {
-        const value_type sum = scope().template inclusive<Suffix>(op, items[0], threads);
+        const value_type sum = scope().template inclusive<Kind>(op, items[0], threads);
         if (n > 0) items[0] = sum;
         return;
       }
     }
-    value_type sum = fold<N, Suffix>(op, [&](int i) { return items[i]; }, n);
+    value_type sum = fold<N, Kind>(
+        op, [&](int i) { return items[i]; }, n);
     if (carry != nullptr && first) sum = op(*carry, sum);  // the scan hands it on to everyone
-    const thread_scan<value_type> scanned = scope().template scan<Suffix>(op, sum, threads);
+    const thread_scan<value_type> scanned = scope().template scan<Kind>(op, sum, threads);
     value_type running = first ? (carry != nullptr ? *carry : op.identity()) : scanned.earlier;
     bool any = !first || carry != nullptr;  // else `running` is a mere placeholder, which no operator sees
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      const int i = item_at<N, Suffix>(k);
+      const int i = item_at<N, Kind>(k);
       if (i < n) {
         const value_type item = items[i];
-        if constexpr (!Inclusive) items[i] = running;
+        if constexpr (Bounds == bounds::exclusive) items[i] = running;
         running = any ? op(running, item) : item;
         any = true;
-        if constexpr (Inclusive) items[i] = running;
+        if constexpr (Bounds == bounds::inclusive) items[i] = running;
       }
     }
     if (carry != nullptr) *carry = scanned.total;

@@ -7,8 +7,8 @@
 namespace kalscan {
 
 // The verbs of warp and of block (block.cuh). A *tile* is what the threads of a scope hold together: N items each, in
-// an array of the thread's own; item i of the thread of rank r is number r N + i of the tile. All threads call a verb
-// together. Verbs may follow one another without a barrier.
+// an array of the thread's own; item i of thread r, its thread_rank(), is number r N + i of the tile. All threads call
+// a verb together. Verbs may follow one another without a barrier.
 //
 //     inclusive_scan(items)             item k becomes items 0, ..., k combined
 //     exclusive_scan(items)             item k becomes items 0, ..., k - 1 combined, the first one the identity
@@ -52,15 +52,15 @@ class warp : public detail::scope_verbs<warp<M, Lanes>, M, Lanes> {
   __device__ explicit warp(const M& m = {}) : detail::scope_verbs<warp, M, Lanes>(m) {}
   __device__ warp(storage&, const M& m = {}) : warp(m) {}
 
-  __device__ int rank() const { return Lanes == 32 ? lane() : lane() % Lanes; }
+  __device__ int thread_rank() const { return Lanes == 32 ? lane() : lane() % Lanes; }
 
-  template <bool Suffix, class Op, class E, class Count>
+  template <detail::scan_kind Kind, class Op, class E, class Count>
   __device__ E inclusive(const Op& op, E x, Count valid) const {
-    const int r = rank();
-    const int position = Suffix ? valid - 1 - r : r;
+    const int r = thread_rank();
+    const int position = Kind == detail::scan_kind::suffix ? valid - 1 - r : r;
 #pragma unroll
     for (int d = 1; d < Lanes; d *= 2) {
-      const E earlier = shifted<Suffix>(x, d);
+      const E earlier = shifted<Kind>(x, d);
       if constexpr (std::is_same_v<Count, all>) {
         // Every lane holds a value: all combine, and those without an earlier lane keep theirs. No branch.
         x = detail::select(position >= d, op(earlier, x), x);
@@ -70,17 +70,18 @@ class warp : public detail::scope_verbs<warp<M, Lanes>, M, Lanes> {
     }
     return x;
   }
-  template <bool Suffix, class Op, class E, class Count>
+  template <detail::scan_kind Kind, class Op, class E, class Count>
   __device__ detail::thread_scan<E> scan(const Op& op, const E& x, Count valid) const {
-    const E sum = inclusive<Suffix>(op, x, valid);
-    return {shifted<Suffix>(sum, 1), detail::shuffle(mask(), sum, first() + (Suffix ? 0 : valid - 1))};
+    const E sum = inclusive<Kind>(op, x, valid);
+    return {shifted<Kind>(sum, 1),
+            detail::shuffle(mask(), sum, first() + (Kind == detail::scan_kind::suffix ? 0 : valid - 1))};
   }
   template <class Op, class E, class Count>
   __device__ E total(const Op& op, E x, Count valid) const {
-    const int r = rank();
+    const int r = thread_rank();
 #pragma unroll
     for (int d = 1; d < Lanes; d *= 2) {
-      const E later = shifted<true>(x, d);
+      const E later = shifted<detail::scan_kind::suffix>(x, d);
       if (r % (2 * d) == 0 && r + d < valid) x = op(x, later);
     }
     return detail::shuffle(mask(), x, first());
@@ -90,17 +91,18 @@ class warp : public detail::scope_verbs<warp<M, Lanes>, M, Lanes> {
   using all = std::integral_constant<int, Lanes>;
 
   __device__ static int lane() { return static_cast<int>(threadIdx.x) & 31; }
-  /// The warp's lane with rank 0.
+  /// The lane of the group's first thread.
   __device__ static int first() { return Lanes == 32 ? 0 : lane() / Lanes * Lanes; }
   __device__ static unsigned mask() { return Lanes == 32 ? 0xffffffffu : ((1u << Lanes % 32) - 1) << first(); }
 
-  /// The x of d lanes earlier (Suffix: later). Lanes that have none get something of their group.
-  template <bool Suffix, class E>
+  /// The x of d lanes earlier (later in a suffix scan). Lanes that have none get something of their group.
+  template <detail::scan_kind Kind, class E>
   __device__ static E shifted(const E& x, int d) {
     if constexpr ((Lanes & (Lanes - 1)) == 0) {
-      return Suffix ? detail::shuffle_down<Lanes>(mask(), x, d) : detail::shuffle_up<Lanes>(mask(), x, d);
+      return Kind == detail::scan_kind::suffix ? detail::shuffle_down<Lanes>(mask(), x, d)
+                                               : detail::shuffle_up<Lanes>(mask(), x, d);
     } else {
-      const int source = lane() - first() + (Suffix ? d : -d);
+      const int source = lane() - first() + (Kind == detail::scan_kind::suffix ? d : -d);
       return detail::shuffle(mask(), x, first() + (source >= 0 && source < Lanes ? source : 0));
     }
   }

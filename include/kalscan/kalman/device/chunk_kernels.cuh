@@ -71,21 +71,21 @@ struct series_chunk_memory {
   }
 };
 
-/// All elements up to this thread's own of the first `count` threads combined, by doubling distances. `slots` hold the
-/// results afterwards.
+/// All elements up to this thread's own of the first `count` threads combined, by doubling distances. `shared` holds
+/// the results afterwards.
 template <class Traversal>
-__device__ typename Traversal::element scan_threads(typename Traversal::element own, int count, unsigned* slots) {
+__device__ typename Traversal::element scan_threads(typename Traversal::element own, int count, unsigned* shared) {
   using element = typename Traversal::element;
   constexpr int threads = chunk_threads_of<Traversal>;
-  const int rank = static_cast<int>(threadIdx.x);
-  put_words(slots + rank, threads, own);
+  const int thread = static_cast<int>(threadIdx.x);
+  put_words(shared + thread, threads, own);
   __syncthreads();
 #pragma unroll 1
   for (int distance = 1; distance < count; distance *= 2) {
-    const bool active = rank >= distance && rank < count;
-    if (active) own = Traversal::combine(get_words<element>(slots + rank - distance, threads), own);
+    const bool active = thread >= distance && thread < count;
+    if (active) own = Traversal::combine(get_words<element>(shared + thread - distance, threads), own);
     __syncthreads();
-    if (active) put_words(slots + rank, threads, own);
+    if (active) put_words(shared + thread, threads, own);
     __syncthreads();
   }
   return own;
@@ -95,17 +95,17 @@ template <class Traversal>
 __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
     absorb_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
-  extern __shared__ unsigned slots[];
+  extern __shared__ unsigned shared[];
   const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;
   const std::int64_t left = x.chunks(series) - block * threads;
   if (left <= 0) return;
-  const int rank = static_cast<int>(threadIdx.x), count = left < threads ? static_cast<int>(left) : threads;
-  const std::int64_t k = block * threads + rank;
+  const int thread = static_cast<int>(threadIdx.x), count = left < threads ? static_cast<int>(left) : threads;
+  const std::int64_t k = block * threads + thread;
   typename Traversal::element own;
-  if (rank < count) own = x.absorb(series, k);
-  own = scan_threads<Traversal>(own, count, slots);
-  if (rank + 1 < count) put_words(memory.words(series, k + 1), memory.stride(), own);
-  if (rank + 1 == count) memory.totals[series * memory.blocks + block] = own;
+  if (thread < count) own = x.absorb(series, k);
+  own = scan_threads<Traversal>(own, count, shared);
+  if (thread + 1 < count) put_words(memory.words(series, k + 1), memory.stride(), own);
+  if (thread + 1 == count) memory.totals[series * memory.blocks + block] = own;
 }
 
 /// A block a series; a thread takes neighbouring blocks of chunks.
@@ -114,24 +114,24 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
     carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   using element = typename Traversal::element;
-  extern __shared__ unsigned slots[];
+  extern __shared__ unsigned shared[];
   const std::int64_t series = blockIdx.x;
   if (threadIdx.x == 0) x.begin(series);
   const std::int64_t blocks = (x.chunks(series) + threads - 1) / threads;
   if (blocks == 0) return;
   const std::int64_t run = (blocks + threads - 1) / threads;
-  const int rank = static_cast<int>(threadIdx.x), count = static_cast<int>((blocks + run - 1) / run);
-  const std::int64_t first = rank * run, last = first + run < blocks ? first + run : blocks;
+  const int thread = static_cast<int>(threadIdx.x), count = static_cast<int>((blocks + run - 1) / run);
+  const std::int64_t first = thread * run, last = first + run < blocks ? first + run : blocks;
   const element* totals = memory.totals + series * memory.blocks;
   element own;
-  if (rank < count) own = totals[first];
+  if (thread < count) own = totals[first];
 #pragma unroll 1
   for (std::int64_t b = first + 1; b < last; ++b) own = Traversal::combine(own, totals[b]);
-  scan_threads<Traversal>(own, count, slots);
-  if (rank >= count) return;
+  scan_threads<Traversal>(own, count, shared);
+  if (thread >= count) return;
   typename Traversal::state s = x.start(series);
   element next;
-  if (rank > 0) next = get_words<element>(slots + rank - 1, threads);
+  if (thread > 0) next = get_words<element>(shared + thread - 1, threads);
 #pragma unroll 1
   for (std::int64_t b = first; b < last; ++b) {
     if (b > 0) s = Traversal::act(next, s);
@@ -153,14 +153,14 @@ __device__ std::byte* stage_of_warp(uint4* stages) {
 /// Of all threads, in thread 0, by halving distances.
 template <int Threads, class T>
 __device__ T sum_of_threads(T x) {
-  __shared__ T slots[Threads];
-  slots[threadIdx.x] = x;
+  __shared__ T shared[Threads];
+  shared[threadIdx.x] = x;
 #pragma unroll 1
   for (int distance = Threads / 2; distance > 0; distance /= 2) {
     __syncthreads();
-    if (threadIdx.x < distance) slots[threadIdx.x] += slots[threadIdx.x + distance];
+    if (threadIdx.x < distance) shared[threadIdx.x] += shared[threadIdx.x + distance];
   }
-  return slots[0];
+  return shared[0];
 }
 
 template <class Traversal>

@@ -29,8 +29,8 @@ struct row_stage {
 
   __device__ piece_type* of_lane(int lane) const { return reinterpret_cast<piece_type*>(memory + lane * lane_bytes); }
 
-  __device__ void put(int lane, int slot, const X& x) const {
-    piece_type* to = of_lane(lane) + slot * pieces;
+  __device__ void put(int lane, int index, const X& x) const {
+    piece_type* to = of_lane(lane) + index * pieces;
 #pragma unroll
     for (int p = 0; p < pieces; ++p) {
       piece_type written;
@@ -43,7 +43,7 @@ struct row_stage {
     }
   }
 
-  /// Slots [begin, end) of each lane become the rows row + begin ... row + end - 1 of the array.
+  /// Entries [begin, end) of each lane become the rows row + begin ... row + end - 1 of the array.
   __device__ void flush(T* array, int lane, std::int64_t row, int begin, int end) const {
     constexpr unsigned all = 0xffffffffu;
     constexpr int run = pieces * Steps;
@@ -101,7 +101,7 @@ __device__ typename Traversal::sum replay_staged(const Traversal& x, std::int64_
   if constexpr (!stage::used) {
     return active ? replay_chunk(x, series, k, before) : typename Traversal::sum(0);
   } else {
-    constexpr int together = stage::steps;
+    constexpr int at_once = stage::steps;
     constexpr bool forward = Traversal::replay_type::direction > 0;
     const typename stage::means means{shared};
     const typename stage::covariances covariances{shared + stage::means::bytes};
@@ -109,17 +109,17 @@ __device__ typename Traversal::sum replay_staged(const Traversal& x, std::int64_
     typename Traversal::replay_type replay(x, series, k, before);
     const std::int64_t own = active ? replay.steps() : 0, most = largest_in_warp(own);
 #pragma unroll 1
-    for (std::int64_t group = 0; group < most; group += together) {
-      const int count = own <= group ? 0 : own - group < together ? static_cast<int>(own - group) : together;
+    for (std::int64_t done = 0; done < most; done += at_once) {
+      const int count = own <= done ? 0 : own - done < at_once ? static_cast<int>(own - done) : at_once;
 #pragma unroll 1
       for (int g = 0; g < count; ++g) {
-        const auto& row = replay.step(group + g);
-        const int slot = forward ? g : together - 1 - g;
-        if (!x.out.mean.empty()) means.put(lane, slot, row.mean);
-        if (!x.out.covariance.empty()) covariances.put(lane, slot, row.covariance);
+        const auto& row = replay.step(done + g);
+        const int index = forward ? g : at_once - 1 - g;
+        if (!x.out.mean.empty()) means.put(lane, index, row.mean);
+        if (!x.out.covariance.empty()) covariances.put(lane, index, row.covariance);
       }
-      const std::int64_t at = forward ? replay.first_row() + group : replay.first_row() - group - (together - 1);
-      const int begin = forward ? 0 : together - count, end = forward ? count : together;
+      const std::int64_t at = forward ? replay.first_row() + done : replay.first_row() - done - (at_once - 1);
+      const int begin = forward ? 0 : at_once - count, end = forward ? count : at_once;
       __syncwarp();
       if (!x.out.mean.empty()) means.flush(x.out.mean.data(), lane, at, begin, end);
       if (!x.out.covariance.empty()) covariances.flush(x.out.covariance.data(), lane, at, begin, end);

@@ -14,7 +14,7 @@
 
 namespace kalscan::detail {
 
-/// x ~ N(b, C). Where `exact`, some reading may be without noise, and E bounds the errors of C as a quadratic form:
+/// x ~ N(b, C). Where `noiseless`, some reading may be without noise, and E bounds the errors of C as a quadratic form:
 /// what is no larger counts as zero. Beside it, the rounding of the mean of x is followed, and of a root of its
 /// covariance, whatever the unknowns: as for models that are carried as roots, see root_rounding.
 template <class T>
@@ -32,10 +32,10 @@ class conditional_state {
     const char* wrong = nullptr;
   };
 
-  conditional_state(Eigen::Index n, bool exact) : exact_(exact) {
+  conditional_state(Eigen::Index n, bool noiseless) : noiseless_(noiseless) {
     set_zero(b_, n);
     set_zero(C_, n, n);
-    if (exact) {
+    if (noiseless) {
       set_zero(E_, n, n);
       set_zero(off_, n, n);
     }
@@ -43,7 +43,7 @@ class conditional_state {
 
   const vector& b() const { return b_; }
   const matrix& C() const { return C_; }
-  const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `exact`
+  const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `noiseless`
   vector& b() { return b_; }
   T rounding_along(const vector& h) const { return along(off_, h); }
   /// A sum of n terms may be off by this much of their magnitude.
@@ -60,7 +60,7 @@ class conditional_state {
     const Eigen::Index n = b_.size();
     multiply(column_, F, b_);
     for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
-    if (exact_) {
+    if (noiseless_) {
       vector terms;
       bound_transformed(terms, F, C_);
       transform(E_, F);
@@ -128,7 +128,7 @@ class conditional_state {
   void update(const vector& h, T d, const reading& o) {
     const Eigen::Index n = h.size();
     add_multiple(b_.data(), n, o.v, o.gain.data());
-    if (exact_) {
+    if (noiseless_) {
       transform(E_, without(o.gain, h));
       T along = 0;
       for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
@@ -144,13 +144,13 @@ class conditional_state {
     add_outer(C_, -1, column_, o.gain);
     add_outer(C_, d, o.gain, o.gain);
     symmetrize(C_);
-    clear_null_variances(C_, [&](Eigen::Index i) { return exact_ ? E_(i, i) : T(0); });
+    clear_null_variances(C_, [&](Eigen::Index i) { return noiseless_ ? E_(i, i) : T(0); });
   }
 
  private:
   /// h'E h, of no more than rounding.
   T along(const matrix& E, const vector& h) const {
-    if (!exact_) return 0;
+    if (!noiseless_) return 0;
     vector Eh;
     multiply(Eh, E, h);
     return (std::max)(dot(h, Eh), T(0));
@@ -170,7 +170,7 @@ class conditional_state {
     off_(i, i) += error * error;
   }
 
-  bool exact_;
+  bool noiseless_;
   vector b_{};
   matrix C_{}, E_{};
   matrix off_{};  // a bound on the rounding of the mean, as a covariance

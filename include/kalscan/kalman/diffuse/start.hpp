@@ -46,10 +46,10 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, root root'), d diffuse. `exact`: some reading may be without noise; then
-  /// mean and root may have errors of the given covariance beside their last digits', or of none.
-  diffuse_start(const view& mean, const view& root, const view& directions, bool exact, const view& errors)
-      : exact_(exact), given_(mean.rows, exact), unknowns_(root, directions) {
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `noiseless`: some reading may be without noise;
+  /// then mean and root may have errors of the given covariance beside their last digits', or of none.
+  diffuse_start(const view& mean, const view& root, const view& directions, bool noiseless, const view& errors)
+      : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(deviations_, mean.rows);
@@ -73,7 +73,7 @@ class diffuse_start {
     const auto o = given_.read(h, d, y, terms);
     if (o.wrong) return o.wrong;
     const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
-    if (exact_) {
+    if (noiseless_) {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
@@ -145,7 +145,8 @@ class diffuse_start {
     return sum;
   }
 
-  /// A bound on the rounding of the mean and of a root of the covariance, in the form of a covariance; of exact models.
+  /// A bound on the rounding of the mean and of a root of the covariance, in the form of a covariance; of noiseless
+  /// models.
   const matrix& rounding() const { return given_.rounding_of_mean(); }
 
   /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
@@ -219,8 +220,8 @@ class diffuse_start {
     return x;
   }
 
-  /// Whether the residual v of an exact reading of what is known already may be rounding: of its own terms, or of the
-  /// state.
+  /// Whether the residual v of a noiseless reading of what is known already may be rounding: of its own terms, or of
+  /// the state.
   bool agrees(const vector& h, T v, T terms) {
     const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
     if (std::abs(v) <= rough * terms) return true;
@@ -229,7 +230,7 @@ class diffuse_start {
     return std::abs(v) <= rough * terms + 2 * std::sqrt(given_.rounding_along(h));
   }
 
-  bool exact_;
+  bool noiseless_;
   conditional_state<T> given_;  // d
   diffuse_unknowns<T> unknowns_;
   T gained_ = 0;  // half the growth of the information's log-determinant in this step

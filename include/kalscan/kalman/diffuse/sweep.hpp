@@ -78,7 +78,7 @@ template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
-  if (which == beginning::diffuse || stepper.exact || stepper.sharp) return false;
+  if (which == beginning::diffuse || stepper.noiseless || stepper.sharp) return false;
   return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
 }
 
@@ -99,8 +99,8 @@ class beginning_steps {
 
   std::int64_t length = 0;
   bool predicts_first = false, asks_predictions = false;
-  bool exact = false;             // something may be read without noise
-  std::int64_t least = 1;         // proper steps, where exact
+  bool noiseless = false;         // something may be read without noise
+  std::int64_t least = 1;         // proper steps, where noiseless
   view precision{nullptr, 0, 0};  // these two: see vague_states
   T enough = 0;
 
@@ -118,10 +118,10 @@ class beginning_steps {
 /// Filters a series until ordinary steps are safe, or to its end.
 template <class T>
 void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, diffuse_history<T>& history) {
-  const bool exact = steps.exact;
+  const bool noiseless = steps.noiseless;
   const diffuse_directions<T> prior(given);
   const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
-  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, exact, given.rounding);
+  diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, noiseless, given.rounding);
   typename diffuse_start<T>::vector h(prior.mean.size());
   std::int64_t proper_steps = 0;
   for (std::int64_t t = 0; t < steps.length; ++t) {
@@ -139,21 +139,21 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
     x.end_step(history);
     const auto filtered = x.current();
     steps.write_filtered(t, filtered, log_density);
-    if (exact && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
+    if (noiseless && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
     if (filtered.proper) {
       // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
       // without error differs from step to step, what is known already is told apart better here than by roots.
       const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
-      const bool asks = !exact && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
+      const bool asks = !noiseless && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
       ++proper_steps;
       const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough && x.safe(filtered);
-      if (exact ? proper_steps >= steps.least : known) {
-        if (exact) steps.write_rounding(t, x.rounding());
+      if (noiseless ? proper_steps >= steps.least : known) {
+        if (noiseless) steps.write_rounding(t, x.rounding());
         break;
       }
     }
     // Given what was unknown at first, errors grow as the inverse of a system does that is read exactly.
-    if (exact && t + 1 < steps.length) x.begin_part(history);
+    if (noiseless && t + 1 < steps.length) x.begin_part(history);
   }
   x.end(history);
 }
@@ -174,7 +174,7 @@ class beginning_of final : public beginning_steps<T> {
     this->length = y.cols();
     this->predicts_first = predicts(model, 0);
     this->asks_predictions = record.outputs.predictions || record.outputs.innovations;
-    this->exact = stepper.exact;
+    this->noiseless = stepper.noiseless;
     this->least = model.H.constant() && model.R.constant() ? 1 : 64;
     this->precision = vague.precision();
     this->enough = vague.enough();

@@ -90,7 +90,7 @@ struct root_update {
   root_update(const Eigen::Matrix<T, N, N>& U, const Eigen::Vector<T, N>& h, T d_) : d(d_) {
     f = times(U.transpose(), h);
     if (equal(d, 0)) {
-      // What is left of a direction that an exact observation has fixed is rounding.
+      // What is left of a direction that a noiseless observation has fixed is rounding.
       for (Eigen::Index j = 0; j < f.size(); ++j) {
         T terms = 0;
         for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(U(i, j) * h(i));

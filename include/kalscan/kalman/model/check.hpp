@@ -2,15 +2,15 @@
 // Refuses what is no covariance or no number, by name and value.
 #pragma once
 
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
-
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
@@ -18,11 +18,13 @@
 
 namespace kalscan::detail {
 
-inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
-  return std::to_string(rows) + " x " + std::to_string(cols);
+[[gnu::noinline, gnu::cold]] inline std::string shape(Eigen::Index rows, Eigen::Index cols) {
+  return text({rows, " x ", cols});
 }
 
-[[noreturn]] inline void bad_model(const std::string& what) { throw std::invalid_argument("kalscan: " + what); }
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_model(const std::string& what) {
+  throw std::invalid_argument("kalscan: " + what);
+}
 
 // What follows compiles once for each number type.
 
@@ -47,8 +49,7 @@ template <class T>
 void require_no_infinity(const std::string& name, const dense_view<T>& y, std::int64_t t) {
   for (Eigen::Index i = 0; i < y.rows; ++i) {
     if (!std::isinf(y(i))) continue;
-    bad_model(name + " is " + (y(i) > 0 ? "" : "-") + "infinite at component " + std::to_string(i) + ", step " +
-              std::to_string(t));
+    bad_model(text({name, " is ", y(i) > 0 ? "" : "-", "infinite at component ", i, ", step ", t}));
   }
 }
 
@@ -73,9 +74,9 @@ void require_covariance(const std::string& name, const dense_view<T>& x, const v
         text << "(" << a << ", " << b << ") = " << x(a, b);
         return text.str();
       };
-      if (i == j && x(i, i) < 0) bad_model(name + " has a negative variance: " + entry(i, i));
+      if (i == j && x(i, i) < 0) bad_model(text({name, " has a negative variance: ", entry(i, i)}));
       if (std::abs(x(i, j) - x(j, i)) > tolerance * std::sqrt(std::abs(x(i, i))) * std::sqrt(std::abs(x(j, j)))) {
-        bad_model(name + " is not symmetric: " + entry(i, j) + ", " + entry(j, i));
+        bad_model(text({name, " is not symmetric: ", entry(i, j), ", ", entry(j, i)}));
       }
     }
   }

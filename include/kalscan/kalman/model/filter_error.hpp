@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <kalscan/support/config.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <stdexcept>
 #include <string>
 
@@ -12,7 +12,7 @@ namespace detail {
 
 template <class Index>
 std::string text_of_failure(Index series, Index step, const std::string& reason) {
-  return "kalscan: series " + std::to_string(series) + ", step " + std::to_string(step) + ": " + reason;
+  return text({"kalscan: series ", series, ", step ", step, ": ", reason});
 }
 
 }  // namespace detail

@@ -87,9 +87,9 @@ struct gaussian_prior {
   static void require(const Mean& mean, const Covariance& covariance) {
     const Eigen::Index n = N == Eigen::Dynamic ? mean.rows() : N;
     if (mean.rows() == n && mean.cols() == 1 && covariance.rows() == n && covariance.cols() == n) return;
-    detail::bad_model("the prior's mean is " + detail::shape(mean.rows(), mean.cols()) + " and its covariance " +
-                      detail::shape(covariance.rows(), covariance.cols()) + ", not " + detail::shape(n, 1) + " and " +
-                      detail::shape(n, n));
+    detail::bad_model(detail::text({"the prior's mean is ", detail::shape(mean.rows(), mean.cols()),
+                                    " and its covariance ", detail::shape(covariance.rows(), covariance.cols()),
+                                    ", not ", detail::shape(n, 1), " and ", detail::shape(n, n)}));
   }
 };
 
@@ -143,7 +143,7 @@ void check_root(const dense_view<T>& root, const dense_view<T>& covariance) {
   if (root.cols == 0) return;
   const Eigen::Index n = covariance.rows;
   if (root.rows != n)
-    bad_model("the prior's root is " + shape(root.rows, root.cols) + ", its covariance " + shape(n, n));
+    bad_model(text({"the prior's root is ", shape(root.rows, root.cols), ", its covariance ", shape(n, n)}));
   require_finite("the prior's root", root);
   const T epsilon = std::numeric_limits<T>::epsilon();
   T largest = covariance(0, 0);
@@ -171,27 +171,26 @@ void check_prior(const prior_view<T>& prior, Eigen::Index n) {
   }
   const auto require_size = [&](const char* name, const dense_view<T>& x) {
     if (x.rows != n || x.cols != n)
-      bad_model("the prior's " + std::string(name) + " is " + shape(x.rows, x.cols) + ", not " + shape(n, n));
+      bad_model(text({"the prior's ", name, " is ", shape(x.rows, x.cols), ", not ", shape(n, n)}));
   };
-  if (prior.mean.rows != n)
-    bad_model("the prior's mean has size " + std::to_string(prior.mean.rows) + ", not " + std::to_string(n));
+  if (prior.mean.rows != n) bad_model(text({"the prior's mean has size ", prior.mean.rows, ", not ", n}));
   require_size("covariance", prior.covariance);
   require_finite("the prior's mean", prior.mean);
   require_finite("the prior's covariance", prior.covariance);
   require_covariance("the prior's covariance", prior.covariance, prior.covariance_matrix, prior.semidefinite);
   const auto& diffuse = prior.diffuse;
   if (!diffuse.empty() && std::ssize(diffuse) != n)
-    bad_model("the prior's diffuse has size " + std::to_string(diffuse.size()) + ", not " + std::to_string(n));
+    bad_model(text({"the prior's diffuse has size ", diffuse.size(), ", not ", n}));
   for (Eigen::Index i = 0; i < std::ssize(diffuse); ++i) {
     for (Eigen::Index j = 0; j < n && diffuse[static_cast<std::size_t>(i)]; ++j) {
       if (equal(prior.covariance(i, j), 0)) continue;
-      bad_model("the prior's component " + std::to_string(i) + " is diffuse, its row of the covariance is not zero");
+      bad_model(text({"the prior's component ", i, " is diffuse, its row of the covariance is not zero"}));
     }
   }
   const auto& directions = prior.directions;
   if (directions.cols > 0 && directions.rows != n) {
-    bad_model("the prior's directions are " + shape(directions.rows, directions.cols) + ": give one a column, of " +
-              std::to_string(n) + " states");
+    bad_model(text({"the prior's directions are ", shape(directions.rows, directions.cols), ": give one a column, of ",
+                    n, " states"}));
   }
   require_finite("the prior's directions", directions);
   if (prior.rounding.rows > 0) require_size("rounding", prior.rounding);

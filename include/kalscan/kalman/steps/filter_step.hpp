@@ -30,11 +30,14 @@ struct filter_step {
 
   const kalman_model<T, N, M>& model;
   observer<T, N, M> components;
-  bool exact;  // R is singular at some step: something may be observed without noise, and roots are carried
+  bool noiseless;  // R is singular at some step: something may be observed without noise, and roots are carried
   bool sharp;  // roots are carried though R is regular
 
   filter_step(const kalman_model<T, N, M>& model_)
-      : model(model_), components(model), exact(!noise_is_definite(model)), sharp(!exact && reads_sharply(model)) {}
+      : model(model_),
+        components(model),
+        noiseless(!noise_is_definite(model)),
+        sharp(!noiseless && reads_sharply(model)) {}
 
   void predict(std::int64_t t, vector_n& mean, matrix_nn& P) const {
     mean = predict_mean(t, mean);

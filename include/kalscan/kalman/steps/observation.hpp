@@ -15,8 +15,8 @@
 namespace kalscan::detail {
 
 /// Independent scalar observations y_i = h_i x + N(0, d_i) for i < count, with h_i in row i of H; together they say
-/// what the present components of a step say, at the same density. d_i = 0: exact, and then entries of h_i that are no
-/// more than rounding are zero. |y_i| may be less than `terms`_i, the magnitude of the terms that it is a sum of.
+/// what the present components of a step say, at the same density. d_i = 0: noiseless, and then entries of h_i that are
+/// no more than rounding are zero. |y_i| may be less than `terms`_i, the magnitude of the terms that it is a sum of.
 template <class T, int N, int M>
 struct scalar_observations {
   Eigen::Matrix<T, M, N> H;

@@ -27,7 +27,7 @@ namespace detail {
 
 /// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
 /// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
-/// ones. Whole: all are exact, so that time is not split.
+/// ones. Whole: all are noiseless, so that time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
   using steps_type = square_root_steps<T, N, M>;
@@ -43,7 +43,7 @@ struct square_root_smoother_sweep {
   std::span<smoother_result<T, N, M>> results;
   std::span<const std::int64_t> chosen;  // of the results
   std::int64_t longest;
-  bool exact;  // something is read without noise: in a long stretch information may grow without bound
+  bool noiseless;  // something is read without noise: in a long stretch information may grow without bound
   /// What is observed after the first steps of a result: Z'x = Z' mean + v + N(0, I) of the last of them.
   struct later_data {
     dense_matrix<T> Z{};
@@ -56,7 +56,7 @@ struct square_root_smoother_sweep {
 
   std::int64_t lanes() const { return std::ssize(chosen); }
   std::int64_t length() const { return longest; }
-  bool splits() const { return !exact; }
+  bool splits() const { return !noiseless; }
   state_type act(const element& x, const state_type& s) const {
     element all = x;
     observe_likelihood<element, wide, N>(all, s.Z, s.w);
@@ -129,7 +129,7 @@ struct square_root_smoother_sweep {
     /// As steps->absorb, where a reading may be certain given the state before: what it tells of that has no error, and
     /// is told to epsilon^(3/4) of the filtered deviation, unless it was known already.
     void absorb_step(std::int64_t t, element& x) const {
-      if (!sweep->exact) return steps->absorb(t, result->filtered.y.col(t), x);
+      if (!sweep->noiseless) return steps->absorb(t, result->filtered.y.col(t), x);
       const auto index = static_cast<std::size_t>(t - 1);
       root_rounding<wide, N> rounding{steps->noise_rounding(t).template cast<wide>()};
       const root_rounding<T, N> before = known_to(index);
@@ -170,12 +170,12 @@ struct square_root_smoother_sweep {
     void bound(std::size_t t, state_type& x) const {
       const Eigen::Matrix<wide, N, N> root = result->filtered.covariance_root[t].template cast<wide>();
       root_rounding<wide, N> known;
-      if (sweep->exact) known.E = result->filtered.rounding[t].template cast<wide>();
+      if (sweep->noiseless) known.E = result->filtered.rounding[t].template cast<wide>();
       const wide narrow = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
-      const wide most = std::pow(sweep->exact ? narrow : epsilon, wide(-0.75));
+      const wide most = std::pow(sweep->noiseless ? narrow : epsilon, wide(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
         wide size = times(root.transpose(), x.Z.col(i)).norm();
-        if (sweep->exact) size += std::sqrt(known.along(x.Z.col(i)));
+        if (sweep->noiseless) size += std::sqrt(known.along(x.Z.col(i)));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;

@@ -99,13 +99,13 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   /// four_adjoints, in a loop.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
                                                            state (&bar)[States]) {
-    T kept_sum[inputs];
+    T own_sum[inputs];
     unsigned writes = 0;  // bit k: this thread writes the gradient of input k
     for_each_index<inputs>([&](auto k) {
       if (over_states(k()) && arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g < 4)
         writes |= 1U << k();
     });
-    const int mine = kept_step(lanes.g, layout.group());
+    const int mine = own_step(lanes.g, layout.group());
     this->enter_frame(0, step + 3, after);
     this->enter_frame(0, step + 3, bar);
 #pragma unroll 1
@@ -115,12 +115,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       const auto row_of = [&](std::size_t r) { return rows[static_cast<int>(r) * layout.tile()]; };
       state before[States];
       this->kept_state(step + i, before);
-      const auto back =
-          fast::adjoint(together<wide_state, T>(before),
-                        this->wide_terms(row_of, stage.states_of(0, lanes.g) + (step + i) * States * layout.group()),
-                        together<wide_state, T>(after), together<wide_state, T>(bar),
-                        for_all_lanes(base::output_adjoints(row_of)));
-      apart<T>(back.earlier, bar);
+      const auto back = fast::adjoint(
+          to_wide<wide_state, T>(before),
+          this->wide_terms(row_of, stage.states_of(0, lanes.g) + (step + i) * States * layout.group()),
+          to_wide<wide_state, T>(after), to_wide<wide_state, T>(bar), for_all_lanes(base::output_adjoints(row_of)));
+      from_wide<T>(back.earlier, bar);
       const auto g = as_array<numbers>(back.inputs);
       T channel_sum[inputs];
       row lane_sum[inputs];
@@ -134,11 +133,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_states(k())) {
           const T sum = sum_over_group(channel_sum[k()], layout.group());
-          if (i == mine) kept_sum[k()] = sum;
+          if (i == mine) own_sum[k()] = sum;
         }
       });
     }
-    leave_frame_of_step(step + mine, kept_sum);
+    leave_frame_of_step(step + mine, own_sum);
     // Few branches: they would make the stores wait for each other.
     const auto each_written = [&](auto f) {
       for_each_index<inputs>([&](auto k) {
@@ -148,8 +147,8 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         }
       });
     };
-    if (call.states.accumulate) each_written([&](auto k, const auto* to) { kept_sum[k()] += static_cast<T>(*to); });
-    each_written([&]<class E>(auto k, E* to) { *to = static_cast<E>(kept_sum[k()]); });
+    if (call.states.accumulate) each_written([&](auto k, const auto* to) { own_sum[k()] += static_cast<T>(*to); });
+    each_written([&]<class E>(auto k, E* to) { *to = static_cast<E>(own_sum[k()]); });
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) channel_pointers[k()] -= 4 * bytes_of_step(member<k()>(call.in_bar));
     });
@@ -166,9 +165,9 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         gather(t, step + i, j, g, lane_sum, [&](std::size_t k) -> T& { return channel_sum[k][i]; });
       };
       if constexpr (ordinary_of<M>::exists) {
-        const auto back = fast::adjoint(together<wide_state, T>(before), u, together<wide_state, T>(after),
-                                        together<wide_state, T>(bar), for_all_lanes(y_bar));
-        apart<T>(back.earlier, bar);
+        const auto back = fast::adjoint(to_wide<wide_state, T>(before), u, to_wide<wide_state, T>(after),
+                                        to_wide<wide_state, T>(bar), for_all_lanes(y_bar));
+        from_wide<T>(back.earlier, bar);
         const auto g = as_array<numbers>(back.inputs);
 #pragma unroll
         for (int j = 0; j < States; ++j) take(j, [&](std::size_t k) { return g[k].x[j]; });
@@ -183,7 +182,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       }
       leave_lane_sums(step + i, lane_sum);
     });
-    const int count = kept_steps(layout.group());
+    const int count = own_steps(layout.group());
     if constexpr (framed) {
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_states(k())) sum_over_group(channel_sum[k()], lanes.g, layout.group());
@@ -193,7 +192,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         if (i >= count) break;
         T one[inputs];
         for_each_index<inputs>([&](auto k) { one[k()] = channel_sum[k()][i]; });
-        leave_frame_of_step(step + kept_step(lanes.g, layout.group()) + i, one);
+        leave_frame_of_step(step + own_step(lanes.g, layout.group()) + i, one);
         for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = one[k()]; });
       }
     }
@@ -234,8 +233,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k()))
-        channel_pointers[k()] =
-            reinterpret_cast<char*>(channel_gradient<k()>(t + kept_step(lanes.g, layout.group())));
+        channel_pointers[k()] = reinterpret_cast<char*>(channel_gradient<k()>(t + own_step(lanes.g, layout.group())));
     });
   }
   /// The adjoint of one step of the tile at t, by the formulas that hold everywhere.
@@ -332,7 +330,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       lanes.store(call.states.initial_bar, at.n, 0, bar, call.states.accumulate);
     }
     for_each_index<inputs>([&](auto k) {
-      if constexpr (is_parameter(k())) keep_time_sums<k()>();
+      if constexpr (is_parameter(k())) store_time_sums<k()>();
     });
   }
   /// From the numbers that are given of the final states' adjoints to what is carried.
@@ -346,7 +344,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   }
   /// The sums over the chunk's steps of input K's gradient, into the workspace.
   template <std::size_t K>
-  __device__ __forceinline__ void keep_time_sums() const {
+  __device__ __forceinline__ void store_time_sums() const {
     if (arrays.how[K] != gathered::over_time) return;
     T* to = time_sums_of<K>();
 #pragma unroll
@@ -396,10 +394,10 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (ordinary_of<M>::exists) {
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;
-        apart<T>(combine(fast::adjoint_lift(together<wide_state, T>(before), u,
-                                            together<wide_state, T>(after), for_all_lanes(y_bar)),
-                         together<wide_element, T>(e)),
-                 e);
+        from_wide<T>(combine(fast::adjoint_lift(to_wide<wide_state, T>(before), u, to_wide<wide_state, T>(after),
+                                                for_all_lanes(y_bar)),
+                             to_wide<wide_element, T>(e)),
+                     e);
       } else {
         const auto combine = M::template adjoint_monoid<T>();
 #pragma unroll

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The kernel of a single token. Its inputs are used once: they go to registers, a vector each, and not through shared
-// memory as those of traversals do.
+// The kernel of a single token. It stages nothing, since there is no later step to fill the wait for a barrier and each
+// input is used once by a thread: they go from memory to registers, a vector each.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -52,8 +52,8 @@ __device__ __forceinline__ bool take_step(const typename M::template state<T> (&
   if constexpr (ordinary_of<M>::exists) {
     using fast = typename ordinary_of<M>::type;
     using numbers = simd_value<T, States>;
-    apart<T>(fast::step(together<typename M::template state<numbers>, T>(before), together<terms_t<M, numbers>, T>(u)),
-             after);
+    from_wide<T>(
+        fast::step(to_wide<typename M::template state<numbers>, T>(before), to_wide<terms_t<M, numbers>, T>(u)), after);
     return are_ordinary<M, T, States>(before) & are_ordinary<M, T, States>(after);
   } else {
 #pragma unroll
@@ -81,11 +81,11 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
                         outputs = array_size<typename M::template outputs<T>, T>;
   const auto initial = call.states.initial.all_tensors();
   const auto final = tensors_of<T>(call.states.final);
-  const bool keeps = final[0].present(), owns = lanes.owns(0);
+  const bool has_final = final[0].present(), owns = lanes.owns(0);
   bool vectors = initial[0].present() && lanes.states % States == 0, fixed = true;
   vectors = vectors && is_plain(call.states.initial) && is_plain(call.states.final);
   for_each_index<numbers>([&](auto i) {
-    vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!keeps || lies_in_vectors<States>(final[i()]));
+    vectors = vectors && lies_in_vectors<States>(initial[i()]) && (!has_final || lies_in_vectors<States>(final[i()]));
   });
   for_each_index<inputs>([&](auto i) {
     const auto& x = member<i()>(call.in);
@@ -164,7 +164,7 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
       vec<T, States> row;
 #pragma unroll
       for (int j = 0; j < States; ++j) row.x[j] = as_array<T>(after[j])[k()];
-      if (keeps && owns) *reinterpret_cast<vec<T, States>*>(to[k()]) = row;
+      if (has_final && owns) *reinterpret_cast<vec<T, States>*>(to[k()]) = row;
       to[k()] += final[k()].stride[0];
     });
     readout_sums<M, T, States> sums;

@@ -43,40 +43,40 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   }
 
   /// The steps between the checkpoints that backward wants, and whether these lie within tiles.
-  static constexpr int keep_distance = backward_tile(4, sizeof(state));
-  static constexpr bool keeps_often = keep_distance < 16;
+  static constexpr int checkpoint_distance = backward_tile(4, sizeof(state));
+  static constexpr bool checkpoints_in_tiles = checkpoint_distance < 16;
 
   // Checkpoints: the next one's step, and its index on the time axis.
-  std::int64_t keep_step = 0, keep_index = 0;
-  bool keeps;
+  std::int64_t checkpoint_step = 0, checkpoint_index = 0;
+  bool leaves_checkpoints;
 
   __device__ device_forward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
                                const typename direction::arrays&, std::int64_t channel_block, unsigned char* memory)
       : base(call_, no_bars_on_device(), layout_, at_, channel_block * layout_.channels(), memory),
         parked{memory + 2 * base::stage_type::buffer_size(layout_)} {
-    keeps = as_array<tensor<T>>(call.states.checkpoints)[0].present();
+    leaves_checkpoints = as_array<tensor<T>>(call.states.checkpoints)[0].present();
     seek_checkpoint(at.from);
   }
 
   /// The next checkpoint is the first one from step t on.
   __device__ __forceinline__ void seek_checkpoint(std::int64_t t) {
-    if (!keeps) return;
+    if (!leaves_checkpoints) return;
     const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
-    keep_step = passed * every;
-    keep_index = at.first_checkpoint(every) + passed;
+    checkpoint_step = passed * every;
+    checkpoint_index = at.first_checkpoint(every) + passed;
   }
 
-  __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
-    if (!keeps || t != keep_step) return;
-    lanes.store(call.states.checkpoints, at.batch, keep_index, x);
-    keep_step += call.states.every, ++keep_index;
+  __device__ __forceinline__ void checkpoint_if_due(std::int64_t t, const state (&x)[States]) {
+    if (!leaves_checkpoints || t != checkpoint_step) return;
+    lanes.store(call.states.checkpoints, at.batch, checkpoint_index, x);
+    checkpoint_step += call.states.every, ++checkpoint_index;
   }
 
   /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
   template <class Tile>
   __device__ __forceinline__ void each_tile(Tile tile) {
     if (at.from >= at.to) return;
-    typename base::stage_type::kept next;
+    typename base::stage_type::read_ahead next;
     std::int64_t left = at.to - at.from;
     stage.seek(at.from);
     stage.read(next, left);
@@ -107,57 +107,53 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     *reinterpret_cast<E*>(to) = static_cast<E>(value);
   }
 
-  /// All steps of a whole tile, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
+  /// All steps of a whole tile, by the formulas of Lane, with the checkpoints that are due in it. `to` is where this
+  /// thread's outputs of the tile go.
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
-    const int together = keeps_often ? min(keep_distance, layout.tile()) : layout.tile();
+    const int distance = checkpoints_in_tiles ? min(checkpoint_distance, layout.tile()) : layout.tile();
 #pragma unroll 1
-    for (int step = 0; step < layout.tile(); step += together) {
-      keep_if_due(t + step, x);
-      steps_together<Lane, Emit>(buffer, step, step + together, t, x, to);
-    }
-  }
-  template <class Lane, bool Emit>
-  __device__ __forceinline__ void steps_together(int buffer, int from, int end, std::int64_t t, state (&x)[States],
-                                                 char* (&to)[outputs]) {
-    unsigned writes = 0;  // bit o: this thread writes output o
-    for_each_index<outputs>([&](auto o) {
-      if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
-    });
-    asm("" : "+r"(writes));  // kept: the compiler would find it out again for each step
-    // Four steps fit the instruction cache next to the schedulers, a tile's do not.
+    for (int begin = 0; begin < layout.tile(); begin += distance) {
+      checkpoint_if_due(t + begin, x);
+      unsigned writes = 0;  // bit o: this thread writes output o
+      for_each_index<outputs>([&](auto o) {
+        if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
+      });
+      asm("" : "+r"(writes));  // else the compiler would find it out again for each step
+      // Four steps fit the instruction cache next to the schedulers, a tile's do not.
 #pragma unroll 1
-    for (int step = from; step < end; step += 4) {
-      if constexpr (!Emit) {
-        this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
-        });
-      } else {
-        T sum[outputs][4];
-        this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-          readout_sums<M, T, States> sums;
-          this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
-          const auto y = sums.total();
-          for_each_index<outputs>([&](auto o) { sum[o()][i] = y[o()]; });
-        });
-        if constexpr (framed) {
-          for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
-          outputs_leave_frame(buffer, step, sum);
-        }
-        for_each_index<outputs>([&](auto o) {
-          if constexpr (!framed) sum_over_group(sum[o()], lanes.g, layout.group());
-          const auto& y = member<o()>(call.out);
-          const std::int64_t stride = bytes_of_step(y);
-          char* pointer = to[o()];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            if ((writes >> o() & 1U) != 0 && i < kept_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
-            if (i + 1 < 4) pointer += stride;
+      for (int step = begin; step < begin + distance; step += 4) {
+        if constexpr (!Emit) {
+          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+            this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
+          });
+        } else {
+          T sum[outputs][4];
+          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+            readout_sums<M, T, States> sums;
+            this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
+            const auto y = sums.total();
+            for_each_index<outputs>([&](auto o) { sum[o()][i] = y[o()]; });
+          });
+          if constexpr (framed) {
+            for_each_index<outputs>([&](auto o) { sum_over_group(sum[o()], lanes.g, layout.group()); });
+            outputs_leave_frame(buffer, step, sum);
           }
-          to[o()] += 4 * stride;
-        });
+          for_each_index<outputs>([&](auto o) {
+            if constexpr (!framed) sum_over_group(sum[o()], lanes.g, layout.group());
+            const auto& y = member<o()>(call.out);
+            const std::int64_t stride = bytes_of_step(y);
+            char* pointer = to[o()];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+              if ((writes >> o() & 1U) != 0 && i < own_steps(layout.group())) write_output(pointer, y, sum[o()][i]);
+              if (i + 1 < 4) pointer += stride;
+            }
+            to[o()] += 4 * stride;
+          });
+        }
+        this->leave_frame(buffer, step + 3, x);
       }
-      this->leave_frame(buffer, step + 3, x);
     }
   }
   /// The sums of four steps' outputs that the thread is left with.
@@ -165,10 +161,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     if constexpr (framed) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (i >= kept_steps(layout.group())) break;
+        if (i >= own_steps(layout.group())) break;
         T one[outputs];
         for_each_index<outputs>([&](auto o) { one[o()] = sum[o()][i]; });
-        leave_frame_of_step(buffer, step + kept_step(lanes.g, layout.group()) + i, one);
+        leave_frame_of_step(buffer, step + own_step(lanes.g, layout.group()) + i, one);
         for_each_index<outputs>([&](auto o) { sum[o()][i] = one[o()]; });
       }
     }
@@ -186,7 +182,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void single_steps(int buffer, std::int64_t t, int steps, bool emits, state (&x)[States]) {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
-      keep_within_frame(buffer, step, t + step, x);
+      checkpoint_within_frame(buffer, step, t + step, x);
       readout_sums<M, T, States> sums;
       this->one_step(buffer, step, t + step, [&](int j, const terms_t<M, T>& u) {
         x[j] = M::step(x[j], u);
@@ -208,18 +204,19 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     }
   }
   /// A checkpoint of the states before step `step` of a tile, which are seen from the frame after the one before.
-  __device__ __forceinline__ void keep_within_frame(int buffer, int step, std::int64_t t, const state (&x)[States]) {
+  __device__ __forceinline__ void checkpoint_within_frame(int buffer, int step, std::int64_t t,
+                                                          const state (&x)[States]) {
     if constexpr (framed) {
       if (step % steps_of_frame != 0) {
-        if (!keeps || t != keep_step) return;
+        if (!leaves_checkpoints || t != checkpoint_step) return;
         state seen[States];
 #pragma unroll
         for (int j = 0; j < States; ++j) seen[j] = x[j];
         this->leave_frame(buffer, step - 1, seen);
-        return keep_if_due(t, seen);
+        return checkpoint_if_due(t, seen);
       }
     }
-    keep_if_due(t, x);
+    checkpoint_if_due(t, x);
   }
 
   __device__ __forceinline__ void load_start(state (&x)[States]) {
@@ -232,11 +229,11 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
-    const int apart = min(keep_distance, layout.tile());
-    const bool aligned = !keeps || (call.states.every % apart == 0 && at.from % apart == 0);
+    const int distance = min(checkpoint_distance, layout.tile());
+    const bool aligned = !leaves_checkpoints || (call.states.every % distance == 0 && at.from % distance == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
-    const auto seek = [&](std::int64_t t) { output_pointers(t + kept_step(lanes.g, layout.group()), to); };
+    const auto seek = [&](std::int64_t t) { output_pointers(t + own_step(lanes.g, layout.group()), to); };
     seek(at.from);
     each_tile([&](int buffer, std::int64_t t, int steps) {
       if (ordinary && steps == layout.tile()) {
@@ -251,7 +248,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         } else {
           if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
           parked.take(x);
-          if constexpr (keeps_often) seek_checkpoint(t);
+          if constexpr (checkpoints_in_tiles) seek_checkpoint(t);
         }
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
@@ -263,9 +260,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       if constexpr (on_stretch<Call>) {
         // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
         const stretch_ends ends = ends_of(call, at.n);
-        if (keeps && !ends.end && !(ends.begin && at.chunks == 1)) lanes.load(call.leaving, call.shared(at.n), x);
+        if (leaves_checkpoints && !ends.end && !(ends.begin && at.chunks == 1))
+          lanes.load(call.leaving, call.shared(at.n), x);
       }
-      keep_if_due(at.length, x);
+      checkpoint_if_due(at.length, x);
       if (!ends_of(call, at.n).end) return;
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
@@ -319,7 +317,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
     if constexpr (mixer_with_runs<M>) {
       this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-        apart<T>(M::extend(together<typename M::template run<numbers>, T>(e), this->wide_terms(staged, i)), e);
+        from_wide<T>(M::extend(to_wide<typename M::template run<numbers>, T>(e), this->wide_terms(staged, i)), e);
       });
       bool large = false;
 #pragma unroll

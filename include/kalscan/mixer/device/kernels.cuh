@@ -17,12 +17,11 @@
 //                                                   not whole, or not ordinary, a step at a time (single_steps)
 //      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
 //                                                   memory (stage.cuh)
-//      9  whole_tile         forward_traversal.cuh  a tile from checkpoint to checkpoint
-//     10  steps_together     forward_traversal.cuh  the steps between, four at a time; sums over states to device
-//                                                   memory
-//     11  each_of_four       traversal.cuh          the terms of four steps, from shared memory
-//     12  take_step          traversal.cuh          a step of all lanes of the thread
-//     13  step               kla/kla.hpp            the mixer's own formula
+//      9  whole_tile         forward_traversal.cuh  a tile, four steps at a time, and checkpoints; sums over states to
+//                                                   device memory
+//     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
+//     11  take_step          traversal.cuh          a step of all lanes of the thread
+//     12  step               kla/kla.hpp            the mixer's own formula
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
@@ -35,19 +34,18 @@
 // are in shared memory at once (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
 #pragma once
 
-#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/backend/relay.cuh>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/device/carry.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
 namespace kalscan::detail {
 

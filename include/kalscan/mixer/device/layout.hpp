@@ -89,11 +89,11 @@ struct lane_layout {
 };
 
 /// Four sums over a group's threads are taken at once (sum_over_group), after which thread g of the group has
-/// kept_steps(group) of them, from kept_step(g, group) on. In groups of more than four the first four have all.
-KALSCAN_HD constexpr int kept_step(int g, int group) {
+/// own_steps(group) of them, from own_step(g, group) on. In groups of more than four the first four have all.
+KALSCAN_HD constexpr int own_step(int g, int group) {
   return group == 1 ? 0 : 2 * (g & 1) + (group > 2 ? g >> 1 & 1 : 0);
 }
-KALSCAN_HD constexpr int kept_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
+KALSCAN_HD constexpr int own_steps(int group) { return group == 1 ? 4 : group == 2 ? 2 : 1; }
 
 /// Sums over the channels of a block: a row for each of `steps` steps and each thread of a group. Where there are more
 /// threads than rows, `parts` neighbours share one: part p takes channels p, p + parts, ... Else a thread takes rows
@@ -107,7 +107,7 @@ struct channel_sum_rows {
   KALSCAN_HD constexpr int first_row(int thread) const { return thread / parts; }
   KALSCAN_HD constexpr int part(int thread) const { return thread & (parts - 1); }
   KALSCAN_HD constexpr int step(int row) const { return row / group; }
-  KALSCAN_HD constexpr int rank(int row) const { return row & (group - 1); }
+  KALSCAN_HD constexpr int thread_of_group(int row) const { return row & (group - 1); }
 };
 
 /// The states of a thread wherever there is no reason for another number: 8 for the shapes that need them.

@@ -19,13 +19,13 @@
 
 namespace kalscan::detail {
 
-/// A stored number as it is kept in registers until it is needed. Where the bits of E fit those of T they stay as they
+/// A stored number as it is held in registers until it is needed. Where the bits of E fit those of T they stay as they
 /// lie in memory, so that no instruction waits for the load before the number is used; else it is converted at once.
 template <class T, class E>
-struct kept_number {
+struct stored_number {
   static constexpr bool same_size = sizeof(E) == sizeof(T), half_size = sizeof(E) == 2 && sizeof(T) == 4;
 
-  __device__ static T keep(const E& stored) {
+  __device__ static T hold(const E& stored) {
     if constexpr (same_size) {
       return std::bit_cast<T>(stored);
     } else if constexpr (half_size) {
@@ -37,13 +37,13 @@ struct kept_number {
       return static_cast<T>(stored);
     }
   }
-  __device__ static T number(const T& kept) {
+  __device__ static T number(const T& held) {
     if constexpr (same_size) {
-      return static_cast<T>(std::bit_cast<E>(kept));
+      return static_cast<T>(std::bit_cast<E>(held));
     } else if constexpr (half_size) {
-      return static_cast<T>(std::bit_cast<E>(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(kept))));
+      return static_cast<T>(std::bit_cast<E>(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(held))));
     } else {
-      return kept;
+      return held;
     }
   }
 };
@@ -87,7 +87,7 @@ struct mixer_stage {
   using quad = vec<T, 4>;
 
   /// Values read but not yet in shared memory.
-  struct kept {
+  struct read_ahead {
     T channel[channel_units][inputs_with<M, role::channel> + bar_rows + 1][4],
         state[inputs_with<M, role::state> + 1][state_units];
   };
@@ -142,7 +142,7 @@ struct mixer_stage {
   /// more (which is in the tile before if `left` is not positive, so that there must be one). The tile to read is then
   /// the next one or, with Backwards, the one before.
   template <bool Backwards = false>
-  __device__ __forceinline__ void read(kept& k, std::int64_t left) {
+  __device__ __forceinline__ void read(read_ahead& k, std::int64_t left) {
     if (left >= layout.tile()) {
       read_at(k, [](int step) { return step; });
     } else {
@@ -157,7 +157,7 @@ struct mixer_stage {
   }
   /// Addresses run from step to step: products with strides that only the call knows would cost more.
   template <class Step>
-  __device__ __forceinline__ void read_at(kept& k, Step step_of) const {
+  __device__ __forceinline__ void read_at(read_ahead& k, Step step_of) const {
     const int padded = layout.padded_states(), mine = layout.staged_step(thread());
     const char* at[channel_inputs + bar_rows + 1];
     for_channel_rows(
@@ -175,7 +175,7 @@ struct mixer_stage {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const int step = mine + n * 4 + j;
-          k.channel[n][row][j] = keep(*reinterpret_cast<const E*>(at[row]));
+          k.channel[n][row][j] = hold(*reinterpret_cast<const E*>(at[row]));
           at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -189,7 +189,7 @@ struct mixer_stage {
         for (int n = 0; n < state_units; ++n) {
           const int step = my_step + n * more;
           if (!Layout::whole_state_units && step >= layout.tile()) break;
-          k.state[row][n] = keep(*reinterpret_cast<const E*>(from));
+          k.state[row][n] = hold(*reinterpret_cast<const E*>(from));
           from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -200,14 +200,14 @@ struct mixer_stage {
         if (step >= layout.tile()) break;
         for_state_rows([&](int row, const auto& x) {
           k.state[row][n] =
-              keep(*x.at(batch, first + time + step_of(step), 0, min(layout.state_of_unit(unit), states - 1)));
+              hold(*x.at(batch, first + time + step_of(step), 0, min(layout.state_of_unit(unit), states - 1)));
         });
       }
     }
   }
 
   /// What was read, as terms, into a buffer.
-  __device__ void write(const kept& k, int buffer) const {
+  __device__ void write(const read_ahead& k, int buffer) const {
     const int c = layout.staged_channel(thread());
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
@@ -279,12 +279,12 @@ struct mixer_stage {
     return from_fields<X, T>([&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
   }
   template <class E>
-  __device__ static T keep(const E& stored) {
-    return kept_number<T, std::remove_const_t<E>>::keep(stored);
+  __device__ static T hold(const E& stored) {
+    return stored_number<T, std::remove_const_t<E>>::hold(stored);
   }
   template <class E>
-  __device__ static T number(const T& kept_value, const tensor<E>&) {
-    return kept_number<T, std::remove_const_t<E>>::number(kept_value);
+  __device__ static T number(const T& held, const tensor<E>&) {
+    return stored_number<T, std::remove_const_t<E>>::number(held);
   }
   __device__ T* channel_memory(int buffer) const {
     return reinterpret_cast<T*>(memory + static_cast<std::size_t>(buffer) * buffer_size(layout));

@@ -74,7 +74,7 @@ __device__ __forceinline__ void prepare_terms(Read read, Put put) {
 }
 
 /// Sums four values over the threads of a group, all at once: each exchange halves what a thread still has to do, and
-/// leaves it with the sums that kept_step and kept_steps name.
+/// leaves it with the sums that own_step and own_steps name.
 template <class T>
 __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
   constexpr unsigned all = 0xffffffffU;

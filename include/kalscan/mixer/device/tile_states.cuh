@@ -116,7 +116,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     using fast = typename ordinary_of<M>::type;
     if (at.from >= at.to) return;
     const std::int64_t tiles = (at.to - at.from + steps_of_tile - 1) / steps_of_tile;
-    typename stage_type::kept next;
+    typename stage_type::read_ahead next;
     state before[States];
     stage.seek(at.from + (tiles - 1) * steps_of_tile);
     stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
@@ -214,7 +214,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     const std::int64_t tile = ((channel_block * call.shape.batch + at.batch) * call.shape.time + at.first + t) * S;
 #pragma unroll 1
     for (int first = 0; first < sums.rows; first += sums.rows_at_once()) {  // once, unless groups are large
-      const int i = first + sums.first_row(static_cast<int>(threadIdx.x)), g = sums.rank(i);
+      const int i = first + sums.first_row(static_cast<int>(threadIdx.x)), g = sums.thread_of_group(i);
       const int step = first_step + sums.step(i);
       const std::int64_t to = tile + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
@@ -235,7 +235,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
 #pragma unroll 1
       for (int c = 1; c < layout.channels() / parts; ++c) add_row(r, from[c * parts * layout.group()]);
     }
-    const int first = kept_step(part, parts), count = kept_steps(parts);
+    const int first = own_step(part, parts), count = own_steps(parts);
 #pragma unroll
     for (int j0 = 0; j0 < States; j0 += 4) {
       T some[4];

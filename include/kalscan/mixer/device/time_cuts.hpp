@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>

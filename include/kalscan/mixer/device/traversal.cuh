@@ -40,12 +40,12 @@ __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, cons
 
 /// The lanes of a thread as one value with a number of each lane, and back.
 template <class Wide, class T, int States, class X>
-__device__ __forceinline__ Wide together(const X (&x)[States]) {
+__device__ __forceinline__ Wide to_wide(const X (&x)[States]) {
   using numbers = simd_value<T, States>;
   return from_fields<Wide, numbers>([&](auto i) { return numbers::of([&](int j) { return as_array<T>(x[j])[i()]; }); });
 }
 template <class T, int States, class Wide, class X>
-__device__ __forceinline__ void apart(const Wide& wide, X (&x)[States]) {
+__device__ __forceinline__ void from_wide(const Wide& wide, X (&x)[States]) {
   const auto numbers = as_array<simd_value<T, States>>(wide);
 #pragma unroll
   for (int j = 0; j < States; ++j) x[j] = from_fields<X, T>([&](auto i) { return numbers[i()].x[j]; });
@@ -293,7 +293,7 @@ struct lane_traversal {
   __device__ __forceinline__ void take_step(const StepTerms& u, state (&x)[States], Sums&& sums) const {
     constexpr bool reads = !std::is_same_v<std::remove_cvref_t<Sums>, no_readout>;
     if constexpr (ordinary_of<M>::exists) {
-      apart<T>(Lane::step(together<wide_state, T>(x), u), x);
+      from_wide<T>(Lane::step(to_wide<wide_state, T>(x), u), x);
       const auto terms = as_array<numbers>(u);
 #pragma unroll
       for (int j = 0; j < States; ++j) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/gradients.hpp>
@@ -15,7 +15,6 @@
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/aligned_vector.hpp>
-
 #include <kalscan/support/vector_loops_begin.hpp>
 
 namespace kalscan::detail {
@@ -39,11 +38,11 @@ class backward_traversal {
   static constexpr auto direction = time_direction::backward;
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
 
-  backward_traversal(const Call& call, gradient_parts<Call>& parts, std::int64_t group, std::int64_t first_block,
+  backward_traversal(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_block,
                      std::int64_t last_block)
       : call_(call),
         states_(call, first_block, last_block - first_block),
-        sums_(call, parts, group, first_block, last_block - first_block) {
+        sums_(call, parts, strip, first_block, last_block - first_block) {
     out_bar_.resize(output_count * static_cast<std::size_t>(tile_steps * W));
   }
 
@@ -112,7 +111,7 @@ class backward_traversal {
       take_final(0, block_of(bars, g));
     }
   }
-  void keep_end(std::int64_t, const T*) {}
+  void store_end(std::int64_t, const T*) {}
   void take_end(std::int64_t n, T* bars) {
     if (call_.sequence_at(n).begins && call_.sequence_at(n).length == 0) store(n, bars);
   }

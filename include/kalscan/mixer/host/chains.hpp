@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/plan.hpp>
 #include <kalscan/monoid.hpp>
@@ -19,9 +19,9 @@ namespace kalscan::detail {
 
 enum class time_direction { forward, backward };
 
-/// A chain is a group of neighbouring blocks of channels, in one sequence that is split, or in some that are not: the
+/// A chain is a strip of neighbouring blocks of channels, in one sequence that is split, or in some that are not: the
 /// latter is one piece. Pieces are the chunks of the plan, the last chunk first where Traversal goes backwards. States
-/// and elements are those of all lanes of the group, in memory that is allocated here, once.
+/// and elements are those of all lanes of the strip, in memory that is allocated here, once.
 ///
 /// make(first block, last block) makes a Traversal, which is used by one task, for one piece. It has
 ///
@@ -45,20 +45,20 @@ class mixer_chains {
 
   static constexpr bool has_outputs = true;
 
-  /// `group` is how many blocks a chain has; the last ones may have fewer.
+  /// `strip` is how many blocks a chain has; the last ones may have fewer.
   template <class Call>
-  mixer_chains(const Call& call, const mixer_plan& plan, std::int64_t group, const Make& make)
+  mixer_chains(const Call& call, const mixer_plan& plan, std::int64_t strip, const Make& make)
       : shape_(call.shape),
         plan_(plan),
         make_(make),
-        group_(group),
-        groups_((plan.blocks + group - 1) / group),
+        strip_(strip),
+        strips_((plan.blocks + strip - 1) / strip),
         state_length_(state_arrays::length(call.shape.states)),
         element_length_(element_length(call.shape.states)),
         states_(static_cast<std::size_t>(plan.slots * plan.blocks * state_length_)),
         elements_(static_cast<std::size_t>(plan.slots * plan.blocks * element_length_)) {}
 
-  std::int64_t chains() const { return (std::ssize(plan_.whole) + std::ssize(plan_.split)) * groups_; }
+  std::int64_t chains() const { return (std::ssize(plan_.whole) + std::ssize(plan_.split)) * strips_; }
   std::int64_t pieces(std::int64_t i) const { return is_split(i) ? split(i).chunks() : 1; }
 
   /// Where the states of a split sequence go; `replay` loads them.
@@ -74,7 +74,7 @@ class mixer_chains {
         steps.take(n, 0, sequence_at(shape_, n).length, memory.data());
         steps.store(n, memory.data());
       }
-      return steps.finish(i / groups_);
+      return steps.finish(i / strips_);
     }
     const auto [n, from, to] = stretch_of(i, k);
     const sequence_range at = steps.range(n);
@@ -117,12 +117,12 @@ class mixer_chains {
     std::int64_t n, from, to;
   };
 
-  // Chain i is group i % groups_ of the plan's entry i / groups_, the whole ones before the split ones.
-  bool is_split(std::int64_t i) const { return i / groups_ >= std::ssize(plan_.whole); }
-  std::size_t index(std::int64_t i) const { return static_cast<std::size_t>(i / groups_); }
+  // Chain i is strip i % strips_ of the plan's entry i / strips_, the whole ones before the split ones.
+  bool is_split(std::int64_t i) const { return i / strips_ >= std::ssize(plan_.whole); }
+  std::size_t index(std::int64_t i) const { return static_cast<std::size_t>(i / strips_); }
   const split_sequence& split(std::int64_t i) const { return plan_.split[index(i) - plan_.whole.size()]; }
-  std::int64_t first_block(std::int64_t i) const { return i % groups_ * group_; }
-  std::int64_t last_block(std::int64_t i) const { return (std::min)(plan_.blocks, first_block(i) + group_); }
+  std::int64_t first_block(std::int64_t i) const { return i % strips_ * strip_; }
+  std::int64_t last_block(std::int64_t i) const { return (std::min)(plan_.blocks, first_block(i) + strip_); }
 
   std::int64_t chunk_of(std::int64_t i, std::int64_t k) const {
     return Traversal::direction == time_direction::forward ? k : pieces(i) - 1 - k;
@@ -131,7 +131,7 @@ class mixer_chains {
     const auto chunk = static_cast<std::size_t>(chunk_of(i, k));
     return {split(i).n, split(i).bounds[chunk], split(i).bounds[chunk + 1]};
   }
-  /// The group's first block in the memory for the states and elements of piece k.
+  /// The strip's first block in the memory for the states and elements of piece k.
   std::int64_t cell(std::int64_t i, std::int64_t k) const {
     return (split(i).slot + chunk_of(i, k)) * plan_.blocks + first_block(i);
   }
@@ -179,7 +179,7 @@ class mixer_chains {
   mixer_shape shape_;
   const mixer_plan& plan_;
   Make make_;
-  std::int64_t group_, groups_, state_length_, element_length_;
+  std::int64_t strip_, strips_, state_length_, element_length_;
   aligned_vector<T> states_, elements_;
 };
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/tile.hpp>
@@ -13,9 +13,8 @@
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
 #include <kalscan/support/aligned_vector.hpp>
-#include <vector>
-
 #include <kalscan/support/vector_loops_begin.hpp>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -61,7 +60,7 @@ class forward_traversal {
   void take(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { each_tile<true>(n, from, to, states); }
   void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* states) { each_tile<false>(n, from, to, states); }
   void store(std::int64_t n, const T* states) {
-    keep(n, call_.sequence_at(n).length, states);
+    checkpoint(n, call_.sequence_at(n).length, states);
     store_final(n, states);
   }
   void finish(std::int64_t) {}
@@ -72,7 +71,7 @@ class forward_traversal {
   /// Of a part of a sequence: what is kept after its last step here, and, where that is asked for, the final states.
   /// The states before the first step of a part without any are as `load` has them.
   void load_empty(std::int64_t n, T* states) { load(n, states); }
-  void keep_end(std::int64_t n, const T* states) { keep(n, call_.sequence_at(n).length, states); }
+  void store_end(std::int64_t n, const T* states) { checkpoint(n, call_.sequence_at(n).length, states); }
   void take_end(std::int64_t n, const T* states) {
     for (std::int64_t g = 0; g < blocks_; ++g) {
       ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
@@ -112,7 +111,7 @@ class forward_traversal {
       ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
     }
     for (std::int64_t t = from; t < to;) {
-      if constexpr (Writes) keep(n, t, states);
+      if constexpr (Writes) checkpoint(n, t, states);
       const std::int64_t steps = tile(t, to);
       stage_.stage_states(at.batch, at.first + t, steps);
       for (std::int64_t g = 0; g < blocks_; ++g) {
@@ -146,11 +145,11 @@ class forward_traversal {
     if (checkpoints_) steps = (std::min)(steps, call_.states.every - t % call_.states.every);
     return steps;
   }
-  void keep(std::int64_t n, std::int64_t t, const T* states) {
+  void checkpoint(std::int64_t n, std::int64_t t, const T* states) {
     if (!checkpoints_ || t % call_.states.every != 0) return;
-    const std::int64_t slot = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
+    const std::int64_t index = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
     for (std::int64_t g = 0; g < blocks_; ++g) {
-      store_block(call_.states.checkpoints, call_.sequence_at(n).batch, slot, states + g * block_length(),
+      store_block(call_.states.checkpoints, call_.sequence_at(n).batch, index, states + g * block_length(),
                   call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }

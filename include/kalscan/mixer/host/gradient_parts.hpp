@@ -7,7 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/plan.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
@@ -54,7 +54,7 @@ class gradient_sum {
 /// How the gradient of an input comes about.
 enum class gathering {
   direct,      // each lane's channel, perhaps summed over states, has a place of its own
-  over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over groups of blocks
+  over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over strips of blocks
   over_time    // shared by all times
 };
 
@@ -67,8 +67,8 @@ class gradient_parts {
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = block_width<T>;
 
-  gradient_parts(const Call& call, const mixer_plan& plan, std::int64_t group)
-      : call_(call), plan_(plan), groups_((plan.blocks + group - 1) / group) {
+  gradient_parts(const Call& call, const mixer_plan& plan, std::int64_t strip)
+      : call_(call), plan_(plan), strips_((plan.blocks + strip - 1) / strip) {
     const mixer_shape& s = call.shape;
     std::size_t i = 0;
     for_each_member(call.in, [&](const auto& x) {
@@ -77,7 +77,7 @@ class gradient_parts {
                 : x.extent[1] == 1                        ? gathering::over_time
                 : x.extent[2] == 1                        ? gathering::over_lanes
                                                           : gathering::direct;
-      const std::int64_t size = how_[i] == gathering::over_lanes  ? groups_ * s.batch * s.time * s.states
+      const std::int64_t size = how_[i] == gathering::over_lanes  ? strips_ * s.batch * s.time * s.states
                                 : how_[i] == gathering::over_time ? slots() * plan.blocks * s.states * W
                                                                   : 0;
       part_[i].resize(static_cast<std::size_t>(size));
@@ -86,9 +86,9 @@ class gradient_parts {
   }
 
   gathering how(std::size_t i) const { return how_[i]; }
-  /// [step][state] of the sums over the lanes of a group, from time t of batch b on.
-  T* over_lanes(std::size_t i, std::int64_t group, std::int64_t b, std::int64_t t) {
-    return part_[i].data() + ((group * call_.shape.batch + b) * call_.shape.time + t) * call_.shape.states;
+  /// [step][state] of the sums over the lanes of a strip, from time t of batch b on.
+  T* over_lanes(std::size_t i, std::int64_t strip, std::int64_t b, std::int64_t t) {
+    return part_[i].data() + ((strip * call_.shape.batch + b) * call_.shape.time + t) * call_.shape.states;
   }
   /// [state][lane] of the sums over the times of a slot.
   T* over_time(std::size_t i, std::int64_t slot, std::int64_t block) {
@@ -119,7 +119,7 @@ class gradient_parts {
   }
   std::int64_t slot_length() const { return plan_.blocks * call_.shape.states * W; }
 
-  /// Sums the parts, in the order of groups and of slots(i), into the caller's arrays.
+  /// Sums the parts, in the order of strips and of slots(i), into the caller's arrays.
   void write() {
     write([&](std::size_t i) { return all_slots(i); });
   }
@@ -149,7 +149,7 @@ class gradient_parts {
     for (std::int64_t b = 0; b < s.batch; ++b) {
       for (std::int64_t t = 0; t < s.time; ++t) {
         std::fill(sum.begin(), sum.end(), T(0));
-        for (std::int64_t g = 0; g < groups_; ++g) {
+        for (std::int64_t g = 0; g < strips_; ++g) {
           const T* part = over_lanes(i, g, b, t);
           for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += part[k];
         }
@@ -179,7 +179,7 @@ class gradient_parts {
 
   const Call& call_;
   const mixer_plan& plan_;
-  std::int64_t groups_;
+  std::int64_t strips_;
   std::array<gathering, inputs> how_{};
   std::array<aligned_vector<T>, inputs> part_{};
 };

@@ -7,7 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/gradient_parts.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
@@ -33,20 +33,20 @@ class gradient_sums {
     std::array<T*, inputs> field;
   };
 
-  gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t group, std::int64_t first_block,
+  gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_block,
                 std::int64_t blocks)
       : call_(call),
         parts_(parts),
-        group_(group),
+        strip_(strip),
         first_block_(first_block),
         blocks_(blocks),
         varying_(parameters_vary(call)) {
     const std::int64_t S = call.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       const role r = M::inputs_info[i].varies;
-      const bool kept = r == role::parameter && !varying_;
+      const bool over_time = r == role::parameter && !varying_;
       lanes_[i].resize(
-          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (kept ? blocks : tile_steps) * S * W));
+          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (over_time ? blocks : tile_steps) * S * W));
       if (r == role::parameter && varying_) {
         shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? blocks * S * W
                                                    : parts.how(i) == gathering::over_lanes ? tile_steps * S
@@ -58,8 +58,8 @@ class gradient_sums {
   places tile(std::int64_t g) {
     places x;
     for (std::size_t i = 0; i < inputs; ++i) {
-      const bool kept = M::inputs_info[i].varies == role::parameter && !varying_;
-      x.field[i] = lanes_[i].data() + (kept ? g * call_.shape.states * W : 0);
+      const bool over_time = M::inputs_info[i].varies == role::parameter && !varying_;
+      x.field[i] = lanes_[i].data() + (over_time ? g * call_.shape.states * W : 0);
     }
     return x;
   }
@@ -89,7 +89,7 @@ class gradient_sums {
     const std::int64_t S = call_.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_lanes) continue;
-      T* to = parts_.over_lanes(i, group_, at.batch, at.first + t);
+      T* to = parts_.over_lanes(i, strip_, at.batch, at.first + t);
       if (M::inputs_info[i].varies == role::state) {
         for (std::int64_t k = 0; k < steps * S; ++k) to[k] = sum_of_lanes(lanes_[i].data() + k * W);
         std::fill(lanes_[i].begin(), lanes_[i].end(), T(0));
@@ -158,7 +158,7 @@ class gradient_sums {
 
   const Call& call_;
   gradient_parts<Call>& parts_;
-  std::int64_t group_, first_block_, blocks_;
+  std::int64_t strip_, first_block_, blocks_;
   bool varying_;  // parameters, with time
   std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
 };

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/run_sweep.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <vector>
@@ -104,10 +104,8 @@ mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::i
   return plan;
 }
 
-/// How many blocks of channels a task of a backward pass takes. Sums over channels are made group by group, so that
+/// How many blocks of channels a task of a backward pass takes. Sums over channels are made strip by strip, so that
 /// their bits depend on this: on the channels alone.
-inline std::int64_t blocks_of_group(const mixer_plan& plan) {
-  return std::clamp<std::int64_t>(plan.blocks / 16, 1, 8);
-}
+inline std::int64_t blocks_of_strip(const mixer_plan& plan) { return std::clamp<std::int64_t>(plan.blocks / 16, 1, 8); }
 
 }  // namespace kalscan::detail

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
@@ -98,11 +98,11 @@ class recomputed_states {
     }
   }
   void load_checkpoint(std::int64_t n, std::int64_t t, std::int64_t g, T* to) {
-    const std::int64_t slot = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
+    const std::int64_t index = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
     const std::int64_t batch = call_.sequence_at(n).batch;
-    const auto kept = as_array<tensor<const T>>(call_.states.checkpoints);
+    const auto checkpoints = as_array<tensor<const T>>(call_.states.checkpoints);
     load_block<M>(to, call_.shape.states, stage_.channel(g), stage_.width(g), [&](std::int64_t m, std::int64_t s) {
-      return from_fields<typename M::template state<T>, T>([&](auto i) { return kept[i](batch, slot, m, s); });
+      return from_fields<typename M::template state<T>, T>([&](auto i) { return checkpoints[i](batch, index, m, s); });
     });
   }
 

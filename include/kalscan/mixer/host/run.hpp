@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/backward_traversal.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/forward_traversal.hpp>
@@ -29,9 +29,9 @@ void run_forward(const P& policy, const Call& call) {
   const int workers = worker_count(policy);
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, 1);
   const auto count = static_cast<std::int64_t>(plan.whole.size() + plan.split.size());
-  // Lanes do not depend on each other, so that groups may: the widest that leave two tasks a worker.
-  const std::int64_t group = std::clamp<std::int64_t>(count * plan.blocks / (2 * std::int64_t(workers)), 1, 16);
-  run_chains(policy, mixer_chains(call, plan, group, [&](std::int64_t first_block, std::int64_t last_block) {
+  // Lanes do not depend on each other, so that strips may: the widest that leave two tasks a worker.
+  const std::int64_t strip = std::clamp<std::int64_t>(count * plan.blocks / (2 * std::int64_t(workers)), 1, 16);
+  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_block, std::int64_t last_block) {
                return traversal(call, first_block, last_block);
              }));
 }
@@ -40,10 +40,10 @@ template <task_policy P, class Call>
 void backward_in_chains(const P& policy, const Call& call) {
   using traversal = backward_traversal<Call>;
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, call.states.every);
-  const std::int64_t group = blocks_of_group(plan);
-  gradient_parts<Call> parts(call, plan, group);
-  run_chains(policy, mixer_chains(call, plan, group, [&](std::int64_t first_block, std::int64_t last_block) {
-               return traversal(call, parts, first_block / group, first_block, last_block);
+  const std::int64_t strip = blocks_of_strip(plan);
+  gradient_parts<Call> parts(call, plan, strip);
+  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_block, std::int64_t last_block) {
+               return traversal(call, parts, first_block / strip, first_block, last_block);
              }));
   parts.write();
 }

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/seq.hpp>
-#include <kalscan/mixer/check.hpp>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/host/gradient_parts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/support/aggregate.hpp>
@@ -48,12 +48,12 @@ void run_forward(const seq&, const Call& call) {
   std::vector<typename M::template state<T>> x(static_cast<std::size_t>(S));
   for (std::int64_t n = 0; n < call.shape.sequences(); ++n) {
     const sequence_range at = call.sequence_at(n);
-    const std::int64_t slot = checkpoints ? first_checkpoint(call.shape, n, every) : 0;
+    const std::int64_t index = checkpoints ? first_checkpoint(call.shape, n, every) : 0;
     for (std::int64_t m = 0; m < call.shape.channels; ++m) {
       const auto keep = [&](std::int64_t t) {
         if (!checkpoints || t % every != 0) return;
         for (std::int64_t s = 0; s < S; ++s) {
-          store_state<T>(call.states.checkpoints, at.batch, slot + t / every, m, s, x[static_cast<std::size_t>(s)]);
+          store_state<T>(call.states.checkpoints, at.batch, index + t / every, m, s, x[static_cast<std::size_t>(s)]);
         }
       };
       for (std::int64_t s = 0; s < S; ++s) x[static_cast<std::size_t>(s)] = call.states.initial(n, m, s);

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// A call of a pass over time: all that a back end needs, and where its sequences lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/mixer/mixer.hpp>
+#include <kalscan/mixer/states.hpp>
+#include <kalscan/mixer/tensor.hpp>
+
+namespace kalscan::detail {
+
+/// Where a sequence lies on the axes of batch and time, and whether its first and its last step are among these: a call
+/// may be one of several that share the sequences.
+struct sequence_range {
+  std::int64_t batch, first, length;
+  bool begins = true, ends = true;
+  bool is_part() const { return !begins || !ends; }
+};
+/// Of the sequences that may be shared (the first and the last one, or without offsets all): whether they begin and
+/// end.
+struct stretch_ends {
+  bool begin = true, end = true;
+};
+inline sequence_range sequence_at(const mixer_shape& shape, std::int64_t n, const stretch_ends& ends = {}) {
+  if (shape.offsets.empty()) return {n, 0, shape.time, ends.begin, ends.end};
+  const auto i = static_cast<std::size_t>(n);
+  return {0, shape.offsets[i], shape.offsets[i + 1] - shape.offsets[i], i > 0 || ends.begin,
+          n + 1 < shape.sequences() || ends.end};
+}
+
+/// Everything that a back end needs of a forward call.
+template <class M, class In, class Out>
+struct forward_call {
+  using mixer = M;
+  using number = number_t<In>;
+
+  mixer_shape shape;
+  In in;
+  Out out;
+  mixer_states<M, number> states;
+  stretch_ends ends = {};
+
+  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n, ends); }
+};
+
+/// Everything that a back end needs of a backward call.
+template <class M, class In, class OutBar, class InBar>
+struct backward_call {
+  using mixer = M;
+  using number = number_t<In>;
+
+  mixer_shape shape;
+  In in;
+  OutBar out_bar;
+  InBar in_bar;
+  mixer_adjoints<M, number> states;
+  stretch_ends ends = {};
+
+  sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n, ends); }
+};
+
+}  // namespace kalscan::detail
