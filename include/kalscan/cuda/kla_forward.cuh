@@ -11,7 +11,8 @@
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
-#include <kalscan/mixer/device/forward_traversal.cuh>
+#include <kalscan/mixer/device/forward/forward_traversal.cuh>
+#include <kalscan/mixer/device/forward/fours_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/kernels.cuh>
 #include <kalscan/mixer/device/layout.hpp>
@@ -183,15 +184,25 @@ bool channels_abound(const Call& call) {
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
                     const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
-  constexpr bool large = has_large_state<typename Call::mixer>;
+  using M = typename Call::mixer;
+  constexpr bool large = has_large_state<M>, float_16 = sizeof(typename Call::number) == 4 && !large &&
+                         (Kernels.states == 0 || Kernels.states == 16);
   if constexpr (!on_stretch<Call>) {
     const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
     if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
       return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
-    if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
-      const bool whole = cuts.slots == cuts.sequences;
-      if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
+    const bool whole = cuts.slots == cuts.sequences, fixed_16 = call.shape.states == 16 && !parameters_vary(call);
+    if constexpr (float_16) {
+      if (whole && fixed_16 && channels_abound(call))
         return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+    }
+    if constexpr (float_16 && mixer_by_fours<M>) {
+      using by_fours = device_fours_traversal<Call>;
+      using absorbing = device_forward_traversal<Call, by_fours::layout_type::kind>;
+      if (fixed_16 && goes_by_fours(call, cuts) && by_fours::shared_size({}) + sizeof(block_chunk) <= most_shared_memory()) {
+        if (whole) return launch_traversal<by_fours>(policy, call, cuts, arrays);
+        return launch_traversal<absorbing, by_fours>(policy, call, cuts, arrays);
+      }
     }
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.

@@ -71,7 +71,7 @@ struct block_chunk {
 /// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
 /// and its direction of time.
 template <class Traversal>
-__global__ void __launch_bounds__(block_threads, Traversal::blocks)
+__global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
                  const __grid_constant__ typename Traversal::layout_type layout,
                  const __grid_constant__ time_cuts cuts,
@@ -141,17 +141,29 @@ inline std::int64_t multiprocessors() {
   return count;
 }
 
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
-/// that are not cut are taken in turns where that keeps the device busier.
+/// Launches `blocks` blocks: of a pass, each a chunk or, with a relay that is on, all of them in turns.
 template <class Traversal, class Call, class Arrays>
-void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
-  using direction = typename Traversal::direction;
-  constexpr int states = Traversal::States;
-  const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
-  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
+void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, const relay& turns,
+                   std::int64_t blocks, device_pass which) {
+  const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
   const std::size_t shared = Traversal::shared_size(layout) + sizeof(block_chunk);
   const auto kernel = mixer_kernel<Traversal>;
-  allow_shared_memory(direction::name, kernel, shared);
+  allow_shared_memory(Traversal::direction::name, kernel, shared);
+  for (std::int64_t first = 0; first < blocks; first += most_blocks) {
+    const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
+    kernel<<<count, Traversal::threads, shared, policy.stream>>>(call, layout, cuts, arrays, turns, first, which);
+    check_launch("mixer_kernel");
+  }
+}
+
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
+/// that are not cut are taken in turns where that keeps the device busier. Chunks after their carries are replayed by
+/// Replay, whose blocks have as many channels.
+template <class Traversal, class Replay = Traversal, class Call, class Arrays>
+void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
+  using direction = typename Traversal::direction;
+  const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
   if constexpr (!on_stretch<Call>) {
     const std::int64_t steps = arrays.board == nullptr
                                    ? call.shape.time
@@ -161,19 +173,11 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
       const relay turns{arrays.board, static_cast<unsigned>(blocks),
                         static_cast<unsigned>(parts.slots / parts.sequences)};
       turns.clear_board(policy);
-      const unsigned all = turns.chains * turns.turns;
-      kernel<<<all, block_threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, 0, device_pass::first);
-      return check_launch("mixer_kernel");
+      return launch_blocks<Traversal>(policy, call, parts, arrays, turns, std::int64_t{turns.chains} * turns.turns,
+                                      device_pass::first);
     }
   }
-  const auto launch = [&](device_pass which) {
-    for (std::int64_t first = 0; first < blocks; first += most_blocks) {
-      const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
-      kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, relay{}, first, which);
-      check_launch("mixer_kernel");
-    }
-  };
-  launch(device_pass::first);
+  launch_blocks<Traversal>(policy, call, cuts, arrays, relay{}, blocks, device_pass::first);
   if constexpr (Traversal::splits) {
     const bool starts = direction::starts(ends_of(call)), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
@@ -189,7 +193,7 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
     if constexpr (on_stretch<Call>) {
       if (!direction::stops(ends_of(call))) call.link->send(call.leaving.data, carried);
     }
-    if (!done) launch(device_pass::last);
+    if (!done) launch_blocks<Replay>(policy, call, cuts, arrays, relay{}, blocks, device_pass::last);
   }
 }
 

@@ -17,6 +17,41 @@
 
 namespace kalscan::detail {
 
+/// When the next checkpoint of a chunk is due, and where it goes.
+template <class Call>
+struct checkpoints_ahead {
+  const Call& call;
+  const chunk_range& at;
+  bool wanted;
+  std::int64_t step = 0, index = 0;  ///< of the next one; index is on the time axis of the checkpoints
+
+  __device__ checkpoints_ahead(const Call& call_, const chunk_range& at_) : call(call_), at(at_) {
+    wanted = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
+    seek(at.from);
+  }
+  /// The next one is the first one from step t on.
+  __device__ __forceinline__ void seek(std::int64_t t) {
+    if (!wanted) return;
+    const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
+    step = passed * every;
+    index = at.first_checkpoint(every) + passed;
+  }
+  __device__ __forceinline__ bool is_due(std::int64_t t) const { return wanted && t == step; }
+  template <class Lanes, class X>
+  __device__ __forceinline__ void keep_if_due(std::int64_t t, const Lanes& lanes, const X& x) {
+    if (!is_due(t)) return;
+    lanes.store(call.states.checkpoints, at.batch, index, x);
+    step += call.states.every, ++index;
+  }
+};
+
+/// Writes one number of an output, as it is stored.
+template <class Tensor, class T>
+__device__ __forceinline__ void write_output(char* to, const Tensor&, const T& value) {
+  using E = typename Tensor::value_type;
+  *reinterpret_cast<E*>(to) = static_cast<E>(value);
+}
+
 template <class Call, lanes_kind Kind>
 struct device_forward_traversal : lane_traversal<Call, Kind> {
   using base = lane_traversal<Call, Kind>;
@@ -46,31 +81,14 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   static constexpr int keep_distance = backward_tile(4, sizeof(state));
   static constexpr bool keeps_often = keep_distance < 16;
 
-  // Checkpoints: the next one's step, and its index on the time axis.
-  std::int64_t keep_step = 0, keep_index = 0;
-  bool keeps;
+  checkpoints_ahead<Call> checkpoints;
 
   __device__ device_forward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
-                               const typename direction::arrays&, std::int64_t channel_block, unsigned char* memory)
+                                      const typename direction::arrays&, std::int64_t channel_block,
+                                      unsigned char* memory)
       : base(call_, no_bars_on_device(), layout_, at_, channel_block * layout_.channels(), memory),
-        parked{memory + 2 * base::stage_type::buffer_size(layout_)} {
-    keeps = as_array<tensor<T>>(call.states.checkpoints)[0].present();
-    seek_checkpoint(at.from);
-  }
-
-  /// The next checkpoint is the first one from step t on.
-  __device__ __forceinline__ void seek_checkpoint(std::int64_t t) {
-    if (!keeps) return;
-    const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
-    keep_step = passed * every;
-    keep_index = at.first_checkpoint(every) + passed;
-  }
-
-  __device__ __forceinline__ void keep_if_due(std::int64_t t, const state (&x)[States]) {
-    if (!keeps || t != keep_step) return;
-    lanes.store(call.states.checkpoints, at.batch, keep_index, x);
-    keep_step += call.states.every, ++keep_index;
-  }
+        parked{memory + 2 * base::stage_type::buffer_size(layout_)},
+        checkpoints(call_, at_) {}
 
   /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
   template <class Tile>
@@ -101,11 +119,6 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       to[o()] = reinterpret_cast<char*>(y.at(at.batch, at.first + t, lanes.m, 0));
     });
   }
-  template <class Tensor>
-  __device__ __forceinline__ static void write_output(char* to, const Tensor&, const T& value) {
-    using E = typename Tensor::value_type;
-    *reinterpret_cast<E*>(to) = static_cast<E>(value);
-  }
 
   /// All steps of a whole tile, by the formulas of Lane. `to` is where this thread's outputs of the tile go.
   template <class Lane, bool Emit>
@@ -113,7 +126,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     const int together = keeps_often ? min(keep_distance, layout.tile()) : layout.tile();
 #pragma unroll 1
     for (int step = 0; step < layout.tile(); step += together) {
-      keep_if_due(t + step, x);
+      checkpoints.keep_if_due(t + step, lanes, x);
       steps_together<Lane, Emit>(buffer, step, step + together, t, x, to);
     }
   }
@@ -211,15 +224,15 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void keep_within_frame(int buffer, int step, std::int64_t t, const state (&x)[States]) {
     if constexpr (framed) {
       if (step % steps_of_frame != 0) {
-        if (!keeps || t != keep_step) return;
+        if (!checkpoints.is_due(t)) return;
         state seen[States];
 #pragma unroll
         for (int j = 0; j < States; ++j) seen[j] = x[j];
         this->leave_frame(buffer, step - 1, seen);
-        return keep_if_due(t, seen);
+        return checkpoints.keep_if_due(t, lanes, seen);
       }
     }
-    keep_if_due(t, x);
+    checkpoints.keep_if_due(t, lanes, x);
   }
 
   __device__ __forceinline__ void load_start(state (&x)[States]) {
@@ -233,7 +246,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
     const int apart = min(keep_distance, layout.tile());
-    const bool aligned = !keeps || (call.states.every % apart == 0 && at.from % apart == 0);
+    const bool aligned = !checkpoints.wanted || (call.states.every % apart == 0 && at.from % apart == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
     const auto seek = [&](std::int64_t t) { output_pointers(t + kept_step(lanes.g, layout.group()), to); };
@@ -251,7 +264,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         } else {
           if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
           parked.take(x);
-          if constexpr (keeps_often) seek_checkpoint(t);
+          if constexpr (keeps_often) checkpoints.seek(t);
         }
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
@@ -263,9 +276,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       if constexpr (on_stretch<Call>) {
         // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
         const stretch_ends ends = ends_of(call, at.n);
-        if (keeps && !ends.end && !(ends.begin && at.chunks == 1)) lanes.load(call.leaving, call.shared(at.n), x);
+        if (checkpoints.wanted && !ends.end && !(ends.begin && at.chunks == 1))
+          lanes.load(call.leaving, call.shared(at.n), x);
       }
-      keep_if_due(at.length, x);
+      checkpoints.keep_if_due(at.length, lanes, x);
       if (!ends_of(call, at.n).end) return;
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
