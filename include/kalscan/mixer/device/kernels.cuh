@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward_traversal.cuh,
-// backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in both directions.
+// The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward/forward_traversal.cuh,
+// forward/fours_traversal.cuh, backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in
+// both directions.
 //
 // What a call goes through, function by function, from the user to the mixer's formula:
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
 //      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh; where channels
-//                                                   abound, to line 5 with a channel a thread; all else on:
+//                                                   abound, to line 5 with a channel a thread; what goes
+//                                                   by fours, to line 5 with that traversal; all else on:
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
@@ -23,6 +25,9 @@
 //     11  each_of_four       traversal.cuh          the terms of four steps, from shared memory
 //     12  take_step          traversal.cuh          a step of all lanes of the thread
 //     13  step               kla/kla.hpp            the mixer's own formula
+//
+// By fours (forward/fours_traversal.cuh) 7 to 12 are replay, take_chunk, whole_tile and take_step of half of the warps,
+// and help of the others. Where time is cut, chunks with a carry are replayed by fours, and all before that is as above.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first

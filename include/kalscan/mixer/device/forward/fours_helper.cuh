@@ -71,10 +71,11 @@ bool goes_by_fours(const Call& call, const time_cuts& cuts) {
 
 /// Four neighbouring numbers of storage type E, kept in registers as they lie in memory until they are needed.
 struct kept_quad {
-  std::uint32_t words[4];
+  std::uint32_t words[8];  ///< as many of them as E has bytes; the others take no registers
 
   template <class E>
-  using words_of = vec<std::uint32_t, 4 * sizeof(E) / sizeof(std::uint32_t)>;
+  requires(sizeof(E) <= 8)
+  using words_of = vec<std::uint32_t, static_cast<int>(sizeof(E))>;
   template <class E>
   __device__ __forceinline__ void read(const char* from) {
     const auto all = *reinterpret_cast<const words_of<E>*>(from);

@@ -34,9 +34,11 @@
 
 namespace kalscan::detail {
 
-/// Mixers that have such a traversal: those with formulas without branches and two numbers a state.
+/// Mixers that have such a traversal: those with formulas without branches, two numbers a state, and inputs of both
+/// kinds that helpers read.
 template <class M>
-concept mixer_by_fours = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exists && M::state_info.size() == 2;
+concept mixer_by_fours = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exists && M::state_info.size() == 2 &&
+                         (inputs_with<M, role::channel> > 0) && (inputs_with<M, role::state> > 0);
 
 /// Replays the chunks of calls that go by fours.
 template <class Call>
@@ -217,7 +219,7 @@ struct device_fours_traversal : fours_block {
   };
 
   __device__ __forceinline__ void whole_tile(const own_part& part, state (&x)[2]) const {
-    constexpr int unrolled = 8;  // as many as fit the instruction cache next to the schedulers
+    constexpr int unrolled = 8;  // 16 would not fit the instruction cache
     step_terms next(part, 0);
 #pragma unroll 1
     for (int step = 0; step < tile; step += unrolled) {
