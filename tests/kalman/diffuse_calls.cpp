@@ -223,6 +223,41 @@ TEST_CASE("a state that is never seen is told by directions, or by the status wh
                        kalscan::filter_error);
 }
 
+TEST_CASE("a state that two transitions hide from what is read, but for rounding, stays unknown") {
+  std::mt19937_64 engine(3);
+  std::uniform_real_distribution<double> any(0.3, 1.7);
+  using matrix = kalscan::small_matrix<double, 2, 2>;
+  for (int i = 0; i < 200; ++i) {
+    // After the first one state 1 has c of state 0, of which the second one takes as much off.
+    const double b = any(engine), c = any(engine), g = any(engine);
+    const auto F = [=](std::int64_t t) {
+      matrix x{};
+      x(0, 0) = t == 1 ? b : 1;
+      x(1, 1) = t == 2 ? g : 1;
+      x(1, 0) = t == 1 ? c : t == 2 ? -g * c / b : 0;
+      return x;
+    };
+    kalscan::small_symmetric<double, 2> Q{};
+    Q(0, 0) = Q(1, 1) = 0.3;
+    const auto model = kalscan::model_of<double, 2, 1>(F, Q, kalscan::small_matrix<double, 1, 2>{{0, 1}},
+                                                       kalscan::small_symmetric<double, 1>{{0.5}},
+                                                       kalscan::all_diffuse<double, 2>(), true);
+    const numbers y{any(engine), nan, any(engine)};
+    for (const std::int64_t chunk : {0, 1, 2}) {
+      CAPTURE(i);
+      CAPTURE(chunk);
+      const results x = run(omp{2, chunk}, model, y, {.longest = 3}, 3);
+      CHECK(x.smoothed[0].ok());
+      const double expected[] = {1, b, b};  // directions of length one of the first state, as they are carried on
+      for (std::size_t t = 0; t < 3; ++t) {
+        const Eigen::Map<const MatrixXd> directions(x.smoothed_directions.data() + 4 * t, 2, 2);
+        CHECK(directions.row(0).norm() == doctest::Approx(expected[t]));
+        CHECK(std::abs(x.smoothed_mean[2 * t + 1]) < 100);
+      }
+    }
+  }
+}
+
 TEST_CASE("the last belief of a series, improper or not, is the prior of what follows") {
   const numbers y = drawn(20);
   const auto sum = log_likelihood(seq{}, tracked(unknown(true)), y);

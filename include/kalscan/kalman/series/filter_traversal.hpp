@@ -76,10 +76,10 @@ struct filter_traversal {
           break;
         }
         const auto matrices = model.transition(i, t);
-        x.A = times(matrices.F, x.A);
+        x.A = times<residues_of<state>>(matrices.F, x.A);
         predict_by(model, i, t, matrices, x.b, x.C);
       }
-      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+      observe_into<residues_of<state>>(x, readings_of(model, i, t, y + (begin + t) * m));
     }
     return x;
   }

@@ -64,7 +64,7 @@ struct forecast_traversal {
       write_row(x_.out.y_covariance, at, congruence(matrices.H, belief_.covariance, matrices.R));
       if constexpr (is_diffuse<state>) {
         write_row(x_.out.directions, at, belief_.directions);
-        write_row(x_.out.y_directions, at, cleared_times(matrices.H, belief_.directions));
+        write_row(x_.out.y_directions, at, times<residues::cleared>(matrices.H, belief_.directions));
       }
       report(x_.out.status, series_, t, judge_belief(belief_));
       return belief_;

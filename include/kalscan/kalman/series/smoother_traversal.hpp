@@ -38,9 +38,9 @@ struct smoother_traversal {
   std::span<const T> directions = {};  // of the filter, under a diffuse prior
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return small_filtering_monoid<T, n>{}(second, first);
+    return small_filtering_monoid<T, n, residues_of<belief>>{}(second, first);
   }
-  KALSCAN_HD static state act(const element& x, const state& s) { return act_backward(x, s); }
+  KALSCAN_HD static state act(const element& x, const state& s) { return act_backward<residues_of<belief>>(x, s); }
   KALSCAN_HD state start(std::int64_t) const { return {}; }
   KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return (series.length(i) + chunk - 1) / chunk; }
   KALSCAN_HD bool has_sum() const { return false; }
@@ -64,10 +64,10 @@ struct smoother_traversal {
       // What follows tells nothing of the state before, and that is all that the element is asked for.
       if (t % 32 == 0 && has_faded(x.A)) break;
       const auto matrices = model.transition(i, t);
-      x.A = times(matrices.F, x.A);
+      x.A = times<residues_of<belief>>(matrices.F, x.A);
       add(x.b, mean_at(t - 1));
       predict_by(model, i, t, matrices, x.b, x.C);
-      observe_into(x, readings_of(model, i, t, y + (begin + t) * m));
+      observe_into<residues_of<belief>>(x, readings_of(model, i, t, y + (begin + t) * m));
       add(x.b, mean_at(t), T(-1));
     }
     return x;
@@ -181,7 +181,7 @@ struct smoother_traversal {
     element x{matrices.F, filtered_mean(begin + t - 1), matrices.Q, {}, {}};
     predict_mean(model, i, t, matrices, x.b);
     clear_null_variances(x.C);
-    observe_into(x, readings, seen);
+    observe_into<residues_of<belief>>(x, readings, seen);
     add(x.b, filtered_mean(begin + t), T(-1));
     return x;
   }

@@ -104,7 +104,7 @@ KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int
                                small_diffuse_belief<T, N>& x) {
   const auto matrices = model.transition(series, t);
   predict_by(model, series, t, matrices, x.mean, x.covariance);
-  if (has_directions(x)) x.directions = cleared_times(matrices.F, x.directions);
+  if (has_directions(x)) x.directions = times<residues::cleared>(matrices.F, x.directions);
 }
 
 template <class Model>

@@ -36,27 +36,9 @@ inline constexpr bool is_diffuse = false;
 template <class T, int N>
 inline constexpr bool is_diffuse<small_diffuse_belief<T, N>> = true;
 
-/// Of the terms of a sum: what is no more than that is zero but for rounding. Directions are told apart by this alone,
-/// so that units do not matter.
-template <class T>
-inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
-
-/// x y, where sums that may be rounding are zero.
-template <class T, int M, int N>
-KALSCAN_HD constexpr small_matrix<T, M, N> cleared_times(const small_matrix<T, M, N>& x,
-                                                         const small_matrix<T, N, N>& y) {
-  small_matrix<T, M, N> z{};
-  for_each_entry<small_matrix<T, M, N>>([&](int i, int j) {
-    T sum = 0, terms = 0;
-    unrolled<N>([&](int k) {
-      const T term = x(i, k) * y(k, j);
-      sum += term;
-      terms += term < 0 ? -term : term;
-    });
-    z(i, j) = (sum < 0 ? -sum : sum) <= rounding_of_terms<T> * terms ? T(0) : sum;
-  });
-  return z;
-}
+/// For elements that act on such beliefs.
+template <class Belief>
+inline constexpr residues residues_of = is_diffuse<Belief> ? residues::cleared : residues::kept;
 
 template <class T, int N>
 KALSCAN_HD constexpr bool has_directions(const small_diffuse_belief<T, N>& x) {
@@ -220,7 +202,7 @@ template <class T, int N>
   });
   detail::add(s.mean, detail::times(s.covariance, rest));
   small_diffuse_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C),
-                                   detail::cleared_times(x.A, s.directions)};
+                                   detail::times<detail::residues::cleared>(x.A, s.directions)};
   detail::add(after.mean, detail::times(x.A, s.mean));
   return after;
 }
@@ -251,7 +233,7 @@ struct small_diffuse_monoid {
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     if (later.begins) return later;
     if (earlier.begins) return element::beginning(act(later, act(earlier, {})));
-    return {small_filtering_monoid<T, N>{}(earlier.x, later.x), 0};
+    return {small_filtering_monoid<T, N, detail::residues::cleared>{}(earlier.x, later.x), 0};
   }
 };
 static_assert(monoid<small_diffuse_monoid<double, 2>>);

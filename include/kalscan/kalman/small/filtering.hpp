@@ -26,10 +26,10 @@ namespace detail {
 
 /// What a scalar observation of the state after the stretch, with innovation v of variance s, says of the state before
 /// it; and A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
-template <class T, int N>
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_vector<T, N> extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
                                                 const small_innovation<T, N>& x, int first = 0) {
-  const small_vector<T, N> g = transposed_times(e.A, h, first);
+  const small_vector<T, N> g = transposed_times<Residues>(e.A, h, first);
   small_vector<T, N> scaled = g;
   unrolled<N>([&](int i) { scaled(i) *= x.scale; });
   add_square(e.J, scaled);
@@ -45,19 +45,19 @@ KALSCAN_HD small_vector<T, N> extend_likelihood(small_filtering_element<T, N>& e
 /// Takes the observations of a step into the element of a stretch. One without noise, of what has no variance but for
 /// the unknown state before the stretch, has no finite information: the element is not finite then. Calls seen(k, g, x)
 /// for the others, with the g of extend_likelihood.
-template <class T, int N, int M, class Seen>
+template <residues Residues = residues::kept, class T, int N, int M, class Seen>
 KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o, Seen seen) {
   observe(o, e.b, e.C, [&](int k, const auto& h, T d, const auto& x) {
     if (equal(x.s, T(0))) {
       e.b(0) = e.eta(0) = std::numeric_limits<T>::quiet_NaN();
     } else {
-      seen(k, extend_likelihood(e, h, d, x), x);
+      seen(k, extend_likelihood<Residues>(e, h, d, x), x);
     }
   });
 }
-template <class T, int N, int M>
+template <residues Residues = residues::kept, class T, int N, int M>
 KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
-  observe_into(e, o, [](int, const auto&, const auto&) {});
+  observe_into<Residues>(e, o, [](int, const auto&, const auto&) {});
 }
 
 /// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z
@@ -100,11 +100,11 @@ KALSCAN_HD small_innovation<T, N> take_unit_reading(const small_vector<T, N>& h,
 
 /// Takes the likelihood of later data into the element of a stretch: nothing is lost where C J is huge, and both may be
 /// singular. Returns what for_each_reading does.
-template <class T, int N>
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_vector<T, N> take_likelihood(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
                                               small_filtering_element<T, N>& e) {
   return for_each_reading(eta, J, [&](const small_vector<T, N>& h, T w, int first) {
-    extend_likelihood(e, h, T(1), take_unit_reading(h, w, first, e.b, e.C), first);
+    extend_likelihood<Residues>(e, h, T(1), take_unit_reading(h, w, first, e.b, e.C), first);
   });
 }
 
@@ -117,7 +117,7 @@ KALSCAN_HD constexpr filtering_element<T> one_state(const small_filtering_elemen
 
 /// Särkkä & García-Fernández 2021 (arXiv 1905.13002), Lemma 8. `earlier` acts first. Associative up to rounding. One
 /// state is left to the scalar operator, which loses less.
-template <class T, int N>
+template <class T, int N, detail::residues Residues = detail::residues::kept>
 struct small_filtering_monoid {
   using element = small_filtering_element<T, N>;
 
@@ -130,10 +130,10 @@ struct small_filtering_monoid {
       return {{{x.A}}, {{x.b}}, {{x.C}}, {{x.eta}}, {{x.J}}};
     } else {
       element x = earlier;
-      const small_vector<T, N> rest = detail::take_likelihood(later.eta, later.J, x);
+      const small_vector<T, N> rest = detail::take_likelihood<Residues>(later.eta, later.J, x);
       detail::add(x.eta, detail::transposed_times(x.A, rest));
       detail::add(x.b, times(x.C, rest));
-      x.A = times(later.A, x.A);
+      x.A = times<Residues>(later.A, x.A);
       x.b = times(later.A, x.b);
       detail::add(x.b, later.b);
       x.C = detail::congruence(later.A, x.C, later.C);

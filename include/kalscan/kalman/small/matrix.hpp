@@ -102,24 +102,46 @@ KALSCAN_HD constexpr T sum_of(F f, int first = 0) {
   return sum;
 }
 
+/// Of the terms of a sum: what is no more than that is zero but for rounding. Directions of a diffuse belief are told
+/// apart by this alone, so that units do not matter.
+template <class T>
+inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
+
+/// What becomes of sums that may be rounding alone. Under a diffuse prior they are set to zero: a variance that grows
+/// without bound would multiply whatever is left.
+enum class residues { kept, cleared };
+
+/// As sum_of.
+template <residues Residues, class T, int N, class F>
+KALSCAN_HD constexpr T product_sum(F f, int first) {
+  if constexpr (Residues == residues::kept) {
+    return sum_of<T, N>(f, first);
+  } else {
+    const T sum = sum_of<T, N>(f, first), terms = sum_of<T, N>([&](int k) { return f(k) < 0 ? -f(k) : f(k); }, first);
+    return (sum < 0 ? -sum : sum) <= rounding_of_terms<T> * terms ? T(0) : sum;
+  }
+}
+
 /// x y, where the entries of y before row `first` are zero.
-template <class X, class T, int K, int C>
+template <residues Residues = residues::kept, class X, class T, int K, int C>
 KALSCAN_HD constexpr small_matrix<T, X::rows, C> times(const X& x, const small_matrix<T, K, C>& y, int first = 0) {
   static_assert(X::columns == K);
   small_matrix<T, X::rows, C> z{};
   unrolled<C>([&](int j) {
-    unrolled<X::rows>([&](int i) { z(i, j) = sum_of<T, K>([&](int k) { return x(i, k) * y(k, j); }, first); });
+    unrolled<X::rows>(
+        [&](int i) { z(i, j) = product_sum<Residues, T, K>([&](int k) { return x(i, k) * y(k, j); }, first); });
   });
   return z;
 }
 
 /// x'y, where the entries of y before row `first` are zero.
-template <class T, int R, int K, int C>
+template <residues Residues = residues::kept, class T, int R, int K, int C>
 KALSCAN_HD constexpr small_matrix<T, K, C> transposed_times(const small_matrix<T, R, K>& x,
                                                             const small_matrix<T, R, C>& y, int first = 0) {
   small_matrix<T, K, C> z{};
   unrolled<C>([&](int j) {
-    unrolled<K>([&](int i) { z(i, j) = sum_of<T, R>([&](int k) { return x(k, i) * y(k, j); }, first); });
+    unrolled<K>(
+        [&](int i) { z(i, j) = product_sum<Residues, T, R>([&](int k) { return x(k, i) * y(k, j); }, first); });
   });
   return z;
 }
