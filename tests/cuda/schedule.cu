@@ -69,6 +69,7 @@ TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decode
     CHECK(sequences.differences(run_call<M, E>, 1, multiple) == 0);
   };
   check(random_lengths(48, 5000 / parts, 1), 33, 16, false);
+  check(random_lengths(24, 2000 / parts, 5), 64, 16, false);
   check(random_lengths(20, 4000 / parts, 2), 9, 16, true);
   for (const std::int64_t states : {1, 5, 8, 24, 64, 150}) {
     check(random_lengths(9, 3000 / parts, 3), states < 10 ? 35 : 7, states, false);

@@ -64,15 +64,21 @@ inline void check_launch(const char* kernel) { require_success(kernel, cudaGetLa
 /// The blocks of a grid, at most.
 inline constexpr std::int64_t most_blocks = (std::int64_t(1) << 31) - 1;
 
-/// Kernels with much shared memory must be told so; with more than a block can have, throws.
-template <class Kernel>
-void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
-  if (bytes <= 48 * 1024) return;
+/// The bytes of shared memory that a block can have on the current device.
+inline std::size_t most_shared_memory() {
   int device = 0, most = 0;
   require_success("cudaGetDevice", cudaGetDevice(&device));
   require_success("cudaDeviceGetAttribute",
                   cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  if (bytes > static_cast<std::size_t>(most)) {
+  return static_cast<std::size_t>(most);
+}
+
+/// Kernels with much shared memory must be told so; with more than a block can have, throws.
+template <class Kernel>
+void allow_shared_memory(const char* verb, Kernel kernel, std::size_t bytes) {
+  if (bytes <= 48 * 1024) return;
+  const std::size_t most = most_shared_memory();
+  if (bytes > most) {
     bad_argument(verb, text({"these states in this number type take ", bytes, " bytes of shared memory, more than the ",
                              most, " of a block"}));
   }

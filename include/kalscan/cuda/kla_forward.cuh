@@ -11,7 +11,8 @@
 #include <kalscan/kla/kla.hpp>
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
-#include <kalscan/mixer/device/forward_traversal.cuh>
+#include <kalscan/mixer/device/forward/forward_traversal.cuh>
+#include <kalscan/mixer/device/forward/fours_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/kernels.cuh>
 #include <kalscan/mixer/device/layout.hpp>
@@ -183,15 +184,25 @@ bool channels_abound(const Call& call) {
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
                     const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
-  constexpr bool large = has_large_state<typename Call::mixer>;
+  using M = typename Call::mixer;
+  constexpr bool large = has_large_state<M>, in_float = sizeof(typename Call::number) == 4;
   if constexpr (!on_stretch<Call>) {
     const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
     if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
       return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
-    if constexpr (sizeof(typename Call::number) == 4 && !large && (Kernels.states == 0 || Kernels.states == 16)) {
-      const bool whole = cuts.slots == cuts.sequences;
-      if (whole && call.shape.states == 16 && !parameters_vary(call) && channels_abound(call))
+    if constexpr (in_float && !large && (Kernels.states == 0 || Kernels.states == 16)) {
+      const bool whole = cuts.slots == cuts.sequences, sixteen = call.shape.states == 16 && !parameters_vary(call);
+      if (whole && sixteen && channels_abound(call))
         return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
+      if constexpr (mixer_by_fours<M>) {
+        using by_fours = device_fours_traversal<Call>;
+        using by_lanes = device_forward_traversal<Call, by_fours::layout_type::kind>;
+        constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
+        if (sixteen && goes_by_fours(call, cuts) && shared <= most_shared_memory()) {
+          if (whole) return launch_traversal<by_fours>(policy, call, cuts, arrays);
+          return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
+        }
+      }
     }
   }
   // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
@@ -235,7 +246,8 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // A program that calls from more than one file compiles the kernels in each: put the call into a function of one .cu.
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
-// last are the fast layouts. Checkpoints are cheap where `every` is a multiple of 16.
+// last are the fast layouts; KLA of 16 states with parameters that do not vary is fastest where channels are a multiple
+// of 64 and each four of them lie as one vector. Checkpoints are cheap where `every` is a multiple of 16.
 //
 // With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
 // sequence comes: whole, in pieces, token by token, packed, alone or in a batch; so for KLA and gla, and for rotating KLA

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward_traversal.cuh,
-// backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in both directions.
+// The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward/forward_traversal.cuh,
+// forward/fours_traversal.cuh, backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in
+// both directions.
 //
 // What a call goes through, function by function, from the user to the mixer's formula:
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
 //      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh; where channels
-//                                                   abound, to line 5 with a channel a thread; all else on:
+//                                                   abound, to line 5 with a channel a thread; what goes
+//                                                   by fours, to line 5 with that traversal; all else on:
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
@@ -22,6 +24,9 @@
 //     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
 //     11  take_step          traversal.cuh          a step of all lanes of the thread
 //     12  step               kla/kla.hpp            the mixer's own formula
+//
+// By fours (forward/fours_traversal.cuh) 7 to 12 are replay, take_chunk, whole_tile and take_step of half of the warps,
+// and help of the others. Where time is cut, chunks with a carry are replayed by fours, and all before that is as above.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
@@ -69,7 +74,7 @@ struct block_chunk {
 /// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
 /// and its direction of time.
 template <class Traversal>
-__global__ void __launch_bounds__(block_threads, Traversal::blocks)
+__global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
                  const __grid_constant__ typename Traversal::layout_type layout,
                  const __grid_constant__ time_cuts cuts,
@@ -139,17 +144,29 @@ inline std::int64_t multiprocessors() {
   return count;
 }
 
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
-/// that are not cut are taken in turns where that keeps the device busier.
+/// Launches `blocks` blocks: of a pass, each a chunk or, with a relay that is on, all of them in turns.
 template <class Traversal, class Call, class Arrays>
-void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
-  using direction = typename Traversal::direction;
-  constexpr int states = Traversal::States;
-  const typename Traversal::layout_type layout{group_of(call.shape.states, states)};
-  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
+void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, const relay& turns,
+                   std::int64_t blocks, device_pass which) {
+  const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
   const std::size_t shared = Traversal::shared_size(layout) + sizeof(block_chunk);
   const auto kernel = mixer_kernel<Traversal>;
-  allow_shared_memory(direction::name, kernel, shared);
+  allow_shared_memory(Traversal::direction::name, kernel, shared);
+  for (std::int64_t first = 0; first < blocks; first += most_blocks) {
+    const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
+    kernel<<<count, Traversal::threads, shared, policy.stream>>>(call, layout, cuts, arrays, turns, first, which);
+    check_launch("mixer_kernel");
+  }
+}
+
+/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
+/// that are not cut are taken in turns where that keeps the device busier. Chunks after their carries are replayed by
+/// Replay, whose blocks have as many channels.
+template <class Traversal, class Replay = Traversal, class Call, class Arrays>
+void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
+  using direction = typename Traversal::direction;
+  const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
+  const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
   if constexpr (!on_stretch<Call>) {
     const std::int64_t steps = arrays.board == nullptr
                                    ? call.shape.time
@@ -159,19 +176,11 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
       const relay turns{arrays.board, static_cast<unsigned>(blocks),
                         static_cast<unsigned>(parts.slots / parts.sequences)};
       turns.clear_board(policy);
-      const unsigned all = turns.chains * turns.turns;
-      kernel<<<all, block_threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, 0, device_pass::first);
-      return check_launch("mixer_kernel");
+      return launch_blocks<Traversal>(policy, call, parts, arrays, turns, std::int64_t{turns.chains} * turns.turns,
+                                      device_pass::first);
     }
   }
-  const auto launch = [&](device_pass which) {
-    for (std::int64_t first = 0; first < blocks; first += most_blocks) {
-      const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
-      kernel<<<count, block_threads, shared, policy.stream>>>(call, layout, cuts, arrays, relay{}, first, which);
-      check_launch("mixer_kernel");
-    }
-  };
-  launch(device_pass::first);
+  launch_blocks<Traversal>(policy, call, cuts, arrays, relay{}, blocks, device_pass::first);
   if constexpr (Traversal::splits) {
     const bool starts = direction::starts(ends_of(call)), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
@@ -187,7 +196,7 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
     if constexpr (on_stretch<Call>) {
       if (!direction::stops(ends_of(call))) call.link->send(call.leaving.data, carried);
     }
-    if (!done) launch(device_pass::last);
+    if (!done) launch_blocks<Replay>(policy, call, cuts, arrays, relay{}, blocks, device_pass::last);
   }
 }
 

@@ -151,7 +151,7 @@ struct lane_traversal {
   using state = typename M::template state<T>;
   using In = decltype(Call::in);
   using layout_type = lane_layout<Kind>;
-  static constexpr int States = Kind.states;
+  static constexpr int States = Kind.states, threads = block_threads;
   static constexpr bool Varying = Kind.varying, Full = Kind.full;
   using stage_type = mixer_stage<user_mixer, layout_type, In, Bars>;
   using numbers = simd_value<T, States>;  // one of each lane of the thread

@@ -17,6 +17,41 @@
 
 namespace kalscan::detail {
 
+/// When the next checkpoint of a chunk is due, and where it goes.
+template <class Call>
+struct checkpoints_ahead {
+  const Call& call;
+  const chunk_range& at;
+  bool wanted;
+  std::int64_t step = 0, index = 0;  ///< of the next one; index is on the time axis of the checkpoints
+
+  __device__ checkpoints_ahead(const Call& call_, const chunk_range& at_) : call(call_), at(at_) {
+    wanted = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
+    seek(at.from);
+  }
+  /// The next one is the first one from step t on.
+  __device__ __forceinline__ void seek(std::int64_t t) {
+    if (!wanted) return;
+    const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
+    step = passed * every;
+    index = at.first_checkpoint(every) + passed;
+  }
+  __device__ __forceinline__ bool is_due(std::int64_t t) const { return wanted && t == step; }
+  template <class Lanes, class X>
+  __device__ __forceinline__ void store_if_due(std::int64_t t, const Lanes& lanes, const X& x) {
+    if (!is_due(t)) return;
+    lanes.store(call.states.checkpoints, at.batch, index, x);
+    step += call.states.every, ++index;
+  }
+};
+
+/// Writes one number of an output, as it is stored.
+template <class Tensor, class T>
+__device__ __forceinline__ void write_output(char* to, const Tensor&, const T& value) {
+  using E = typename Tensor::value_type;
+  *reinterpret_cast<E*>(to) = static_cast<E>(value);
+}
+
 template <class Call, lanes_kind Kind>
 struct device_forward_traversal : lane_traversal<Call, Kind> {
   using base = lane_traversal<Call, Kind>;
@@ -46,31 +81,14 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   static constexpr int checkpoint_distance = backward_tile(4, sizeof(state));
   static constexpr bool checkpoints_in_tiles = checkpoint_distance < 16;
 
-  // Checkpoints: the next one's step, and its index on the time axis.
-  std::int64_t checkpoint_step = 0, checkpoint_index = 0;
-  bool leaves_checkpoints;
+  checkpoints_ahead<Call> checkpoints;
 
   __device__ device_forward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
-                               const typename direction::arrays&, std::int64_t channel_block, unsigned char* memory)
+                                      const typename direction::arrays&, std::int64_t channel_block,
+                                      unsigned char* memory)
       : base(call_, no_bars_on_device(), layout_, at_, channel_block * layout_.channels(), memory),
-        parked{memory + 2 * base::stage_type::buffer_size(layout_)} {
-    leaves_checkpoints = as_array<tensor<T>>(call.states.checkpoints)[0].present();
-    seek_checkpoint(at.from);
-  }
-
-  /// The next checkpoint is the first one from step t on.
-  __device__ __forceinline__ void seek_checkpoint(std::int64_t t) {
-    if (!leaves_checkpoints) return;
-    const std::int64_t every = call.states.every, passed = (t + every - 1) / every;
-    checkpoint_step = passed * every;
-    checkpoint_index = at.first_checkpoint(every) + passed;
-  }
-
-  __device__ __forceinline__ void checkpoint_if_due(std::int64_t t, const state (&x)[States]) {
-    if (!leaves_checkpoints || t != checkpoint_step) return;
-    lanes.store(call.states.checkpoints, at.batch, checkpoint_index, x);
-    checkpoint_step += call.states.every, ++checkpoint_index;
-  }
+        parked{memory + 2 * base::stage_type::buffer_size(layout_)},
+        checkpoints(call_, at_) {}
 
   /// Calls tile(buffer, t, steps) for all tiles of the chunk, each in shared memory by then.
   template <class Tile>
@@ -101,11 +119,6 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       to[o()] = reinterpret_cast<char*>(y.at(at.batch, at.first + t, lanes.m, 0));
     });
   }
-  template <class Tensor>
-  __device__ __forceinline__ static void write_output(char* to, const Tensor&, const T& value) {
-    using E = typename Tensor::value_type;
-    *reinterpret_cast<E*>(to) = static_cast<E>(value);
-  }
 
   /// All steps of a whole tile, by the formulas of Lane, with the checkpoints that are due in it. `to` is where this
   /// thread's outputs of the tile go.
@@ -114,7 +127,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     const int distance = checkpoints_in_tiles ? min(checkpoint_distance, layout.tile()) : layout.tile();
 #pragma unroll 1
     for (int begin = 0; begin < layout.tile(); begin += distance) {
-      checkpoint_if_due(t + begin, x);
+      checkpoints.store_if_due(t + begin, lanes, x);
       unsigned writes = 0;  // bit o: this thread writes output o
       for_each_index<outputs>([&](auto o) {
         if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
@@ -208,15 +221,15 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
                                                           const state (&x)[States]) {
     if constexpr (framed) {
       if (step % steps_of_frame != 0) {
-        if (!leaves_checkpoints || t != checkpoint_step) return;
+        if (!checkpoints.is_due(t)) return;
         state seen[States];
 #pragma unroll
         for (int j = 0; j < States; ++j) seen[j] = x[j];
         this->leave_frame(buffer, step - 1, seen);
-        return checkpoint_if_due(t, seen);
+        return checkpoints.store_if_due(t, lanes, seen);
       }
     }
-    checkpoint_if_due(t, x);
+    checkpoints.store_if_due(t, lanes, x);
   }
 
   __device__ __forceinline__ void load_start(state (&x)[States]) {
@@ -230,7 +243,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
     const int distance = min(checkpoint_distance, layout.tile());
-    const bool aligned = !leaves_checkpoints || (call.states.every % distance == 0 && at.from % distance == 0);
+    const bool aligned = !checkpoints.wanted || (call.states.every % distance == 0 && at.from % distance == 0);
     bool ordinary = aligned && __all_sync(all, are_ordinary<M, T, States>(x));
     char* to[outputs];
     const auto seek = [&](std::int64_t t) { output_pointers(t + own_step(lanes.g, layout.group()), to); };
@@ -248,7 +261,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         } else {
           if (__all_sync(all, are_ordinary<M, T, States>(x))) return;
           parked.take(x);
-          if constexpr (checkpoints_in_tiles) seek_checkpoint(t);
+          if constexpr (checkpoints_in_tiles) checkpoints.seek(t);
         }
       }
       __syncwarp();  // other threads of the warp may have written outputs that are written again
@@ -260,10 +273,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       if constexpr (on_stretch<Call>) {
         // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
         const stretch_ends ends = ends_of(call, at.n);
-        if (leaves_checkpoints && !ends.end && !(ends.begin && at.chunks == 1))
+        if (checkpoints.wanted && !ends.end && !(ends.begin && at.chunks == 1))
           lanes.load(call.leaving, call.shared(at.n), x);
       }
-      checkpoint_if_due(at.length, x);
+      checkpoints.store_if_due(at.length, lanes, x);
       if (!ends_of(call, at.n).end) return;
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = numbers_of(call.states.final, x[j]);  // nobody needs the states any more
