@@ -149,7 +149,7 @@ struct fours_helper : fours_block {
         using E = stored<decltype(x)>;
         constexpr int row = inputs_before<M>(i(), role::state);
         state[n][row] =
-            kept_number<T, E>::keep(*reinterpret_cast<const E*>(state_at[row] + steps_to(n) * bytes_of_step(x)));
+            stored_number<T, E>::hold(*reinterpret_cast<const E*>(state_at[row] + steps_to(n) * bytes_of_step(x)));
       });
     }
   }
@@ -173,7 +173,7 @@ struct fours_helper : fours_block {
       prepare_terms<M, T, role::state>(
           [&](auto i) {
             using E = stored<decltype(member<i()>(call.in))>;
-            return kept_number<T, E>::number(state[n][inputs_before<M>(i(), role::state)]);
+            return stored_number<T, E>::number(state[n][inputs_before<M>(i(), role::state)]);
           },
           [&](std::int64_t k, T term) { to.state[t][column].x[k] = term; });
     }
