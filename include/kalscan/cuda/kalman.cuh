@@ -25,6 +25,7 @@
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/checks.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/smoother_traversal.hpp>
@@ -116,7 +117,7 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
   const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                          filtered.covariance.data(), out, chunk,
+                                                          detail::spreads_of<Model>(filtered).data(), out, chunk,
                                                           filtered.directions});
 }
 /// One series.

@@ -43,6 +43,7 @@
 #include <kalscan/kalman/series/chains.hpp>
 #include <kalscan/kalman/series/checks.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/smoother_traversal.hpp>
@@ -160,8 +161,8 @@ void smooth(const P& policy, const Model& model, std::span<const detail::model_n
   const std::int64_t chunk = detail::host_chunk(tasks, series);
   detail::run_and_judge(out, series.count, [&](const auto& to) {
     detail::run_series_on_host(tasks, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                                         filtered.covariance.data(), to, chunk,
-                                                                         filtered.directions});
+                                                                         detail::spreads_of<Model>(filtered).data(), to,
+                                                                         chunk, filtered.directions});
   });
 }
 /// One series.
