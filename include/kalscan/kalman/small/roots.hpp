@@ -119,14 +119,9 @@ KALSCAN_HD small_lower<T, N> root_of_sum(small_matrix<T, N, N> X, small_lower<T,
       if (c >= k) largest = size_of(X(k, c)) > largest ? size_of(X(k, c)) : largest;
       if (c <= k) largest = size_of(Y(k, c)) > largest ? size_of(Y(k, c)) : largest;
     });
-    if (largest < (std::numeric_limits<T>::min)()) {  // its square is zero
-      unrolled<N, straight<T, N>>([&](int i) {
-        if (i > k) root(i, k) = X(i, k);
-      });
-      return;
-    }
-    // Numbers next to underflow would make a reflection that is not orthogonal.
-    const T unit = 1 / largest;
+    // Numbers next to underflow would make a reflection that is not orthogonal; of none at all nothing is reflected.
+    const bool none = largest < (std::numeric_limits<T>::min)();
+    const T unit = none ? T(0) : 1 / largest;
     small_vector<T, N> v{}, w{};  // of the columns of X, and of Y
     T squares = 0;
     unrolled<N, straight<T, N>>([&](int c) {
@@ -134,7 +129,7 @@ KALSCAN_HD small_lower<T, N> root_of_sum(small_matrix<T, N, N> X, small_lower<T,
       if (c <= k) w(c) = unit * Y(k, c), squares += w(c) * w(c);
     });
     const T norm = std::sqrt(squares), first = v(k), sign = first > 0 ? T(-1) : T(1);
-    const T factor = 1 / (norm * (norm + size_of(first)));
+    const T factor = none ? T(0) : 1 / (norm * (norm + size_of(first)));
     v(k) = first - sign * norm;
     root(k, k) = norm * largest;
     unrolled<N, straight<T, N>>([&](int i) {
