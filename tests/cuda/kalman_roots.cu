@@ -37,7 +37,7 @@ TEST_CASE("in square-root form filter and smoother on the device agree with the 
   };
   check_lengths(1.0, 1e-10);
   check_lengths(1.0F, 1e-3);
-#ifndef KALSCAN_QUICK_CUDA  // compiled only
+#ifndef KALSCAN_QUICK_CUDA                     // compiled only
   check_series<float, 9, 2>({1000}, 0, 1e-3);  // written by the threads themselves
 #endif
 }
@@ -67,7 +67,8 @@ double in_deviations(const std::vector<T>& mean, const arrays<double>& expected)
   return worst;
 }
 
-TEST_CASE("20,000 steps with a rank-deficient Q keep their digits on the device; arrays that are not given change nothing") {
+TEST_CASE(
+    "20,000 steps with a rank-deficient Q keep their digits on the device; arrays that are not given change nothing") {
   const std::int64_t length = 20'000;
   std::mt19937_64 engine(9);
   std::normal_distribution<double> normal;
@@ -87,7 +88,8 @@ TEST_CASE("20,000 steps with a rank-deficient Q keep their digits on the device;
     for (const std::int64_t chunk : {0, 100}) {
       CAPTURE(chunk);
       const device_results<T> results(static_cast<std::size_t>(length), 1, 4, 0, false, 0, true);
-      const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(kalscan::cuda{.chunk = chunk}, length));
+      const kalscan::cuda_workspace memory(
+          kalscan::filter_workspace<model_type>(kalscan::cuda{.chunk = chunk}, length));
       const kalscan::cuda p{.workspace = memory, .chunk = chunk};
       kalscan::filter(p, model, data.span(), results.filtered());
       kalscan::log_likelihood(p, model, data.span(), sum.span());

@@ -38,10 +38,11 @@ using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
 using prior_type = kalscan::gaussian_prior<double, Eigen::Dynamic>;
 
 inline problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& Q, const Eigen::MatrixXd& H,
-                        const Eigen::MatrixXd& R, double variance, std::int64_t length, bool walk = true) {
+                               const Eigen::MatrixXd& R, double variance, std::int64_t length, bool walk = true) {
   const Eigen::Index n = F.rows(), m = H.rows();
-  problem_type p{{F, Q, H, R, prior_type::of_first_state(Eigen::VectorXd::Ones(n), variance * Eigen::MatrixXd::Identity(n, n))},
-                 Eigen::MatrixXd(m, length)};
+  problem_type p{
+      {F, Q, H, R, prior_type::of_first_state(Eigen::VectorXd::Ones(n), variance * Eigen::MatrixXd::Identity(n, n))},
+      Eigen::MatrixXd(m, length)};
   std::mt19937_64 engine(11);
   oracle::fill_normal(p.y, engine);
   for (Eigen::Index t = 1; t < length && walk; ++t) p.y.col(t) = p.y.col(t - 1) + 0.1 * p.y.col(t);
@@ -56,7 +57,8 @@ Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
   return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](auto i, auto j) { return values[i * cols + j]; });
 }
 
-inline void compare_digits(const device_chunks::results<double>& r, const oracle::beliefs& expected, bool smooth, double bound) {
+inline void compare_digits(const device_chunks::results<double>& r, const oracle::beliefs& expected, bool smooth,
+                           double bound) {
   CHECK(r.filtered[0].ok());
   CHECK(r.smoothed[0].ok());
   CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
@@ -76,22 +78,38 @@ void for_each_that_joint_formulas_lose(Check check) {
   const Eigen::MatrixXd velocity = matrix_of(2, 2, 1, 1, 0, 1), position = matrix_of(1, 2, 1, 0);
   const Eigen::MatrixXd push = 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1);
   const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
-  check(two{}, one{}, "constant velocity, R = 1e-8", problem_of(velocity, push, position, diagonal(1e-8), 10, 300), true, 1e-10);
-  check(two{}, one{}, "the same from a vague prior", problem_of(velocity, push, position, diagonal(1e-8), 1e7, 300), true, 1e-6);
-  check(two{}, one{}, "near-unit-root trend", problem_of(matrix_of(2, 2, 0.9999, 1, 0, 0.9999), diagonal(1e-4, 1e-8), position, diagonal(1), 1, 1000), true, 1e-10);
-  check(two{}, one{}, "stiff diagonal", problem_of(diagonal(0.999999, 1e-6), diagonal(1e-6, 1e6), matrix_of(1, 2, 1, 1), diagonal(1e-3), 1, 300), true, 1e-10);
-  check(two{}, one{}, "unobserved component", problem_of(diagonal(0.9, 1), diagonal(0.1, 0.1), position, diagonal(1), 1, 300), true, 1e-10);
-  check(two{}, one{}, "Q of rank one", problem_of(velocity, matrix_of(2, 2, 0.25, 0.5, 0.5, 1), position, diagonal(1), 1, 500), true, 1e-10);
+  check(two{}, one{}, "constant velocity, R = 1e-8", problem_of(velocity, push, position, diagonal(1e-8), 10, 300),
+        true, 1e-10);
+  check(two{}, one{}, "the same from a vague prior", problem_of(velocity, push, position, diagonal(1e-8), 1e7, 300),
+        true, 1e-6);
+  check(two{}, one{}, "near-unit-root trend",
+        problem_of(matrix_of(2, 2, 0.9999, 1, 0, 0.9999), diagonal(1e-4, 1e-8), position, diagonal(1), 1, 1000), true,
+        1e-10);
+  check(two{}, one{}, "stiff diagonal",
+        problem_of(diagonal(0.999999, 1e-6), diagonal(1e-6, 1e6), matrix_of(1, 2, 1, 1), diagonal(1e-3), 1, 300), true,
+        1e-10);
+  check(two{}, one{}, "unobserved component",
+        problem_of(diagonal(0.9, 1), diagonal(0.1, 0.1), position, diagonal(1), 1, 300), true, 1e-10);
+  check(two{}, one{}, "Q of rank one",
+        problem_of(velocity, matrix_of(2, 2, 0.25, 0.5, 0.5, 1), position, diagonal(1), 1, 500), true, 1e-10);
   check(two{}, one{}, "no Q", problem_of(velocity, diagonal(0, 0), position, diagonal(1), 1, 500), true, 1e-10);
-  check(two{}, one{}, "singular F", problem_of(matrix_of(2, 2, 1, 0, 1, 0), diagonal(0.1, 0), position, diagonal(0.5), 1, 200), false, 1e-10);
-  check(two{}, one{}, "states far from zero", [&] {
-    auto p = problem_of(velocity, push, position, diagonal(1e-4), 10, 300);
-    p.y.array() += 1e6;
-    return p;
-  }(), true, 1e-7);
+  check(two{}, one{}, "singular F",
+        problem_of(matrix_of(2, 2, 1, 0, 1, 0), diagonal(0.1, 0), position, diagonal(0.5), 1, 200), false, 1e-10);
+  check(
+      two{}, one{}, "states far from zero",
+      [&] {
+        auto p = problem_of(velocity, push, position, diagonal(1e-4), 10, 300);
+        p.y.array() += 1e6;
+        return p;
+      }(),
+      true, 1e-7);
   check(two{}, one{}, "information far above what is known",
-                     problem_of(diagonal(1, 1), diagonal(1e-6, 1e-6), matrix_of(1, 2, 1, 1), diagonal(1e-12), 1e-3, 200), true, 1e-10);
-  check(four{}, two{}, "equal sensors, vague prior", problem_of(diagonal(1, 1, 1, 1), diagonal(1e6, 1e6, 1, 1), matrix_of(2, 4, 1, 0, 0, 1, 1, 0, 0, 1), diagonal(0.01, 0.01), 1e6, 200), true, 1e-8);
+        problem_of(diagonal(1, 1), diagonal(1e-6, 1e-6), matrix_of(1, 2, 1, 1), diagonal(1e-12), 1e-3, 200), true,
+        1e-10);
+  check(four{}, two{}, "equal sensors, vague prior",
+        problem_of(diagonal(1, 1, 1, 1), diagonal(1e6, 1e6, 1, 1), matrix_of(2, 4, 1, 0, 0, 1, 1, 0, 0, 1),
+                   diagonal(0.01, 0.01), 1e6, 200),
+        true, 1e-8);
 }
 
 }  // namespace small_models

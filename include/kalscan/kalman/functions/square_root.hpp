@@ -20,21 +20,30 @@ struct noise_root {
   small_lower<wide<typename Model::value_type>, Model::states> of_elements;
 };
 template <class Model>
-concept has_constant_noise = requires(const Model& m) { requires is_small<std::remove_cvref_t<decltype(m.transition_at.Q_)>>; };
+concept has_constant_noise = requires(const Model& m) {
+  requires is_small<std::remove_cvref_t<decltype(m.transition_at.Q_)>>;
+};
 
+
+/// A root of the Q that leads to a step, in numbers of type X.
 template <class X, class Model>
 KALSCAN_HD small_lower<X, Model::states> root_of_noise(const Model& model, std::int64_t series, std::int64_t t) {
-  return root_of<X>(model.transition(series, t).Q);
+  if constexpr (requires { model.template noise<X>(); }) {
+    return model.template noise<X>();
+  } else {
+    return root_of<X>(model.transition(series, t).Q);
+  }
 }
 
 }  // namespace detail
 
-/// Asks filter, log_likelihood, smooth and filter_workspace for the square-root form: filter(policy, square_root{model},
-/// ...), filter_workspace<decltype(square_root{model})>(...). Covariances are carried as roots, semi-definite whatever
-/// the rounding, with the digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. In float
-/// the elements of chunks, and the smoother, compute in double. The prior must be proper: a small_belief, or a
-/// small_root_belief. A Q that is a value is factored here, once, others at each step. <kalscan/kalman/square_root.hpp>
-/// has the same for a kalman_model.
+/// Asks filter, log_likelihood, smooth and filter_workspace for the square-root form: filter(policy,
+/// square_root{model}, ...), filter_workspace<decltype(square_root{model})>(...). Covariances are carried as roots,
+/// semi-definite whatever the rounding, with the digits that a covariance loses where its eigenvalues differ by more
+/// than 1 / epsilon. In float the elements of chunks, and the smoother, compute in double. The prior must be proper: a
+/// small_belief, or a small_root_belief, with which a model has this form in any case. A Q that is a value is factored
+/// here, once, others at each step. Neither forecast nor ranks take the form. <kalscan/kalman/square_root.hpp> has the
+/// same for a kalman_model.
 template <class Model>
 struct square_root : Model {
   static_assert(state_space_model<Model>,
@@ -59,12 +68,11 @@ struct square_root : Model {
       return {given.mean, detail::root_of<T>(given.covariance)};
     }
   }
-  /// A root of the Q that leads to a step, in numbers of type X.
+  /// The root of a Q that is a value, in numbers of type X.
   template <class X>
-  KALSCAN_HD small_lower<X, Model::states> transition_root(std::int64_t series, std::int64_t t) const {
-    if constexpr (!detail::has_constant_noise<Model>) {
-      return detail::root_of_noise<X>(static_cast<const Model&>(*this), series, t);
-    } else if constexpr (std::is_same_v<X, T>) {
+    requires detail::has_constant_noise<Model>
+  KALSCAN_HD const small_lower<X, Model::states>& noise() const {
+    if constexpr (std::is_same_v<X, T>) {
       return noise_.own;
     } else {
       return noise_.of_elements;

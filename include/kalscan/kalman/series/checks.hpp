@@ -21,8 +21,6 @@ constexpr void explain_model_sizes() {
   static_assert(Model::states >= 1 && Model::states <= 16 && Model::observed >= 1 && Model::observed <= Model::states,
                 "kalscan: models of functions have 1 to 16 states and at most as many observed components; "
                 "kalman_model takes any sizes, on the host");
-  static_assert(!is_root<prior_type<Model>> || requires(const Model& m) { m.template transition_root<float>(0, 0); },
-                "kalscan: a small_root_belief is a prior of the square-root form: give square_root{model}");
 }
 
 template <class Model>
@@ -81,7 +79,8 @@ class series_checks {
   void of_roots(const char* argument, std::span<X> x, std::int64_t size) const {
     if (x.empty()) return;
     if (!is_root<prior_type<Model>>)
-      bad_argument(verb_, argument + std::string(" is given, the model is not in square-root form: give square_root{model}"));
+      bad_argument(verb_,
+                   argument + std::string(" is given, the model is not in square-root form: give square_root{model}"));
     array(argument, x, size);
   }
   /// Of diffuse priors, as many of the first steps as there is room for.

@@ -84,7 +84,7 @@ KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::in
 template <class Model, class X, int N>
 KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::int64_t t, small_root_element<X, N>& x) {
   predict(x, as<X>(model.transition(series, t).F), state_input_of<X>(model, series, t),
-          model.template transition_root<X>(series, t));
+          root_of_noise<X>(model, series, t));
 }
 
 /// The transition that leads to step t, of a state counted from `mean`.
@@ -99,7 +99,7 @@ KALSCAN_HD void begin_stretch(const Model& model, std::int64_t series, std::int6
 template <class Model, class T, class X, int N>
 KALSCAN_HD void begin_stretch(const Model& model, std::int64_t series, std::int64_t t, const small_vector<T, N>& mean,
                               small_root_element<X, N>& x) {
-  x = {as<X>(model.transition(series, t).F), as<X>(mean), model.template transition_root<X>(series, t), {}, {}};
+  x = {as<X>(model.transition(series, t).F), as<X>(mean), root_of_noise<X>(model, series, t), {}, {}};
   x.b = times(x.A, x.b);
   add(x.b, state_input_of<X>(model, series, t));
 }

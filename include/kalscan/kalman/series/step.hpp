@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/small/diffuse.hpp>
@@ -121,7 +122,7 @@ KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int
 template <class Model, class T, int N>
 KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_root_belief<T, N>& x) {
   predict(x, model.transition(series, t).F, state_input_of<T>(model, series, t),
-          model.template transition_root<T>(series, t));
+          root_of_noise<T>(model, series, t));
 }
 
 template <class Model>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Covariances as roots U, P = U U', and likelihoods as equations Z'x = w with errors of variance one, on small matrices:
-// lower triangles, for host and device. Nothing here forms a square and takes its root again.
+// Covariances as roots U, P = U U', and likelihoods as equations Z'x = w with errors of variance one, on small
+// matrices: lower triangles, for host and device. Nothing here forms a square and takes its root again.
 #pragma once
 
 #include <cmath>
@@ -39,7 +39,7 @@ using wide = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
 
 /// Whether a device has registers for N x N numbers: else what goes over them stays loops.
 template <class T, int N>
-inline constexpr bool straight = sizeof(T) * N * N <= 256;
+inline constexpr bool straight = sizeof(T) * N* N <= 256;
 
 /// x with numbers of type T.
 template <class T, int R, int C, class X>
@@ -65,7 +65,8 @@ template <class T, int N>
 KALSCAN_HD small_matrix<T, N, N> times_lower(const small_matrix<T, N, N>& X, const small_lower<T, N>& U) {
   small_matrix<T, N, N> y{};
   unrolled<N, straight<T, N>>([&](int j) {
-    unrolled<N, straight<T, N>>([&](int i) { y(i, j) = sum_of<T, N>([&](int k) { return X(i, k) * U.x[k * (k + 1) / 2 + j]; }, j); });
+    unrolled<N, straight<T, N>>(
+        [&](int i) { y(i, j) = sum_of<T, N>([&](int k) { return X(i, k) * U.x[k * (k + 1) / 2 + j]; }, j); });
   });
   return y;
 }
@@ -112,7 +113,6 @@ KALSCAN_HD small_symmetric<T, N> square_of(const small_lower<T, N>& U) {
 /// beyond column k.
 template <class T, int N>
 KALSCAN_HD small_lower<T, N> root_of_sum(small_matrix<T, N, N> X, small_lower<T, N> Y) {
-  small_lower<T, N> root{};
   unrolled<N, straight<T, N>>([&](int k) {
     T largest = 0;
     unrolled<N, straight<T, N>>([&](int c) {
@@ -131,9 +131,9 @@ KALSCAN_HD small_lower<T, N> root_of_sum(small_matrix<T, N, N> X, small_lower<T,
     const T norm = std::sqrt(squares), first = v(k), sign = first > 0 ? T(-1) : T(1);
     const T factor = none ? T(0) : 1 / (norm * (norm + size_of(first)));
     v(k) = first - sign * norm;
-    root(k, k) = norm * largest;
+    X(k, k) = norm * largest;
     unrolled<N, straight<T, N>>([&](int i) {
-      if (i <= k) return;
+      if (N == 1 || i <= k) return;
       T along = 0;
       unrolled<N, straight<T, N>>([&](int c) {
         if (c >= k) along += v(c) * X(i, c);
@@ -144,10 +144,10 @@ KALSCAN_HD small_lower<T, N> root_of_sum(small_matrix<T, N, N> X, small_lower<T,
         if (c >= k) X(i, c) -= along * v(c);
         if (c <= k) Y(i, c) -= along * w(c);
       });
-      root(i, k) = sign * X(i, k);
+      X(i, k) *= sign;
     });
   });
-  return root;
+  return to_small<small_lower<T, N>>(X);
 }
 
 /// Of a variance that is given in numbers of type T: what is no more may be rounding.
@@ -226,8 +226,8 @@ KALSCAN_HD void add_equation(small_lower<T, N>& Z, small_vector<T, N>& w, small_
 }
 
 /// A scalar observation h'x + N(0, d) = y of x ~ N(mean, U U'), after Carlson (AIAA Journal 11, 1973): U becomes U L,
-/// where L L' = I - f f' / s, f = U'h. No entry of L is a difference, so that noise far below the variance that it meets
-/// is not lost. L is lower triangular here, and so is U. Entries of h before `first` are zero. s = 0 where the
+/// where L L' = I - f f' / s, f = U'h. No entry of L is a difference, so that noise far below the variance that it
+/// meets is not lost. L is lower triangular here, and so is U. Entries of h before `first` are zero. s = 0 where the
 /// observation says nothing: no noise, and nothing left to learn.
 template <class T, int N>
 KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_lower<T, N>& U,

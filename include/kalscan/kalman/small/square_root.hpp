@@ -183,8 +183,8 @@ KALSCAN_HD void bound_information(small_root_likelihood<T, N>& x, const small_lo
 }  // namespace detail
 
 /// The operator of small_filtering_monoid in square-root form (Yaghoobi et al. 2022, arXiv 2207.00426): the later
-/// likelihood is taken as N scalar observations of the earlier stretch's end. `earlier` acts first; both covariances may
-/// be singular. Associative up to rounding and up to the choice of roots.
+/// likelihood is taken as N scalar observations of the earlier stretch's end. `earlier` acts first; both covariances
+/// may be singular. Associative up to rounding and up to the choice of roots.
 template <class T, int N>
 struct small_root_monoid {
   using element = small_root_element<T, N>;
