@@ -163,7 +163,7 @@ MUTANTS = [
     ("small roots: a null row ends a column", K + "kalman/small/roots.hpp", "X(i, k) *= sign;",
      "X(i, k) *= none ? T(0) : sign;", ["kalman/small_roots.cpp: small roots are*"]),
     ("small roots: rounding of Q is noise", K + "kalman/small/roots.hpp",
-     "T(4 + N) * std::numeric_limits<T>::epsilon()", "T(0)", ["kalman/small_roots.cpp"]),
+     "T(4 + N) * std::numeric_limits<T>::epsilon()", "T(0)", ["kalman/small_roots.cpp: small roots are*"]),
     ("small roots: what is known exactly is read again", K + "kalman/small/roots.hpp",
      "if (size_of(f(j)) <= rounding * terms) f(j) = 0;", "", ["kalman/small_roots.cpp: readings without*"]),
     ("small roots: elements are in float", K + "kalman/small/roots.hpp",

@@ -192,6 +192,15 @@ TEST_CASE("small roots are those of covariances and of sums, whatever their rank
   CHECK(std::isnan(indefinite(0, 0) + indefinite(1, 1)));
   const auto without = kalscan::detail::root_of<double>(small_symmetric<double, 2>{{1, unknown, 1}});
   CHECK(std::isnan(without(0, 0) + without(1, 1)));
+  // What is given in float has the rounding of float, also where its root is wanted in double.
+  std::mt19937_64 engine(1);
+  std::uniform_real_distribution<float> draw(0.5F, 2);
+  int of_rank_one = 0;
+  for (int trial = 0; trial < 100; ++trial) {
+    const float a = draw(engine), b = draw(engine);
+    of_rank_one += kalscan::detail::root_of<double>(small_symmetric<float, 2>{{a * a, a * b, b * b}})(1, 1) <= 0;
+  }
+  CHECK(of_rank_one == 100);
 }
 
 TEST_CASE("the square-root operator on small matrices is Eigen's, and the laws hold for elements of any rank") {
