@@ -206,9 +206,17 @@ KALSCAN_HD small_lower<X, N> root_of(const small_symmetric<T, N>& P) {
 }
 
 /// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. What is left of `value`, the
-/// residual, is dropped: a likelihood counts up to a constant.
+/// residual, is dropped: a likelihood counts up to a constant. Information that grows over a long stretch, as of an
+/// unstable system without noise, stops growing before its squares are infinite.
 template <class T, int N>
 KALSCAN_HD void add_equation(small_lower<T, N>& Z, small_vector<T, N>& w, small_vector<T, N> row, T value) {
+  const T most = std::sqrt((std::numeric_limits<T>::max)()) / 4096;
+  T largest = 0;
+  unrolled<N, straight<T, N>>([&](int i) { largest = size_of(row(i)) > largest ? size_of(row(i)) : largest; });
+  if (largest > most) {
+    unrolled<N, straight<T, N>>([&](int i) { row(i) *= most / largest; });
+    value *= most / largest;
+  }
   unrolled<N, straight<T, N>>([&](int i) {
     const T squares = Z(i, i) * Z(i, i) + row(i) * row(i);
     if (equal(row(i), T(0)) || !(squares > 0)) return;
@@ -244,6 +252,8 @@ KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_l
   }
   small_innovation<T, N> x{lower_times(U, f), {}, y - dot(h, mean, first), dot(f, f) + d, {}};
   if (equal(x.s, T(0))) return x;
+  if (!(x.s <= (std::numeric_limits<T>::max)()))
+    x.s = std::numeric_limits<T>::quiet_NaN();  // not as if it told nothing
   x.scale = inverse_root(x.s);
   unrolled<N, straight<T, N>>([&](int i) {
     x.q(i) *= x.scale;

@@ -169,10 +169,11 @@ KALSCAN_HD void bound_information(small_root_likelihood<T, N>& x, const small_lo
     unrolled<N, straight<T, N>>([&](int i) {
       if (i >= k) h(i) = x.Z(i, k);
     });
-    const small_vector<T, N> f = lower_transposed_times(root, h, k);
+    small_vector<T, N> f = lower_transposed_times(root, h, k);
+    unrolled<N, straight<T, N>>([&](int i) { f(i) *= 1 / most; });
     const T squares = dot(f, f);
-    if (!(squares > most * most)) return;
-    const T scale = most * inverse_root(squares);
+    if (!(squares > 1)) return;
+    const T scale = inverse_root(squares);
     x.w(k) *= scale;
     unrolled<N, straight<T, N>>([&](int i) {
       if (i >= k) x.Z(i, k) *= scale;
