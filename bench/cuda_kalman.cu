@@ -11,8 +11,10 @@
 #include <kalscan/cuda/kalman.cuh>
 #include <kalscan/kalman/functions/irregular.hpp>
 #include <kalscan/kalman/functions/matern.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "cuda_array.cuh"
@@ -71,7 +73,9 @@ void report(benchmark::State& state, double bytes, Call call) {
   state.counters["over_floor"] = ms / floor;
 }
 
-template <class T, int N, int M, bool Diffuse>
+enum class form { covariances, diffuse, roots };
+
+template <class T, int N, int M, form Form>
 auto any_model() {
   std::mt19937_64 engine(N);
   std::normal_distribution<double> normal;
@@ -86,8 +90,10 @@ auto any_model() {
     Q(i, i) = T(0.1), prior.covariance(i, i) = T(1);
   }
   for (int i = 0; i < M; ++i) R(i, i) = T(1);
-  if constexpr (Diffuse) {
+  if constexpr (Form == form::diffuse) {
     return kalscan::model_of<T, N, M>(F, Q, H, R, kalscan::all_diffuse<T, N>());
+  } else if constexpr (Form == form::roots) {
+    return kalscan::square_root{kalscan::model_of<T, N, M>(F, Q, H, R, prior)};
   } else {
     return kalscan::model_of<T, N, M>(F, Q, H, R, prior);
   }
@@ -123,19 +129,22 @@ constexpr std::int64_t first_steps = 16;
 
 enum class verb { filter, likelihood, smooth, both };
 
-template <class T, int N, int M, verb Verb, bool Diffuse = false>
+template <class T, int N, int M, verb Verb, form Form = form::covariances>
 void regular(benchmark::State& state) {
   const std::int64_t length = state.range(0), count = state.range(1);
   const std::size_t steps = static_cast<std::size_t>(length * count);
-  const auto model = any_model<T, N, M, Diffuse>();
+  const auto model = any_model<T, N, M, Form>();
+  using model_type = std::remove_const_t<decltype(model)>;
   const auto y = any_numbers<T>(steps * M);
   const array<T> data(y), mean(steps * N), covariance(steps * N * N), smoothed_mean(steps * N),
       smoothed_covariance(steps * N * N), sums(static_cast<std::size_t>(count)),
-      directions(Diffuse ? static_cast<std::size_t>(count * (std::min)(length, first_steps)) * N * N : 0);
+      roots(Form == form::roots ? steps * N * N : 0),
+      directions(Form == form::diffuse ? static_cast<std::size_t>(count * (std::min)(length, first_steps)) * N * N : 0);
   const kalscan::series_layout series{.longest = length, .count = count};
-  const kalscan::cuda_workspace memory(kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = state.range(2)}, length, count));
+  const kalscan::cuda_workspace memory(kalscan::filter_workspace<model_type>(kalscan::cuda{.chunk = state.range(2)}, length, count));
   const kalscan::cuda p{.workspace = memory, .chunk = state.range(2)};
-  const kalscan::filter_arrays<T> out{.mean = mean.span(), .covariance = covariance.span(), .directions = directions.span()};
+  kalscan::filter_arrays<T> out{.mean = mean.span(), .covariance = covariance.span(), .directions = directions.span()};
+  if (Form == form::roots && Verb != verb::filter) out.covariance = {}, out.covariance_root = roots.span();  // for the smoother
   const auto filter = [&] { kalscan::filter(p, model, data.span(), series, out); };
   const auto smooth = [&] {
     kalscan::smooth(p, model, data.span(), series, out, {smoothed_mean.span(), smoothed_covariance.span()});
@@ -209,7 +218,15 @@ int main(int argc, char** argv) {
   add("filter float n 12 m 4", regular<float, 12, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
   add("filter float n 16 m 4", regular<float, 16, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
   add("filter and smooth float n 16 m 4", regular<float, 16, 4, verb::both>, {{100'000, 1, 0}});
-  add("filter float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::filter, true>, {{million, 1, 0}, {10'000, 1, 0}, {100, 100'000, 0}});
+  add("filter float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::filter, form::diffuse>, {{million, 1, 0}, {10'000, 1, 0}, {100, 100'000, 0}});
+#endif
+  add("filter float n 2 m 1, roots", regular<float, 2, 1, verb::filter, form::roots>, {{million, 1, 0}, {million, 1, 16}, {million, 1, 64}});
+  add("filter float n 4 m 2, roots", regular<float, 4, 2, verb::filter, form::roots>, {{million, 1, 0}, {million, 1, 16}, {million, 1, 64}, {100, 100'000, 0}});
+#ifndef KALSCAN_QUICK_CUDA  // compiled only
+  add("filter and smooth float n 4 m 2, roots", regular<float, 4, 2, verb::both, form::roots>, {{million, 1, 0}});
+  add("filter double n 2 m 1, roots", regular<double, 2, 1, verb::filter, form::roots>, {{million, 1, 0}});
+  add("filter double n 4 m 2, roots", regular<double, 4, 2, verb::filter, form::roots>, {{million, 1, 0}});
+  add("filter float n 8 m 4, roots", regular<float, 8, 4, verb::filter, form::roots>, {{million, 1, 0}});
 #endif
   add("filter double n 4 m 2", regular<double, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 32}});
   add("log-likelihood Matern-3/2 double", matern<double, verb::likelihood>, {{1'800'000, 1, 0}, {1'800'000, 1, 16}, {1'800'000, 1, 64}});

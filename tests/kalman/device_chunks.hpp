@@ -22,6 +22,7 @@ struct results {
   std::vector<kalscan::filter_status> filtered, smoothed;
   std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> directions, predicted_directions, smoothed_directions,
       final_directions;  // of all steps, under a diffuse prior
+  std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> covariance_root, final_covariance_root;  // in that form
 };
 
 template <class Model>
@@ -39,17 +40,27 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
   auto directions = numbers(diffuse ? count * static_cast<std::size_t>(series.longest) * n * n : 0),
        predicted_directions = directions, smoothed_directions = directions,
        final_directions = numbers(diffuse ? count * n * n : 0);
+  constexpr bool roots = kalscan::detail::is_root<kalscan::detail::prior_type<Model>>;
+  auto covariance_root = numbers(roots ? steps * n * n : 0), final_covariance_root = numbers(roots ? count * n * n : 0);
   results<T> r;
   r.log_likelihood = numbers(count);
   r.filtered.resize(count), r.smoothed.resize(count);
-  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(),
-                                               {mean, covariance, predicted_mean, predicted, final_mean, final_covariance,
-                                                r.log_likelihood, r.filtered, directions, predicted_directions,
-                                                final_directions},
-                                               chunk},
-      threads);
+  const kalscan::filter_arrays<T> filtered{mean,
+                                           covariance,
+                                           predicted_mean,
+                                           predicted,
+                                           final_mean,
+                                           final_covariance,
+                                           r.log_likelihood,
+                                           r.filtered,
+                                           directions,
+                                           predicted_directions,
+                                           final_directions,
+                                           covariance_root,
+                                           final_covariance_root};
+  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk}, threads);
   run(kalscan::detail::smoother_traversal<Model>{
-          model, series, y.data(), mean.data(), covariance.data(),
+          model, series, y.data(), mean.data(), kalscan::detail::spreads_of<Model>(filtered).data(),
           {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},
       threads);
   const auto vectors = [&](std::vector<T>& x) {
@@ -67,6 +78,7 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
   r.smoothed_covariance = matrices(smoothed), r.final_covariance = matrices(final_covariance);
   r.directions = matrices(directions), r.predicted_directions = matrices(predicted_directions);
   r.smoothed_directions = matrices(smoothed_directions), r.final_directions = matrices(final_directions);
+  r.covariance_root = matrices(covariance_root), r.final_covariance_root = matrices(final_covariance_root);
   return r;
 }
 

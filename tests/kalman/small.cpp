@@ -12,26 +12,13 @@
 #include "functions_of.hpp"
 #include "oracle.hpp"
 #include "quad_oracle.hpp"
+#include "small_models.hpp"
 
 namespace {
 
+using small_models::problem_type, small_models::problem_of, small_models::matrix_of, small_models::compare,
+    small_models::compare_digits;
 using kalscan::small_matrix, kalscan::small_symmetric, kalscan::small_vector, kalscan::small_belief;
-
-template <class T>
-void compare(const device_chunks::results<T>& r, const oracle::beliefs& expected, double bound) {
-  CHECK(r.filtered[0].ok());
-  CHECK(r.smoothed[0].ok());
-  CHECK(oracle::defect(r.predicted_mean, r.predicted_covariance, expected.predicted_mean,
-                       expected.predicted_covariance) < bound);
-  CHECK(oracle::defect(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
-  CHECK(oracle::defect(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean, expected.smoothed_covariance) <
-        bound);
-  CHECK(r.final_mean.col(0) == r.mean.col(r.mean.cols() - 1));
-  CHECK(r.final_covariance[0] == r.covariance.back());
-  const auto size = static_cast<double>(r.mean.cols()) + std::abs(static_cast<double>(expected.log_likelihood));
-  CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) - static_cast<double>(expected.log_likelihood)) <
-        bound * size);
-}
 
 template <class T, int N, int M>
 void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& problem, std::int64_t chunk,
@@ -180,39 +167,6 @@ TEST_CASE("the operator on small matrices is Eigen's, and the laws hold for elem
   check_operator<4>();
 }
 
-using problem_type = oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>;
-using prior_type = kalscan::gaussian_prior<double, Eigen::Dynamic>;
-
-problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& Q, const Eigen::MatrixXd& H,
-                        const Eigen::MatrixXd& R, double variance, std::int64_t length, bool walk = true) {
-  const Eigen::Index n = F.rows(), m = H.rows();
-  problem_type p{{F, Q, H, R, prior_type::of_first_state(Eigen::VectorXd::Ones(n), variance * Eigen::MatrixXd::Identity(n, n))},
-                 Eigen::MatrixXd(m, length)};
-  std::mt19937_64 engine(11);
-  oracle::fill_normal(p.y, engine);
-  for (Eigen::Index t = 1; t < length && walk; ++t) p.y.col(t) = p.y.col(t - 1) + 0.1 * p.y.col(t);
-  for (Eigen::Index t = 40; t < std::min<std::int64_t>(length, 55); ++t)
-    p.y.col(t).setConstant(std::numeric_limits<double>::quiet_NaN());
-  return p;
-}
-
-template <class... X>
-Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
-  const double values[] = {static_cast<double>(x)...};
-  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](auto i, auto j) { return values[i * cols + j]; });
-}
-
-void compare_digits(const device_chunks::results<double>& r, const oracle::beliefs& expected, bool smooth, double bound) {
-  CHECK(r.filtered[0].ok());
-  CHECK(r.smoothed[0].ok());
-  CHECK(quad::error_in_deviations(r.mean, r.covariance, expected.mean, expected.covariance) < bound);
-  if (smooth) {
-    CHECK(quad::error_in_deviations(r.smoothed_mean, r.smoothed_covariance, expected.smoothed_mean,
-                                    expected.smoothed_covariance) < bound);
-  }
-  CHECK(std::abs(static_cast<double>(r.log_likelihood[0]) / static_cast<double>(expected.log_likelihood) - 1) < bound);
-}
-
 /// In standard deviations of each component, against 113-bit arithmetic. Smoothed beliefs where Q is regular.
 template <int N, int M>
 void check_digits(const std::string& name, const problem_type& p, bool regular, double bound) {
@@ -228,25 +182,7 @@ void check_digits(const std::string& name, const problem_type& p, bool regular, 
 }
 
 TEST_CASE("models that joint formulas lose keep their digits in chunks") {
-  const Eigen::MatrixXd velocity = matrix_of(2, 2, 1, 1, 0, 1), position = matrix_of(1, 2, 1, 0);
-  const Eigen::MatrixXd push = 0.1 * matrix_of(2, 2, 1. / 3, .5, .5, 1);
-  const auto diagonal = [](auto... x) { return Eigen::MatrixXd(matrix_of(sizeof...(x), 1, x...).col(0).asDiagonal()); };
-  check_digits<2, 1>("constant velocity, R = 1e-8", problem_of(velocity, push, position, diagonal(1e-8), 10, 300), true, 1e-10);
-  check_digits<2, 1>("the same from a vague prior", problem_of(velocity, push, position, diagonal(1e-8), 1e7, 300), true, 1e-6);
-  check_digits<2, 1>("near-unit-root trend", problem_of(matrix_of(2, 2, 0.9999, 1, 0, 0.9999), diagonal(1e-4, 1e-8), position, diagonal(1), 1, 1000), true, 1e-10);
-  check_digits<2, 1>("stiff diagonal", problem_of(diagonal(0.999999, 1e-6), diagonal(1e-6, 1e6), matrix_of(1, 2, 1, 1), diagonal(1e-3), 1, 300), true, 1e-10);
-  check_digits<2, 1>("unobserved component", problem_of(diagonal(0.9, 1), diagonal(0.1, 0.1), position, diagonal(1), 1, 300), true, 1e-10);
-  check_digits<2, 1>("Q of rank one", problem_of(velocity, matrix_of(2, 2, 0.25, 0.5, 0.5, 1), position, diagonal(1), 1, 500), true, 1e-10);
-  check_digits<2, 1>("no Q", problem_of(velocity, diagonal(0, 0), position, diagonal(1), 1, 500), true, 1e-10);
-  check_digits<2, 1>("singular F", problem_of(matrix_of(2, 2, 1, 0, 1, 0), diagonal(0.1, 0), position, diagonal(0.5), 1, 200), false, 1e-10);
-  check_digits<2, 1>("states far from zero", [&] {
-    auto p = problem_of(velocity, push, position, diagonal(1e-4), 10, 300);
-    p.y.array() += 1e6;
-    return p;
-  }(), true, 1e-7);
-  check_digits<2, 1>("information far above what is known",
-                     problem_of(diagonal(1, 1), diagonal(1e-6, 1e-6), matrix_of(1, 2, 1, 1), diagonal(1e-12), 1e-3, 200), true, 1e-10);
-  check_digits<4, 2>("equal sensors, vague prior", problem_of(diagonal(1, 1, 1, 1), diagonal(1e6, 1e6, 1, 1), matrix_of(2, 4, 1, 0, 0, 1, 1, 0, 0, 1), diagonal(0.01, 0.01), 1e6, 200), true, 1e-8);
+  small_models::for_each_that_joint_formulas_lose([](auto n, auto m, const auto&... x) { check_digits<decltype(n)::value, decltype(m)::value>(x...); });
 }
 
 TEST_CASE("what is read without noise is known, where noise of the state comes before each reading") {

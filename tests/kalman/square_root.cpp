@@ -9,11 +9,13 @@
 #include "model_families.hpp"
 #include "oracle.hpp"
 #include "quad_oracle.hpp"
+#include "rank_deficient.hpp"
 #include "scalar_oracle.hpp"
 
 namespace {
 
 using Eigen::Dynamic;
+using rank_deficient::pushed_along_a_diagonal, rank_deficient::random_walk;
 using model_type = kalscan::kalman_model<double, Dynamic, Dynamic>;
 using data_type = kalscan::observations<double, Dynamic>;
 
@@ -26,32 +28,6 @@ void on_each_policy(Call call) {
     CAPTURE(p.chunk);
     call(p);
   }
-}
-
-/// Constant velocity in two dimensions, pushed along the diagonal alone: case of a rank-deficient Q over a long time.
-template <class T>
-kalscan::kalman_model<T, Dynamic, Dynamic> pushed_along_a_diagonal() {
-  using matrix = Eigen::Matrix<T, Dynamic, Dynamic>;
-  matrix F = matrix::Identity(4, 4), H = matrix::Zero(2, 4);
-  F(0, 2) = F(1, 3) = 1;
-  H(0, 0) = H(1, 1) = 1;
-  const Eigen::Vector<T, Dynamic> mean = Eigen::Vector<T, 4>(244, 183, 0, 0);
-  return {F, matrix::Constant(4, 4, T(0.125)), H, matrix::Identity(2, 2) * 7,
-          kalscan::gaussian_prior<T, Dynamic>::before_first_step(mean, matrix::Identity(4, 4) * 500)};
-}
-
-data_type random_walk(Eigen::Index length) {
-  std::mt19937_64 engine(8);
-  std::normal_distribution<double> normal;
-  data_type y(2, length);
-  Eigen::Vector2d x(244, 183);
-  for (Eigen::Index t = 0; t < length; ++t) {
-    for (int i = 0; i < 2; ++i) {
-      x(i) += normal(engine);
-      y(i, t) = static_cast<float>(x(i) + 2.6 * normal(engine));  // the same for float and double
-    }
-  }
-  return y;
 }
 
 }  // namespace
@@ -170,16 +146,7 @@ TEST_CASE("20,000 steps with a rank-deficient Q: the square-root form keeps the 
 
 TEST_CASE("20,000 steps in float: the square-root form follows where the covariance form is lost" *
           doctest::skip(under_an_instrument())) {
-  const auto surprising =
-      random_walk(20'000);  // innovations of eight deviations: errors of the gains weigh as much more
-  auto likely = surprising;
-  std::mt19937_64 engine(9);
-  std::normal_distribution<double> normal;
-  Eigen::Vector4d x(244, 183, 0, 0);
-  for (Eigen::Index t = 0; t < likely.cols(); ++t) {
-    x = (pushed_along_a_diagonal<double>().F[0] * x).eval().array() + std::sqrt(0.125) * 0.01 * normal(engine);
-    for (int i = 0; i < 2; ++i) likely(i, t) = static_cast<float>(x(i) + std::sqrt(7.0) * normal(engine));
-  }
+  const auto surprising = random_walk(20'000), likely = rank_deficient::likely_walk(20'000);
   const auto model = pushed_along_a_diagonal<float>();
   for (const auto& [y, bound] : {std::pair{likely, 0.05}, std::pair{surprising, 3.0}}) {
     const auto expected = quad::run(pushed_along_a_diagonal<double>(), y, false);

@@ -213,7 +213,7 @@ struct host_kalman {
     auto with_form(const kalman_call& call, F f) const {
       const std::span<const observations<T, any>> all(series);
       try {
-        return call.model.square_root != 0 ? f(kalscan::square_root<T, any, any>(model), all) : f(model, all);
+        return call.model.square_root != 0 ? f(kalscan::square_root(model), all) : f(model, all);
       } catch (const filter_error& error) {
         throw failed_step(error.what());
       }

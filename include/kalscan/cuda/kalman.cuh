@@ -5,7 +5,12 @@
 // of KB of local memory a thread) and as many observed components. float or double. Observations lie in device memory,
 // m numbers a step, one series after the other; a NaN is a component that is missing. Components are taken one at a
 // time, R decorrelated. The prior may be diffuse in part. <kalscan/kalman/function_filter.hpp> says what singular R, F
-// and Q and diffuse priors cost.
+// and Q and diffuse priors cost. square_root{model} in place of a model carries roots in place of covariances, for
+// proper priors (<kalscan/kalman/functions/square_root.hpp>):
+//
+//   const kalscan::square_root form{model};
+//   filter(policy, form, y, {.mean = m, .covariance_root = U, .log_likelihood = sum});
+//   smooth(policy, form, y, {.mean = m, .covariance_root = U}, {.mean = m, .covariance = P});
 //
 // One long series is cut in time; of many, each is taken by a thread. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
@@ -23,8 +28,10 @@
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/launch.cuh>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <kalscan/kalman/series/checks.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/smoother_traversal.hpp>
@@ -100,9 +107,11 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
   kalscan::log_likelihood(policy, model, y, detail::one_series<Model>(std::ssize(y)), out, status);
 }
 
-/// Smooths what `filter` wrote for the same model and y: `filtered` has its means and covariances of all steps. By the
-/// backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance.
-/// Covariances are differences from the filtered ones, with errors relative to these.
+/// Smooths what `filter` wrote for the same model and y: `filtered` has its means and covariances of all steps, or, of
+/// square_root{model}, means and covariance_root. By the backward recursion of Bryson and Frazier (1963) and de Jong
+/// (Biometrika 76, 1989), which inverts no covariance. Covariances are differences from the filtered ones, with errors
+/// relative to these; in square-root form deviations keep their digits down to epsilon^(3/4) of the filtered ones, in
+/// float down to that of double.
 template <state_space_model Model>
 void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
@@ -116,7 +125,7 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
   const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                          filtered.covariance.data(), out, chunk,
+                                                          detail::spreads_of<Model>(filtered).data(), out, chunk,
                                                           filtered.directions});
 }
 /// One series.

@@ -171,6 +171,7 @@ device_stretches stretches_of_series(const char* verb, const ranks<Communicator,
   static_assert(!has_diffuse_prior<Model>,
                 "kalscan: over ranks the prior of a model of functions is proper: let one filter the first steps, and "
                 "give the belief after them");
+  static_assert(!is_root<prior_type<Model>>, "kalscan: square-root forms are not run over ranks: pass the model itself");
   return stretches_of(verb, p, "the number of steps of y", std::ssize(y) / Model::observed);
 }
 

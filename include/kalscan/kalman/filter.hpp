@@ -21,23 +21,37 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace kalscan {
 
-template <class T, int N, int M>
+template <class Model>
 struct square_root;
+template <class T, int N, int M>
+struct smoother_result;
 
 namespace detail {
 
-/// What a filter runs: a model, or the square-root form of one.
+/// What a filter runs, a model or the square-root form of one, and what that takes and gives.
 template <class Model>
-inline constexpr bool is_model = false;
+struct model_types;
 template <class T, int N, int M>
-inline constexpr bool is_model<kalman_model<T, N, M>> = true;
+struct model_types<kalman_model<T, N, M>> {
+  using data = observations<T, M>;
+  using filtered = filter_result<T, N, M>;
+  using smoothed = smoother_result<T, N, M>;
+  using number = T;
+};
 template <class T, int N, int M>
-inline constexpr bool is_model<square_root<T, N, M>> = true;
+struct model_types<square_root<kalman_model<T, N, M>>> : model_types<kalman_model<T, N, M>> {};
+template <class Model>
+using data_type = typename model_types<Model>::data;
+template <class Model>
+using filtered_type = typename model_types<Model>::filtered;
+template <class Model>
+using smoothed_type = typename model_types<Model>::smoothed;
 
 template <class T>
 void check_series(const dense_view<T>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
@@ -231,9 +245,9 @@ std::vector<T> log_likelihoods_of(const std::vector<filter_result<T, N, M>>& res
 }
 
 /// What the observations of one series or a batch may be given as.
-template <class Y, class T, int M>
-concept data_of = std::convertible_to<const Y&, observations<T, M>> ||
-                  std::convertible_to<const Y&, std::span<const observations<T, M>>>;
+template <class Y, class Model>
+concept data_of = std::convertible_to<const Y&, data_type<Model>> ||
+                  std::convertible_to<const Y&, std::span<const data_type<Model>>>;
 
 template <class Y>
 constexpr void explain_data() {
@@ -279,12 +293,10 @@ template <host_policy P, class T, int N, int M>
 }
 
 /// One series; of a model or of its square-root form.
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
-  requires detail::is_model<Model<T, N, M>>
-[[nodiscard]] filter_result<T, N, M> filter(const P& p, const Model<T, N, M>& model,
-                                            const std::type_identity_t<observations<T, M>>& y,
-                                            filter_outputs outputs = {}) {
-  return std::move(filter(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
+template <host_policy P, class Model>
+[[nodiscard]] detail::filtered_type<Model> filter(const P& p, const Model& model, const detail::data_type<Model>& y,
+                                                  filter_outputs outputs = {}) {
+  return std::move(filter(p, model, std::span(&y, 1), outputs).front());
 }
 
 /// log p(y) of each series, the sum over all steps of the log-density of the innovation. Components count in their
@@ -309,22 +321,21 @@ template <host_policy P, class T, int N, int M>
 }
 
 /// One series; of a model or of its square-root form.
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
-  requires detail::is_model<Model<T, N, M>>
-[[nodiscard]] T log_likelihood(const P& p, const Model<T, N, M>& model,
-                               const std::type_identity_t<observations<T, M>>& y) {
-  return log_likelihood(p, model, std::span<const observations<T, M>>(&y, 1)).front();
+template <host_policy P, class Model>
+[[nodiscard]] typename detail::model_types<Model>::number log_likelihood(const P& p, const Model& model,
+                                                                         const detail::data_type<Model>& y) {
+  return log_likelihood(p, model, std::span(&y, 1)).front();
 }
 
 // Data that are none, with what to do instead.
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
-  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M>)
-void filter(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+template <host_policy P, class Model, class Y, class... Rest>
+  requires(std::is_class_v<detail::data_type<Model>> && !detail::data_of<Y, Model>)
+void filter(const P&, const Model&, const Y&, const Rest&...) {
   detail::explain_data<Y>();
 }
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
-  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M>)
-void log_likelihood(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+template <host_policy P, class Model, class Y, class... Rest>
+  requires(std::is_class_v<detail::data_type<Model>> && !detail::data_of<Y, Model>)
+void log_likelihood(const P&, const Model&, const Y&, const Rest&...) {
   detail::explain_data<Y>();
 }
 

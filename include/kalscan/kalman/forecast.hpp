@@ -84,7 +84,7 @@ template <class T, int N, int M>
 }
 
 template <class T, int N, int M, class... Rest>
-void forecast(const square_root<T, N, M>&, const Rest&...) {
+void forecast(const square_root<kalman_model<T, N, M>>&, const Rest&...) {
   static_assert(sizeof(T) == 0,
                 "kalscan: a forecast is of the model, whatever form its result was filtered in: "
                 "forecast(model, result, steps)");

@@ -15,7 +15,8 @@
 //
 // Covariances are carried, not roots: where Q has not full rank their digits fade over long series (constant velocity
 // in two dimensions with Q of rank one, 20,000 steps in double: the log-likelihood is off by 7, where chunks of 500
-// steps leave 0.01; in float such series are lost). square_root{kalman_model} is for these.
+// steps leave 0.01; in float such series are lost). square_root{model} is for these, for proper priors: the same calls
+// then carry roots (<kalscan/kalman/functions/square_root.hpp>), and the smoother takes covariance_root from the filter.
 //
 // The prior may be diffuse in part, a small_diffuse_belief: exactly, as the limit of large variances, with the
 // log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that
@@ -39,10 +40,12 @@
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/in_order.hpp>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <kalscan/kalman/model/filter_error.hpp>
 #include <kalscan/kalman/series/chains.hpp>
 #include <kalscan/kalman/series/checks.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/forecast_traversal.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/smoother_traversal.hpp>
@@ -144,9 +147,9 @@ template <host_policy P, state_space_model Model>
   return value;
 }
 
-/// Smooths what `filter` wrote for the same model and y: `filtered` has its means and covariances of all steps. By the
-/// backward recursion of Bryson and Frazier (1963) and de Jong (Biometrika 76, 1989), which inverts no covariance. The
-/// results may go where the filter's are.
+/// Smooths what `filter` wrote for the same model and y: `filtered` has its means and covariances of all steps, or, of
+/// square_root{model}, means and covariance_root. By the backward recursion of Bryson and Frazier (1963) and de Jong
+/// (Biometrika 76, 1989), which inverts no covariance. The results may go where the filter's are.
 template <host_policy P, state_space_model Model>
 void smooth(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
@@ -160,8 +163,8 @@ void smooth(const P& policy, const Model& model, std::span<const detail::model_n
   const std::int64_t chunk = detail::host_chunk(tasks, series);
   detail::run_and_judge(out, series.count, [&](const auto& to) {
     detail::run_series_on_host(tasks, detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                                         filtered.covariance.data(), to, chunk,
-                                                                         filtered.directions});
+                                                                         detail::spreads_of<Model>(filtered).data(), to,
+                                                                         chunk, filtered.directions});
   });
 }
 /// One series.

@@ -162,20 +162,18 @@ template <host_policy P, class T, int N, int M>
 }
 
 /// Filters and smooths one series; of a model or of its square-root form.
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M>
-  requires detail::is_model<Model<T, N, M>>
-[[nodiscard]] smoother_result<T, N, M> smooth(const P& p, const Model<T, N, M>& model,
-                                              const std::type_identity_t<observations<T, M>>& y,
-                                              filter_outputs outputs = {}) {
-  return std::move(smooth(p, model, std::span<const observations<T, M>>(&y, 1), outputs).front());
+template <host_policy P, class Model>
+[[nodiscard]] detail::smoothed_type<Model> smooth(const P& p, const Model& model, const detail::data_type<Model>& y,
+                                                  filter_outputs outputs = {}) {
+  return std::move(smooth(p, model, std::span(&y, 1), outputs).front());
 }
 
 /// Data that are none, with what to do instead.
-template <host_policy P, template <class, int, int> class Model, class T, int N, int M, class Y, class... Rest>
-  requires(detail::is_model<Model<T, N, M>> && !detail::data_of<Y, T, M> &&
-           !std::convertible_to<const Y&, filter_result<T, N, M>> &&
-           !std::convertible_to<const Y&, std::vector<filter_result<T, N, M>>>)
-void smooth(const P&, const Model<T, N, M>&, const Y&, const Rest&...) {
+template <host_policy P, class Model, class Y, class... Rest>
+  requires(std::is_class_v<detail::data_type<Model>> && !detail::data_of<Y, Model> &&
+           !std::convertible_to<const Y&, detail::filtered_type<Model>> &&
+           !std::convertible_to<const Y&, std::vector<detail::filtered_type<Model>>>)
+void smooth(const P&, const Model&, const Y&, const Rest&...) {
   detail::explain_data<Y>();
 }
 

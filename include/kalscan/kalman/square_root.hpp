@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/smoother.hpp>
@@ -18,9 +19,10 @@
 namespace kalscan {
 
 /// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y), or
-/// square_root{models} with one for each series. Refers to the models.
+/// square_root{models} with one for each series. Refers to the models. <kalscan/kalman/functions/square_root.hpp> has
+/// it for models of functions, and for a device.
 template <class T, int N, int M>
-struct square_root {
+struct square_root<kalman_model<T, N, M>> {
   std::span<const kalman_model<T, N, M>> models;
   bool one_each;
 
@@ -29,11 +31,13 @@ struct square_root {
   explicit square_root(const kalman_model<T, N, M>&&) = delete;  // would not live long enough
   explicit square_root(const std::vector<kalman_model<T, N, M>>&&) = delete;
 };
+template <class T, int N, int M>
+square_root(const std::vector<kalman_model<T, N, M>>&) -> square_root<kalman_model<T, N, M>>;
 
 namespace detail {
 
 template <host_policy P, class T, int N, int M>
-std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const square_root<T, N, M>& form,
+std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const square_root<kalman_model<T, N, M>>& form,
                                                            std::span<const observations<T, M>> series,
                                                            filter_outputs outputs, bool keeps) {
   static_assert(!shares_time<P>, "kalscan: square-root forms are not run over ranks: pass the model itself");
@@ -61,14 +65,14 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 /// for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
-    const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
+    const P& p, const square_root<kalman_model<T, N, M>>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   return detail::run_square_root_filter(p, form, series, outputs, true);
 }
 
 /// As log_likelihood(p, model, ...), with covariances carried as roots.
 template <host_policy P, class T, int N, int M>
-[[nodiscard]] std::vector<T> log_likelihood(const P& p, const square_root<T, N, M>& form,
+[[nodiscard]] std::vector<T> log_likelihood(const P& p, const square_root<kalman_model<T, N, M>>& form,
                                             std::type_identity_t<std::span<const observations<T, M>>> series) {
   return detail::log_likelihoods_of(detail::run_square_root_filter(p, form, series, {}, false));
 }
@@ -76,7 +80,7 @@ template <host_policy P, class T, int N, int M>
 /// As smooth(p, model, ...), which smooths results with roots by these.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(
-    const P& p, const square_root<T, N, M>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
+    const P& p, const square_root<kalman_model<T, N, M>>& form, std::type_identity_t<std::span<const observations<T, M>>> series,
     filter_outputs outputs = {}) {
   return detail::run_smoother<false>(p, form.models, filter(p, form, series, outputs));
 }

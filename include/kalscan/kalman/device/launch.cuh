@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/chunk_kernels.cuh>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/series.hpp>
-#include <kalscan/kalman/small/filtering.hpp>
 #include <string>
 
 namespace kalscan::detail {
@@ -23,7 +23,7 @@ template <class Model>
 std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
   if (policy.chunk > 0) return policy.chunk;
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
-  constexpr std::size_t size = sizeof(small_filtering_element<typename Model::value_type, Model::states>);
+  constexpr std::size_t size = sizeof(typename form_of_model<Model>::stretch);
   constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 4;
   return (std::max)(least, (longest * count + threads - 1) / threads);
 }

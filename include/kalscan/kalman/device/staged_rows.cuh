@@ -9,8 +9,11 @@
 #include <cstdint>
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/replay.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/roots.hpp>
+#include <kalscan/kalman/small/square_root.hpp>
 
 namespace kalscan::detail {
 
@@ -66,9 +69,9 @@ struct row_stage {
   }
 };
 
-/// The rows of a belief: as many steps together as make 128 bytes of covariances, at most 8. Larger ones are written by
-/// the lanes themselves.
-template <class T, int N>
+/// The rows of a belief, with its root or without: as many steps together as make 128 bytes of covariances, at most 8.
+/// Larger ones are written by the lanes themselves.
+template <class T, int N, bool Roots>
 struct belief_stage {
   using mean_type = small_vector<T, N>;
   using covariance_type = small_symmetric<T, N>;
@@ -77,10 +80,11 @@ struct belief_stage {
   static constexpr int steps = row_bytes >= 128 ? 1 : 128 / row_bytes >= 8 ? 8 : 128 / row_bytes;
   using means = row_stage<mean_type, steps>;
   using covariances = row_stage<covariance_type, steps>;
-  static constexpr int warp_bytes = used ? means::bytes + covariances::bytes : 0;
+  using roots = row_stage<small_lower<T, N>, steps>;
+  static constexpr int warp_bytes = used ? means::bytes + covariances::bytes + (Roots ? roots::bytes : 0) : 0;
 };
 template <class Traversal>
-using belief_stage_of = belief_stage<typename Traversal::T, Traversal::n>;
+using belief_stage_of = belief_stage<typename Traversal::T, Traversal::n, traversal_writes_root<Traversal>>;
 
 inline __device__ std::int64_t largest_in_warp(std::int64_t x) {
 #pragma unroll
@@ -105,6 +109,7 @@ __device__ typename Traversal::sum replay_staged(const Traversal& x, std::int64_
     constexpr bool forward = Traversal::replay_type::direction > 0;
     const typename stage::means means{shared};
     const typename stage::covariances covariances{shared + stage::means::bytes};
+    const typename stage::roots roots{shared + stage::means::bytes + stage::covariances::bytes};
     const int lane = static_cast<int>(threadIdx.x) % 32;
     typename Traversal::replay_type replay(x, series, k, before);
     const std::int64_t own = active ? replay.steps() : 0, most = largest_in_warp(own);
@@ -116,13 +121,19 @@ __device__ typename Traversal::sum replay_staged(const Traversal& x, std::int64_
         const auto& row = replay.step(done + g);
         const int index = forward ? g : at_once - 1 - g;
         if (!x.out.mean.empty()) means.put(lane, index, row.mean);
-        if (!x.out.covariance.empty()) covariances.put(lane, index, row.covariance);
+        if (!x.out.covariance.empty()) covariances.put(lane, index, covariance_of(row));
+        if constexpr (traversal_writes_root<Traversal>) {
+          if (!x.out.covariance_root.empty()) roots.put(lane, index, row.root);
+        }
       }
       const std::int64_t at = forward ? replay.first_row() + done : replay.first_row() - done - (at_once - 1);
       const int begin = forward ? 0 : at_once - count, end = forward ? count : at_once;
       __syncwarp();
       if (!x.out.mean.empty()) means.flush(x.out.mean.data(), lane, at, begin, end);
       if (!x.out.covariance.empty()) covariances.flush(x.out.covariance.data(), lane, at, begin, end);
+      if constexpr (traversal_writes_root<Traversal>) {
+        if (!x.out.covariance_root.empty()) roots.flush(x.out.covariance_root.data(), lane, at, begin, end);
+      }
       __syncwarp();
     }
     return active ? replay.finish() : typename Traversal::sum(0);

@@ -8,6 +8,7 @@
 #include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/square_root.hpp>
 #include <kalscan/support/bad_argument.hpp>
 #include <kalscan/support/config.hpp>
 #include <type_traits>
@@ -61,16 +62,17 @@ template <class F, class Q>
 inline constexpr bool is_constant_transition<separate_transition<F, Q>> = is_small<F> && is_small<Q>;
 
 template <class Belief, class T, int N>
-concept belief_of = std::same_as<Belief, small_belief<T, N>> || std::same_as<Belief, small_diffuse_belief<T, N>>;
+concept belief_of = std::same_as<Belief, small_belief<T, N>> || std::same_as<Belief, small_diffuse_belief<T, N>> ||
+                    std::same_as<Belief, small_root_belief<T, N>>;
 
 }  // namespace detail
 
 /// x_t = F_t x_(t-1) + B_t + w_t, w_t ~ N(0, Q_t);   y_t = H_t x_t + D_t + v_t, v_t ~ N(0, R_t), for many series: each
 /// matrix is a small one, or a callable (t) or (series, t) that gives one, for host and device (KALSCAN_HD); it is
 /// evaluated where it is used, more than once a step. Of Q and R, given in full or as small_symmetric, the lower
-/// triangles count. `Transition` gives F and Q together. The prior is a small_belief, or a small_diffuse_belief where
-/// parts of it are diffuse, or a callable (series) that gives one, of the state at the first observation or, where
-/// `before_first_transition`, one transition before. Made by model_of.
+/// triangles count. `Transition` gives F and Q together. The prior is a small_belief, a small_diffuse_belief where parts
+/// of it are diffuse, a small_root_belief for square_root, or a callable (series) that gives one, of the state at the
+/// first observation or, where `before_first_transition`, one transition before. Made by model_of.
 template <class T, int N, int M, class Transition, class H_, class R_, class Prior, class B_ = no_input,
           class D_ = no_input>
 struct function_model {
@@ -134,7 +136,7 @@ concept state_space_model =
 
 namespace detail {
 
-/// A small_belief or a small_diffuse_belief.
+/// A small_belief, a small_diffuse_belief, or a small_root_belief, which makes the square-root form.
 template <class Model>
 using prior_type = decltype(std::declval<const Model&>().prior(0));
 template <class Model>

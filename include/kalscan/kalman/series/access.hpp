@@ -37,7 +37,7 @@ KALSCAN_HD X read_matrix(const typename X::value_type* from) {
 #pragma unroll
         for (int k = 0; k < count; ++k) {
           const int at = p * count + k, i = at % X::rows, j = at / X::rows;
-          if (!is_symmetric<X> || i >= j) x(i, j) = read.x[k];
+          if (!is_triangle<X> || i >= j) x(i, j) = read.x[k];
         }
       }
       return x;

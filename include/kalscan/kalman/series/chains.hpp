@@ -10,24 +10,25 @@
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/series/step.hpp>
-#include <kalscan/kalman/small/diffuse.hpp>
+#include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
+#include <kalscan/kalman/small/square_root.hpp>
 #include <optional>
 #include <vector>
 
 namespace kalscan::detail {
 
-template <class T, int N>
-bool is_finite_state(const small_belief<T, N>& x) {
-  return judge_belief(x) == step_failure::none;
-}
-template <class T, int N>
-bool is_finite_state(const small_diffuse_belief<T, N>& x) {
+template <class Belief>
+bool is_finite_state(const Belief& x) {
   return judge_belief(x) == step_failure::none;
 }
 template <class T, int N>
 bool is_finite_state(const small_likelihood<T, N>& x) {
   return is_finite_state(small_belief<T, N>{x.eta, x.J});
+}
+template <class T, int N>
+bool is_finite_state(const small_root_likelihood<T, N>& x) {
+  return is_finite_state(small_root_belief<T, N>{x.w, x.Z});
 }
 
 /// A chain is a series, its pieces are the chunks of the traversal (filter_traversal says what one is).

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/support/bad_argument.hpp>
 #include <span>
@@ -73,7 +74,16 @@ class series_checks {
       bad_argument(verb_, argument + std::string(" is given, the model's prior is proper"));
     array(argument, x, size);
   }
-  /// Of that, as many of the first steps as there is room for.
+  /// What only the square-root form has.
+  template <class X>
+  void of_roots(const char* argument, std::span<X> x, std::int64_t size) const {
+    if (x.empty()) return;
+    if (!is_root<prior_type<Model>>)
+      bad_argument(verb_,
+                   argument + std::string(" is given, the model is not in square-root form: give square_root{model}"));
+    array(argument, x, size);
+  }
+  /// Of diffuse priors, as many of the first steps as there is room for.
   template <class X>
   void first_steps(const char* argument, std::span<X> x) const {
     const std::int64_t row = series_.count * (n * n), size = std::ssize(x);
@@ -95,6 +105,8 @@ class series_checks {
     first_steps("directions", out.directions);
     first_steps("predicted_directions", out.predicted_directions);
     of_diffuse("final_directions", out.final_directions, series_.count * n * n);
+    of_roots("covariance_root", out.covariance_root, steps_ * n * n);
+    of_roots("final_covariance_root", out.final_covariance_root, series_.count * n * n);
   }
   void results(const smoother_arrays<T>& out) const {
     result("mean", out.mean, steps_ * n);
@@ -115,7 +127,9 @@ class series_checks {
   /// What the smoother takes of the filter.
   void filtered_steps(const filter_arrays<T>& filtered) const {
     array("the filtered mean", filtered.mean, steps_ * n);
-    array("the filtered covariance", filtered.covariance, steps_ * n * n);
+    constexpr bool roots = is_root<prior_type<Model>>;
+    array(roots ? "the filtered covariance_root" : "the filtered covariance", spreads_of<Model>(filtered),
+          steps_ * n * n);
     if (has_diffuse_prior<Model> && filtered.directions.empty() && steps_ > 0)
       bad_argument(verb_, "the prior is diffuse, the filtered directions are not given");
     first_steps("the filtered directions", filtered.directions);

@@ -5,15 +5,14 @@
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/replay.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/settled.hpp>
 #include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/diffuse.hpp>
-#include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
-#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -27,9 +26,10 @@ struct filter_traversal {
   static constexpr int n = Model::states, m = Model::observed;
   using state = prior_type<Model>;
   static constexpr bool diffuse = is_diffuse<state>;
-  using stretch = small_filtering_element<T, n>;
-  using element = std::conditional_t<diffuse, small_diffuse_element<T, n>, stretch>;
-  using element_monoid = std::conditional_t<diffuse, small_diffuse_monoid<T, n>, small_filtering_monoid<T, n>>;
+  using form = form_of<state>;
+  using stretch = typename form::stretch;
+  using element = typename form::element;
+  using row = state;
   using sum = T;
 
   Model model;
@@ -39,7 +39,7 @@ struct filter_traversal {
   std::int64_t chunk;
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return element_monoid{}(first, second);
+    return typename form::monoid{}(first, second);
   }
   KALSCAN_HD static state act(const element& x, const state& s) { return kalscan::act(x, s); }
   KALSCAN_HD state start(std::int64_t i) const { return model.prior(i); }
@@ -75,9 +75,7 @@ struct filter_traversal {
           filter_rest(i, t, last, x);
           break;
         }
-        const auto matrices = model.transition(i, t);
-        x.A = times<residues_of<state>>(matrices.F, x.A);
-        predict_by(model, i, t, matrices, x.b, x.C);
+        predict_stretch(model, i, t, x);
       }
       observe_into<residues_of<state>>(x, readings_of(model, i, t, y + (begin + t) * m));
     }
@@ -133,11 +131,10 @@ struct filter_traversal {
    private:
     KALSCAN_HD step_failure step_belief(std::int64_t t, std::int64_t at,
                                         const independent_readings<T, n, m>& readings) {
-      const small_symmetric<T, n> before = belief_.covariance;
-      auto& P = belief_.covariance;
+      const auto before = spread_of(belief_);
       if (predicts(x_.model, t)) predict_belief(x_.model, series_, t, belief_);
       write_row(x_.out.predicted_mean, at, belief_.mean);
-      write_row(x_.out.predicted_covariance, at, P);
+      write_covariance(x_.out.predicted_covariance, at, belief_);
       bool room = keep_directions(x_.out.predicted_directions, t);
       const bool proper = !has_directions(belief_);
       const step_failure wrong = observe(readings, belief_, [&](int k, const auto&, T, const auto& innovation) {
@@ -145,7 +142,7 @@ struct filter_traversal {
         if constexpr (Model::constant) settled_.keep(k, innovation);
       });
       if constexpr (Model::constant) {
-        if (t > 0 && proper) settled_.judge(before, P, readings);
+        if (t > 0 && proper) settled_.judge(before, spread_of(belief_), readings);
       }
       room = keep_directions(x_.out.directions, t) && room;
       return wrong == step_failure::none && !room ? step_failure::improper : wrong;
@@ -158,11 +155,13 @@ struct filter_traversal {
     }
 
     KALSCAN_HD void step_mean(std::int64_t t, std::int64_t at, const independent_readings<T, n, m>& readings) {
-      const auto matrices = x_.model.transition(series_, t);
-      predict_mean(x_.model, series_, t, matrices, belief_.mean);
+      if (!x_.out.predicted_covariance.empty()) {
+        state predicted = belief_;
+        predict_belief(x_.model, series_, t, predicted);
+        write_covariance(x_.out.predicted_covariance, at, predicted);
+      }
+      predict_mean(x_.model, series_, t, x_.model.transition(series_, t), belief_.mean);
       write_row(x_.out.predicted_mean, at, belief_.mean);
-      if (!x_.out.predicted_covariance.empty())
-        write_row(x_.out.predicted_covariance, at, congruence(matrices.F, belief_.covariance, matrices.Q));
       keep_directions(x_.out.predicted_directions, t);
       keep_directions(x_.out.directions, t);
       settled_.observe(readings, belief_.mean, [&](const auto& innovation) {
@@ -188,15 +187,14 @@ struct filter_traversal {
   /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
   /// without noise, an unknown state before would be told without bound.
   KALSCAN_HD stretch begin_chunk(std::int64_t i, std::int64_t t) const {
+    stretch x{};
     if (t == 0) {
       state s = start(i);
-      if (predicts(model, t)) predict_by(model, i, t, model.transition(i, t), s.mean, s.covariance);
-      return {{}, s.mean, s.covariance, {}, {}};
+      if (predicts(model, t)) predict_belief(model, i, t, s);
+      lead_to(x, s);
+      return x;
     }
-    const auto matrices = model.transition(i, t);
-    stretch x{matrices.F, {}, matrices.Q, {}, {}};
-    if constexpr (!std::is_same_v<decltype(model.state_input(i, t)), no_input>) x.b = model.state_input(i, t);
-    clear_null_variances(x.C);
+    begin_stretch(model, i, t, small_vector<T, n>{}, x);
     return x;
   }
 
@@ -204,11 +202,8 @@ struct filter_traversal {
   /// costs less, and a small part of it where the covariance settles.
   KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, stretch& x) const {
     state before{};
-    before.mean = x.b;
-    before.covariance = x.C;
-    const state after = after_steps(i, t, last, before);
-    x.b = after.mean;
-    x.C = after.covariance;
+    belief_after(x, before);
+    lead_to(x, after_steps(i, t, last, before));
   }
 
   /// The belief after steps [t, last), of which no results are kept.
@@ -221,7 +216,8 @@ struct filter_traversal {
 
   KALSCAN_HD void finish(std::int64_t i, const state& s) const {
     write_row(out.final_mean, i, s.mean);
-    write_row(out.final_covariance, i, s.covariance);
+    write_covariance(out.final_covariance, i, s);
+    if constexpr (is_root<state>) write_row(out.final_covariance_root, i, s.root);
     if constexpr (diffuse) write_row(out.final_directions, i, s.directions);
   }
 };

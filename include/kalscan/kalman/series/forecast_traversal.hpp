@@ -19,7 +19,11 @@ struct forecast_traversal {
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
   using state = prior_type<Model>;
+  using row = state;
   using sum = T;
+  static_assert(!is_root<state>,
+                "kalscan: a forecast is of the model, whatever form its result was filtered in: pass it without "
+                "square_root");
 
   Model model;
   series_layout series;  // of the data

@@ -7,8 +7,10 @@
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/square_root.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -29,6 +31,17 @@ KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t seri
 #endif
 }
 
+/// As write_row, of a belief.
+template <class Belief, class T>
+KALSCAN_HD void write_covariance(const std::span<T>& to, std::int64_t at, const Belief& x) {
+  if (!to.empty()) write_row(to, at, covariance_of(x));
+}
+/// Whether there is an array for roots, and a row has one.
+template <class Out, class Row>
+inline constexpr bool writes_root = is_root<Row> && requires(const Out& out) { out.covariance_root; };
+template <class Traversal>
+inline constexpr bool traversal_writes_root = writes_root<decltype(Traversal::out), typename Traversal::row>;
+
 /// Takes a chunk's steps, and writes each of its rows as it comes. Returns the chunk's sum.
 template <class Replay, class Out>
 KALSCAN_HD auto replay_steps_into(Replay& replay, const Out& out) {
@@ -36,7 +49,8 @@ KALSCAN_HD auto replay_steps_into(Replay& replay, const Out& out) {
     const auto& row = replay.step(j);
     const std::int64_t at = replay.first_row() + replay.direction * j;
     write_row(out.mean, at, row.mean);
-    write_row(out.covariance, at, row.covariance);
+    write_covariance(out.covariance, at, row);
+    if constexpr (writes_root<Out, std::remove_cvref_t<decltype(row)>>) write_row(out.covariance_root, at, row.root);
   }
   return replay.finish();
 }

@@ -55,6 +55,8 @@ struct filter_arrays {
   std::span<filter_status> status = {};                         ///< for each series
   std::span<T> directions = {}, predicted_directions = {};      ///< of the first steps
   std::span<T> final_directions = {};                           ///< of the last step, n x n for each series
+  /// Of square_root{model} alone: U, a lower triangle with U U' = covariance, of each step and of the last one.
+  std::span<T> covariance_root = {}, final_covariance_root = {};
 };
 
 /// The same of a smoother: of x_t given all data of its series. May be the arrays of the filter's results. What no data

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/roots.hpp>
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
@@ -27,6 +28,14 @@ KALSCAN_HD bool same_but_rounding(const small_symmetric<T, N>& x, const small_sy
   return same;
 }
 
+/// Of roots no digit may differ: what they are carried for is known to more digits than a covariance has.
+template <class T, int N>
+KALSCAN_HD bool same_but_rounding(const small_lower<T, N>& x, const small_lower<T, N>& y) {
+  bool same = true;
+  for_each_entry<small_lower<T, N>>([&](int i, int j) { same = same && equal(x(i, j), y(i, j)); });
+  return same;
+}
+
 /// What a step with all components present takes of its observation, as long as the covariance stays what it is.
 template <class T, int N, int M>
 struct settled_gains {
@@ -40,10 +49,10 @@ struct settled_gains {
     scale(k) = x.scale;
   }
 
-  /// After a step that began with the filtered covariance `before`: whether it left that as it was, up to the rounding
-  /// of a step, and each component told something.
-  KALSCAN_HD void judge(const small_symmetric<T, N>& before, const small_symmetric<T, N>& after,
-                        const independent_readings<T, N, M>& o) {
+  /// After a step that began with the filtered covariance `before`, or a root of it: whether it left that as it was, up
+  /// to the rounding of a step, and each component told something.
+  template <class Spread>
+  KALSCAN_HD void judge(const Spread& before, const Spread& after, const independent_readings<T, N, M>& o) {
     hold = true;
     unrolled<M>([&](int k) { hold = hold && o.present[k] && s(k) > 0; });
     hold = hold && same_but_rounding(after, before);

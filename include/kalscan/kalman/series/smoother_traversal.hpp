@@ -6,10 +6,10 @@
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/settled.hpp>
 #include <kalscan/kalman/series/step.hpp>
-#include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
@@ -24,21 +24,24 @@ struct smoother_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using element = small_filtering_element<T, n>;
-  using state = small_likelihood<T, n>;
   using belief = prior_type<Model>;
+  using form = form_of<belief>;
+  using number = typename form::number;
+  using element = typename form::stretch;  // also under a diffuse prior: later data are of it
+  using state = typename form::later_data;
+  using row = belief;
   using sum = T;
 
   Model model;
   series_layout series;
   const T* y;
-  const T *mean, *covariance;  // of the filter
+  const T *mean, *spread;  // of the filter, see spread_of
   smoother_arrays<T> out;
   std::int64_t chunk;
   std::span<const T> directions = {};  // of the filter, under a diffuse prior
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return small_filtering_monoid<T, n, residues_of<belief>>{}(second, first);
+    return typename form::stretch_monoid{}(second, first);
   }
   KALSCAN_HD static state act(const element& x, const state& s) { return act_backward<residues_of<belief>>(x, s); }
   KALSCAN_HD state start(std::int64_t) const { return {}; }
@@ -58,17 +61,15 @@ struct smoother_traversal {
   template <class MeanAt>
   KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t before, std::int64_t last, MeanAt mean_at) const {
     const std::int64_t begin = series.begin(i);
-    element x = small_filtering_monoid<T, n>::identity();
+    element x = form::stretch_monoid::identity();
     if (before < 0) return x;
     for (std::int64_t t = before + 1; t <= last; ++t) {
       // What follows tells nothing of the state before, and that is all that the element is asked for.
       if (t % 32 == 0 && has_faded(x.A)) break;
-      const auto matrices = model.transition(i, t);
-      x.A = times<residues_of<belief>>(matrices.F, x.A);
-      add(x.b, mean_at(t - 1));
-      predict_by(model, i, t, matrices, x.b, x.C);
+      add(x.b, as<number>(mean_at(t - 1)));
+      predict_stretch(model, i, t, x);
       observe_into<residues_of<belief>>(x, readings_of(model, i, t, y + (begin + t) * m));
-      add(x.b, mean_at(t), T(-1));
+      add(x.b, as<number>(mean_at(t)), number(-1));
     }
     return x;
   }
@@ -111,7 +112,7 @@ struct smoother_traversal {
     KALSCAN_HD T finish() const { return T(0); }
 
    private:
-    static constexpr bool settles = Model::constant && n > 1;
+    static constexpr bool settles = Model::constant && n > 1 && !is_root<belief>;
 
     KALSCAN_HD void step_belief(std::int64_t t, bool more) {
       const belief filtered = x_.filtered(series_, begin_, t);
@@ -165,10 +166,15 @@ struct smoother_traversal {
   KALSCAN_HD belief filtered(std::int64_t i, std::int64_t begin, std::int64_t t) const {
     belief x{};
     x.mean = filtered_mean(begin + t);
-    x.covariance = read_matrix<small_symmetric<T, n>>(covariance + (begin + t) * (n * n));
+    const T* at = spread + (begin + t) * (n * n);
+    if constexpr (is_root<belief>) {
+      x.root = read_matrix<small_lower<T, n>>(at);
+    } else {
+      x.covariance = read_matrix<small_symmetric<T, n>>(at);
+    }
     if constexpr (is_diffuse<belief>) {
-      if (const T* at = directions_at<n>(directions, series.count, i, t))
-        x.directions = read_matrix<small_matrix<T, n, n>>(at);
+      if (const T* known = directions_at<n>(directions, series.count, i, t))
+        x.directions = read_matrix<small_matrix<T, n, n>>(known);
     }
     return x;
   }
@@ -177,12 +183,10 @@ struct smoother_traversal {
   template <class Seen>
   KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t,
                           const independent_readings<T, n, m>& readings, Seen seen) const {
-    const auto matrices = model.transition(i, t);
-    element x{matrices.F, filtered_mean(begin + t - 1), matrices.Q, {}, {}};
-    predict_mean(model, i, t, matrices, x.b);
-    clear_null_variances(x.C);
+    element x{};
+    begin_stretch(model, i, t, filtered_mean(begin + t - 1), x);
     observe_into<residues_of<belief>>(x, readings, seen);
-    add(x.b, filtered_mean(begin + t), T(-1));
+    add(x.b, as<number>(filtered_mean(begin + t)), number(-1));
     return x;
   }
 };

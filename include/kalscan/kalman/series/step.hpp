@@ -6,12 +6,15 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/functions/square_root.hpp>
 #include <kalscan/kalman/series/access.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/roots.hpp>
+#include <kalscan/kalman/small/square_root.hpp>
 #include <kalscan/support/config.hpp>
 #include <limits>
 #include <numbers>
@@ -77,6 +80,16 @@ KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_
   }
 }
 
+/// What inputs add to the state at step t, in numbers of type X.
+template <class X, class Model>
+KALSCAN_HD small_vector<X, Model::states> state_input_of(const Model& model, std::int64_t series, std::int64_t t) {
+  if constexpr (std::is_same_v<decltype(model.state_input(series, t)), no_input>) {
+    return {};
+  } else {
+    return as<X>(to_small<small_vector<typename Model::value_type, Model::states>>(model.state_input(series, t)));
+  }
+}
+
 template <class Model, class T, int N>
 KALSCAN_HD void predict_mean(const Model& model, std::int64_t series, std::int64_t t,
                              const transition_matrices<T, N>& matrices, small_vector<T, N>& mean) {
@@ -105,6 +118,11 @@ KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int
   const auto matrices = model.transition(series, t);
   predict_by(model, series, t, matrices, x.mean, x.covariance);
   if (has_directions(x)) x.directions = times<residues::cleared>(matrices.F, x.directions);
+}
+template <class Model, class T, int N>
+KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_root_belief<T, N>& x) {
+  predict(x, model.transition(series, t).F, state_input_of<T>(model, series, t),
+          root_of_noise<T>(model, series, t));
 }
 
 template <class Model>
@@ -144,6 +162,14 @@ KALSCAN_HD step_failure judge_belief(const small_diffuse_belief<T, N>& x) {
   T sum = 0;
   unrolled<N * N>([&](int i) { sum += x.directions.x[i] * T(0); });
   return wrong == step_failure::none && !equal(sum, T(0)) ? step_failure::covariance : wrong;
+}
+
+/// Of a root the rows are looked at, whose squares are the variances.
+template <class T, int N>
+KALSCAN_HD step_failure judge_belief(const small_root_belief<T, N>& x) {
+  small_belief<T, N> rows{x.mean, {}};
+  for_each_entry<small_lower<T, N>>([&](int i, int j) { rows.covariance(i, i) += x.root(i, j) * T(0); });
+  return judge_belief(rows);
 }
 
 /// The array of directions of the first steps, of series of `count`, from step t of a series on; null beyond its room.

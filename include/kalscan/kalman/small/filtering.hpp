@@ -24,21 +24,30 @@ struct small_filtering_element {
 
 namespace detail {
 
+/// A := (I - K h') A for the gain of a scalar observation with innovation x and noise d. Along h only d / s of A is left,
+/// to be exact to its own digits. Returns A'h of before.
+template <residues Residues = residues::kept, class T, int N>
+KALSCAN_HD small_vector<T, N> reduce_by_gain(small_matrix<T, N, N>& A, const small_vector<T, N>& h, T d,
+                                             const small_innovation<T, N>& x, int first = 0) {
+  const small_vector<T, N> g = transposed_times<Residues>(A, h, first);
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) -= x.K(i) * g(j); }); });
+  if (!loses_digits(d, x.s)) return g;
+  small_vector<T, N> w = transposed_times(A, h, first);
+  unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) += x.K(i) * w(j); }); });
+  return g;
+}
+
 /// What a scalar observation of the state after the stretch, with innovation v of variance s, says of the state before
-/// it; and A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+/// it; and A := A - K g' with g = A'h.
 template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_vector<T, N> extend_likelihood(small_filtering_element<T, N>& e, const small_vector<T, N>& h, T d,
                                                 const small_innovation<T, N>& x, int first = 0) {
-  const small_vector<T, N> g = transposed_times<Residues>(e.A, h, first);
+  const small_vector<T, N> g = reduce_by_gain<Residues>(e.A, h, d, x, first);
   small_vector<T, N> scaled = g;
   unrolled<N>([&](int i) { scaled(i) *= x.scale; });
   add_square(e.J, scaled);
   add(e.eta, scaled, x.v * x.scale);
-  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) -= x.K(i) * g(j); }); });
-  if (!loses_digits(d, x.s)) return g;
-  small_vector<T, N> w = transposed_times(e.A, h, first);
-  unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
-  unrolled<N>([&](int j) { unrolled<N>([&](int i) { e.A(i, j) += x.K(i) * w(j); }); });
   return g;
 }
 
@@ -55,8 +64,8 @@ KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent
     }
   });
 }
-template <residues Residues = residues::kept, class T, int N, int M>
-KALSCAN_HD void observe_into(small_filtering_element<T, N>& e, const independent_readings<T, N, M>& o) {
+template <residues Residues = residues::kept, class Element, class Readings>
+KALSCAN_HD void observe_into(Element& e, const Readings& o) {
   observe_into<Residues>(e, o, [](int, const auto&, const auto&) {});
 }
 

@@ -49,10 +49,10 @@ namespace detail {
 
 /// f(0), ..., f(N - 1). On the device as straight code, so that what f indexes can be in registers; loops of more than
 /// 8 turns stay loops, and their matrices in memory.
-template <int N, class F>
+template <int N, bool Straight = (N <= 8), class F>
 KALSCAN_HD constexpr void unrolled(F f) {
 #if defined(__CUDA_ARCH__)
-#pragma unroll(N <= 8 ? N : 1)
+#pragma unroll(Straight ? N : 1)
 #endif
   for (int i = 0; i < N; ++i) f(i);
 }
@@ -64,10 +64,11 @@ inline constexpr bool is_small<small_matrix<T, R, C>> = true;
 template <class T, int N>
 inline constexpr bool is_small<small_symmetric<T, N>> = true;
 
+/// Whether X stores a lower triangle alone.
 template <class X>
-inline constexpr bool is_symmetric = false;
+inline constexpr bool is_triangle = false;
 template <class T, int N>
-inline constexpr bool is_symmetric<small_symmetric<T, N>> = true;
+inline constexpr bool is_triangle<small_symmetric<T, N>> = true;
 
 template <class T, int N>
 KALSCAN_HD constexpr small_matrix<T, N, N> identity_matrix() {
@@ -81,7 +82,7 @@ template <class X, class F>
 KALSCAN_HD constexpr void for_each_entry(F f) {
   unrolled<X::columns>([&](int j) {
     unrolled<X::rows>([&](int i) {
-      if (!is_symmetric<X> || i >= j) f(i, j);
+      if (!is_triangle<X> || i >= j) f(i, j);
     });
   });
 }
