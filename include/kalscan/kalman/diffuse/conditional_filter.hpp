@@ -111,16 +111,19 @@ class conditional_state {
     for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) = s > 0 ? gain(i) / s : T(0);
     add_multiple(b_.data(), h.size(), v, gain.data());
     const matrix keep = without(gain, h);
-    transform(C_, keep);
     transform(E_, keep);
-    transform(off_, keep);
+    add_rounding_of_update(E_, C_, h, gain);
+    transform(C_, keep);
+    symmetrize(C_);
+    clear_null_variances(C_, [&](Eigen::Index i) { return E_(i, i); });
+    update_rounding(h, gain);
     add_outer(off_, own * own, gain, gain);
     return gain;
   }
 
   /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
   void follow(const vector& h, const vector& gain, T terms) {
-    transform(off_, without(gain, h));
+    update_rounding(h, gain);
     for (Eigen::Index i = 0; i < h.size(); ++i) round(i, std::abs(b_(i)) + terms * std::abs(gain(i)));
   }
 
@@ -132,11 +135,8 @@ class conditional_state {
       transform(E_, without(o.gain, h));
       T along = 0;
       for (Eigen::Index i = 0; i < n; ++i) along += std::abs(h(i)) * std::sqrt(C_(i, i));
-      for (Eigen::Index i = 0; i < n; ++i) {
-        const T terms = std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along;
-        E_(i, i) += rounding() * terms * terms;
-        round(i, terms);
-      }
+      add_rounding_of_update(E_, C_, h, o.gain);
+      for (Eigen::Index i = 0; i < n; ++i) round(i, std::sqrt(C_(i, i)) + std::abs(o.gain(i)) * along);
     }
     // Joseph's form. What is observed without noise has no variance left.
     add_outer(C_, -o.f, o.gain, o.gain);
@@ -162,6 +162,25 @@ class conditional_state {
     set_identity(keep, h.size(), h.size());
     add_outer(keep, -1, gain, h);
     return keep;
+  }
+
+  /// Adds to E the rounding of (I - gain h') P (I - gain h')'.
+  void add_rounding_of_update(matrix& E, const matrix& P, const vector& h, const vector& gain) const {
+    const auto deviation = [&](Eigen::Index i) { return std::sqrt((std::max)(P(i, i), T(0))); };
+    T along = 0;
+    for (Eigen::Index i = 0; i < h.size(); ++i) along += std::abs(h(i)) * deviation(i);
+    for (Eigen::Index i = 0; i < h.size(); ++i) {
+      const T terms = deviation(i) + std::abs(gain(i)) * along;
+      E(i, i) += rounding() * terms * terms;
+    }
+  }
+
+  /// As for a covariance. What is left is a difference with rounding errors of its own: without these, a bound of errors that
+  /// fade would end as noise.
+  void update_rounding(const vector& h, const vector& gain) {
+    const matrix before = off_;
+    transform(off_, without(gain, h));
+    add_rounding_of_update(off_, before, h, gain);
   }
 
   /// Component i of the mean and of a root is a sum of such terms.
