@@ -175,8 +175,8 @@ class conditional_state {
     }
   }
 
-  /// As for a covariance. What is left is a difference with rounding errors of its own: without these, a bound of errors that
-  /// fade would end as noise.
+  /// As for a covariance. What is left is a difference with rounding errors of its own: without these, a bound of
+  /// errors that fade would end as noise.
   void update_rounding(const vector& h, const vector& gain) {
     const matrix before = off_;
     transform(off_, without(gain, h));
