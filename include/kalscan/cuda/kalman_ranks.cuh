@@ -82,8 +82,6 @@ struct block_values {
   void gather(const Communicator& comm, const device_blocks& blocks, cudaStream_t stream) const {
     if (blocks.most == 0) return;
     const auto most = static_cast<std::size_t>(blocks.most);
-    const auto here = static_cast<std::size_t>(blocks.of_rank[static_cast<std::size_t>(comm.rank())]);
-    send_as_zeros(std::span(mine, most).subspan(here), stream);
     comm.all_gather(std::as_bytes(std::span(mine, most)),
                     std::as_writable_bytes(std::span(gathered, most * blocks.of_rank.size())), stream);
     if (all == gathered) return;
@@ -264,7 +262,6 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
   const auto pieces = series_pieces<traversal>(verb, p.inner, all);
   const std::int64_t from = all.before(), to = from + all.steps_here();
   const T* last_mean = to > from ? filtered.mean.data() + (to - from - 1) * n : pieces.last_mean;
-  if (to == from) send_as_zeros(std::span(pieces.last_mean, n), p.inner.stream);
   p.communicator.all_gather(std::as_bytes(std::span(last_mean, n)),
                             std::as_writable_bytes(std::span(pieces.last_means, n * all.steps.size())),
                             p.inner.stream);

@@ -210,8 +210,6 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
     has_no_lanes(p.inner, call);
     return;
   }
-  if (!all.takes_part() || pieces.cuts.slots < pieces.slots.most)
-    send_as_zeros(pieces.mine.time_sums, p.inner.stream);
   if (all.takes_part()) {
     call.ends = all.ends();
     const rank_link forward(p.communicator, p.inner.stream, all.previous(), all.next());

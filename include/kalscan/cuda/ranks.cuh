@@ -97,12 +97,6 @@ void require_steps(const char* verb, const ranks<Communicator, Inner>& p, int nu
                            " needed: agree_on_steps gives them"}));
 }
 
-/// Enqueues zeros for what a rank sends along with its own, since all send as much, but has not written. Nobody reads it.
-template <class X>
-void send_as_zeros(std::span<X> x, cudaStream_t stream) {
-  if (!x.empty()) require_success("cudaMemsetAsync", cudaMemsetAsync(x.data(), 0, x.size_bytes(), stream));
-}
-
 /// The stretches of a call, or an error. `what` this rank has is `steps_here`.
 template <class Communicator, std::derived_from<cuda> Inner>
 device_stretches stretches_of(const char* verb, const ranks<Communicator, Inner>& p, const char* what,

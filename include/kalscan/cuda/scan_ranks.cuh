@@ -153,8 +153,6 @@ class scan_over_ranks {
       } else if (!Call::has_outputs || !ends) {  // no one else needs the last element
         const typename summary<R>::type elements{call_.recurrence};
         reduce_here(elements, nullptr, elements.monoid().identity(), pieces.total);
-      } else {
-        send_as_zeros(std::span(pieces.total, pieces.total_bytes), policy_.stream);
       }
       comm_.all_gather(std::span<const std::byte>(pieces.total, pieces.total_bytes),
                        std::span(pieces.totals, pieces.total_bytes * all_.steps.size()), policy_.stream);
@@ -192,8 +190,6 @@ class scan_over_ranks {
   void share_final(const rank_scan_pieces<R>& pieces) const {
     const std::span<const std::byte> mine = bytes_of(call_.final);
     if (mine.empty()) return;
-    if (comm_.rank() != course_.last)
-      send_as_zeros(std::span(call_.final, static_cast<std::size_t>(call_.count)), policy_.stream);
     comm_.all_gather(mine, pieces.finals, policy_.stream);
     require_success("cudaMemcpyAsync",
                     cudaMemcpyAsync(call_.final, pieces.finals.data() + mine.size() * std::size_t(course_.last),
