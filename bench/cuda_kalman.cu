@@ -215,9 +215,6 @@ int main(int argc, char** argv) {
   add("filter float n 8 m 4", regular<float, 8, 4, verb::filter>, {{million, 1, 0}, {million, 1, 32}, {million, 1, 64}});
 #ifndef KALSCAN_QUICK_CUDA  // compiled only
   add("filter and smooth float n 8 m 4", regular<float, 8, 4, verb::both>, {{million, 1, 0}});
-  add("filter float n 12 m 4", regular<float, 12, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
-  add("filter float n 16 m 4", regular<float, 16, 4, verb::filter>, {{100'000, 1, 0}, {1000, 1000, 0}});
-  add("filter and smooth float n 16 m 4", regular<float, 16, 4, verb::both>, {{100'000, 1, 0}});
   add("filter float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::filter, form::diffuse>, {{million, 1, 0}, {10'000, 1, 0}, {100, 100'000, 0}});
 #endif
   add("filter float n 2 m 1, roots", regular<float, 2, 1, verb::filter, form::roots>, {{million, 1, 0}, {million, 1, 16}, {million, 1, 64}});
@@ -226,7 +223,6 @@ int main(int argc, char** argv) {
   add("filter and smooth float n 4 m 2, roots", regular<float, 4, 2, verb::both, form::roots>, {{million, 1, 0}});
   add("filter double n 2 m 1, roots", regular<double, 2, 1, verb::filter, form::roots>, {{million, 1, 0}});
   add("filter double n 4 m 2, roots", regular<double, 4, 2, verb::filter, form::roots>, {{million, 1, 0}});
-  add("filter float n 8 m 4, roots", regular<float, 8, 4, verb::filter, form::roots>, {{million, 1, 0}});
 #endif
   add("filter double n 4 m 2", regular<double, 4, 2, verb::filter>, {{million, 1, 0}, {million, 1, 32}});
   add("log-likelihood Matern-3/2 double", matern<double, verb::likelihood>, {{1'800'000, 1, 0}, {1'800'000, 1, 16}, {1'800'000, 1, 64}});

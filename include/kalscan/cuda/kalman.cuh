@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Kalman filter and smoother with matrix states on a device: the policy is kalscan::cuda.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (from 9 on they are slow, and take tens
-// of KB of local memory a thread) and as many observed components. float or double. Observations lie in device memory,
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 8 states and as many observed components: with more
+// states nvcc 13.0 makes wrong code, so that they do not compile. float or double. Observations lie in device memory,
 // m numbers a step, one series after the other; a NaN is a component that is missing. Components are taken one at a
 // time, R decorrelated. The prior may be diffuse in part. <kalscan/kalman/function_filter.hpp> says what singular R, F
 // and Q and diffuse priors cost. square_root{model} in place of a model carries roots in place of covariances, for
-// proper priors (<kalscan/kalman/functions/square_root.hpp>):
+// proper priors and up to 5 states (<kalscan/kalman/functions/square_root.hpp>):
 //
 //   const kalscan::square_root form{model};
 //   filter(policy, form, y, {.mean = m, .covariance_root = U, .log_likelihood = sum});
@@ -48,6 +48,12 @@ constexpr void explain_device_model() {
   static_assert(std::is_trivially_copyable_v<Model>,
                 "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device "
                 "memory");
+  // Loops over more are not straight code any more, and nvcc 13.0, from -Xcicc -O2 on, then overwrites some of an
+  // element's numbers: seen with 9 to 16 states in float.
+  using form = form_of_model<Model>;
+  constexpr bool right = is_root<prior_type<Model>> ? straight<typename form::number, Model::states>
+                                                    : Model::states <= 8;
+  static_assert(right, "kalscan: on a device a model has at most 8 states, and 5 in square-root form");
 }
 
 /// The checks of a verb of this header.

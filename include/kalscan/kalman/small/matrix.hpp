@@ -47,21 +47,14 @@ struct small_symmetric {
 
 namespace detail {
 
-/// f(0), ..., f(N - 1). On the device as straight code, so that what f indexes can be in registers. More than 8 turns are
-/// left to the compiler: where these are told to stay loops, nvcc 13.0 makes wrong code of elements of 9 states and more
-/// (tests/cuda/kalman_large.cu). With Straight = false fewer turns stay loops, and their matrices in memory.
+/// f(0), ..., f(N - 1). On the device as straight code, so that what f indexes can be in registers; loops of more than
+/// 8 turns stay loops, and their matrices in memory.
 template <int N, bool Straight = (N <= 8), class F>
 KALSCAN_HD constexpr void unrolled(F f) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (N <= 8) {
 #pragma unroll(Straight ? N : 1)
-    for (int i = 0; i < N; ++i) f(i);
-  } else {
-    for (int i = 0; i < N; ++i) f(i);
-  }
-#else
-  for (int i = 0; i < N; ++i) f(i);
 #endif
+  for (int i = 0; i < N; ++i) f(i);
 }
 
 template <class X>
