@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Channels of 16 states whose steps and whose inputs and outputs go to different warps: the bits of the other kernel,
-// and the results of seq. Checkpoints that lie within tiles are what only the other kernel keeps.
+// and the results of seq. Checkpoints are what only the other kernel leaves.
 #include <doctest/doctest.h>
 
 #include <kalscan/mixer/storage.hpp>
@@ -33,9 +33,9 @@ enum class outputs { both, mean, variance };
 
 template <class E>
 struct stored_result {
-  bool by_fours;
+  bool by_fours = false;
   std::vector<array<E>> out;
-  std::vector<array<float>> final, checkpoints;
+  std::vector<array<float>> final;
 };
 
 template <class E>
@@ -56,38 +56,36 @@ stored_result<E> run_stored(const problem<kla, float>& p, std::int64_t chunk, st
   policy.workspace = memory;
   kalscan::forward(policy, kla{}, call.shape, call.in, call.out, call.states);
   ok(cudaDeviceSynchronize());
-  return {kalscan::detail::goes_by_fours(call, kalscan::detail::forward_cuts<kla>(policy, call.shape)),
-          to_host(tokens.out), to_host(d.final), to_host(d.checkpoints)};
+  return {kalscan::detail::goes_by_fours(call),
+          to_host(tokens.out), to_host(d.final)};
 }
 
-/// The same bits either way; returns those by fours.
+/// The same bits either way.
 template <class E>
-stored_result<E> same_either_way(const problem<kla, float>& p, std::int64_t chunk, std::int64_t every) {
+void same_either_way(const problem<kla, float>& p, std::int64_t chunk, stored_result<E>* result = nullptr) {
   CAPTURE(p.shape.batch);
   CAPTURE(p.shape.time);
   CAPTURE(p.shape.channels);
   CAPTURE(chunk);
-  CAPTURE(every);
-  const auto fours = run_stored<E>(p, chunk, every), other = run_stored<E>(p, chunk, 5);
+  const auto fours = run_stored<E>(p, chunk, 0), other = run_stored<E>(p, chunk, 5);
   CHECK(fours.by_fours);
   CHECK(!other.by_fours);
   CHECK(different(fours.out, other.out) == 0);
   CHECK(different(fours.final, other.final) == 0);
-  return fours;
+  if (result != nullptr) *result = fours;
 }
 template <class E>
-void check(const problem<kla, float>& p, std::int64_t chunk, std::int64_t every) {
+void check(const problem<kla, float>& p, std::int64_t chunk) {
   auto rounded = p;
   for (std::size_t i = 0; i < 4; ++i) rounded.in[i] = p.in[i].as<E>().template as<float>();
   const double digit = std::is_same_v<E, float> ? 1e-5 : std::is_same_v<E, bfloat16> ? 0x1p-8 : 0x1p-10;
-  const auto r = same_either_way<E>(p, chunk, every);
-  const auto exact = run_forward<kla>(seq{}, rounded.as<double>(), every);
+  stored_result<E> r;
+  same_either_way<E>(p, chunk, &r);
+  const auto exact = run_forward<kla>(seq{}, rounded.as<double>());
   CHECK(difference(r.out, exact.out) < digit);
   CHECK(difference(r.final, exact.final) < 1e-5);
-  CHECK(difference(r.checkpoints, exact.checkpoints) < 1e-5);
 }
 const std::vector<std::int64_t> chunks = {whole_time, 0, 16, 33, 48};
-std::int64_t every_for(std::int64_t chunk) { return chunk == 33 ? 0 : 16; }
 
 #ifdef KALSCAN_QUICK_CUDA  // compiled only, and the last one has the same code
 #define KALSCAN_TEST_STORAGE float, bfloat16
@@ -101,13 +99,13 @@ TEST_CASE_TEMPLATE("lengths around tiles and chunks, batches, one block of chann
     const std::int64_t channels = seed % 3 == 0 ? 128 : seed % 3 == 1 ? 64 : 192;
     const auto p = random_problem<kla, float>(1 + static_cast<std::int64_t>(seed % 2), L, channels, 16, seed);
     ++seed;
-    for (const std::int64_t chunk : or_few(chunks, 2)) check<E>(p, chunk, every_for(chunk));
+    for (const std::int64_t chunk : or_few(chunks, 2)) check<E>(p, chunk);
   }
 }
 
 TEST_CASE("packed sequences, empty and short ones among them") {
   const auto p = random_problem<kla, float>(1, 155, 64, 16, 5, given::fixed, false, {0, 5, 5, 6, 38, 90, 90, 123, 155});
-  for (const std::int64_t chunk : chunks) check<float>(p, chunk, every_for(chunk));
+  for (const std::int64_t chunk : chunks) check<float>(p, chunk);
 }
 
 TEST_CASE("beliefs that are not ordinary, from the start and on the way") {
@@ -122,20 +120,20 @@ TEST_CASE("beliefs that are not ordinary, from the start and on the way") {
       p.initial[1].view()(b, 0, 71, 7) = 0;
       for (std::int64_t t = 20; t < 60; ++t) p.in[1].view()(b, t, 90, 0) = 0;
     }
-    for (const std::int64_t chunk : chunks) check<float>(p, chunk, 0);
+    for (const std::int64_t chunk : chunks) check<float>(p, chunk);
     for (std::int64_t b = 0; b < B; ++b) p.initial[1].view()(b, 0, 5, 0) = 0, p.initial[1].view()(b, 0, 70, 13) = 0;
-    for (const std::int64_t chunk : chunks) check<float>(p, chunk, every_for(chunk));
+    for (const std::int64_t chunk : chunks) check<float>(p, chunk);
     // A gain of four while nothing is observed, so that a variance overflows in one tile and comes back in another.
     p.in[4].view()(0, 0, 90, 5) = 4;
-    same_either_way<float>(p, whole_time, 16);
-    same_either_way<bfloat16>(p, whole_time, 0);
+    same_either_way<float>(p, whole_time);
+    same_either_way<bfloat16>(p, whole_time);
   }
 }
 
 TEST_CASE("sequences in turns") {
   if (under_a_tool()) return;
   const auto p = random_problem<kla, float>(300, 200, 64, 16, 41);  // more blocks than devices take at once
-  check<float>(p, whole_time, 16);
+  check<float>(p, whole_time);
 }
 
 TEST_CASE("one output alone") {
@@ -159,20 +157,17 @@ TEST_CASE("predictions are read out") {
   }
 }
 
-TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and checkpoints between tiles") {
-  const auto goes = [](const problem<kla, float>& p, auto change, std::int64_t every = 0, std::int64_t chunk = 0) {
+TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and nobody wants checkpoints") {
+  const auto goes = [](const problem<kla, float>& p, auto change, std::int64_t every = 0) {
     const device_problem<kla, float> d(p, every, false);
     kalscan::detail::forward_call_t<kla, float> call{d.p.shape, d.in_views(), d.out_views(), d.states()};
     change(call);
-    return kalscan::detail::goes_by_fours(
-        call, kalscan::detail::forward_cuts<kla>(kalscan::cuda{.chunk = chunk}, call.shape));
+    return kalscan::detail::goes_by_fours(call);
   };
   const auto nothing = [](auto&) {};
   const auto p = random_problem<kla, float>(2, 40, 64, 16, 44);
   CHECK(goes(p, nothing));
-  CHECK(goes(p, nothing, 32, 16));
-  CHECK(!goes(p, nothing, 16, 24));
-  CHECK(!goes(p, nothing, 8));
+  CHECK(!goes(p, nothing, 16));
   CHECK(!goes(random_problem<kla, float>(2, 40, 96, 16, 44), nothing));
   CHECK(!goes(random_problem<kla, float>(2, 40, 64, 16, 44, given::fixed, true), nothing));
   CHECK(!goes(p, [](auto& call) { call.in.Lambda.data += 1; }));

@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(Scope::threads)
   element_t<M> carry = m.identity(), items[Items];
   for (std::int64_t begin = 0; begin < count; begin += tile) {
     const int filled = count - begin < tile ? static_cast<int>(count - begin) : tile;
-    const std::int64_t at = begin + scope.rank() * Items;
+    const std::int64_t at = begin + scope.thread_rank() * Items;
 #pragma unroll
     for (int i = 0; i < Items; ++i)
       if (at + i < count) items[i] = in[at + i];

@@ -198,7 +198,7 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
         using by_fours = device_fours_traversal<Call>;
         using by_lanes = device_forward_traversal<Call, by_fours::layout_type::kind>;
         constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
-        if (sixteen && goes_by_fours(call, cuts) && shared <= most_shared_memory()) {
+        if (sixteen && goes_by_fours(call) && shared <= most_shared_memory()) {
           if (whole) return launch_traversal<by_fours>(policy, call, cuts, arrays);
           return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
         }

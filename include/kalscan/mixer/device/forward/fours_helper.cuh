@@ -47,16 +47,13 @@ bool has_quads_of_channels(const tensor<E>& x) {
          reinterpret_cast<std::uintptr_t>(x.data) % sizeof(vec<E, 4>) == 0;
 }
 
-/// Whether device_fours_traversal serves a call with 16 states and parameters that do not vary. Its shape and the
-/// layout of its arrays decide; bits are the same.
+/// Whether device_fours_traversal serves a call with 16 states and parameters that do not vary. Its shape, the layout of
+/// its arrays and what it asks for decide; bits are the same. Calls that leave checkpoints would take longer by fours.
 template <class Call>
-bool goes_by_fours(const Call& call, const time_cuts& cuts) {
+bool goes_by_fours(const Call& call) {
   using M = typename Call::mixer;
   if (call.shape.channels % fours_block::channels != 0) return false;
-  if (as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present()) {
-    const bool cut = cuts.slots > cuts.sequences;  // checkpoints are kept between tiles alone
-    if (call.states.every % fours_block::tile != 0 || (cut && cuts.chunk % fours_block::tile != 0)) return false;
-  }
+  if (as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present()) return false;
   bool quads = true, writes = false;
   for_each_index<M::inputs_info.size()>([&](auto i) {
     if constexpr (M::inputs_info[i()].varies == role::channel)
