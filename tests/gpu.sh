@@ -94,12 +94,13 @@ if $sanitize; then
   }
   # Most of the time goes to the host: many at once, on all GPUs in turn, reported in order.
   rm -f "$build"/*.code
-  gpus=$(nvidia-smi -L | wc -l) started=0
+  IFS=, read -ra gpus <<<"${CUDA_VISIBLE_DEVICES:-$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)}"
+  started=0
   for tool in memcheck racecheck initcheck; do
     for t in $tests; do
-      while [ "$(jobs -rp | wc -l)" -ge $(($(nproc) / 2)) ]; do sleep 0.2; done
+      while [ "$(jobs -rp | wc -l)" -ge $((($(nproc) + 1) / 2)) ]; do sleep 0.2; done
       started=$((started + 1))
-      { CUDA_VISIBLE_DEVICES=$((started % gpus)) sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; code=$?
+      { CUDA_VISIBLE_DEVICES=${gpus[started % ${#gpus[@]}]} sanitized "$tool" "$t" >"$build/$tool.$t.log" 2>&1; code=$?
         echo "$code" >"$build/$tool.$t.code"; echo "$tool $t ended with $code"; } &
     done
   done

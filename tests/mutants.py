@@ -232,7 +232,7 @@ MUTANTS = [
      "const vector3<T> torque = cross(x.mean(), carried);", "const vector3<T> torque = cross(carried, x.mean());",
      ["kla/rotating.cpp"]),
     ("gradients: strips of channels by the batch", K + "mixer/host/run.hpp", "strip = blocks_of_strip(plan)",
-     "group = std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8)", ["kla/schedule.cpp"]),
+     "strip = std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8)", ["kla/schedule.cpp"]),
     ("rotating: the general step rounds in its own way", K + "kla/vector_kla.hpp",
      "if (detail::equal(before.variance, detail::infinity<T>) ||", "if (true ||", ["kla/schedule.cpp"]),
     ("rotating: eta is not turned back", K + "kalman/scalar/rotating_element.hpp",

@@ -238,6 +238,20 @@ TEST_CASE("a Q that is a value is factored once, with the results of one that is
   }
 }
 
+TEST_CASE("asking for the square-root form looks at a Q that is a value, and at nothing that may lie on a device") {
+  int looked = 0;
+  const auto F = [&looked](std::int64_t) {
+    ++looked;
+    return kalscan::small_matrix<double, 1, 1>{{1}};
+  };
+  using one = kalscan::small_symmetric<double, 1>;
+  const kalscan::square_root model{
+      kalscan::model_of<double, 1, 1>(F, one{{4}}, kalscan::small_matrix<double, 1, 1>{{1}}, one{{1}},
+                                      kalscan::small_belief<double, 1>{{{0}}, {{1}}})};
+  CHECK(looked == 0);
+  CHECK(model.noise<double>().x[0] == 2);
+}
+
 // Digits, over so many steps that an instrument takes a minute: it has seen the same code at work above.
 TEST_CASE("20,000 steps with a rank-deficient Q in chunks: roots keep the digits of the log-likelihood" *
           doctest::skip(under_an_instrument())) {

@@ -24,7 +24,6 @@ concept has_constant_noise = requires(const Model& m) {
   requires is_small<std::remove_cvref_t<decltype(m.transition_at.Q_)>>;
 };
 
-
 /// A root of the Q that leads to a step, in numbers of type X.
 template <class X, class Model>
 KALSCAN_HD small_lower<X, Model::states> root_of_noise(const Model& model, std::int64_t series, std::int64_t t) {
@@ -42,9 +41,9 @@ KALSCAN_HD small_lower<X, Model::states> root_of_noise(const Model& model, std::
 /// semi-definite whatever the rounding, with the digits that a covariance loses where its eigenvalues differ by more
 /// than 1 / epsilon. In float the elements of chunks, and the smoother, compute in double. The prior must be proper: a
 /// small_belief, or a small_root_belief, with which a model has this form in any case. A Q that is a value is factored
-/// here, once, others at each step. Neither forecast nor ranks take the form. Beside a state that no noise moves and
-/// that grows by more than 1 / epsilon over a series, others are smoothed right whole, but not in chunks of time.
-/// <kalscan/kalman/square_root.hpp> has the same for a kalman_model.
+/// here, once, others at each step. Neither forecast nor ranks take the form, and a device takes it of up to 5 states.
+/// Beside a state that no noise moves and that grows by more than 1 / epsilon over a series, others are smoothed right
+/// whole, but not in chunks of time. <kalscan/kalman/square_root.hpp> has the same for a kalman_model.
 template <class Model>
 struct square_root : Model {
   static_assert(state_space_model<Model>,
@@ -56,7 +55,9 @@ struct square_root : Model {
 
   explicit square_root(const Model& model) : Model(model) {
     if constexpr (detail::has_constant_noise<Model>) {
-      noise_.of_elements = detail::root_of_noise<detail::wide<T>>(model, 0, 0);
+      // The value itself: F may be where the host cannot look.
+      noise_.of_elements = detail::root_of<detail::wide<T>>(
+          detail::to_small<small_symmetric<T, Model::states>>(model.transition_at.Q_));
       noise_.own = detail::as<T>(noise_.of_elements);
     }
   }

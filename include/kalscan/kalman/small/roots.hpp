@@ -39,7 +39,7 @@ using wide = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
 
 /// Whether a device has registers for N x N numbers: else what goes over them stays loops.
 template <class T, int N>
-inline constexpr bool straight = sizeof(T) * N* N <= 256;
+inline constexpr bool straight = sizeof(T) * N * N <= 256;
 
 /// x with numbers of type T.
 template <class T, int R, int C, class X>
