@@ -2,13 +2,14 @@
 // The Kalman filter of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/kalman/diffuse/sweep.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>

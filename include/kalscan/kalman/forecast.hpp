@@ -2,9 +2,10 @@
 // Predictions of the state and of y beyond the data.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cstddef>
 #include <cstdint>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>

@@ -2,9 +2,10 @@
 // The Kalman filter one step at a time, for data that arrive.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <cstdint>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>

@@ -2,12 +2,13 @@
 // The fixed-interval smoother of a linear-Gaussian model, in sequence or in parallel over time.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/kalman/filter.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/model/smoother_result.hpp>

@@ -2,13 +2,14 @@
 // How the smoother of a linear-Gaussian model goes back through the steps of its series.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/diffuse/smoothed_beginning.hpp>
 #include <kalscan/kalman/elements/smoothing_element.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>

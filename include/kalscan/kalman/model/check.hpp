@@ -2,13 +2,14 @@
 // Refuses what is no covariance or no number, by name and value.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <kalscan/kalman/linalg/dense.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/support/bad_argument.hpp>
 #include <limits>

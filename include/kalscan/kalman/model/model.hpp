@@ -2,9 +2,10 @@
 // A linear-Gaussian state-space model.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cstdint>
 #include <kalscan/kalman/linalg/dense.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/misuse.hpp>

@@ -2,10 +2,11 @@
 // The Kalman filter in square-root form as work along time, for a back end.
 #pragma once
 
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/square_root_element.hpp>
-#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>

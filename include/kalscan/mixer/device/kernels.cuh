@@ -39,6 +39,8 @@
 // are in shared memory at once (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
 #pragma once
 
+#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -50,7 +52,6 @@
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
-#include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
 namespace kalscan::detail {
 
