@@ -34,20 +34,8 @@ void check(const oracle::problem<double, Eigen::Dynamic, Eigen::Dynamic>& proble
 
 template <class T, int N, int M>
 void check_random_models(double bound) {
-  const oracle::kind kinds[] = {
-      {},
-      {.varying = true},
-      {.missing = true},
-      {.singular_noise = true, .before_first = true},
-      {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true}};
-  std::uint64_t seed = 1;
-  for (const auto& k : kinds) {
-    for (const std::int64_t length : {1, 2, 47}) {
-      CAPTURE(length);
-      const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
-      for (const std::int64_t chunk : {1, 3, 16, 1000}) check<T, N, M>(problem, chunk, 4, bound);
-    }
-  }
+  small_models::for_random_models<N, M>(
+      [&](const auto& problem, std::int64_t chunk) { check<T, N, M>(problem, chunk, 4, bound); });
 }
 
 TEST_CASE("chunks of the filter and smoother on small matrices agree with the oracle") {

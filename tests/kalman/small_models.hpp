@@ -51,6 +51,25 @@ inline problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& 
   return p;
 }
 
+/// check(problem, chunk) for random models of N states and M observed components, and chunks of several lengths.
+template <int N, int M, class Check>
+void for_random_models(Check check) {
+  const oracle::kind kinds[] = {
+      {},
+      {.varying = true},
+      {.missing = true},
+      {.singular_noise = true, .before_first = true},
+      {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true}};
+  std::uint64_t seed = 1;
+  for (const auto& k : kinds) {
+    for (const std::int64_t length : {1, 2, 47}) {
+      CAPTURE(length);
+      const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
+      for (const std::int64_t chunk : {1, 3, 16, 1000}) check(problem, chunk);
+    }
+  }
+}
+
 template <class... X>
 Eigen::MatrixXd matrix_of(Eigen::Index rows, Eigen::Index cols, X... x) {
   const double values[] = {static_cast<double>(x)...};

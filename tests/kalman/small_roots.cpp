@@ -153,19 +153,8 @@ void check(const small_models::problem_type& problem, std::int64_t chunk, std::i
 
 template <class T, int N, int M>
 void check_random_models(double bound) {
-  const oracle::kind kinds[] = {
-      {},
-      {.missing = true},
-      {.singular_noise = true, .before_first = true},
-      {.varying = true, .inputs = true, .singular_noise = true, .missing = true, .before_first = true}};
-  std::uint64_t seed = 1;
-  for (const auto& k : kinds) {
-    for (const std::int64_t length : {1, 2, 47}) {
-      CAPTURE(length);
-      const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
-      for (const std::int64_t chunk : {1, 3, 16, 1000}) check<T, N, M>(problem, chunk, 4, bound);
-    }
-  }
+  small_models::for_random_models<N, M>(
+      [&](const auto& problem, std::int64_t chunk) { check<T, N, M>(problem, chunk, 4, bound); });
 }
 
 template <int N, int M>
