@@ -29,7 +29,6 @@ std::vector<T> convert(const std::vector<double>& x) {
 /// A stable model with correlated noise whose matrices turn with time, the same for float and double.
 template <class T, int N, int M>
 struct turning {
-  static constexpr double entry(int i, int j, int k) { return 0.25 * ((7 * i + 5 * j + 3 * k) % 9 - 4); }
   KALSCAN_HD static small_matrix<T, N, N> F(std::int64_t t) {
     small_matrix<T, N, N> x{};
     for (int i = 0; i < N; ++i) {
@@ -287,6 +286,31 @@ void check_models(const Model& model, const HostModel& host_model, const std::ve
   CHECK(same_bits(results.covariance.host(), first.smoothed_covariance));
   CHECK(same_bits(results.log_likelihood.host(), first.log_likelihood));
   CHECK(same_bits(results.smoothed_directions.host(), first.smoothed_directions));
+}
+
+/// Of three series one has two readings that are infinite: its status names the first one, and the others are right.
+template <class Model>
+void check_first_failure(const Model& model) {
+  const std::int64_t length = 1000, count = 3;
+  auto y = draw(length * count, false);
+  y[static_cast<std::size_t>(length + 777)] = std::numeric_limits<double>::infinity();
+  y[static_cast<std::size_t>(length + 345)] = std::numeric_limits<double>::infinity();
+  const device_array<double> data(y), sums(3);
+  const device_array<kalscan::filter_status> status(3);
+  const kalscan::series_layout series{.longest = length, .count = count};
+  for (const std::int64_t chunk : {0, 10, 1000}) {
+    CAPTURE(chunk);
+    const kalscan::cuda_workspace memory(
+        kalscan::filter_workspace<Model>(kalscan::cuda{.chunk = chunk}, length, count));
+    kalscan::log_likelihood(kalscan::cuda{.workspace = memory, .chunk = chunk}, model, data.span(), series, sums.span(),
+                            status.span());
+    const auto found = status.host();
+    CHECK(found[0].ok());
+    CHECK(found[2].ok());
+    CHECK(found[1].step() == 345);
+    CHECK(found[1].reason() == kalscan::step_failure::mean);
+    CHECK(std::isfinite(sums.host()[2]));
+  }
 }
 
 }  // namespace device_filter

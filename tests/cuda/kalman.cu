@@ -160,28 +160,7 @@ TEST_CASE("a Gaussian process over irregular times, of a million points") {
 }
 
 TEST_CASE("the status of a series names its first failing step and the reason; others are not touched") {
-  using model_type = turning<double, 2, 1>;
-  const auto model = model_type::model();
-  const std::int64_t length = 1000, count = 3;
-  for (const std::int64_t chunk : {0, 10, 1000}) {
-    CAPTURE(chunk);
-    auto y = draw(length * count, false);
-    y[static_cast<std::size_t>(length + 777)] = std::numeric_limits<double>::infinity();
-    y[static_cast<std::size_t>(length + 345)] = std::numeric_limits<double>::infinity();
-    const device_array<double> data(y), sums(3);
-    const device_array<kalscan::filter_status> status(3);
-    const kalscan::series_layout series{.longest = length, .count = count};
-    const kalscan::cuda_workspace memory(
-        kalscan::filter_workspace<decltype(model)>(kalscan::cuda{.chunk = chunk}, length, count));
-    kalscan::log_likelihood(kalscan::cuda{.workspace = memory, .chunk = chunk}, model, data.span(), series, sums.span(),
-                            status.span());
-    const auto found = status.host();
-    CHECK(found[0].ok());
-    CHECK(found[2].ok());
-    CHECK(found[1].step() == 345);
-    CHECK(found[1].reason() == kalscan::step_failure::mean);
-    CHECK(std::isfinite(sums.host()[2]));
-  }
+  check_first_failure(turning<double, 2, 1>::model());
 }
 
 TEST_CASE("filter and smoother are captured into a graph, and replayed on other data") {

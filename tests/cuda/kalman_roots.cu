@@ -107,26 +107,7 @@ TEST_CASE(
 }
 
 TEST_CASE("in square-root form the status of a series names its first failing step and the reason") {
-  const kalscan::square_root model{turning<double, 2, 1>::model()};
-  const std::int64_t length = 1000, count = 3;
-  auto y = draw(length * count, false);
-  y[static_cast<std::size_t>(length + 345)] = std::numeric_limits<double>::infinity();
-  const device_array<double> data(y), sums(3);
-  const device_array<kalscan::filter_status> status(3);
-  const kalscan::series_layout series{.longest = length, .count = count};
-  for (const std::int64_t chunk : {0, 10, 1000}) {
-    CAPTURE(chunk);
-    const kalscan::cuda_workspace memory(
-        kalscan::filter_workspace<std::remove_const_t<decltype(model)>>(kalscan::cuda{.chunk = chunk}, length, count));
-    kalscan::log_likelihood(kalscan::cuda{.workspace = memory, .chunk = chunk}, model, data.span(), series, sums.span(),
-                            status.span());
-    const auto found = status.host();
-    CHECK(found[0].ok());
-    CHECK(found[2].ok());
-    CHECK(found[1].step() == 345);
-    CHECK(found[1].reason() == kalscan::step_failure::mean);
-    CHECK(std::isfinite(sums.host()[2]));
-  }
+  check_first_failure(kalscan::square_root{turning<double, 2, 1>::model()});
 }
 
 TEST_CASE("arrays of roots that are not the form's, or that its smoother lacks, are refused on the device") {
