@@ -33,7 +33,7 @@ enum class outputs { both, mean, variance };
 
 template <class E>
 struct stored_result {
-  bool by_fours = false;
+  bool by_fours;
   std::vector<array<E>> out;
   std::vector<array<float>> final;
 };
@@ -56,13 +56,12 @@ stored_result<E> run_stored(const problem<kla, float>& p, std::int64_t chunk, st
   policy.workspace = memory;
   kalscan::forward(policy, kla{}, call.shape, call.in, call.out, call.states);
   ok(cudaDeviceSynchronize());
-  return {kalscan::detail::goes_by_fours(call),
-          to_host(tokens.out), to_host(d.final)};
+  return {kalscan::detail::goes_by_fours(call), to_host(tokens.out), to_host(d.final)};
 }
 
-/// The same bits either way.
+/// The same bits either way; returns those by fours.
 template <class E>
-void same_either_way(const problem<kla, float>& p, std::int64_t chunk, stored_result<E>* result = nullptr) {
+stored_result<E> same_either_way(const problem<kla, float>& p, std::int64_t chunk) {
   CAPTURE(p.shape.batch);
   CAPTURE(p.shape.time);
   CAPTURE(p.shape.channels);
@@ -72,15 +71,14 @@ void same_either_way(const problem<kla, float>& p, std::int64_t chunk, stored_re
   CHECK(!other.by_fours);
   CHECK(different(fours.out, other.out) == 0);
   CHECK(different(fours.final, other.final) == 0);
-  if (result != nullptr) *result = fours;
+  return fours;
 }
 template <class E>
 void check(const problem<kla, float>& p, std::int64_t chunk) {
   auto rounded = p;
   for (std::size_t i = 0; i < 4; ++i) rounded.in[i] = p.in[i].as<E>().template as<float>();
   const double digit = std::is_same_v<E, float> ? 1e-5 : std::is_same_v<E, bfloat16> ? 0x1p-8 : 0x1p-10;
-  stored_result<E> r;
-  same_either_way<E>(p, chunk, &r);
+  const auto r = same_either_way<E>(p, chunk);
   const auto exact = run_forward<kla>(seq{}, rounded.as<double>());
   CHECK(difference(r.out, exact.out) < digit);
   CHECK(difference(r.final, exact.final) < 1e-5);

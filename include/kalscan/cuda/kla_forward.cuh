@@ -247,7 +247,8 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
 // last are the fast layouts; KLA of 16 states in float, with parameters that do not vary and no checkpoints, is fastest
-// where channels are a multiple of 64 and each four of them lie as one vector. Checkpoints are cheap where `every` is a multiple of 16.
+// where channels are a multiple of 64 and each four of them lie as one vector. Checkpoints are cheap where `every` is a
+// multiple of 16.
 //
 // With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
 // sequence comes: whole, in pieces, token by token, packed, alone or in a batch; so for KLA and gla, and for rotating KLA

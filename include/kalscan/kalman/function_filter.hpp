@@ -3,9 +3,9 @@
 // as <kalscan/cuda/kalman.cuh> has for a device. Needs no Eigen.
 //
 // Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (on a device 8) and as many observed
-// components. float or double. y has m numbers a step, one series after the other; a NaN is a component that is missing. Components are
-// taken one at a time, R decorrelated, so that R may be tiny beside what it meets, and correlated, and Q and F may be
-// singular.
+// components. float or double. y has m numbers a step, one series after the other; a NaN is a component that is missing.
+// Components are taken one at a time, R decorrelated, so that R may be tiny beside what it meets, and correlated, and Q
+// and F may be singular.
 //
 // R may be singular. What is read exactly and moved by Q at each step, as in ARMA models, is filtered and smoothed. A
 // chunk of time, or the smoother, that reads exactly what nothing but the unknown state before it moves has no finite

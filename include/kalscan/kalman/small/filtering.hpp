@@ -24,8 +24,8 @@ struct small_filtering_element {
 
 namespace detail {
 
-/// A := (I - K h') A for the gain of a scalar observation with innovation x and noise d. Along h only d / s of A is left,
-/// to be exact to its own digits. Returns A'h of before.
+/// A := (I - K h') A for the gain of a scalar observation with innovation x and noise d. Along h only d / s of A is
+/// left, to be exact to its own digits. Returns A'h of before.
 template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_vector<T, N> reduce_by_gain(small_matrix<T, N, N>& A, const small_vector<T, N>& h, T d,
                                              const small_innovation<T, N>& x, int first = 0) {

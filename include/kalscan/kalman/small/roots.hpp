@@ -241,10 +241,10 @@ template <class T, int N>
 KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_lower<T, N>& U,
                                                const small_vector<T, N>& h, T d, T y, int first = 0) {
   constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
-  const bool exact = equal(d, T(0));
+  const bool noiseless = equal(d, T(0));
   small_vector<T, N> f = lower_transposed_times(U, h, first);
-  if (exact) {
-    // What is left of a direction that an exact observation has fixed is rounding.
+  if (noiseless) {
+    // What is left of a direction that a noiseless observation has fixed is rounding.
     unrolled<N, straight<T, N>>([&](int j) {
       const T terms = sum_of<T, N>([&](int i) { return i >= j ? size_of(U(i, j) * h(i)) : T(0); });
       if (size_of(f(j)) <= rounding * terms) f(j) = 0;
@@ -261,9 +261,9 @@ KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_l
   });
   add(mean, x.K, x.v);
   // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
-  if (exact) add(mean, x.K, y - dot(h, mean, first));
+  if (noiseless) add(mean, x.K, y - dot(h, mean, first));
   small_vector<T, N> sum{};  // of f(k) times column k, over all after j
-  T before = d, inverse = exact ? T(0) : inverse_root(d);
+  T before = d, inverse = noiseless ? T(0) : inverse_root(d);
   unrolled<N, straight<T, N>>([&](int r) {
     const int j = N - 1 - r;
     const T after = before + f(j) * f(j);
@@ -274,7 +274,7 @@ KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_l
       const T u = U(i, j), own = kept * u, rest = f(j) * others * sum(i);
       sum(i) += f(j) * u;
       U(i, j) = own - rest;
-      if (exact && size_of(own - rest) <= rounding * (size_of(own) + size_of(rest))) U(i, j) = 0;
+      if (noiseless && size_of(own - rest) <= rounding * (size_of(own) + size_of(rest))) U(i, j) = 0;
     });
     before = after;
     inverse = next;

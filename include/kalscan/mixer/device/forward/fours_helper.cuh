@@ -66,8 +66,8 @@ bool goes_by_fours(const Call& call) {
   return quads && writes;
 }
 
-/// Four neighbouring numbers of storage type E, kept in registers as they lie in memory until they are needed.
-struct kept_quad {
+/// Four neighbouring numbers of storage type E, held in registers as they lie in memory until they are needed.
+struct stored_quad {
   std::uint32_t words[8];  ///< as many of them as E has bytes; the others take no registers
 
   template <class E>
@@ -101,7 +101,7 @@ struct fours_helper : fours_block {
   int step, column;  ///< of the first unit: its step, and its quad of channels and its state
   const char *channel_at[inputs_with<M, role::channel>], *state_at[inputs_with<M, role::state>];
   char* output_at[tile_type::outputs];
-  kept_quad channel[units][inputs_with<M, role::channel>];
+  stored_quad channel[units][inputs_with<M, role::channel>];
   T state[units][inputs_with<M, role::state>];
 
   __device__ fours_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)

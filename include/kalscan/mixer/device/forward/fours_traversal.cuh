@@ -21,7 +21,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/carry.cuh>
-#include <kalscan/mixer/device/forward/forward_traversal.cuh>
 #include <kalscan/mixer/device/forward/fours_helper.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
