@@ -70,7 +70,7 @@ consteval std::size_t field_count() {
 }
 
 template <class T>
-concept has_members = tuple_like<T> ||(std::is_aggregate_v<T> && !std::is_array_v<T>);
+concept has_members = tuple_like<T> || (std::is_aggregate_v<T> && !std::is_array_v<T>);
 
 /// f(fields...) of an aggregate or tuple.
 template <has_members T, class F>
