@@ -177,7 +177,8 @@ struct thread_lanes {
         for (int j = 0; j < States; ++j) {
           if (!owns(j)) continue;
           T& pointer = row[(s0 + j) * to[i()].stride[3]];
-          pointer = (add ? pointer : T(0)) + as_array<T>(x[j])[i()];
+          const T number = as_array<T>(x[j])[i()];
+          pointer = add ? pointer + number : number;  // 0 + -0 would be 0
         }
       }
     });
