@@ -26,6 +26,16 @@ TEST_CASE("filter and smoother agree with the oracle at lengths around the chunk
   }
 }
 
+TEST_CASE("chunks so long that they forget the state before them agree with the oracle, in all of its components or in one") {
+  auto problem = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 3000, {}, 11);
+  for (const double second : {0.5, 1.0}) {  // a walk that nobody sees keeps what it had at first
+    problem.model.F = Eigen::MatrixXd(Eigen::DiagonalMatrix<double, 2>(0.5, second));
+    problem.model.Q = Eigen::MatrixXd(Eigen::DiagonalMatrix<double, 2>(1, 0));
+    problem.model.H = Eigen::MatrixXd(Eigen::MatrixXd::Identity(1, 2));
+    check_against_oracle(kalscan::omp{2, 1000}, problem, oracle::run(problem.model, problem.y), double_bound);
+  }
+}
+
 TEST_CASE("a noise-free observation is filtered and smoothed, alike on both back ends") {
   auto problem = oracle::random_problem<double, Dynamic, Dynamic>(3, 1, 50, {}, 6);
   problem.model.R = Eigen::MatrixXd(Eigen::MatrixXd::Zero(1, 1));

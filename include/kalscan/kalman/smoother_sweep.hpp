@@ -55,7 +55,7 @@ struct smoother_sweep {
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr bool lanes_apart = true;
-  static constexpr double absorb_cost = 1;
+  static constexpr double absorb_cost = 0.8;  // measured: 0.6 to 1
 
   std::int64_t lanes() const { return std::ssize(chosen); }
   std::int64_t length() const { return longest - 1; }
@@ -131,7 +131,10 @@ struct smoother_sweep {
     }
 
     void absorb(std::int64_t s, element& x) const {
-      if (time(s) >= last_lift()) x = monoid_type{stepper->model.states()}(lift(s), x);
+      if (time(s) < last_lift()) return;
+      if (!fades_out(x.L)) return void(x = monoid_type{stepper->model.states()}(lift(s), x));
+      const state_type before = sweep->act(lift(s), {x.r, x.N});
+      x.r = before.r, x.N = before.N_;
     }
 
     void finish(const state_type&) const {

@@ -230,4 +230,15 @@ KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scal
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
 }
 
+/// Whether nothing is left, in what a stretch of time does, of the state before it, which counts there by A. Entries so
+/// small that products of theirs are subnormal become 0: subnormal numbers take a processor long, and stay for ever.
+template <class Matrix>
+bool fades_out(Matrix& A) {
+  using T = typename Matrix::Scalar;
+  constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
+  if (A.size() == 0 || !(std::abs(A(0, 0)) <= least) || !(A.cwiseAbs().maxCoeff() <= least)) return false;
+  A.setZero();
+  return true;
+}
+
 }  // namespace kalscan::detail

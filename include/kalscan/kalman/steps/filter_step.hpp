@@ -58,10 +58,12 @@ struct filter_step {
     return -sum / 2;
   }
 
-  /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr.
-  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x) const {
+  /// The filtering element x, extended by an observation. Returns what is wrong, or nullptr. With `forgotten`, where A is
+  /// 0, nothing is learnt of the state before the stretch.
+  const char* absorb(const scalar_observations<T, N, M>& o, matrix_filtering_element<T, N>& x,
+                     bool forgotten = false) const {
     const auto extend = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
-      extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.scale, seen.K);
+      if (!forgotten) extend_likelihood(x, h, o.d(i), seen.s, seen.v, seen.scale, seen.K);
     };
     return detail::observe(o, x.b, x.C, extend);
   }
