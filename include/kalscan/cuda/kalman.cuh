@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Kalman filter and smoother with matrix states on a device: the policy is kalscan::cuda.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 8 states and as many observed components: with more
-// states nvcc 13.0 makes wrong code, so that they do not compile. float or double. Observations lie in device memory,
-// m numbers a step, one series after the other; a NaN is a component that is missing. Components are taken one at a
-// time, R decorrelated. The prior may be diffuse in part. <kalscan/kalman/function_filter.hpp> says what singular R, F
-// and Q and diffuse priors cost. square_root{model} in place of a model carries roots in place of covariances, for
-// proper priors and up to 5 states (<kalscan/kalman/functions/square_root.hpp>):
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and as many observed components, in float
+// or double. Observations lie in device memory, m numbers a step, one series after the other; a NaN is a component that
+// is missing. Components are taken one at a time, R decorrelated. The prior may be diffuse in part.
+// <kalscan/kalman/function_filter.hpp> says what singular R, F and Q and diffuse priors cost. square_root{model} in place
+// of a model carries roots in place of covariances, for proper priors (<kalscan/kalman/functions/square_root.hpp>):
 //
 //   const kalscan::square_root form{model};
 //   filter(policy, form, y, {.mean = m, .covariance_root = U, .log_likelihood = sum});
 //   smooth(policy, form, y, {.mean = m, .covariance_root = U}, {.mean = m, .covariance = P});
+//
+// The matrices of more than 8 states, or 5 in square-root form, are too large for registers. They lie in local memory,
+// where nvcc 13.0 gives two matrices that are both in use the same place: its results are wrong and nothing says so. Such
+// models compile where nvcc is told to give each a place of its own, and KALSCAN_NO_STACK_COLORING says that it was:
+//
+//   nvcc -Xcicc --Xopt,-no-stack-coloring -DKALSCAN_NO_STACK_COLORING ...
+//
+// which kalscan::cuda_many_states does in CMake.
 //
 // One long series is cut in time; of many, each is taken by a thread. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
@@ -48,12 +55,15 @@ constexpr void explain_device_model() {
   static_assert(std::is_trivially_copyable_v<Model>,
                 "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device "
                 "memory");
-  // Loops over more are not straight code any more, and nvcc 13.0, from -Xcicc -O2 on, then overwrites some of an
-  // element's numbers: seen with 9 to 16 states in float.
+#if !defined(KALSCAN_NO_STACK_COLORING)
   using form = form_of_model<Model>;
-  constexpr bool right = is_root<prior_type<Model>> ? straight<typename form::number, Model::states>
-                                                    : Model::states <= 8;
-  static_assert(right, "kalscan: on a device a model has at most 8 states, and 5 in square-root form");
+  constexpr bool in_registers = is_root<prior_type<Model>> ? straight<typename form::number, Model::states>
+                                                           : Model::states <= 8;
+  static_assert(in_registers,
+                "kalscan: on a device a model of more than 8 states, or 5 in square-root form, needs CMake's "
+                "kalscan::cuda_many_states, or nvcc -Xcicc --Xopt,-no-stack-coloring -DKALSCAN_NO_STACK_COLORING");
+#endif
+  static_assert(Model::states <= 16, "kalscan: on a device a model has at most 16 states");
 }
 
 /// The checks of a verb of this header.
