@@ -130,7 +130,9 @@ TEST_CASE("beliefs that are not ordinary, from the start and on the way") {
 
 TEST_CASE("sequences in turns") {
   if (under_a_tool()) return;
-  const auto p = random_problem<kla, float>(300, 200, 64, 16, 41);  // more blocks than devices take at once
+  int multiprocessors = 0;
+  ok(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
+  const auto p = random_problem<kla, float>(2 * multiprocessors + 36, 200, 64, 16, 41);  // each takes two blocks at once
   check<float>(p, whole_time);
 }
 

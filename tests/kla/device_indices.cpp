@@ -77,7 +77,7 @@ TEST_CASE("every lane of a block has one thread, and a kernel knows its lanes wh
     takers<int, int> lanes;
     for (int thread = 0; thread < layout.threads(); ++thread) {
       for (int j = 0; j < layout.states; ++j) {
-        const int s = layout.rank_of(thread) * layout.states + j;
+        const int s = layout.number_in_group(thread) * layout.states + j;
         if (s < states) lanes.take(layout.channel_of(thread), s);
       }
     }

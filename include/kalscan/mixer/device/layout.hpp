@@ -58,7 +58,7 @@ struct lane_layout {
 
   KALSCAN_HD constexpr int channel_of(int thread) const { return thread / group(); }
   /// The thread's number in its group.
-  KALSCAN_HD constexpr int rank_of(int thread) const { return thread & (group() - 1); }
+  KALSCAN_HD constexpr int number_in_group(int thread) const { return thread & (group() - 1); }
 
   // What a thread stages of a tile: of one channel channel_units() times four neighbouring steps, and every
   // threads()-th of the tile's values of states, state_units of them. Both may be beyond the tile unless `whole`.

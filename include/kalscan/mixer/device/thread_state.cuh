@@ -120,7 +120,7 @@ struct thread_lanes {
   template <class Layout>
   __device__ thread_lanes(const Layout& layout, std::int64_t first_channel, std::int64_t channels, int states_)
       : c(layout.channel_of(static_cast<int>(threadIdx.x))),
-        g(layout.rank_of(static_cast<int>(threadIdx.x))),
+        g(layout.number_in_group(static_cast<int>(threadIdx.x))),
         s0(g * States),
         states(states_) {
     m = first_channel + c;

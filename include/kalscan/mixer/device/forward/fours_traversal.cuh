@@ -60,7 +60,7 @@ struct device_fours_traversal : fours_block {
   /// Which thread has which, for thread_lanes.
   struct taker_layout {
     __device__ static int channel_of(int thread) { return thread % warp * 2; }
-    __device__ static int rank_of(int thread) { return thread / warp; }
+    __device__ static int number_in_group(int thread) { return thread / warp; }
   };
   /// Where a thread's states come from and go to. Helpers have none.
   struct lanes_of_channels {
