@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "../instrument.hpp"
 #include "diffuse_families.hpp"
 #include "diffuse_oracle.hpp"
 
@@ -236,7 +237,7 @@ TEST_CASE("a change of units by powers of two changes the answer by these, bit f
 
 TEST_CASE("a direction that stays unknown for long costs no more time or memory the longer it lasts") {
   diffuse_families::source draw(8);
-  const Index length = 20000;
+  const Index length = unless_slow(20000, 2000);
   matrix F = identity(3), H = matrix::Ones(1, 3);
   F(0, 0) = 0.5;
   H(2) = 0;

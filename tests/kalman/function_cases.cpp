@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "../instrument.hpp"
 #include "by_functions.hpp"
 #include "shared.hpp"
 
@@ -152,7 +153,7 @@ TEST_CASE("functions: a component that decays and is never moved is smoothed how
 TEST_CASE("functions: rank-one noise over 20,000 steps costs digits") {
   std::mt19937_64 engine(8);
   std::normal_distribution<double> normal;
-  constexpr Index length = 20000;
+  const Index length = unless_slow(20000, 2000);
   series_type y(2, length);
   Vector2d position(244, 183);
   for (Index t = 0; t < length; ++t) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../errors.hpp"
+#include "../instrument.hpp"
 #include "diffuse_families.hpp"
 #include "oracle.hpp"
 #include "shared.hpp"
@@ -172,7 +173,7 @@ TEST_CASE("models and series that do not fit each other are refused, with the se
 }
 
 TEST_CASE("a log-likelihood without beliefs is the filter's: to the bit in sequence, to rounding by chunks") {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= unless_slow(20U, 4U); ++seed) {
     CAPTURE(seed);
     const auto [model, y] =
         oracle::random_problem<double, Dynamic, Dynamic>(1 + seed % 4, 1 + seed % 3, 200, kind_of(seed), seed);

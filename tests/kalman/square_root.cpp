@@ -96,7 +96,7 @@ TEST_CASE("the square-root form agrees with the oracle on models of every kind")
 TEST_CASE("the square-root form on the families that joint formulas lose, read without noise in part") {
   for (const auto& family : model_families::all) {
     CAPTURE(family.name);
-    const std::uint64_t count = model_families::at_most(family.count < 100 ? 4 : 30);
+    const std::uint64_t count = model_families::at_most(family.count < 100 ? unless_slow(4U, 1U) : 30U);
     for (std::uint64_t seed = 1000; seed < 1000 + count; ++seed) {
       CAPTURE(seed);
       const auto p = model_families::draw(family.draw, seed);
@@ -160,7 +160,7 @@ TEST_CASE("20,000 steps in float: the square-root form follows where the covaria
 }
 
 TEST_CASE("what only all of the data tell to a millionth of the prior's deviation is smoothed in float as roots") {
-  auto y = random_walk(6000);
+  auto y = random_walk(unless_slow(6000, 1000));
   std::mt19937_64 engine(9);
   std::normal_distribution<double> normal;
   for (auto& value : y.reshaped()) value = static_cast<float>(2.6 * normal(engine));
@@ -194,7 +194,7 @@ TEST_CASE("an unstable state without noise is smoothed as roots over any number 
 TEST_CASE(
     "vague priors and precise sensors of mixed directions: the square-root form loses no more than the root of their "
     "ratio") {
-  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+  for (std::uint64_t seed = 1; seed <= unless_slow(100U, 12U); ++seed) {
     CAPTURE(seed);
     std::mt19937_64 engine(seed);
     const auto n = static_cast<Eigen::Index>(2 + seed % 4), m = static_cast<Eigen::Index>(1 + seed % 3);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "../errors.hpp"
+#include "../instrument.hpp"
 
 namespace {
 
@@ -41,7 +42,7 @@ TEST_CASE("the stationary prior of AR(1) and AR(2) processes has the variances o
 TEST_CASE("random stationary covariances solve their equation to 1e-12, whatever the units and the rank of Q") {
   std::mt19937_64 engine(3);
   std::normal_distribution<double> normal;
-  for (int trial = 0; trial < 200; ++trial) {
+  for (int trial = 0; trial < unless_slow(200, 21); ++trial) {
     CAPTURE(trial);
     const Eigen::Index n = 1 + trial % 7;
     matrix F(n, n), root(n, n);

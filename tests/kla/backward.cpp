@@ -30,8 +30,9 @@ TEST_CASE_TEMPLATE(
       check_backward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-11);
     }
   }
-  check_backward(random_problem<M, float>(2, 70, 40, 17, 90), 2e-5);
-  check_backward(random_problem<M, float>(2, 70, 40, 17, 91, given::per_token, true), 2e-5);
+  const std::int64_t L = unless_slow(70, 40), C = unless_slow(40, 5);
+  check_backward(random_problem<M, float>(2, L, C, 17, 90), 2e-5);
+  check_backward(random_problem<M, float>(2, L, C, 17, 91, given::per_token, true), 2e-5);
   check_backward(random_problem<M, double>(1, 90, 21, 3, 92, given::fixed, false, {0, 5, 5, 6, 60, 90}), 1e-11);
 }
 
@@ -53,7 +54,7 @@ TEST_CASE("with no steps, the adjoint of the final states is that of the initial
 
 TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether time is split or not", M, kla, gla) {
   for (const given g : {given::fixed, given::per_token_state}) {
-    const auto p = random_problem<M, float>(2, 130, 270, 4, 1, g);
+    const auto p = random_problem<M, float>(unless_slow(2, 1), unless_slow(130, 60), 270, unless_slow(4, 1), 1, g);
     for (const std::int64_t chunk : {0, 50}) {
       const auto one = run_backward<M>(omp{1, chunk}, p);
       for (const int threads : {2, 3, 16}) {
@@ -180,9 +181,10 @@ TEST_CASE("a diffuse prior has no adjoint, and spoils no other") {
 }
 
 TEST_CASE("float against double over a long time") {
-  const auto p = random_problem<kla, float>(1, 20000, 16, 4, 7);
+  const std::int64_t L = unless_slow(20000, 2000);
+  const auto p = random_problem<kla, float>(1, L, 16, 4, 7);
   const auto exact = run_backward<kla>(omp{2}, p.as<double>());
-  for (const omp& policy : {omp{2}, omp{2, 5000}}) {
+  for (const omp& policy : {omp{2}, omp{2, L / 4}}) {
     CHECK(difference(run_backward<kla>(policy, p).in_bar, exact.in_bar) < 1e-4);
   }
 }

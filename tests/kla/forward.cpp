@@ -26,8 +26,9 @@ TEST_CASE_TEMPLATE(
       check_forward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-12);
     }
   }
-  check_forward(random_problem<M, float>(2, 70, 40, 17, 90), 1e-5);
-  check_forward(random_problem<M, float>(2, 70, 40, 17, 91, given::per_token, true), 1e-5);
+  const std::int64_t L = unless_slow(70, 40), C = unless_slow(40, 5);
+  check_forward(random_problem<M, float>(2, L, C, 17, 90), 1e-5);
+  check_forward(random_problem<M, float>(2, L, C, 17, 91, given::per_token, true), 1e-5);
 }
 
 TEST_CASE("lengths around tiles and chunks") {
@@ -38,7 +39,7 @@ TEST_CASE("lengths around tiles and chunks") {
 }
 
 TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether time is split or not", M, kla, gla) {
-  const auto p = random_problem<M, float>(2, 300, 70, 4, 1);
+  const auto p = random_problem<M, float>(2, unless_slow(300, 60), 70, unless_slow(4, 1), 1);
   for (const std::int64_t chunk : {0, 50}) {
     const auto one = run_forward<M>(omp{1, chunk}, p);
     for (const int threads : {2, 3, 16}) {
@@ -100,7 +101,7 @@ TEST_CASE_TEMPLATE("packed sequences, empty and short ones among them, have the 
     check_packed<M>(seq{}, offsets, g);
     for (const omp& policy : policies) check_packed<M>(policy, offsets, g);
   }
-  check_packed<M>(omp{2}, {0, 3, 40003, 40010}, given::fixed);  // one of them is split by default
+  check_packed<M>(omp{2}, {0, 3, 40003, 40010}, given::fixed, unless_slow(21, 2));  // one of them is split by default
   check_packed<M>(omp{2}, {0, 0}, given::fixed);
 }
 

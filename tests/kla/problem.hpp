@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "../instrument.hpp"
+
 namespace kla_test {
 
 using kalscan::mixer_shape;
@@ -74,7 +76,9 @@ struct array {
 
 /// Whole lanes and chunks of time, shorter and longer than those of the library's choice.
 using kalscan::omp;
-inline const std::vector<omp> policies = {omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
+inline const std::vector<omp> policies =
+    under_an_instrument() ? std::vector<omp>{omp{2, 0}, omp{3, 1}, omp{8, 16}, omp{2, 33}}
+                          : std::vector<omp>{omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
 
 /// How the parameters are given.
 enum class given { fixed, per_token, per_token_channel, per_token_state, per_batch };

@@ -52,7 +52,7 @@ TEST_CASE_TEMPLATE("rotations are a monoid, and of length 1 after a million", T,
   std::mt19937_64 engine(1);
   kalscan::quaternion<T> product = kalscan::rotation_monoid<T>::identity();
   kalscan::quaternion<long double> exact = kalscan::rotation_monoid<long double>::identity();
-  const int steps = 1000000;
+  const int steps = unless_slow(1000000, 20000);
   for (int t = 0; t < steps; ++t) {
     const auto r = unit_quaternion<T>(engine);
     product = kalscan::rotation_monoid<T>{}(product, r);
@@ -92,7 +92,7 @@ TEST_CASE_TEMPLATE("a lane keeps the laws of a recurrence and of a mixer", M, ro
   CHECK_MESSAGE(report, report.message());
 }
 
-const std::int64_t most_states = under_an_instrument() ? 3 : 17;
+const std::int64_t most_states = unless_slow(17, 3), most_channels = unless_slow(40, 5);
 
 TEST_CASE("forward: omp gives what seq gives in long double") {
   std::uint64_t seed = 0;
@@ -103,7 +103,7 @@ TEST_CASE("forward: omp gives what seq gives in long double") {
                     1e-12);
     }
   }
-  check_forward(random_problem<rotating_kla, float>(2, 70, 40, most_states, 90), 1e-5);
+  check_forward(random_problem<rotating_kla, float>(2, 70, most_channels, most_states, 90), 1e-5);
 }
 
 TEST_CASE("backward: omp gives what seq gives in long double") {
@@ -115,7 +115,7 @@ TEST_CASE("backward: omp gives what seq gives in long double") {
                      1e-11);
     }
   }
-  check_backward(random_problem<rotating_kla, float>(2, 70, 40, most_states, 90), 4e-5);
+  check_backward(random_problem<rotating_kla, float>(2, 70, most_channels, most_states, 90), 4e-5);
   check_backward(random_problem<rotating_kla, double>(1, 90, 21, 3, 92, given::fixed, false, {0, 5, 5, 6, 60, 90}), 1e-11);
 }
 
@@ -260,7 +260,7 @@ TEST_CASE("no regime of KLA makes float lose more where lanes turn, whole or in 
   std::uint64_t seed = 300;
   for (const regime& r : regimes) {
     CAPTURE(std::string(r.name));
-    for (const std::int64_t L : {1, 20, under_an_instrument() ? 1000 : 10000}) {
+    for (const std::int64_t L : {1, 20, unless_slow(10000, 1000)}) {
       CAPTURE(L);
       ++seed;
       const errors sequential = errors_in(r, L, seed, seq{});

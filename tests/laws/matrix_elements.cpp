@@ -12,6 +12,7 @@
 #include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/laws.hpp>
 
+#include "../instrument.hpp"
 #include "random.hpp"
 
 namespace {
@@ -63,7 +64,7 @@ auto smoothing_elements(Eigen::Index n) {
 // A combine is a factorization and some ten products of n x n matrices: a few hundred ulps of the largest entry of each
 // field, over sequences of 8.
 constexpr double bound = 1000;
-constexpr kalscan::law_options trials{.trials = 300};
+const kalscan::law_options trials{.trials = unless_slow<std::size_t>(300, 60)};
 
 template <class T, int N>
 void check(Eigen::Index n) {

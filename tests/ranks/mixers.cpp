@@ -156,7 +156,7 @@ TEST_CASE_TEMPLATE("a mixer over ranks has the bits of one rank, whatever they h
   for (const int ranks : test::rank_counts()) {
     for (const given g : {given::fixed, given::per_token, given::per_batch}) {
       CAPTURE(ranks);
-      const auto p = k::random_problem<M, float>(2, 131, 33, 3, ++seed, g);
+      const auto p = k::random_problem<M, float>(2, 131, unless_slow(33, 9), 3, ++seed, g);
       check_ranks(p, {2, steps}, ranks, test::random_bounds(ranks, 131, steps, seed), 0);
       check_ranks(p, {1, steps}, ranks, test::random_bounds(ranks, 131, steps, seed + 100), 0, true);
       check_ranks(p, {2, steps}, ranks, test::random_bounds(ranks, 131, 1, seed), 1e-4);
