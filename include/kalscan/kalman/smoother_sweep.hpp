@@ -61,7 +61,7 @@ struct smoother_sweep {
   std::int64_t length() const { return longest - 1; }
   bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const {
-    state_type before{times(x.L.transpose(), s.r) + x.r, congruence(x.L.transpose(), s.N_) + x.N};
+    state_type before{times(transposed(x.L), s.r) + x.r, congruence(x.L.transpose(), s.N_) + x.N};
     symmetrize(before.N_);
     return before;
   }
@@ -222,7 +222,7 @@ struct smoother_sweep {
         const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
         const vector q = scale * Pf, K = scale * q;
         const vector ahead = targets.row(i).transpose() - times(transposed(x.G), f);
-        x.G += times(K, ahead.transpose());
+        x.G += times(K, transposed(ahead));
         observe_scalar(x.rest, f, noise.d(i), s, q, K);
       }
       symmetrize(x.rest);

@@ -70,7 +70,7 @@ void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T 
   const T v = y - h.dot(x.b), deviation = std::sqrt(update.s);
   add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row / deviation, v / deviation);
   const Eigen::Vector<T, N> gain = update.gain();
-  x.A -= times(gain, row.transpose());
+  x.A -= times(gain, transposed(row));
   x.b += gain * v;
   update.apply(x.U);
 }

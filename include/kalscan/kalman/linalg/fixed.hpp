@@ -153,9 +153,9 @@ struct semidefinite_root {
 
 /// Pivots are dropped when no more than `tolerance` of their diagonal entries is left. `s` bounds what was summed into
 /// each diagonal entry.
-template <class X, class Scale>
+template <class X>
 KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack,
-                                                  const Scale& s) {
+                                                  const Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1>& s) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
   semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};

@@ -88,7 +88,7 @@ struct root_update {
   T s{}, d;
 
   root_update(const Eigen::Matrix<T, N, N>& U, const Eigen::Vector<T, N>& h, T d_) : d(d_) {
-    f = times(U.transpose(), h);
+    f = times(transposed(U), h);
     if (equal(d, 0)) {
       // What is left of a direction that a noiseless observation has fixed is rounding.
       for (Eigen::Index j = 0; j < f.size(); ++j) {
@@ -164,7 +164,7 @@ struct root_rounding {
     if (!(s > 0)) return Eigen::Vector<T, N>::Zero(h.size());
     const Eigen::Vector<T, N> K = Eh / s;
     take_along(h, K);
-    E += noise * times(K, K.transpose());
+    E += noise * times(K, transposed(K));
     return K;
   }
   void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {

@@ -25,7 +25,10 @@ template <class T, int N, int M>
 Eigen::Vector<T, Eigen::Dynamic> first_variances(const gaussian_prior<T, N>& prior,
                                                  const filter_result<T, N, M>& result) {
   const std::int64_t done = (std::min)(result.beginning.size(), std::ssize(result.covariance));
-  return (done > 0 ? result.covariance[static_cast<std::size_t>(done - 1)] : prior.covariance).diagonal();
+  const auto& P = done > 0 ? result.covariance[static_cast<std::size_t>(done - 1)] : prior.covariance;
+  Eigen::Vector<T, Eigen::Dynamic> variances(P.rows());
+  for (Eigen::Index i = 0; i < P.rows(); ++i) variances(i) = P(i, i);
+  return variances;
 }
 
 /// Variances beyond this are far more than the first ones and the most that a step adds. What begins with no variance
@@ -33,8 +36,9 @@ Eigen::Vector<T, Eigen::Dynamic> first_variances(const gaussian_prior<T, N>& pri
 template <class T, int N>
 Eigen::Vector<T, N> growth_limit(const Eigen::Vector<T, N>& first, const Eigen::Vector<T, N>& noise) {
   const T much = std::pow(std::numeric_limits<T>::epsilon(), T(-0.33));
-  Eigen::Vector<T, N> limit = much * (first + noise);
+  Eigen::Vector<T, N> limit(noise.size());
   for (Eigen::Index i = 0; i < limit.size(); ++i) {
+    limit(i) = much * (first(i) + noise(i));
     if (!(limit(i) > 0)) limit(i) = (std::numeric_limits<T>::max)();
   }
   return limit;
@@ -49,7 +53,8 @@ bool outgrown(const Eigen::Matrix<T, N, N>& P, const Eigen::Vector<T, N>& limit)
   if (!grown) return false;
   // Before it shows in float, fewer digits are left: there ordinary models would often be filtered twice.
   const T tolerance = sizeof(T) < sizeof(double) ? T(2e-3) : T(2e-5);
-  const Eigen::Index varying = (P.diagonal().array() > 0).count();
+  Eigen::Index varying = 0;
+  for (Eigen::Index i = 0; i < P.rows(); ++i) varying += P(i, i) > 0;
   return varying > root_semidefinite(P, tolerance, T(1), P.diagonal()).rank;
 }
 
@@ -67,7 +72,9 @@ std::vector<Eigen::Vector<T, N>> largest_noise(std::span<const kalman_model<T, N
   for (const auto& model : models) {
     noise.push_back(model.Q[0].diagonal());
     for (std::int64_t t = 1; t < model.Q.size(); ++t) {
-      noise.back() = noise.back().cwiseMax(model.Q[t].diagonal()).eval();
+      for (Eigen::Index i = 0; i < noise.back().size(); ++i) {
+        noise.back()(i) = (std::max)(noise.back()(i), model.Q[t](i, i));
+      }
     }
   }
   return noise;

@@ -106,7 +106,7 @@ struct square_root_smoother_sweep {
       const auto belief = cast<T>(smoothed);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
       result->mean.col(t) = belief.mean;
-      result->covariance[i] = times(belief.root, belief.root.transpose());
+      result->covariance[i] = times(belief.root, transposed(belief.root));
       x = sweep->act(lift(s), x);
     }
 
@@ -152,7 +152,7 @@ struct square_root_smoother_sweep {
         }
         const Eigen::Vector<wide, N> row = times(transposed(x.A), h);
         const Eigen::Vector<T, N> r = row.template cast<T>();
-        const T variance = times(root.transpose(), r).squaredNorm(), terms = terms_of(o, i, size);
+        const T variance = times(transposed(root), r).squaredNorm(), terms = terms_of(o, i, size);
         if (variance <= 4 * (before.along(r) + root_rounding<T, N>::unit(r.size()) * terms * terms)) continue;
         const wide deviation = std::sqrt(wide(variance)) * wide(std::pow(std::numeric_limits<T>::epsilon(), T(0.75)));
         const wide v = wide(o.y(i)) - h.dot(x.b);
@@ -174,8 +174,9 @@ struct square_root_smoother_sweep {
       const wide narrow = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
       const wide most = std::pow(sweep->noiseless ? narrow : epsilon, wide(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        wide size = times(root.transpose(), x.Z.col(i)).norm();
-        if (sweep->noiseless) size += std::sqrt(known.along(x.Z.col(i)));
+        const Eigen::Vector<wide, N> z = x.Z.col(i);
+        wide size = times(transposed(root), z).norm();
+        if (sweep->noiseless) size += std::sqrt(known.along(z));
         if (!(size > most)) continue;
         x.Z.col(i) *= most / size;
         x.w(i) *= most / size;

@@ -149,7 +149,8 @@ class square_root_steps {
       if (!rounding) return nullptr;
       const Eigen::Vector<T, N> K = rounding->read_again(h, scale);
       mean += K * v;
-      root -= times(K, times(transposed(root), h).transpose());
+      const Eigen::Vector<T, N> told = times(transposed(root), h);
+      root -= times(K, transposed(told));
       return nullptr;
     }
     const Eigen::Vector<T, N> K = update.gain();

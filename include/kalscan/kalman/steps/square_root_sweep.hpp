@@ -115,7 +115,7 @@ struct square_root_filter_sweep {
       const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
       Eigen::Vector<T, M> predicted = times(model.H[t], x.mean);
       if (!model.D.empty()) predicted += times_inputs<T, M>(model.D[t], model.u.data() + t * model.u.rows());
-      record.innovation(t, y->col(t), predicted, times(HU, HU.transpose()) + model.R[t]);
+      record.innovation(t, y->col(t), predicted, times(HU, transposed(HU)) + model.R[t]);
     }
   };
   lane_type lane(std::int64_t lane) const {
