@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "../errors.hpp"
+#include "../instrument.hpp"
 #include "against_oracle.hpp"
 
 namespace {
@@ -13,7 +14,7 @@ TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 
   std::uint64_t seed = 100;
   for (Eigen::Index n = 1; n <= 8; ++n) {
     for (Eigen::Index m = 1; m <= n; ++m) {
-      check_every_policy<double, Dynamic, Dynamic>(n, m, 40, kinds[seed % kinds.size()], seed, double_bound);
+      check_every_policy<double, Dynamic, Dynamic>(n, m, unless_slow(40, 15), kinds[seed % kinds.size()], seed, double_bound);
       ++seed;
     }
   }
@@ -21,7 +22,7 @@ TEST_CASE("filter and smoother agree with the oracle for n of 1 to 8 and m of 1 
 
 TEST_CASE("filter and smoother agree with the oracle at lengths around the chunks") {
   std::uint64_t seed = 400;
-  for (const std::int64_t length : {1, 2, 6, 7, 8, 15, 1031}) {
+  for (const std::int64_t length : {1, 2, 6, 7, 8, 15, unless_slow(1031, 107)}) {
     check_every_policy<double, Dynamic, Dynamic>(4, 3, length, kinds[6], ++seed, double_bound);
   }
 }

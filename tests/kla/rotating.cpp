@@ -260,7 +260,7 @@ TEST_CASE("no regime of KLA makes float lose more where lanes turn, whole or in 
   std::uint64_t seed = 300;
   for (const regime& r : regimes) {
     CAPTURE(std::string(r.name));
-    for (const std::int64_t L : {1, 20, unless_slow(10000, 1000)}) {
+    for (const std::int64_t L : {1, 20, unless_slow(10000, 200)}) {
       CAPTURE(L);
       ++seed;
       const errors sequential = errors_in(r, L, seed, seq{});

@@ -44,7 +44,7 @@ TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decode
   const auto run = [&](served_call<M, E>& call) { run_call(omp{1 + threads++ % 3, kalscan::whole_time}, call); };
   for (const bool vary : {false, true}) {
     for (const std::int64_t channels : {1, 19}) {
-      served_sequences<M, E> sequences({170, 1, 83, 64, 16, 500}, channels, 5, vary, 3);
+      served_sequences<M, E> sequences({170, 1, 83, 64, 16, unless_slow(500, 100)}, channels, 5, vary, 3);
       CHECK(sequences.differences(run, schedules) == 0);
     }
   }
@@ -52,7 +52,7 @@ TEST_CASE_TEMPLATE("tokens have the same bits whole and alone, in pieces, decode
 
 TEST_CASE("where time is cut into given chunks, sequences have the same bits alone, packed and in batches") {
   const auto run = [&](served_call<kla, float>& call) { run_call(omp{2, 48}, call); };
-  served_sequences<kla, float> sequences({700, 1, 333, 47, 48, 700, 49, 700, 96}, 19, 5, false, 3);
+  served_sequences<kla, float> sequences({700, 1, 333, 47, 48, 700, 49, 700, 96}, unless_slow(19, 4), 5, false, 3);
   CHECK(sequences.differences(run, 4, 1 << 20) == 0);
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("gradients have the same bits alone, packed, in a batch, and in pieces
   const auto forward = [&](const auto& x) { return run_forward<kla>(policy, x); };
   const auto backward = [&](const auto& x) { return run_backward<kla>(policy, x); };
   for (const given g : {given::per_batch, given::fixed}) {
-    const auto p = random_problem<kla, float>(3, 75, 280, 2, 8, g);
+    const auto p = random_problem<kla, float>(3, 75, unless_slow(280, 40), 2, 8, g);
     CHECK(gradient_differences(p, 16, 5, forward, backward) == 0);
   }
 }
