@@ -42,7 +42,8 @@ done
 # Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
 compiled() {
   for preset in "${presets[@]}"; do
-    awk -F'\t' -v preset="$preset" '/\.(o|ptx|gch|pch)\t/ {printf "%6.1f  %s  %s\n", ($2 - $1) / 1000, preset, $4}' \
+    awk -F'\t' -v preset="$preset" '/\.(o|ptx|gch|pch)\t/ { last[$4] = $2 - $1 }
+      END { for (unit in last) printf "%6.1f  %s  %s\n", last[unit] / 1000, preset, unit }' \
       ".build/$preset/.ninja_log" 2>/dev/null
   done | sed 's#CMakeFiles/##; s#\.dir/#/#'
 }
