@@ -139,23 +139,30 @@ struct thread_lanes {
   /// With MayLack, what is not there is 0.
   template <bool MayLack = false>
   __device__ void load(const state_rows& from, std::int64_t n, std::int64_t t, state (&x)[States]) const {
-    T value[words_of_state][States];
+    T value[words_of_state][States] = {};
+    const T* rows[words_of_state];
+    bool whole = true;  // one question for all of them: no load waits for a branch
     for_each_index<words_of_state>([&](auto i) {
-      if (MayLack && !from[i()].present()) {
-#pragma unroll
-        for (int j = 0; j < States; ++j) value[i()][j] = T(0);
-        return;
-      }
-      const T* row = from[i()].at(n, t, m, 0);
-      if (whole_rows(from[i()], row + s0)) {
-        const auto all = *reinterpret_cast<const vec<T, States>*>(row + s0);
+      rows[i()] = from[i()].at(n, t, m, 0);
+      whole &= (MayLack && !from[i()].present()) || whole_rows(from[i()], rows[i()] + s0);
+    });
+    const auto each_there = [&](auto f) {
+      for_each_index<words_of_state>([&](auto i) {
+        if (!MayLack || from[i()].present()) f(i);
+      });
+    };
+    if (whole) {
+      each_there([&](auto i) {
+        const auto all = *reinterpret_cast<const vec<T, States>*>(rows[i()] + s0);
 #pragma unroll
         for (int j = 0; j < States; ++j) value[i()][j] = all.x[j];
-      } else {
+      });
+    } else {
+      each_there([&](auto i) {
 #pragma unroll
-        for (int j = 0; j < States; ++j) value[i()][j] = row[state_of(j) * from[i()].stride[3]];
-      }
-    });
+        for (int j = 0; j < States; ++j) value[i()][j] = rows[i()][state_of(j) * from[i()].stride[3]];
+      });
+    }
 #pragma unroll
     for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto i) { return value[i()][j]; });
   }
