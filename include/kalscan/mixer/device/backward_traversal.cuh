@@ -91,26 +91,31 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
 
-  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
-  /// schedulers. Each thread then has the sums of a channel for one of four steps.
-  static constexpr bool one_by_one =
-      base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known && Kind.group >= 4;
+  static constexpr int channel_sums = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < inputs; ++i) n += over_states(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int channel_sum_of(std::size_t i) {
+    int n = 0;
+    for (std::size_t k = 0; k < i; ++k) n += over_states(k) ? 1 : 0;
+    return n;
+  }
+  static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
 
-  /// four_adjoints, in a loop.
+  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
+  /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
+  /// the step's rows, behind those over channels, and those over a group are taken once a tile.
+  static constexpr bool one_by_one = base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known &&
+                                     Kind.group >= 4 && lane_sums + rows_of_channel_sums <= base::rows_of_step;
+
+  /// four_adjoints, in a loop, but for the sums over a group.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
                                                            state (&bar)[States]) {
-    T own_sum[inputs];
-    unsigned writes = 0;  // bit k: this thread writes the gradient of input k
-    for_each_index<inputs>([&](auto k) {
-      if (over_states(k()) && arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g < 4)
-        writes |= 1U << k();
-    });
-    const int mine = own_step(lanes.g, layout.group());
     this->enter_frame(0, step + 3, after);
     this->enter_frame(0, step + 3, bar);
 #pragma unroll 1
     for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
       const T* rows = stage.rows_of(0, lanes.c) + step + i;
       const auto row_of = [&](std::size_t r) { return rows[static_cast<int>(r) * layout.tile()]; };
       state before[States];
@@ -130,28 +135,65 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         after[j] = before[j];
       }
       leave_lane_sums(step + i, lane_sum);
-      for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k())) {
-          const T sum = sum_over_group(channel_sum[k()], layout.group());
-          if (i == mine) own_sum[k()] = sum;
-        }
-      });
+      leave_channel_sums(step + i, channel_sum);
     }
-    leave_frame_of_step(step + mine, own_sum);
-    // Few branches: they would make the stores wait for each other.
-    const auto each_written = [&](auto f) {
+  }
+  __device__ __forceinline__ void leave_channel_sums(int step, const T (&channel_sum)[inputs]) const {
+    row sums[rows_of_channel_sums] = {};
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k()))
+        sums[channel_sum_of(k()) / States].x[channel_sum_of(k()) % States] = channel_sum[k()];
+    });
+#pragma unroll
+    for (int r = 0; r < rows_of_channel_sums; ++r) this->kept_row(step, lane_sums + r) = sums[r];
+  }
+  /// Once all steps of the tile at t have left their sums: those over the threads of a group, as gradients. Thread g
+  /// takes every group()-th step from g on.
+  __device__ __forceinline__ void sum_over_states(std::int64_t t) const {
+    constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
+    if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
+    T sum[count][inputs];
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const int step = lanes.g + i * group;
+#pragma unroll
+      for (int r = 0; r < rows_of_channel_sums; ++r) {
+        const row all = sum_of_group<0, group>(this->sums_of(step, lane_sums + r));
+        for_each_index<inputs>([&](auto k) {
+          if constexpr (over_states(k())) {
+            if (channel_sum_of(k()) / States == r) sum[i][k()] = all.x[channel_sum_of(k()) % States];
+          }
+        });
+      }
+      leave_frame_of_step(step, sum[i]);
+    }
+    const auto each_gradient = [&](auto f) {
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_states(k())) {
-          using E = typename std::remove_cvref_t<decltype(member<k()>(call.in_bar))>::value_type;
-          if (writes >> k() & 1U) f(k, reinterpret_cast<E*>(channel_pointers[k()]));
+          const bool wanted = arrays.how[k()] == gathered::channel;
+          auto* to = channel_gradient<k()>(t + lanes.g);
+#pragma unroll
+          for (int i = 0; i < count; ++i) {
+            if (wanted) f(*to, sum[i][k()]);
+            to += group * member<k()>(call.in_bar).stride[1];
+          }
         }
       });
     };
-    if (call.states.accumulate) each_written([&](auto k, const auto* to) { own_sum[k()] += static_cast<T>(*to); });
-    each_written([&]<class E>(auto k, E* to) { *to = static_cast<E>(own_sum[k()]); });
-    for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) channel_pointers[k()] -= 4 * bytes_of_step(member<k()>(call.in_bar));
-    });
+    if (call.states.accumulate) each_gradient([&](const auto& to, T& value) { value += static_cast<T>(to); });
+    each_gradient([&]<class E>(E& to, const T& value) { to = static_cast<E>(value); });
+  }
+  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
+  /// neighbours read from different banks.
+  template <int First, int Count>
+  __device__ __forceinline__ row sum_of_group(const row* from) const {
+    if constexpr (Count == 1) {
+      return from[lanes.c * layout.group() + (lanes.g ^ First)];
+    } else {
+      row x = sum_of_group<First, Count / 2>(from);
+      base::add_row(x, sum_of_group<First + Count / 2, Count / 2>(from));
+      return x;
+    }
   }
 
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
@@ -291,7 +333,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (t + steps == at.length && ends_of(call, at.n).end) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
-      seek_channel_pointers(t + last);
+      if constexpr (!one_by_one) seek_channel_pointers(t + last);
 #pragma unroll 1
       for (int end = last + 4; end > 0; end -= summed_steps) {
         const int begin = max(end - summed_steps, 0);
@@ -311,6 +353,9 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         if constexpr (lane_sums > 0) {
           __syncthreads();
           sum_over_channels(t, begin, steps);
+          if constexpr (one_by_one) {
+            if (ordinary) sum_over_states(t);
+          }
           if (begin > 0) __syncthreads();
         }
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared
-// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels.
+// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels and, where a step is
+// long, over a group's threads.
 #pragma once
 
 #include <algorithm>
@@ -52,7 +53,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return n;
   }
 
-  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for the sums over channels.
+  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for sums over threads.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
   /// fit the kept rows has rows of its own.
   static constexpr int state_rows = static_cast<int>(state_arrays);
