@@ -69,9 +69,7 @@ __device__ inline const no_bars& no_bars_on_device() {
 /// Stages the tiles of one block, each in a buffer: first [channel][row][step], then for the states, which all channels
 /// share, their terms as vectors [step][lane of a thread][thread of a group]. A channel's rows are its terms, then the
 /// adjoints of outputs, whose tensors are `Bars`. Where the mixer has a frame all are seen from it; then follow rows of
-/// the frame after each step and, with Bars, of the step that it took. With Bars tiles go backwards, and where a tile's
-/// channels are work for fewer threads than there are, these take turns: one tile is staged by some, the next by
-/// others.
+/// the frame after each step and, with Bars, of the step that it took.
 template <class Mixer, class Layout, class In, class Bars = no_bars>
 struct mixer_stage {
   using M = lane_mixer<Mixer>;
@@ -94,11 +92,6 @@ struct mixer_stage {
         state[inputs_with<M, role::state> + 1][state_units];
   };
 
-  /// Threads that may stage the same steps of the same channel take every so many-th tile each.
-  static constexpr int turns = bar_rows > 0 && Layout::known && Layout::most_channel_units == 1
-                                   ? Layout::kind.group * 4 / Layout::most_tile
-                                   : 1;
-
   static constexpr int channel_stride(int tile) { return tile * all_rows + 4; }  // four more: no bank conflicts
   KALSCAN_HD static std::size_t buffer_size(const Layout& x) {
     return static_cast<std::size_t>(x.channels() * channel_stride(x.tile())) * sizeof(T) +
@@ -116,7 +109,6 @@ struct mixer_stage {
   // Where this thread reads next: running addresses cost less than products of 64 bits.
   std::int64_t time = 0;
   const char *channel_at[channel_inputs + bar_rows + 1] = {}, *state_at[state_inputs + 1] = {};
-  int own = 0;  // with turns, the tile whose channels' values this thread stages next
 
   __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
 
@@ -133,20 +125,12 @@ struct mixer_stage {
   }
   __device__ __forceinline__ static int thread() { return static_cast<int>(threadIdx.x); }
 
-  /// The first of the steps of a tile that this thread stages of its channel.
-  __device__ __forceinline__ int staged_step() const {
-    const int step = layout.staged_step(thread());
-    return turns > 1 ? step % layout.tile() : step;
-  }
-
-  /// The next tile to read is the one of steps [t, t + tile), number `tile` of the chunk.
-  __device__ __forceinline__ void seek(std::int64_t t, int tile = 0) {
+  /// The next tile to read is the one of steps [t, t + tile).
+  __device__ __forceinline__ void seek(std::int64_t t) {
     time = t;
-    if constexpr (turns > 1) own = tile - (tile + turns - layout.staged_step(thread()) / layout.tile()) % turns;
-    const std::int64_t channels_from = turns > 1 ? t + (own - tile) * layout.tile() : t;
     for_channel_rows([&](int row, const auto& x) {
       channel_at[row] = reinterpret_cast<const char*>(
-          x.at(batch, first + channels_from + staged_step(), channel(layout.staged_channel(thread())), 0));
+          x.at(batch, first + t + layout.staged_step(thread()), channel(layout.staged_channel(thread())), 0));
     });
     for_state_rows([&](int row, const auto& x) {
       state_at[row] = reinterpret_cast<const char*>(x.at(batch, first + t + layout.step_of_unit(thread()), 0,
@@ -156,30 +140,46 @@ struct mixer_stage {
 
   /// Reads the tile, of which `left` steps are in the chunk; in place of those beyond it, the chunk's last step once
   /// more (which is in the tile before if `left` is not positive, so that there must be one). The tile to read is then
-  /// the next one or, with Backwards, the one before. `tile` is its number; with turns the threads whose turn is past
-  /// read of their next one, the first time all.
+  /// the next one or, with Backwards, the one before.
   template <bool Backwards = false>
-  __device__ __forceinline__ void read(read_ahead& k, std::int64_t left, int tile = 0, bool first_time = false) {
-    const bool reads = turns == 1 || (own >= 0 && (first_time || own == tile + 1 - turns));
-    const int tiles = Backwards ? -layout.tile() : layout.tile();
+  __device__ __forceinline__ void read(read_ahead& k, std::int64_t left) {
     if (left >= layout.tile()) {
-      const auto same = [](int step) { return step; };
-      read_at(k, reads, same, same);
+      read_at(k, [](int step) { return step; });
     } else {
-      const int last = static_cast<int>(left) - 1, last_of_channel = turns > 1 && own < tile ? layout.tile() : last;
-      read_at(
-          k, reads, [&](int step) { return min(step, last_of_channel); }, [&](int step) { return min(step, last); });
+      const int last = static_cast<int>(left) - 1;
+      read_at(k, [&](int step) { return min(step, last); });
       asm volatile("");  // keeps both branches apart: loads that they share would need longer to find their addresses
     }
+    const int tiles = Backwards ? -layout.tile() : layout.tile();
     time += tiles;
-    if (reads) for_channel_rows([&](int row, const auto& x) { channel_at[row] += turns * tiles * bytes_of_step(x); });
+    for_channel_rows([&](int row, const auto& x) { channel_at[row] += tiles * bytes_of_step(x); });
     for_state_rows([&](int row, const auto& x) { state_at[row] += tiles * bytes_of_step(x); });
   }
   /// Addresses run from step to step: products with strides that only the call knows would cost more.
-  template <class ChannelStep, class Step>
-  __device__ __forceinline__ void read_at(read_ahead& k, bool reads, ChannelStep channel_step_of, Step step_of) const {
-    const int padded = layout.padded_states();
-    if (reads) read_channels_at(k, channel_step_of);
+  template <class Step>
+  __device__ __forceinline__ void read_at(read_ahead& k, Step step_of) const {
+    const int padded = layout.padded_states(), mine = layout.staged_step(thread());
+    const char* at[channel_inputs + bar_rows + 1];
+    for_channel_rows(
+        [&](int row, const auto& x) { at[row] = channel_at[row] + (step_of(mine) - mine) * bytes_of_step(x); });
+#pragma unroll
+    for (int n = 0; n < channel_units; ++n) {
+      if (!Layout::whole_channel_units && (n >= layout.channel_units() || mine + n * 4 >= layout.tile())) break;
+      for_channel_rows([&](int row, const auto& x) {
+        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
+        if (row >= channel_inputs && !x.present()) {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
+          return;
+        }
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int step = mine + n * 4 + j;
+          k.channel[n][row][j] = hold(*reinterpret_cast<const E*>(at[row]));
+          at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
+        }
+      });
+    }
     if constexpr (Layout::most_padded_states <= Layout::threads()) {
       const int my_step = layout.step_of_unit(thread()), more = layout.threads() / padded;
       for_state_rows([&](int row, const auto& x) {
@@ -206,41 +206,13 @@ struct mixer_stage {
     }
   }
 
-  template <class Step>
-  __device__ __forceinline__ void read_channels_at(read_ahead& k, Step step_of) const {
-    const int mine = staged_step();
-    const char* at[channel_inputs + bar_rows + 1];
-    for_channel_rows(
-        [&](int row, const auto& x) { at[row] = channel_at[row] + (step_of(mine) - mine) * bytes_of_step(x); });
-#pragma unroll
-    for (int n = 0; n < channel_units; ++n) {
-      if (turns == 1 && !Layout::whole_channel_units && (n >= layout.channel_units() || mine + n * 4 >= layout.tile()))
-        break;
-      for_channel_rows([&](int row, const auto& x) {
-        using E = typename std::remove_cvref_t<decltype(x)>::value_type;
-        if (row >= channel_inputs && !x.present()) {
-#pragma unroll
-          for (int j = 0; j < 4; ++j) k.channel[n][row][j] = T(0);
-          return;
-        }
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const int step = mine + n * 4 + j;
-          k.channel[n][row][j] = hold(*reinterpret_cast<const E*>(at[row]));
-          at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
-        }
-      });
-    }
-  }
-
-  /// What was read, as terms, into a buffer: of the tile of that number, where threads take turns.
-  __device__ void write(const read_ahead& k, int buffer, int tile = 0) {
+  /// What was read, as terms, into a buffer.
+  __device__ void write(const read_ahead& k, int buffer) const {
     const int c = layout.staged_channel(thread());
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int step = staged_step() + n * 4;
-      if (turns > 1 && own != tile) break;
-      if (turns == 1 && !Layout::whole_channel_units && (n >= layout.channel_units() || step >= layout.tile())) break;
+      const int step = layout.staged_step(thread()) + n * 4;
+      if (!Layout::whole_channel_units && (n >= layout.channel_units() || step >= layout.tile())) break;
       quad row[all_rows > 0 ? all_rows : 1];
       [[maybe_unused]] auto frame = no_frame<Mixer, T>();
 #pragma unroll
@@ -274,7 +246,6 @@ struct mixer_stage {
 #pragma unroll
       for (int i = 0; i < all_rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
     }
-    if (turns > 1 && own == tile) own -= turns;
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
       const int unit = thread() + n * layout.threads(), step = layout.step_of_unit(unit);

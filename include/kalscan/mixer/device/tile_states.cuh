@@ -119,19 +119,19 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     const std::int64_t tiles = (at.to - at.from + steps_of_tile - 1) / steps_of_tile;
     typename stage_type::read_ahead next;
     state before[States];
-    stage.seek(at.from + (tiles - 1) * steps_of_tile, static_cast<int>(tiles - 1));
-    stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile, static_cast<int>(tiles - 1), true);
+    stage.seek(at.from + (tiles - 1) * steps_of_tile);
+    stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
     load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
     for (std::int64_t i = tiles - 1; i >= 0; --i) {
       const std::int64_t t = at.from + i * steps_of_tile;
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
-      stage.write(next, 0, static_cast<int>(i));
+      stage.write(next, 0);
       __syncthreads();
 #pragma unroll
       for (int j = 0; j < States; ++j) x[j] = before[j];
       bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
       if (i > 0) {  // early: the steps below hide how long memory takes
-        stage.template read<true>(next, steps_of_tile, static_cast<int>(i - 1));
+        stage.template read<true>(next, steps_of_tile);
         load_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
