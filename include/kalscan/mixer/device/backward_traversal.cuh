@@ -114,7 +114,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
                                                            state (&bar)[States]) {
     this->enter_frame(0, step + 3, after);
     this->enter_frame(0, step + 3, bar);
-#pragma unroll 1
+#pragma unroll 2
     for (int i = 3; i >= 0; --i) {
       const T* rows = stage.rows_of(0, lanes.c) + step + i;
       const auto row_of = [&](std::size_t r) { return rows[static_cast<int>(r) * layout.tile()]; };
