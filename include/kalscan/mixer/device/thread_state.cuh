@@ -139,11 +139,18 @@ struct thread_lanes {
   /// With MayLack, what is not there is 0.
   template <bool MayLack = false>
   __device__ void load(const state_rows& from, std::int64_t n, std::int64_t t, state (&x)[States]) const {
-    T value[words_of_state][States] = {};
     const T* rows[words_of_state];
+    for_each_index<words_of_state>([&](auto i) { rows[i()] = row_of(from[i()], n, t); });
+    load<MayLack>(from, rows, x);
+  }
+  /// The row of the thread's channel.
+  template <class E>
+  __device__ E* row_of(const tensor<E>& x, std::int64_t n, std::int64_t t) const { return x.at(n, t, m, 0); }
+  template <bool MayLack = false>
+  __device__ void load(const state_rows& from, const T* const (&rows)[words_of_state], state (&x)[States]) const {
+    T value[words_of_state][States] = {};
     bool whole = true;  // one question for all of them: no load waits for a branch
     for_each_index<words_of_state>([&](auto i) {
-      rows[i()] = from[i()].at(n, t, m, 0);
       whole &= (MayLack && !from[i()].present()) || whole_rows(from[i()], rows[i()] + s0);
     });
     const auto each_there = [&](auto f) {

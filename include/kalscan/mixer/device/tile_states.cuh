@@ -61,6 +61,11 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
+  /// Where states are large, pointers that run from tile to tile lie in shared memory: to find them anew takes as long
+  /// as a step, and registers are what a step's adjoint needs.
+  static constexpr bool parks_pointers = state_rows > 2 && layout_type::known && Kind.group >= 4;
+  static constexpr int parked_pointers = parks_pointers ? state_rows : 0;
+
   const arrays_type& arrays;
   std::int64_t channel_block;
   row* kept;  // [step][row][thread]: the states before each step of the tile
@@ -75,8 +80,17 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return static_cast<std::size_t>((steps_of_tile * rows_of_step + summed_steps * more_rows) * x.threads()) *
            sizeof(row);
   }
-  KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
+  KALSCAN_HD static std::size_t pointers_offset(const layout_type& x) {
     return stage_offset(x) + stage_type::buffer_size(x);
+  }
+  KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
+    return pointers_offset(x) + static_cast<std::size_t>(parked_pointers * x.threads()) * sizeof(void*);
+  }
+  /// This thread's pointer number i of those in shared memory.
+  template <class E>
+  __device__ __forceinline__ E*& parked(int i) const {
+    return reinterpret_cast<E**>(reinterpret_cast<unsigned char*>(kept) +
+                                 pointers_offset(layout))[i * layout.threads() + threadIdx.x];
   }
   __device__ __forceinline__ row& kept_row(int step, int i) const {
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
@@ -105,9 +119,34 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto w) { return r[w()].x[j]; });
   }
 
+  __device__ __forceinline__ auto checkpoints() const { return as_array<tensor<const T>>(call.states.checkpoints); }
+  __device__ __forceinline__ std::int64_t checkpoint_of(std::int64_t t) const {
+    return at.first_checkpoint(steps_of_tile) + t / steps_of_tile;
+  }
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
-    lanes.load(as_array<tensor<const T>>(call.states.checkpoints), at.batch,
-               at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
+    lanes.load(checkpoints(), at.batch, checkpoint_of(t), x);
+  }
+  /// The checkpoints of the tiles from the one at t on backwards, one after the other.
+  __device__ __forceinline__ void seek_checkpoint(std::int64_t t) const {
+    if constexpr (parks_pointers) {
+      for_each_index<state_arrays>([&](auto i) {
+        parked<const T>(static_cast<int>(i())) = lanes.row_of(checkpoints()[i()], at.batch, checkpoint_of(t));
+      });
+    }
+  }
+  __device__ __forceinline__ void load_next_checkpoint(std::int64_t t, state (&x)[States]) const {
+    if constexpr (parks_pointers) {
+      const auto from = checkpoints();
+      const T* rows[state_arrays];
+      for_each_index<state_arrays>([&](auto i) {
+        const T*& next = parked<const T>(static_cast<int>(i()));
+        rows[i()] = next;
+        next = rows[i()] - from[i()].stride[1];
+      });
+      lanes.load(from, rows, x);
+    } else {
+      load_checkpoint(t, x);
+    }
   }
 
   /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs and
@@ -121,7 +160,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     state before[States];
     stage.seek(at.from + (tiles - 1) * steps_of_tile);
     stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
-    load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
+    seek_checkpoint(at.from + (tiles - 1) * steps_of_tile);
+    load_next_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
     for (std::int64_t i = tiles - 1; i >= 0; --i) {
       const std::int64_t t = at.from + i * steps_of_tile;
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
@@ -132,7 +172,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
       if (i > 0) {  // early: the steps below hide how long memory takes
         stage.template read<true>(next, steps_of_tile);
-        load_checkpoint(t - steps_of_tile, before);
+        load_next_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
 #pragma unroll 1
