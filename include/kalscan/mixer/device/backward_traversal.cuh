@@ -24,6 +24,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
+  using base::channel_sums, base::channel_sum_of;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
@@ -91,23 +92,13 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
 
-  static constexpr int channel_sums = [] {
-    int n = 0;
-    for (std::size_t i = 0; i < inputs; ++i) n += over_states(i) ? 1 : 0;
-    return n;
-  }();
-  static constexpr int channel_sum_of(std::size_t i) {
-    int n = 0;
-    for (std::size_t k = 0; k < i; ++k) n += over_states(k) ? 1 : 0;
-    return n;
-  }
   static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
 
   /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
   /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
   /// the step's rows, behind those over channels, and those over a group are taken once a tile.
-  static constexpr bool one_by_one = base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known &&
-                                     Kind.group >= 4 && lane_sums + rows_of_channel_sums <= base::rows_of_step;
+  static constexpr bool one_by_one =
+      base::parks_pointers && ordinary_of<M>::exists && lane_sums + rows_of_channel_sums <= base::rows_of_step;
 
   /// four_adjoints, in a loop, but for the sums over a group.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
@@ -147,9 +138,26 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
 #pragma unroll
     for (int r = 0; r < rows_of_channel_sums; ++r) this->kept_row(step, lane_sums + r) = sums[r];
   }
-  /// Once all steps of the tile at t have left their sums: those over the threads of a group, as gradients. Thread g
-  /// takes every group()-th step from g on.
-  __device__ __forceinline__ void sum_over_states(std::int64_t t) const {
+  /// Where this thread's sums of the tile go.
+  template <std::size_t K>
+  __device__ __forceinline__ auto*& parked_gradient() const {
+    using E = std::remove_pointer_t<decltype(channel_gradient<K>(0))>;
+    return this->template parked<E>(base::state_rows + channel_sum_of(K));
+  }
+  __device__ __forceinline__ void seek_gradients(std::int64_t t) const {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) parked_gradient<k()>() = channel_gradient<k()>(t + lanes.g);
+    });
+  }
+  __device__ __forceinline__ void leave_gradients_of_tile() const {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k()))
+        parked_gradient<k()>() -= base::steps_of_tile * member<k()>(call.in_bar).stride[1];
+    });
+  }
+  /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
+  /// every group()-th step from g on.
+  __device__ __forceinline__ void sum_over_states() const {
     constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
     if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
     T sum[count][inputs];
@@ -171,7 +179,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_states(k())) {
           const bool wanted = arrays.how[k()] == gathered::channel;
-          auto* to = channel_gradient<k()>(t + lanes.g);
+          auto* to = parked_gradient<k()>();
 #pragma unroll
           for (int i = 0; i < count; ++i) {
             if (wanted) f(*to, sum[i][k()]);
@@ -333,7 +341,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (t + steps == at.length && ends_of(call, at.n).end) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
-      if constexpr (!one_by_one) seek_channel_pointers(t + last);
+      if constexpr (one_by_one) {
+        if (t + steps == at.to) seek_gradients(t);
+      } else {
+        seek_channel_pointers(t + last);
+      }
 #pragma unroll 1
       for (int end = last + 4; end > 0; end -= summed_steps) {
         const int begin = max(end - summed_steps, 0);
@@ -354,11 +366,12 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
           __syncthreads();
           sum_over_channels(t, begin, steps);
           if constexpr (one_by_one) {
-            if (ordinary) sum_over_states(t);
+            if (ordinary) sum_over_states();
           }
           if (begin > 0) __syncthreads();
         }
       }
+      if constexpr (one_by_one) leave_gradients_of_tile();
     });
     const auto ends = ends_of(call, at.n);
     if (at.length == 0) {

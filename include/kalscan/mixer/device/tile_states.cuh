@@ -53,6 +53,17 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return n;
   }
 
+  static constexpr int channel_sums = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < inputs; ++i) n += over_states(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int channel_sum_of(std::size_t i) {
+    int n = 0;
+    for (std::size_t k = 0; k < i; ++k) n += over_states(k) ? 1 : 0;
+    return n;
+  }
+
   /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for sums over threads.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
   /// fit the kept rows has rows of its own.
@@ -64,7 +75,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   /// Where states are large, pointers that run from tile to tile lie in shared memory: to find them anew takes as long
   /// as a step, and registers are what a step's adjoint needs.
   static constexpr bool parks_pointers = state_rows > 2 && layout_type::known && Kind.group >= 4;
-  static constexpr int parked_pointers = parks_pointers ? state_rows : 0;
+  static constexpr int parked_pointers = parks_pointers ? state_rows + channel_sums : 0;
 
   const arrays_type& arrays;
   std::int64_t channel_block;
