@@ -92,7 +92,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
            sizeof(row);
   }
   KALSCAN_HD static std::size_t pointers_offset(const layout_type& x) {
-    return stage_offset(x) + stage_type::buffer_size(x);
+    return stage_offset(x) + stage_type::buffer_size(x) + stage_type::addresses_size(x);
   }
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
     return pointers_offset(x) + static_cast<std::size_t>(parked_pointers * x.threads()) * sizeof(void*);
