@@ -182,7 +182,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
           auto* to = parked_gradient<k()>();
 #pragma unroll
           for (int i = 0; i < count; ++i) {
-            if (wanted) f(*to, sum[i][k()]);
+            if (wanted) f(*known_global(to), sum[i][k()]);
             to += group * member<k()>(call.in_bar).stride[1];
           }
         }

@@ -191,7 +191,7 @@ struct mixer_stage {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const int step = mine + n * 4 + j;
-          k.channel[n][row][j] = hold(*reinterpret_cast<const E*>(at[row]));
+          k.channel[n][row][j] = hold(*known_global(reinterpret_cast<const E*>(at[row])));
           at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -205,7 +205,7 @@ struct mixer_stage {
         for (int n = 0; n < state_units; ++n) {
           const int step = my_step + n * more;
           if (!Layout::whole_state_units && step >= layout.tile()) break;
-          k.state[row][n] = hold(*reinterpret_cast<const E*>(from));
+          k.state[row][n] = hold(*known_global(reinterpret_cast<const E*>(from)));
           from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
         }
       });

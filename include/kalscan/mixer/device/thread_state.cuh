@@ -42,6 +42,13 @@ __device__ void for_inputs(const In& in, F f) {
   });
 }
 
+/// A pointer to device memory that was kept in shared memory, where the compiler forgot what it points to.
+template <class E>
+__device__ __forceinline__ E* known_global(E* pointer) {
+  __builtin_assume(__isGlobal(pointer));
+  return pointer;
+}
+
 /// From a step to the next one of a tensor.
 template <class E>
 __device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {

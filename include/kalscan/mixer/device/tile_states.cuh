@@ -151,7 +151,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       const T* rows[state_arrays];
       for_each_index<state_arrays>([&](auto i) {
         const T*& next = parked<const T>(static_cast<int>(i()));
-        rows[i()] = next;
+        rows[i()] = known_global(next);
         next = rows[i()] - from[i()].stride[1];
       });
       lanes.load(from, rows, x);
