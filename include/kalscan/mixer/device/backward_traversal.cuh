@@ -149,10 +149,14 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (over_states(k())) parked_gradient<k()>() = channel_gradient<k()>(t + lanes.g);
     });
   }
-  __device__ __forceinline__ void leave_gradients_of_tile() const {
+  /// The next tile is the one before; `at_tile` is where this one's gradient is.
+  template <std::size_t K, class E>
+  __device__ __forceinline__ void next_gradient(E* at_tile) const {
+    parked_gradient<K>() = at_tile - base::steps_of_tile * member<K>(call.in_bar).stride[1];
+  }
+  __device__ __forceinline__ void skip_gradients() const {
     for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k()))
-        parked_gradient<k()>() -= base::steps_of_tile * member<k()>(call.in_bar).stride[1];
+      if constexpr (over_states(k())) next_gradient<k()>(parked_gradient<k()>());
     });
   }
   /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
@@ -175,21 +179,28 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       }
       leave_frame_of_step(step, sum[i]);
     }
-    const auto each_gradient = [&](auto f) {
-      for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k())) {
-          const bool wanted = arrays.how[k()] == gathered::channel;
-          auto* to = parked_gradient<k()>();
+    // f(sum, where it goes) for each number that is wanted.
+    const auto each_sum = [&](auto* at_tile, auto k, auto f) {
+      if (arrays.how[k()] != gathered::channel) return;
 #pragma unroll
-          for (int i = 0; i < count; ++i) {
-            if (wanted) f(*known_global(to), sum[i][k()]);
-            to += group * member<k()>(call.in_bar).stride[1];
-          }
-        }
-      });
+      for (int i = 0; i < count; ++i) {
+        f(sum[i][k()], *known_global(at_tile));
+        at_tile += group * member<k()>(call.in_bar).stride[1];
+      }
     };
-    if (call.states.accumulate) each_gradient([&](const auto& to, T& value) { value += static_cast<T>(to); });
-    each_gradient([&]<class E>(E& to, const T& value) { to = static_cast<E>(value); });
+    if (call.states.accumulate) {
+      for_each_index<inputs>([&](auto k) {
+        if constexpr (over_states(k()))
+          each_sum(parked_gradient<k()>(), k, [](T& value, const auto& held) { value += static_cast<T>(held); });
+      });
+    }
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) {
+        auto* const at_tile = parked_gradient<k()>();
+        next_gradient<k()>(at_tile);
+        each_sum(at_tile, k, []<class E>(const T& value, E& to) { to = static_cast<E>(value); });
+      }
+    });
   }
   /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
   /// neighbours read from different banks.
@@ -366,12 +377,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
           __syncthreads();
           sum_over_channels(t, begin, steps);
           if constexpr (one_by_one) {
-            if (ordinary) sum_over_states();
+            ordinary ? sum_over_states() : skip_gradients();
           }
           if (begin > 0) __syncthreads();
         }
       }
-      if constexpr (one_by_one) leave_gradients_of_tile();
     });
     const auto ends = ends_of(call, at.n);
     if (at.length == 0) {

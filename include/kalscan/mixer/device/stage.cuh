@@ -108,7 +108,8 @@ struct mixer_stage {
   unsigned char* memory;
   // Where this thread reads next: running addresses cost less than products of 64 bits. Of steps whose adjoints need
   // all registers they lie in shared memory, behind the buffer.
-  static constexpr bool parks_addresses = bar_rows > 0 && frame_rows > 0 && Layout::known && Layout::kind.group >= 4;
+  static constexpr bool parks_addresses =
+      bar_rows > 0 && frame_rows > 0 && Layout::known && !Layout::kind.varying && Layout::kind.group >= 4;
   static constexpr int read_rows = channel_inputs + bar_rows + state_inputs;
   std::int64_t time = 0;
   const char* held_addresses[parks_addresses ? 1 : read_rows + 1] = {};

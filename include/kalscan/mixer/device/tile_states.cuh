@@ -74,7 +74,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
 
   /// Where states are large, pointers that run from tile to tile lie in shared memory: to find them anew takes as long
   /// as a step, and registers are what a step's adjoint needs.
-  static constexpr bool parks_pointers = state_rows > 2 && layout_type::known && Kind.group >= 4;
+  static constexpr bool parks_pointers = state_rows > 2 && !Varying && layout_type::known && Kind.group >= 4;
   static constexpr int parked_pointers = parks_pointers ? state_rows + channel_sums : 0;
 
   const arrays_type& arrays;
