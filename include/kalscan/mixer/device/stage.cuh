@@ -112,20 +112,29 @@ struct mixer_stage {
       bar_rows > 0 && frame_rows > 0 && Layout::known && !Layout::kind.varying && Layout::kind.group >= 4;
   static constexpr int read_rows = channel_inputs + bar_rows + state_inputs;
   std::int64_t time = 0;
-  const char* held_addresses[parks_addresses ? 1 : read_rows + 1] = {};
+  const char *channel_at[parks_addresses ? 1 : channel_inputs + bar_rows + 1] = {},
+             *state_at[parks_addresses ? 1 : state_inputs + 1] = {};
 
   KALSCAN_HD static std::size_t addresses_size(const Layout& x) {
     return parks_addresses ? static_cast<std::size_t>(read_rows * x.threads()) * sizeof(const char*) : 0;
   }
-  __device__ __forceinline__ const char*& address(int row) {
+  __device__ __forceinline__ const char*& parked_address(int row) {
+    return reinterpret_cast<const char**>(memory + buffer_size(layout))[row * layout.threads() + thread()];
+  }
+  __device__ __forceinline__ const char*& channel_address(int row) {
     if constexpr (parks_addresses) {
-      return reinterpret_cast<const char**>(memory + buffer_size(layout))[row * layout.threads() + thread()];
+      return parked_address(row);
     } else {
-      return held_addresses[row];
+      return channel_at[row];
     }
   }
-  __device__ __forceinline__ const char*& channel_address(int row) { return address(row); }
-  __device__ __forceinline__ const char*& state_address(int row) { return address(channel_inputs + bar_rows + row); }
+  __device__ __forceinline__ const char*& state_address(int row) {
+    if constexpr (parks_addresses) {
+      return parked_address(channel_inputs + bar_rows + row);
+    } else {
+      return state_at[row];
+    }
+  }
 
   __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
 
@@ -192,7 +201,7 @@ struct mixer_stage {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const int step = mine + n * 4 + j;
-          k.channel[n][row][j] = hold(*known_global(reinterpret_cast<const E*>(at[row])));
+          k.channel[n][row][j] = hold(stored<E>(at[row]));
           at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -206,7 +215,7 @@ struct mixer_stage {
         for (int n = 0; n < state_units; ++n) {
           const int step = my_step + n * more;
           if (!Layout::whole_state_units && step >= layout.tile()) break;
-          k.state[row][n] = hold(*known_global(reinterpret_cast<const E*>(from)));
+          k.state[row][n] = hold(stored<E>(from));
           from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -294,6 +303,12 @@ struct mixer_stage {
   __device__ __forceinline__ X numbers_of_step(int buffer, int c, int t, int first_row) const {
     const T* from = rows_of(buffer, c) + first_row * layout.tile() + t;
     return from_fields<X, T>([&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
+  }
+  template <class E>
+  __device__ __forceinline__ static const E& stored(const char* address) {
+    const auto* number = reinterpret_cast<const E*>(address);
+    if constexpr (parks_addresses) return *known_global(number);
+    return *number;
   }
   template <class E>
   __device__ static T hold(const E& stored) {
