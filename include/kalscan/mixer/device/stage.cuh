@@ -98,7 +98,12 @@ struct mixer_stage {
            static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_vec);
   }
 
-  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>;
+  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>,
+                       read_channel_rows = channel_inputs + bar_rows;
+  /// Backward in a frame, a step's adjoint needs all registers: addresses from which a thread reads then lie in shared
+  /// memory, behind the buffer.
+  static constexpr bool parks_addresses =
+      bar_rows > 0 && frame_rows > 0 && Layout::known && !Layout::kind.varying && Layout::kind.group >= 4;
 
   const In& in;
   const Bars& bars;
@@ -106,17 +111,14 @@ struct mixer_stage {
   std::int64_t batch, first, channels, first_channel;
   int states;
   unsigned char* memory;
-  // Where this thread reads next: running addresses cost less than products of 64 bits. Of steps whose adjoints need
-  // all registers they lie in shared memory, behind the buffer.
-  static constexpr bool parks_addresses =
-      bar_rows > 0 && frame_rows > 0 && Layout::known && !Layout::kind.varying && Layout::kind.group >= 4;
-  static constexpr int read_rows = channel_inputs + bar_rows + state_inputs;
+  // Where this thread reads next, unless that is parked: running addresses cost less than products of 64 bits.
   std::int64_t time = 0;
-  const char *channel_at[parks_addresses ? 1 : channel_inputs + bar_rows + 1] = {},
-             *state_at[parks_addresses ? 1 : state_inputs + 1] = {};
+  const char* channel_at[parks_addresses ? 1 : read_channel_rows + 1] = {};
+  const char* state_at[parks_addresses ? 1 : state_inputs + 1] = {};
 
   KALSCAN_HD static std::size_t addresses_size(const Layout& x) {
-    return parks_addresses ? static_cast<std::size_t>(read_rows * x.threads()) * sizeof(const char*) : 0;
+    return parks_addresses ? static_cast<std::size_t>((read_channel_rows + state_inputs) * x.threads()) * sizeof(char*)
+                           : 0;
   }
   __device__ __forceinline__ const char*& parked_address(int row) {
     return reinterpret_cast<const char**>(memory + buffer_size(layout))[row * layout.threads() + thread()];
@@ -130,7 +132,7 @@ struct mixer_stage {
   }
   __device__ __forceinline__ const char*& state_address(int row) {
     if constexpr (parks_addresses) {
-      return parked_address(channel_inputs + bar_rows + row);
+      return parked_address(read_channel_rows + row);
     } else {
       return state_at[row];
     }

@@ -152,14 +152,15 @@ struct thread_lanes {
   }
   /// The row of the thread's channel.
   template <class E>
-  __device__ E* row_of(const tensor<E>& x, std::int64_t n, std::int64_t t) const { return x.at(n, t, m, 0); }
+  __device__ E* row_of(const tensor<E>& x, std::int64_t n, std::int64_t t) const {
+    return x.at(n, t, m, 0);
+  }
   template <bool MayLack = false>
   __device__ void load(const state_rows& from, const T* const (&rows)[words_of_state], state (&x)[States]) const {
     T value[words_of_state][States] = {};
     bool whole = true;  // one question for all of them: no load waits for a branch
-    for_each_index<words_of_state>([&](auto i) {
-      whole &= (MayLack && !from[i()].present()) || whole_rows(from[i()], rows[i()] + s0);
-    });
+    for_each_index<words_of_state>(
+        [&](auto i) { whole &= (MayLack && !from[i()].present()) || whole_rows(from[i()], rows[i()] + s0); });
     const auto each_there = [&](auto f) {
       for_each_index<words_of_state>([&](auto i) {
         if (!MayLack || from[i()].present()) f(i);
