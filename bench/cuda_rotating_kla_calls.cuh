@@ -39,7 +39,8 @@ struct rotating_kla_call {
                                         tensor<const E>(k.view), tensor<const E>(q.view), tensor<const float>(a.view),
                                         tensor<const float>(p.view)};
   }
-  void forward(const kalscan::cuda& policy) const {
+  template <class P>
+  void forward(const P& policy) const {
     const auto [yx, yy, yz] = components_of<3>(y.view.data);
     kalscan::forward(policy, kalscan::rotating_kla{}, shape, in(), kalscan::rotating_kla_outputs{yx, yy, yz, yvar.view});
   }
@@ -54,9 +55,7 @@ struct rotating_kla_call {
     const auto [rw, rx, ry, rz] = components_of<4>(rb.view.data);
     const kalscan::rotating_kla_outputs out_bar{yx, yy, yz, tensor<const E>(zb.view)};
     const kalscan::rotating_kla_inputs in_bar{vx, vy, vz, Lb.view, rw, rx, ry, rz, kb.view, qb.view, ab.view, pb.view};
-    f([&](const kalscan::cuda& policy) {
-      kalscan::backward(policy, kalscan::rotating_kla{}, shape, in(), out_bar, in_bar);
-    });
+    f([&](const auto& policy) { kalscan::backward(policy, kalscan::rotating_kla{}, shape, in(), out_bar, in_bar); });
   }
 };
 

@@ -36,8 +36,8 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
   std::uint64_t seed = 0;
   for (const given g :
        or_few<given>({given::fixed, given::per_token, given::per_token_channel, given::per_token_state}, 2)) {
-    for (const auto& size :
-         {std::array{2, 41, 19, 3}, std::array{3, 50, 33, 16}, std::array{1, 100, 5, 17}, std::array{3, 1, 37, 16}}) {
+    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{3, 50, 33, 16}, std::array{1, 100, 5, 17},
+                             std::array{3, 1, 37, 16}, std::array{2, 29, 19, 32}, std::array{1, 45, 11, 64}}) {
       const auto p = small<M>(size[0], size[1], size[2], size[3], ++seed, g);
       const auto forward = run_forward<M>(seq{}, p.template as<double>(), 16);
       const auto often = run_forward<M>(seq{}, p.template as<double>(), 5);
@@ -54,6 +54,19 @@ TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_
         CHECK(difference(b.in_bar, backward.in_bar) < 2e-5);
         CHECK(difference(b.initial_bar, backward.initial_bar) < 2e-5);
       }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gradients sum into the caller's arrays on request", M, KALSCAN_TEST_MIXER) {
+  for (const std::int64_t chunk : {100, 16}) {
+    const auto p = small<M>(2, 50, 18, 16, 3, given::fixed);
+    const auto once = backward_on_device<M>(chunk, p, 0, true);
+    const auto twice = backward_on_device<M>(chunk, p, 0, true, &once);
+    for (std::size_t i = 0; i < once.in_bar.size(); ++i) {
+      const auto a = once.in_bar[i].list(), b = twice.in_bar[i].list();
+      for (std::size_t j = 0; j < a.size(); ++j) CHECK(b[j] == 2 * a[j]);
+      CHECK(twice.in_bar[i].untouched_between());
     }
   }
 }

@@ -226,6 +226,39 @@ TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences w
   CHECK(chunk_of(0, {1, 65536, 64, 16}, true, 1) < 65536);
 }
 
+TEST_CASE("a last chunk that is to be shorter is, and even cuts have as many chunks of one length") {
+  for (const index length : {64, 100, 1000, 2048, 8192, 65536}) {
+    for (const index batch : {1, 2, 3, 8}) {
+      const mixer_shape shape{batch, length, 341, 16};
+      const time_cuts even = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056}));
+      const time_cuts cuts = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056, 65}));
+      CAPTURE(length);
+      CAPTURE(batch);
+      CHECK(cuts.chunk >= even.chunk);
+      CHECK(cuts.slots <= even.slots);
+      const time_cuts again = even_cuts(cuts);
+      CHECK(again.slots == cuts.slots);
+      CHECK(again.chunk <= cuts.chunk);
+      CHECK(again.chunk % 16 * (cuts.slots - batch) == 0);
+      for (index n = 0, slot = 0; n < batch; ++n) {
+        const index chunks = again.slots / batch;
+        for (index k = 0, t = 0; k < chunks; ++k, ++slot) {
+          CHECK(again[slot].from == t);
+          CHECK(again[slot].to > t);
+          t = again[slot].to;
+          if (k + 1 == chunks) CHECK(t == length);
+        }
+      }
+    }
+  }
+  const mixer_shape shape{8, 2048, 341, 16};
+  const time_cuts cuts = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056, 65}));
+  CHECK(cuts.chunk == 576);
+  CHECK(cuts.slots == 32);
+  CHECK(even_cuts(cuts).chunk == 512);
+  CHECK(even_cuts(cuts_of({2, 100, 1, 16}, 100)).chunk == 100);
+}
+
 TEST_CASE("turns are taken where they save rounds of blocks, and have whole tiles") {
   CHECK(steps_of_turn(704, 1024, 264) == 352);  // three turns: 8 rounds of 352 steps for 3 of 1024
   CHECK(steps_of_turn(264, 1024, 264) == 1024);

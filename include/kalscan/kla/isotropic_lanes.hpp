@@ -71,10 +71,10 @@ struct isotropic_lanes {
   }
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
-    const bool first = kla::has_ordinary_adjoint(belief<T>{x.mean_x, x.variance});
-    const bool second = kla::has_ordinary_adjoint(belief<T>{x.mean_y, x.variance});
-    const bool third = kla::has_ordinary_adjoint(belief<T>{x.mean_z, x.variance});
-    return first & second & third;  // without branches, for vector code
+    constexpr T bound = detail::vague_bound<T>;
+    const bool far =
+        detail::is_far(x.mean_x, bound) | detail::is_far(x.mean_y, bound) | detail::is_far(x.mean_z, bound);
+    return detail::ordinary_adjoint(x.variance, far);
   }
 
   template <class T>

@@ -95,8 +95,7 @@ struct kla_mixer {
   }
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const belief<T>& x) {
-    const bool in_range = (x.variance > T(0)) & (x.variance <= detail::largest_ordinary_variance<T>);
-    return in_range & !detail::is_vague(x, T(1));  // without branches, for vector code
+    return detail::ordinary_adjoint(x.variance, detail::is_far(x.mean, detail::vague_bound<T>));
   }
 
   template <class T>

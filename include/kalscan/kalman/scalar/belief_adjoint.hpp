@@ -8,6 +8,7 @@
 #include <kalscan/support/numbers.hpp>
 #include <kalscan/support/power_of_two.hpp>
 #include <limits>
+#include <type_traits>
 
 namespace kalscan {
 
@@ -40,19 +41,37 @@ namespace detail {
 template <class T>
 inline constexpr T largest_ordinary_variance = power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
 
+/// From here on a mean is far and a variance large.
+template <class T>
+inline constexpr T vague_bound = power_of_two<T>(std::numeric_limits<T>::digits * 2 / 5);
+
+/// |mean| > large; without branches, for vector code. By value: device code may not refer to constants.
+template <class T>
+KALSCAN_HD constexpr bool is_far(T mean, std::type_identity_t<T> large) {
+#if defined(__CUDA_ARCH__)
+  if (!std::is_constant_evaluated()) return fabs(mean) > large;
+#endif
+  return (mean > large) | (mean < -large);
+}
+
 /// Whether the adjoint of a belief is carried in information form, since those of its moments do not exist (infinite
 /// variance), underflow (large variance), or lose what matters to rounding: a large mean with a large variance, of
 /// which an observation leaves nothing. There the two parts of the adjoint of the precision cancel, and so do those of
 /// the adjoint of an observation's information where that is 0. Up to the bound this costs two fifths of the digits,
 /// and only where forms are mixed; beyond it beliefs are not ordinary, and adjoints take several times as long.
-/// `margin` is 1 where the formulas of ordinary beliefs may be used, 2 where forms are decided: a belief that two
-/// computations round differently is never ordinary in one and vague in the other.
+/// Forms are decided with a margin of 2 to where the formulas of ordinary beliefs may be used (ordinary_adjoint): a
+/// belief that two computations round differently is never ordinary in one and vague in the other.
 template <class T>
-KALSCAN_HD constexpr bool is_vague(const belief<T>& x, const T& margin = T(2)) {
-  constexpr T bound = power_of_two<T>(std::numeric_limits<T>::digits * 2 / 5);
-  const T large = bound * margin;
-  const bool far = (x.mean > large) | (x.mean < -large);  // without branches, for vector code
-  return (x.variance > large) & (far | (x.variance > margin * largest_ordinary_variance<T>));
+KALSCAN_HD constexpr bool is_vague(const belief<T>& x) {
+  constexpr T margin(2), large = vague_bound<T> * margin;
+  return (x.variance > large) & (is_far(x.mean, large) | (x.variance > margin * largest_ordinary_variance<T>));
+}
+/// Whether the formulas of ordinary beliefs hold for the adjoint of one of this variance, of whose means one is_far
+/// beyond vague_bound or none.
+template <class T>
+KALSCAN_HD constexpr bool ordinary_adjoint(const T& variance, bool far) {
+  const bool vague = (variance > vague_bound<T>) & far;
+  return (variance > T(0)) & (variance <= largest_ordinary_variance<T>) & !vague;
 }
 
 /// The linear part of a belief_adjoint_map. All that is done to adjoints here has this form: steps, and the change

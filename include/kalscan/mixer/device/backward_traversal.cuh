@@ -24,6 +24,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
+  using base::channel_sums, base::channel_sum_of;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
@@ -91,26 +92,21 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     });
   }
 
-  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
-  /// schedulers. Each thread then has the sums of a channel for one of four steps.
-  static constexpr bool one_by_one =
-      base::state_rows > 2 && ordinary_of<M>::exists && layout_type::known && Kind.group >= 4;
+  static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
 
-  /// four_adjoints, in a loop.
+  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
+  /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
+  /// the step's rows, behind those over channels, and those over a group are taken once a tile.
+  static constexpr bool one_by_one =
+      base::parks_pointers && ordinary_of<M>::exists && lane_sums + rows_of_channel_sums <= base::rows_of_step;
+
+  /// four_adjoints, in a loop, but for the sums over a group.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
                                                            state (&bar)[States]) {
-    T own_sum[inputs];
-    unsigned writes = 0;  // bit k: this thread writes the gradient of input k
-    for_each_index<inputs>([&](auto k) {
-      if (over_states(k()) && arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g < 4)
-        writes |= 1U << k();
-    });
-    const int mine = own_step(lanes.g, layout.group());
     this->enter_frame(0, step + 3, after);
     this->enter_frame(0, step + 3, bar);
-#pragma unroll 1
+#pragma unroll 2
     for (int i = 3; i >= 0; --i) {
-      if constexpr (Varying) this->parameter.load(call.in, lanes, at.batch, at.first + t + step + i);
       const T* rows = stage.rows_of(0, lanes.c) + step + i;
       const auto row_of = [&](std::size_t r) { return rows[static_cast<int>(r) * layout.tile()]; };
       state before[States];
@@ -130,28 +126,93 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         after[j] = before[j];
       }
       leave_lane_sums(step + i, lane_sum);
+      leave_channel_sums(step + i, channel_sum);
+    }
+  }
+  __device__ __forceinline__ void leave_channel_sums(int step, const T (&channel_sum)[inputs]) const {
+    row sums[rows_of_channel_sums] = {};
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k()))
+        sums[channel_sum_of(k()) / States].x[channel_sum_of(k()) % States] = channel_sum[k()];
+    });
+#pragma unroll
+    for (int r = 0; r < rows_of_channel_sums; ++r) this->kept_row(step, lane_sums + r) = sums[r];
+  }
+  /// Where this thread's sums of the tile go.
+  template <std::size_t K>
+  __device__ __forceinline__ auto*& parked_gradient() const {
+    using E = std::remove_pointer_t<decltype(channel_gradient<K>(0))>;
+    return this->template parked<E>(base::state_rows + channel_sum_of(K));
+  }
+  __device__ __forceinline__ void seek_gradients(std::int64_t t) const {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) parked_gradient<k()>() = channel_gradient<k()>(t + lanes.g);
+    });
+  }
+  /// The next tile is the one before; `at_tile` is where this one's gradient is.
+  template <std::size_t K, class E>
+  __device__ __forceinline__ void next_gradient(E* at_tile) const {
+    parked_gradient<K>() = at_tile - base::steps_of_tile * member<K>(call.in_bar).stride[1];
+  }
+  __device__ __forceinline__ void skip_gradients() const {
+    for_each_index<inputs>([&](auto k) {
+      if constexpr (over_states(k())) next_gradient<k()>(parked_gradient<k()>());
+    });
+  }
+  /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
+  /// every group()-th step from g on.
+  __device__ __forceinline__ void sum_over_states() const {
+    constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
+    if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
+    T sum[count][inputs];
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const int step = lanes.g + i * group;
+#pragma unroll
+      for (int r = 0; r < rows_of_channel_sums; ++r) {
+        const row all = sum_of_group<0, group>(this->sums_of(step, lane_sums + r));
+        for_each_index<inputs>([&](auto k) {
+          if constexpr (over_states(k())) {
+            if (channel_sum_of(k()) / States == r) sum[i][k()] = all.x[channel_sum_of(k()) % States];
+          }
+        });
+      }
+      leave_frame_of_step(step, sum[i]);
+    }
+    // f(sum, where it goes) for each number that is wanted.
+    const auto each_sum = [&](auto* at_tile, auto k, auto f) {
+      if (arrays.how[k()] != gathered::channel) return;
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        f(sum[i][k()], *known_global(at_tile));
+        at_tile += group * member<k()>(call.in_bar).stride[1];
+      }
+    };
+    if (call.states.accumulate) {
       for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k())) {
-          const T sum = sum_over_group(channel_sum[k()], layout.group());
-          if (i == mine) own_sum[k()] = sum;
-        }
+        if constexpr (over_states(k()))
+          each_sum(parked_gradient<k()>(), k, [](T& value, const auto& held) { value += static_cast<T>(held); });
       });
     }
-    leave_frame_of_step(step + mine, own_sum);
-    // Few branches: they would make the stores wait for each other.
-    const auto each_written = [&](auto f) {
-      for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k())) {
-          using E = typename std::remove_cvref_t<decltype(member<k()>(call.in_bar))>::value_type;
-          if (writes >> k() & 1U) f(k, reinterpret_cast<E*>(channel_pointers[k()]));
-        }
-      });
-    };
-    if (call.states.accumulate) each_written([&](auto k, const auto* to) { own_sum[k()] += static_cast<T>(*to); });
-    each_written([&]<class E>(auto k, E* to) { *to = static_cast<E>(own_sum[k()]); });
     for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) channel_pointers[k()] -= 4 * bytes_of_step(member<k()>(call.in_bar));
+      if constexpr (over_states(k())) {
+        auto* const at_tile = parked_gradient<k()>();
+        next_gradient<k()>(at_tile);
+        each_sum(at_tile, k, []<class E>(const T& value, E& to) { to = static_cast<E>(value); });
+      }
     });
+  }
+  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
+  /// neighbours read from different banks.
+  template <int First, int Count>
+  __device__ __forceinline__ row sum_of_group(const row* from) const {
+    if constexpr (Count == 1) {
+      return from[lanes.c * layout.group() + (lanes.g ^ First)];
+    } else {
+      row x = sum_of_group<First, Count / 2>(from);
+      base::add_row(x, sum_of_group<First + Count / 2, Count / 2>(from));
+      return x;
+    }
   }
 
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
@@ -291,7 +352,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     each_tile(x, [&](std::int64_t t, int steps, bool ordinary) {
       if (t + steps == at.length && ends_of(call, at.n).end) take_final(x, bar);
       const int last = (steps - 1) / 4 * 4;
-      seek_channel_pointers(t + last);
+      if constexpr (one_by_one) {
+        if (t + steps == at.to) seek_gradients(t);
+      } else {
+        seek_channel_pointers(t + last);
+      }
 #pragma unroll 1
       for (int end = last + 4; end > 0; end -= summed_steps) {
         const int begin = max(end - summed_steps, 0);
@@ -311,6 +376,9 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
         if constexpr (lane_sums > 0) {
           __syncthreads();
           sum_over_channels(t, begin, steps);
+          if constexpr (one_by_one) {
+            ordinary ? sum_over_states() : skip_gradients();
+          }
           if (begin > 0) __syncthreads();
         }
       }

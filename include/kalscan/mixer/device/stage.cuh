@@ -98,7 +98,12 @@ struct mixer_stage {
            static_cast<std::size_t>(x.tile() * x.padded_states()) * sizeof(state_vec);
   }
 
-  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>;
+  static constexpr int channel_inputs = inputs_with<M, role::channel>, state_inputs = inputs_with<M, role::state>,
+                       read_channel_rows = channel_inputs + bar_rows;
+  /// Backward in a frame, a step's adjoint needs all registers: addresses from which a thread reads then lie in shared
+  /// memory, behind the buffer.
+  static constexpr bool parks_addresses =
+      bar_rows > 0 && frame_rows > 0 && Layout::known && !Layout::kind.varying && Layout::kind.group >= 4;
 
   const In& in;
   const Bars& bars;
@@ -106,9 +111,32 @@ struct mixer_stage {
   std::int64_t batch, first, channels, first_channel;
   int states;
   unsigned char* memory;
-  // Where this thread reads next: running addresses cost less than products of 64 bits.
+  // Where this thread reads next, unless that is parked: running addresses cost less than products of 64 bits.
   std::int64_t time = 0;
-  const char *channel_at[channel_inputs + bar_rows + 1] = {}, *state_at[state_inputs + 1] = {};
+  const char* channel_at[parks_addresses ? 1 : read_channel_rows + 1] = {};
+  const char* state_at[parks_addresses ? 1 : state_inputs + 1] = {};
+
+  KALSCAN_HD static std::size_t addresses_size(const Layout& x) {
+    return parks_addresses ? static_cast<std::size_t>((read_channel_rows + state_inputs) * x.threads()) * sizeof(char*)
+                           : 0;
+  }
+  __device__ __forceinline__ const char*& parked_address(int row) {
+    return reinterpret_cast<const char**>(memory + buffer_size(layout))[row * layout.threads() + thread()];
+  }
+  __device__ __forceinline__ const char*& channel_address(int row) {
+    if constexpr (parks_addresses) {
+      return parked_address(row);
+    } else {
+      return channel_at[row];
+    }
+  }
+  __device__ __forceinline__ const char*& state_address(int row) {
+    if constexpr (parks_addresses) {
+      return parked_address(read_channel_rows + row);
+    } else {
+      return state_at[row];
+    }
+  }
 
   __device__ std::int64_t channel(int c) const { return min(first_channel + c, channels - 1); }
 
@@ -129,11 +157,11 @@ struct mixer_stage {
   __device__ __forceinline__ void seek(std::int64_t t) {
     time = t;
     for_channel_rows([&](int row, const auto& x) {
-      channel_at[row] = reinterpret_cast<const char*>(
+      channel_address(row) = reinterpret_cast<const char*>(
           x.at(batch, first + t + layout.staged_step(thread()), channel(layout.staged_channel(thread())), 0));
     });
     for_state_rows([&](int row, const auto& x) {
-      state_at[row] = reinterpret_cast<const char*>(x.at(batch, first + t + layout.step_of_unit(thread()), 0,
+      state_address(row) = reinterpret_cast<const char*>(x.at(batch, first + t + layout.step_of_unit(thread()), 0,
                                                          min(layout.state_of_unit(thread()), states - 1)));
     });
   }
@@ -152,16 +180,16 @@ struct mixer_stage {
     }
     const int tiles = Backwards ? -layout.tile() : layout.tile();
     time += tiles;
-    for_channel_rows([&](int row, const auto& x) { channel_at[row] += tiles * bytes_of_step(x); });
-    for_state_rows([&](int row, const auto& x) { state_at[row] += tiles * bytes_of_step(x); });
+    for_channel_rows([&](int row, const auto& x) { channel_address(row) += tiles * bytes_of_step(x); });
+    for_state_rows([&](int row, const auto& x) { state_address(row) += tiles * bytes_of_step(x); });
   }
   /// Addresses run from step to step: products with strides that only the call knows would cost more.
   template <class Step>
-  __device__ __forceinline__ void read_at(read_ahead& k, Step step_of) const {
+  __device__ __forceinline__ void read_at(read_ahead& k, Step step_of) {
     const int padded = layout.padded_states(), mine = layout.staged_step(thread());
     const char* at[channel_inputs + bar_rows + 1];
     for_channel_rows(
-        [&](int row, const auto& x) { at[row] = channel_at[row] + (step_of(mine) - mine) * bytes_of_step(x); });
+        [&](int row, const auto& x) { at[row] = channel_address(row) + (step_of(mine) - mine) * bytes_of_step(x); });
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
       if (!Layout::whole_channel_units && (n >= layout.channel_units() || mine + n * 4 >= layout.tile())) break;
@@ -175,7 +203,7 @@ struct mixer_stage {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const int step = mine + n * 4 + j;
-          k.channel[n][row][j] = hold(*reinterpret_cast<const E*>(at[row]));
+          k.channel[n][row][j] = hold(stored<E>(at[row]));
           at[row] += (step_of(step + 1) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -184,12 +212,12 @@ struct mixer_stage {
       const int my_step = layout.step_of_unit(thread()), more = layout.threads() / padded;
       for_state_rows([&](int row, const auto& x) {
         using E = typename std::remove_cvref_t<decltype(x)>::value_type;
-        const char* from = state_at[row] + (step_of(my_step) - my_step) * bytes_of_step(x);
+        const char* from = state_address(row) + (step_of(my_step) - my_step) * bytes_of_step(x);
 #pragma unroll
         for (int n = 0; n < state_units; ++n) {
           const int step = my_step + n * more;
           if (!Layout::whole_state_units && step >= layout.tile()) break;
-          k.state[row][n] = hold(*reinterpret_cast<const E*>(from));
+          k.state[row][n] = hold(stored<E>(from));
           from += (step_of(step + more) - step_of(step)) * bytes_of_step(x);
         }
       });
@@ -277,6 +305,12 @@ struct mixer_stage {
   __device__ __forceinline__ X numbers_of_step(int buffer, int c, int t, int first_row) const {
     const T* from = rows_of(buffer, c) + first_row * layout.tile() + t;
     return from_fields<X, T>([&](auto i) { return from[static_cast<int>(i()) * layout.tile()]; });
+  }
+  template <class E>
+  __device__ __forceinline__ static const E& stored(const char* address) {
+    const auto* number = reinterpret_cast<const E*>(address);
+    if constexpr (parks_addresses) return *known_global(number);
+    return *number;
   }
   template <class E>
   __device__ static T hold(const E& stored) {

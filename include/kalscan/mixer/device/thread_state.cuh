@@ -42,6 +42,13 @@ __device__ void for_inputs(const In& in, F f) {
   });
 }
 
+/// A pointer to device memory that was kept in shared memory, where the compiler forgot what it points to.
+template <class E>
+__device__ __forceinline__ E* known_global(E* pointer) {
+  __builtin_assume(__isGlobal(pointer));
+  return pointer;
+}
+
 /// From a step to the next one of a tensor.
 template <class E>
 __device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {
@@ -139,23 +146,38 @@ struct thread_lanes {
   /// With MayLack, what is not there is 0.
   template <bool MayLack = false>
   __device__ void load(const state_rows& from, std::int64_t n, std::int64_t t, state (&x)[States]) const {
-    T value[words_of_state][States];
-    for_each_index<words_of_state>([&](auto i) {
-      if (MayLack && !from[i()].present()) {
-#pragma unroll
-        for (int j = 0; j < States; ++j) value[i()][j] = T(0);
-        return;
-      }
-      const T* row = from[i()].at(n, t, m, 0);
-      if (whole_rows(from[i()], row + s0)) {
-        const auto all = *reinterpret_cast<const vec<T, States>*>(row + s0);
+    const T* rows[words_of_state];
+    for_each_index<words_of_state>([&](auto i) { rows[i()] = row_of(from[i()], n, t); });
+    load<MayLack>(from, rows, x);
+  }
+  /// The row of the thread's channel.
+  template <class E>
+  __device__ E* row_of(const tensor<E>& x, std::int64_t n, std::int64_t t) const {
+    return x.at(n, t, m, 0);
+  }
+  template <bool MayLack = false>
+  __device__ void load(const state_rows& from, const T* const (&rows)[words_of_state], state (&x)[States]) const {
+    T value[words_of_state][States] = {};
+    bool whole = true;  // one question for all of them: no load waits for a branch
+    for_each_index<words_of_state>(
+        [&](auto i) { whole &= (MayLack && !from[i()].present()) || whole_rows(from[i()], rows[i()] + s0); });
+    const auto each_there = [&](auto f) {
+      for_each_index<words_of_state>([&](auto i) {
+        if (!MayLack || from[i()].present()) f(i);
+      });
+    };
+    if (whole) {
+      each_there([&](auto i) {
+        const auto all = *reinterpret_cast<const vec<T, States>*>(rows[i()] + s0);
 #pragma unroll
         for (int j = 0; j < States; ++j) value[i()][j] = all.x[j];
-      } else {
+      });
+    } else {
+      each_there([&](auto i) {
 #pragma unroll
-        for (int j = 0; j < States; ++j) value[i()][j] = row[state_of(j) * from[i()].stride[3]];
-      }
-    });
+        for (int j = 0; j < States; ++j) value[i()][j] = rows[i()][state_of(j) * from[i()].stride[3]];
+      });
+    }
 #pragma unroll
     for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto i) { return value[i()][j]; });
   }

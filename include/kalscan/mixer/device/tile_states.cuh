@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared
-// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels.
+// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels and, where a step is
+// long, over a group's threads.
 #pragma once
 
 #include <algorithm>
@@ -52,13 +53,29 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return n;
   }
 
-  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for the sums over channels.
+  static constexpr int channel_sums = [] {
+    int n = 0;
+    for (std::size_t i = 0; i < inputs; ++i) n += over_states(i) ? 1 : 0;
+    return n;
+  }();
+  static constexpr int channel_sum_of(std::size_t i) {
+    int n = 0;
+    for (std::size_t k = 0; k < i; ++k) n += over_states(k) ? 1 : 0;
+    return n;
+  }
+
+  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for sums over threads.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
   /// fit the kept rows has rows of its own.
   static constexpr int state_rows = static_cast<int>(state_arrays);
   static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
   static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
+
+  /// Where states are large, pointers that run from tile to tile lie in shared memory: to find them anew takes as long
+  /// as a step, and registers are what a step's adjoint needs.
+  static constexpr bool parks_pointers = state_rows > 2 && !Varying && layout_type::known && Kind.group >= 4;
+  static constexpr int parked_pointers = parks_pointers ? state_rows + channel_sums : 0;
 
   const arrays_type& arrays;
   std::int64_t channel_block;
@@ -74,8 +91,17 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return static_cast<std::size_t>((steps_of_tile * rows_of_step + summed_steps * more_rows) * x.threads()) *
            sizeof(row);
   }
+  KALSCAN_HD static std::size_t pointers_offset(const layout_type& x) {
+    return stage_offset(x) + stage_type::buffer_size(x) + stage_type::addresses_size(x);
+  }
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
-    return stage_offset(x) + stage_type::buffer_size(x);
+    return pointers_offset(x) + static_cast<std::size_t>(parked_pointers * x.threads()) * sizeof(void*);
+  }
+  /// This thread's pointer number i of those in shared memory.
+  template <class E>
+  __device__ __forceinline__ E*& parked(int i) const {
+    return reinterpret_cast<E**>(reinterpret_cast<unsigned char*>(kept) +
+                                 pointers_offset(layout))[i * layout.threads() + threadIdx.x];
   }
   __device__ __forceinline__ row& kept_row(int step, int i) const {
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
@@ -104,9 +130,34 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     for (int j = 0; j < States; ++j) x[j] = from_fields<state, T>([&](auto w) { return r[w()].x[j]; });
   }
 
+  __device__ __forceinline__ auto checkpoints() const { return as_array<tensor<const T>>(call.states.checkpoints); }
+  __device__ __forceinline__ std::int64_t checkpoint_of(std::int64_t t) const {
+    return at.first_checkpoint(steps_of_tile) + t / steps_of_tile;
+  }
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
-    lanes.load(as_array<tensor<const T>>(call.states.checkpoints), at.batch,
-               at.first_checkpoint(steps_of_tile) + t / steps_of_tile, x);
+    lanes.load(checkpoints(), at.batch, checkpoint_of(t), x);
+  }
+  /// The checkpoints of the tiles from the one at t on backwards, one after the other.
+  __device__ __forceinline__ void seek_checkpoint(std::int64_t t) const {
+    if constexpr (parks_pointers) {
+      for_each_index<state_arrays>([&](auto i) {
+        parked<const T>(static_cast<int>(i())) = lanes.row_of(checkpoints()[i()], at.batch, checkpoint_of(t));
+      });
+    }
+  }
+  __device__ __forceinline__ void load_next_checkpoint(std::int64_t t, state (&x)[States]) const {
+    if constexpr (parks_pointers) {
+      const auto from = checkpoints();
+      const T* rows[state_arrays];
+      for_each_index<state_arrays>([&](auto i) {
+        const T*& next = parked<const T>(static_cast<int>(i()));
+        rows[i()] = known_global(next);
+        next = rows[i()] - from[i()].stride[1];
+      });
+      lanes.load(from, rows, x);
+    } else {
+      load_checkpoint(t, x);
+    }
   }
 
   /// Calls tile(t, steps, ordinary) for all tiles of the chunk, from the last to the first, each with its inputs and
@@ -120,7 +171,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     state before[States];
     stage.seek(at.from + (tiles - 1) * steps_of_tile);
     stage.template read<true>(next, at.to - at.from - (tiles - 1) * steps_of_tile);
-    load_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
+    seek_checkpoint(at.from + (tiles - 1) * steps_of_tile);
+    load_next_checkpoint(at.from + (tiles - 1) * steps_of_tile, before);
     for (std::int64_t i = tiles - 1; i >= 0; --i) {
       const std::int64_t t = at.from + i * steps_of_tile;
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(steps_of_tile), at.to - t));
@@ -131,7 +183,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       bool ordinary = steps == steps_of_tile && __all_sync(all, are_ordinary<M, T, States, true>(x));
       if (i > 0) {  // early: the steps below hide how long memory takes
         stage.template read<true>(next, steps_of_tile);
-        load_checkpoint(t - steps_of_tile, before);
+        load_next_checkpoint(t - steps_of_tile, before);
       }
       if (ordinary) {
 #pragma unroll 1

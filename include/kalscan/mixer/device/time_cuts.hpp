@@ -70,9 +70,10 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
   return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
 }
 
-/// How many warps of 128 lanes keep a device busy, and how many there should be where time is cut.
+/// How many warps of 128 lanes keep a device busy, and how many there should be where time is cut; how long the last
+/// chunk then is, in hundredths of the others.
 struct device_fill {
-  std::int64_t enough_warps = 512, wanted_warps = 2112;
+  std::int64_t enough_warps = 512, wanted_warps = 2112, last_chunk = 100;
 };
 
 /// The blocks that the channels of a sequence take, wherever a thread has the usual number of states.
@@ -100,7 +101,8 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
     const std::int64_t warps = shape.sequences() * channel_blocks(shape) * (block_threads / 32);
     if (warps >= fill.enough_warps) return longest;
     const std::int64_t chunks = 1 + fill.wanted_warps / std::max<std::int64_t>(warps, 1);
-    chunk = (std::max)(least_steps, (longest + chunks - 1) / chunks);
+    const std::int64_t hundredths = 100 * (chunks - 1) + fill.last_chunk;
+    chunk = (std::max)(least_steps, (100 * longest + hundredths - 1) / hundredths);
     chunk = (chunk + 15) / 16 * 16;
   }
   if (chunk >= longest || multiple >= longest) return longest;
@@ -132,6 +134,15 @@ inline std::int64_t steps_of_turn(std::int64_t chains, std::int64_t steps, std::
 inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
   time_cuts x{chunk, 0, shape.sequences(), shape.time, nullptr, nullptr};
   for (std::int64_t n = 0; n < x.sequences; ++n) x.slots += chunks_of(sequence_at(shape, n).length, chunk);
+  return x;
+}
+
+/// The same number of chunks, of a length that all have but the last one, which may be shorter by rounding alone; the
+/// cuts themselves where rounding leaves fewer, and of packed sequences.
+inline time_cuts even_cuts(time_cuts x) {
+  if (x.offsets != nullptr || x.sequences == 0) return x;
+  const std::int64_t chunks = x.slots / x.sequences, chunk = ((x.length + chunks - 1) / chunks + 15) / 16 * 16;
+  if (chunk < x.chunk && chunks_of(x.length, chunk) == chunks) x.chunk = chunk;
   return x;
 }
 
