@@ -91,7 +91,8 @@ void check_family(const diffuse_families::family& family) {
     struct cut {
       std::int64_t chunk, beginning;
     };
-    for (const auto [chunk, beginning] : {cut{1000, whole}, cut{3, whole}, cut{1, whole}, cut{3, 0}, cut{1, 0}}) {
+    for (const cut& c : {cut{1000, whole}, cut{3, whole}, cut{1, whole}, cut{3, 0}, cut{1, 0}}) {
+      const std::int64_t chunk = c.chunk, beginning = c.beginning;
       CAPTURE(name);
       CAPTURE(i);
       CAPTURE(chunk);

@@ -119,8 +119,11 @@ void check_diffuse_operator() {
       return kalscan::detail::congruence(kalscan::detail::directions_of(x), kalscan::detail::to_small<small_symmetric<double, N>>(
                                                            kalscan::detail::identity_matrix<double, N>()), {});
     };
-    return distance(with_eigen(kalscan::small_filtering_element<double, N>{{}, a.mean, kalscan::detail::covariance_of(a), {}, diffuse(a)}),
-                    with_eigen(kalscan::small_filtering_element<double, N>{{}, b.mean, kalscan::detail::covariance_of(b), {}, diffuse(b)}));
+    const auto with_covariances = [&](const belief& x) {
+      return with_eigen(kalscan::small_filtering_element<double, N>{
+          {}, x.mean, kalscan::detail::covariance_of(x), {}, diffuse(x)});
+    };
+    return distance(with_covariances(a), with_covariances(b));
   };
   double off = 0;
   int proper = 0, improper = 0;
