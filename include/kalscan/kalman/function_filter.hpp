@@ -11,8 +11,8 @@
 // A chunk of time (under a diffuse prior one that starts after step 64), or the smoother, that reads exactly what
 // nothing but the unknown state before it moves has no finite summary: its step fails, which is told. A reading of
 // what is known exactly already tells nothing, and must agree; where rounding hides that it is known, beliefs stay
-// right, but the log-likelihood may have a term too many (in 9 of 987 random models that repeat noiseless readings
-// of sums of states; kalman_model keeps bounds on rounding for that).
+// right to 2e-9 of the size of the states, but the log-likelihood may have a term too many (in 9 of 987 random
+// models that repeat noiseless readings of sums of states; kalman_model keeps bounds on rounding for that).
 //
 // Covariances are carried, not roots: where Q has not full rank their digits fade over long series (constant velocity
 // in two dimensions with Q of rank one, 20,000 steps in double: the log-likelihood is off by 7, where chunks of 500
