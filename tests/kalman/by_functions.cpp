@@ -58,11 +58,11 @@ std::vector<MatrixXd> diffuse(const std::vector<MatrixXd>& directions, Index n) 
 }
 
 template <class Model>
-outcome smooth_padded(const Model& model, const series_type& y, Index n, std::int64_t chunk) {
+outcome smooth_padded(const Model& model, const series_type& y, Index n, std::int64_t chunk, std::int64_t beginning) {
   MatrixXd all = MatrixXd::Constant(components, y.cols(), std::numeric_limits<double>::quiet_NaN());
   all.topRows(y.rows()) = y;
-  const auto r =
-      device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(all), {.longest = y.cols()}, chunk, 3);
+  const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(all), {.longest = y.cols()},
+                                                  chunk, 3, beginning);
   outcome x;
   auto& [smoothed, filter_failure, smoother_failure] = x;
   auto& filtered = smoothed.filtered;
@@ -79,8 +79,9 @@ outcome smooth_padded(const Model& model, const series_type& y, Index n, std::in
 
 }  // namespace
 
-outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk) {
-  return smooth_padded(diffuse_functions_of<double, states, components>(padded(model)), y, model.states(), chunk);
+outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk, std::int64_t beginning) {
+  return smooth_padded(diffuse_functions_of<double, states, components>(padded(model)), y, model.states(), chunk,
+                       beginning);
 }
 
 }  // namespace by_functions

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <kalscan/kalman/series/filter_traversal.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/kalscan.hpp>
 
@@ -19,8 +20,10 @@ struct outcome {
   kalscan::step_failure filter_failure{}, smoother_failure{};
 };
 
-/// In chunks of so many steps, three to a block. The prior must not have directions that are no components.
-[[nodiscard]] outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk);
+/// In chunks of so many steps, three to a block, of which those that start in the beginning are filtered. The prior
+/// must not have directions that are no components.
+[[nodiscard]] outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk,
+                             std::int64_t beginning = kalscan::detail::steps_from_start);
 
 /// Whether some component is without noise at some step.
 [[nodiscard]] inline bool reads_exactly(const model_type& model) {

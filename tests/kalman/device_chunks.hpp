@@ -28,7 +28,8 @@ struct results {
 template <class Model>
 results<typename Model::value_type> filter_and_smooth(const Model& model, const std::vector<typename Model::value_type>& y,
                                                       const kalscan::series_layout& series, std::int64_t chunk,
-                                                      std::int64_t threads) {
+                                                      std::int64_t threads,
+                                                      std::int64_t beginning = kalscan::detail::steps_from_start) {
   using T = typename Model::value_type;
   constexpr int n = Model::states, m = Model::observed;
   const std::size_t steps = y.size() / m, count = static_cast<std::size_t>(series.count);
@@ -58,7 +59,7 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
                                            final_directions,
                                            covariance_root,
                                            final_covariance_root};
-  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk}, threads);
+  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk, beginning}, threads);
   run(kalscan::detail::smoother_traversal<Model>{
           model, series, y.data(), mean.data(), kalscan::detail::spreads_of<Model>(filtered).data(),
           {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},

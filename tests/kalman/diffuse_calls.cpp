@@ -78,7 +78,7 @@ double difference(const numbers& mean, const numbers& covariance, const MatrixXd
 }
 
 template <class Model>
-void check_series(const Model& model, const host_model& host, const numbers& y, double bound) {
+void check_series(const Model& model, const host_model& host, const numbers& y, double bound, double smoother_bound) {
   const auto expected = kalscan::smooth(seq{}, host, Eigen::Map<const Eigen::RowVectorXd>(y.data(), std::ssize(y)));
   const auto& f = expected.filtered;
   const auto first = std::ssize(f.diffuse);
@@ -88,7 +88,7 @@ void check_series(const Model& model, const host_model& host, const numbers& y, 
     CHECK(r.filtered[0].ok());
     CHECK(r.smoothed[0].ok());
     CHECK(difference(r.mean, r.covariance, f.mean, f.covariance, first) < bound);
-    CHECK(difference(r.smoothed_mean, r.smoothed_covariance, expected.mean, expected.covariance, 0) < bound);
+    CHECK(difference(r.smoothed_mean, r.smoothed_covariance, expected.mean, expected.covariance, 0) < smoother_bound);
     CHECK(r.log_likelihood[0] == doctest::Approx(f.log_likelihood).epsilon(1e-3 * bound));
     CHECK(std::count(r.final_directions.begin(), r.final_directions.end(), 0.0) == std::ssize(r.final_directions));
     constexpr Index n = Model::states;
@@ -116,18 +116,18 @@ TEST_CASE("the Nile and the CO2 of Mauna Loa, also where gaps outlast the first 
   const auto nile = real_series::nile_model<double>();
   numbers y = real_series::read("nile.csv");
   const auto nile_host = diffuse(oracle::convert<double, Dynamic, Dynamic>(nile_model()));
-  check_series(nile, nile_host, y, 1e-11);
+  check_series(nile, nile_host, y, 1e-11, 1e-11);
   CHECK(log_likelihood(seq{}, nile, y) == doctest::Approx(-633.4646).epsilon(1e-7));  // as others print it
   std::fill_n(y.begin(), 40, nan);
-  check_series(nile, nile_host, y, 1e-11);
+  check_series(nile, nile_host, y, 1e-11, 1e-11);
 
   const auto co2_host = diffuse(oracle::convert<double, Dynamic, Dynamic>(co2_model()));
   y = real_series::read("co2.csv");
-  // Six readings tell of all states, with variances that are 10^11 times those after a year.
-  check_series(real_series::co2_model<double>(), co2_host, y, 1e-5);
+  // Six readings tell of all states, with variances that are 10^11 times those after a year: the smoother begins there.
+  check_series(real_series::co2_model<double>(), co2_host, y, 1e-9, 1e-5);
   y.resize(500);
   std::fill_n(y.begin() + 3, 100, nan);
-  check_series(real_series::co2_model<double>(), co2_host, y, 1e-5);
+  check_series(real_series::co2_model<double>(), co2_host, y, 1e-9, 1e-5);
 
   const auto in_float = real_series::nile_model<float>();
   const numbers flow = real_series::read("nile.csv");

@@ -18,6 +18,7 @@ using by_functions::model_type, by_functions::series_type;
 using Eigen::Index, Eigen::MatrixXd;
 
 constexpr double bound = 1e-6;  // most are within 1e-13
+constexpr std::int64_t whole = kalscan::detail::steps_from_start;  // no series here is longer
 
 /// Of a belief of step t, which is improper where the `diffuse` covariance of its step is not zero.
 double defect(const diffuse_oracle::belief& expected, const MatrixXd& mean, const MatrixXd& covariance,
@@ -87,11 +88,16 @@ void check_family(const diffuse_families::family& family) {
     if (expected.contradictory) continue;
     const bool may_fail = by_functions::reads_exactly(p.model);
     ++(may_fail ? exact : noisy);
-    for (const std::int64_t chunk : {1000, 3, 1}) {
+    struct cut {
+      std::int64_t chunk, beginning;
+    };
+    for (const cut& c : {cut{1000, whole}, cut{3, whole}, cut{1, whole}, cut{3, 0}, cut{1, 0}}) {
+      const std::int64_t chunk = c.chunk, beginning = c.beginning;
       CAPTURE(name);
       CAPTURE(i);
       CAPTURE(chunk);
-      const auto x = by_functions::smooth(p.model, p.y, chunk);
+      CAPTURE(beginning);
+      const auto x = by_functions::smooth(p.model, p.y, chunk, beginning);
       const bool filtered = x.filter_failure == kalscan::step_failure::none;
       const bool smoothed = filtered && x.smoother_failure == kalscan::step_failure::none;
       if (!may_fail) CHECK(smoothed);
@@ -113,6 +119,31 @@ void check_family(const diffuse_families::family& family) {
 TEST_CASE("a diffuse prior of a model of functions is the limit of large variances, in chunks of any length") {
   for (const auto& family : diffuse_families::all) check_family(family);
   check_family({"up to eight states", large});
+}
+
+TEST_CASE("where the first reading of a direction tells little of it, no digits are lost to those that tell more") {
+  for (const std::uint64_t seed : {97'015U, 98'005U, 98'104U, 98'777U}) {
+    for (const std::int64_t chunk : {1000, 1}) {
+      CAPTURE(seed);
+      CAPTURE(chunk);
+      diffuse_families::source draw(seed);
+      const auto p = large(draw);
+      const auto e = errors_of(by_functions::smooth(p.model, p.y, chunk).smoothed,
+                               diffuse_oracle::conditioning(p.model, p.y));
+      CHECK(e.filtered < 1e-10);
+      CHECK(e.log_likelihood < 1e-10);
+    }
+  }
+}
+
+TEST_CASE("summaries of chunks keep the digits of directions that they tell little of") {
+  for (const std::uint64_t seed : {98'005U, 98'104U, 98'777U}) {
+    CAPTURE(seed);
+    diffuse_families::source draw(seed);
+    const auto p = large(draw);
+    const auto x = by_functions::smooth(p.model, p.y, 1, 0);
+    CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).filtered < 1e-6);
+  }
 }
 
 TEST_CASE("what a first reading without noise has made known exactly is not read again as if it told something") {

@@ -21,6 +21,9 @@ namespace kalscan {
 /// Asks `filter`, `smooth` and `log_likelihood` for the square-root form: filter(policy, square_root{model}, y), or
 /// square_root{models} with one for each series. Refers to the models. <kalscan/kalman/functions/square_root.hpp> has
 /// it for models of functions, and for a device.
+///
+/// What is read exactly, with R = 0, is smoothed to 1e-10 of the prior's deviation, wherever one shock moves all states and
+/// the smoothed deviations fade: of those below 1e-8 of the prior's some have two digits.
 template <class T, int N, int M>
 struct square_root<kalman_model<T, N, M>> {
   std::span<const kalman_model<T, N, M>> models;

@@ -18,7 +18,10 @@ namespace kalscan::detail {
 
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
 ///
-/// Under a diffuse prior the first chunk is filtered, and what follows acts on beliefs that may be improper still.
+/// Under a diffuse prior chunks that start in the beginning are filtered from the first step of all: what the first
+/// data tell may be so little of some direction that the summary of a chunk has no digit of it. Later chunks act on
+/// beliefs that may be improper still.
+inline constexpr std::int64_t steps_from_start = 64;
 template <state_space_model Model>
 struct filter_traversal {
   using model_type = Model;
@@ -37,6 +40,7 @@ struct filter_traversal {
   const T* y;
   filter_arrays<T> out;
   std::int64_t chunk;
+  std::int64_t beginning = steps_from_start;  // under a diffuse prior; 0 where its steps are not at hand
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return typename form::monoid{}(first, second);
@@ -60,8 +64,8 @@ struct filter_traversal {
   /// Steps [first, last).
   KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t first, std::int64_t last) const {
     if constexpr (diffuse) {
-      if (first == 0) return element::beginning(after_steps(i, 0, last, start(i)));
-      return {absorb_stretch(i, first, last), 0};
+      if (first == 0 || first < beginning) return element::beginning(after_steps(i, 0, last, start(i)));
+      return {absorb_stretch(i, first, last)};
     } else {
       return absorb_stretch(i, first, last);
     }
@@ -96,8 +100,13 @@ struct filter_traversal {
     struct steps_between {};
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t first, std::int64_t last,
                            const state& before, steps_between)
-        : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
-          begin_(x.series.begin(series)), belief_(before) {}
+        : x_(x),
+          series_(series),
+          first_(first),
+          last_(last),
+          length_(x.series.length(series)),
+          begin_(x.series.begin(series)),
+          belief_(before) {}
     /// Where the belief before the steps came through elements.
     KALSCAN_HD void judge_carry() {
       if (judge_belief(belief_) != step_failure::none) fail(first_, step_failure::carry);
@@ -136,7 +145,7 @@ struct filter_traversal {
       write_row(x_.out.predicted_mean, at, belief_.mean);
       write_covariance(x_.out.predicted_covariance, at, belief_);
       bool room = keep_directions(x_.out.predicted_directions, t);
-      const bool proper = !has_directions(belief_);
+      const bool proper = is_proper(belief_);
       const step_failure wrong = observe(readings, belief_, [&](int k, const auto&, T, const auto& innovation) {
         if (x_.has_sum()) density_.add(innovation);
         if constexpr (Model::constant) settled_.keep(k, innovation);
@@ -218,7 +227,7 @@ struct filter_traversal {
     write_row(out.final_mean, i, s.mean);
     write_covariance(out.final_covariance, i, s);
     if constexpr (is_root<state>) write_row(out.final_covariance_root, i, s.root);
-    if constexpr (diffuse) write_row(out.final_directions, i, s.directions);
+    if constexpr (diffuse) write_row(out.final_directions, i, directions_of(s));
   }
 };
 

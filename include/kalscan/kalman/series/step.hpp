@@ -113,16 +113,14 @@ KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int
   predict_by(model, series, t, model.transition(series, t), x.mean, x.covariance);
 }
 template <class Model, class T, int N>
-KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t,
-                               small_diffuse_belief<T, N>& x) {
+KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_diffuse_belief<T, N>& x) {
   const auto matrices = model.transition(series, t);
   predict_by(model, series, t, matrices, x.mean, x.covariance);
-  if (has_directions(x)) x.directions = times<residues::cleared>(matrices.F, x.directions);
+  if (!is_proper(x)) x.directions = moved_directions(matrices.F, x);
 }
 template <class Model, class T, int N>
 KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_root_belief<T, N>& x) {
-  predict(x, model.transition(series, t).F, state_input_of<T>(model, series, t),
-          root_of_noise<T>(model, series, t));
+  predict(x, model.transition(series, t).F, state_input_of<T>(model, series, t), root_of_noise<T>(model, series, t));
 }
 
 template <class Model>
@@ -130,8 +128,8 @@ KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
 }
 
-/// Whether nothing of the state before a chunk is left in what it does: all entries are so small that products of theirs
-/// are subnormal, and so 0 or of few digits. Looked for on the host alone, where chunks are long.
+/// Whether nothing of the state before a chunk is left in what it does: all entries are so small that products of
+/// theirs are subnormal, and so 0 or of few digits. Looked for on the host alone, where chunks are long.
 template <class T, int N>
 KALSCAN_HD bool has_faded(const small_matrix<T, N, N>& A) {
 #if defined(__CUDA_ARCH__)
@@ -184,7 +182,7 @@ template <class T, int N>
 KALSCAN_HD bool misses_directions(std::span<T> to, std::int64_t count, std::int64_t series, std::int64_t t,
                                   const small_diffuse_belief<T, N>& x) {
   if (T* at = directions_at<N>(to, count, series, t)) {
-    write_matrix(at, x.directions);
+    write_matrix(at, directions_of(x));
     return false;
   }
   return has_directions(x);

@@ -16,11 +16,16 @@ namespace kalscan {
 /// x = mean + directions d + N(0, covariance), where the entries of d are independent, of mean zero and a variance
 /// kappa that grows without bound: the covariance is that and kappa directions directions'. Columns of directions that
 /// are zero do not count; without others the belief is proper.
+///
+/// Of column j the variance is one, not kappa, where bit j of `vague` is set: what one reading has told of a direction
+/// may be so little that its square would take the digits of the covariance. What filters write has such columns in the
+/// covariance.
 template <class T, int N>
 struct small_diffuse_belief {
   small_vector<T, N> mean;
   small_symmetric<T, N> covariance;
   small_matrix<T, N, N> directions;
+  unsigned vague = 0;
 };
 
 /// The belief that knows nothing of any state.
@@ -41,9 +46,17 @@ template <class Belief>
 inline constexpr residues residues_of = is_diffuse<Belief> ? residues::cleared : residues::kept;
 
 template <class T, int N>
+KALSCAN_HD constexpr bool is_vague(const small_diffuse_belief<T, N>& x, int j) {
+  return (x.vague >> j & 1U) != 0;
+}
+/// Whether the belief is improper.
+template <class T, int N>
 KALSCAN_HD constexpr bool has_directions(const small_diffuse_belief<T, N>& x) {
   bool any = false;
-  unrolled<N * N>([&](int i) { any = any || !equal(x.directions.x[i], T(0)); });
+  unrolled<N>([&](int j) {
+    if (is_vague(x, j)) return;
+    unrolled<N>([&](int i) { any = any || !equal(x.directions(i, j), T(0)); });
+  });
   return any;
 }
 template <class T, int N>
@@ -51,28 +64,123 @@ KALSCAN_HD constexpr bool has_directions(const small_belief<T, N>&) {
   return false;
 }
 
-/// What a reading h x tells of the unknowns d: a d, a = directions' h. Entries that may be rounding are zero; errors of
-/// h are relative to `size`, entry by entry.
+/// The covariance, but for what grows without bound.
 template <class T, int N>
-KALSCAN_HD small_vector<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
-                                                 const small_vector<T, N>& size) {
-  small_vector<T, N> a{};
+KALSCAN_HD small_symmetric<T, N> covariance_of(const small_diffuse_belief<T, N>& x) {
+  small_symmetric<T, N> P = x.covariance;
+  if (x.vague == 0) return P;
   unrolled<N>([&](int j) {
-    T terms = 0;
+    if (!is_vague(x, j)) return;
+    for_each_entry<small_symmetric<T, N>>([&](int i, int k) { P(i, k) += x.directions(i, j) * x.directions(k, j); });
+  });
+  return P;
+}
+/// The directions of which nothing is known.
+template <class T, int N>
+KALSCAN_HD small_matrix<T, N, N> directions_of(const small_diffuse_belief<T, N>& x) {
+  small_matrix<T, N, N> directions = x.directions;
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { directions(i, j) = is_vague(x, j) ? T(0) : directions(i, j); }); });
+  return directions;
+}
+/// Leaves no column vague.
+template <class T, int N>
+KALSCAN_HD void join(small_diffuse_belief<T, N>& x) {
+  x.covariance = covariance_of(x);
+  x.directions = directions_of(x);
+  x.vague = 0;
+}
+/// Whether nothing is unknown or vague.
+template <class T, int N>
+KALSCAN_HD constexpr bool is_proper(const small_diffuse_belief<T, N>& x) {
+  return x.vague == 0 && !has_directions(x);
+}
+template <class Belief>
+KALSCAN_HD constexpr bool is_proper(const Belief&) {
+  return true;
+}
+/// The same where it costs but a few bits: the vague columns are not far beyond what the covariance has, state by
+/// state, or it is well conditioned with them.
+template <class T, int N>
+KALSCAN_HD void join_if_known(small_diffuse_belief<T, N>& x) {
+  if (x.vague == 0) return;
+  constexpr T few = T(0x1p-10);
+  small_symmetric<T, N> P = covariance_of(x);
+  const small_symmetric<T, N> all = P;
+  bool small = true, regular = true;
+  unrolled<N>([&](int k) { small = small && few * P(k, k) <= x.covariance(k, k); });
+  if (!small) {
+    unrolled<N>([&](int k) {
+      if (equal(all(k, k), T(0))) return;
+      regular = regular && P(k, k) >= few * all(k, k);
+      const T inverse = regular ? 1 / P(k, k) : T(0);
+      unrolled<N>([&](int j) {
+        unrolled<N>([&](int i) {
+          if (i >= j && j > k) P(i, j) -= P(i, k) * inverse * P(j, k);
+        });
+      });
+    });
+  }
+  if (small || regular) join(x);
+}
+
+/// A transition of the directions.
+template <class T, int N>
+KALSCAN_HD small_matrix<T, N, N> moved_directions(const small_matrix<T, N, N>& F, const small_diffuse_belief<T, N>& x) {
+  small_matrix<T, N, N> moved = times<residues::cleared>(F, x.directions);
+  if (x.vague == 0) return moved;
+  unrolled<N>([&](int j) {
+    if (!is_vague(x, j)) return;
+    unrolled<N>([&](int i) { moved(i, j) = sum_of<T, N>([&](int k) { return F(i, k) * x.directions(k, j); }); });
+  });
+  return moved;
+}
+
+/// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others. Of the others
+/// entries that may be rounding are zero; errors of h are relative to `size`, entry by entry.
+template <class T, int N>
+struct seen_directions {
+  small_vector<T, N> diffuse, vague;
+};
+template <class T, int N>
+KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
+                                                    const small_vector<T, N>& size, bool noiseless) {
+  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  seen_directions<T, N> seen{};
+  unrolled<N>([&](int j) {
+    T a = 0, terms = 0;
     unrolled<N>([&](int i) {
-      a(j) += h(i) * x.directions(i, j);
+      a += h(i) * x.directions(i, j);
       terms += size(i) * std::abs(x.directions(i, j));
     });
-    if (std::abs(a(j)) <= rounding_of_terms<T> * terms) a(j) = 0;
+    if (is_vague(x, j)) {
+      if (!(noiseless && std::abs(a) <= rounding * terms)) seen.vague(j) = a;
+    } else if (!(std::abs(a) <= rounding_of_terms<T> * terms)) {
+      seen.diffuse(j) = a;
+    }
   });
-  return a;
+  return seen;
+}
+
+template <class T, int N>
+KALSCAN_HD bool is_zero(const small_vector<T, N>& x) {
+  bool zero = true;
+  unrolled<N>([&](int i) { zero = zero && equal(x(i), T(0)); });
+  return zero;
+}
+
+template <class T, int N>
+KALSCAN_HD T length_of(const small_vector<T, N>& a) {
+  T most = 0;
+  unrolled<N>([&](int j) { most = std::abs(a(j)) > most ? std::abs(a(j)) : most; });
+  return most * std::sqrt(sum_of<T, N>([&](int j) { return a(j) / most * (a(j) / most); }));
 }
 
 /// Turns d, so that the reading a d is of one entry of it, and leaves that out: a reflection of Householder's, of
-/// length `length` along a. `along` is directions a.
+/// length `length` along a. `along` is directions a. What is no more than `rounding` of its terms is zero. Returns
+/// which column is free now.
 template <class T, int N>
-KALSCAN_HD void remove_direction(small_matrix<T, N, N>& directions, const small_vector<T, N>& a, T length,
-                                 const small_vector<T, N>& along) {
+KALSCAN_HD int remove_direction(small_matrix<T, N, N>& directions, const small_vector<T, N>& a, T length,
+                                const small_vector<T, N>& along, T rounding) {
   T most = 0, first = 0;
   int pivot = 0;
   unrolled<N>([&](int j) {
@@ -97,70 +205,138 @@ KALSCAN_HD void remove_direction(small_matrix<T, N, N>& directions, const small_
       T& x = directions(i, j);
       const T size = std::abs(x) + std::abs(scale) * terms(i);
       x -= scale * w(i);
-      if (j == pivot || std::abs(x) <= rounding_of_terms<T> * size) x = 0;
+      if (j == pivot || std::abs(x) <= rounding * size) x = 0;
+    });
+  });
+  return pivot;
+}
+/// Makes it a vague one.
+template <class T, int N>
+KALSCAN_HD void put_vague(small_diffuse_belief<T, N>& x, int column, const small_vector<T, N>& value) {
+  unrolled<N>([&](int j) {
+    if (j == column) unrolled<N>([&](int i) { x.directions(i, j) = value(i); });
+  });
+  const unsigned bit = 1U << column;
+  x.vague = is_zero(value) ? x.vague & ~bit : x.vague | bit;
+}
+/// Takes K f' from the vague columns. Of a state that is known exactly now nothing may be left.
+template <class T, int N>
+KALSCAN_HD void reduce_vague(small_diffuse_belief<T, N>& x, const small_vector<T, N>& K, const small_vector<T, N>& f) {
+  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  unrolled<N>([&](int j) {
+    if (!is_vague(x, j)) return;
+    unrolled<N>([&](int i) {
+      T& g = x.directions(i, j);
+      const T before = g, taken = K(i) * f(j);
+      g -= taken;
+      if (std::abs(g) <= rounding * (std::abs(before) + std::abs(taken))) g = 0;
     });
   });
 }
 
-/// The reading y = h x + N(0, d) of a belief of whose unknowns it tells a, which is not zero: Koopman (JASA 92, 1997).
-/// The innovation has the part of its variance that grows as s, and says nothing of likelihood else.
+/// The reading y = h x + N(0, d) of a belief of whose unknowns it tells a, which is not zero, and f of the vague ones:
+/// after Koopman (JASA 92, 1997). The innovation has the part of its variance that grows as s, and says nothing of
+/// likelihood else. `own` is the innovation that it would have had without unknowns. What it reads beside a d, of
+/// variance own.s, is read apart from a d no more: that is the new vague column.
 template <class T, int N>
 KALSCAN_HD small_innovation<T, N> take_first_reading(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, T d,
-                                                     T y, const small_vector<T, N>& a) {
-  T most = 0;
-  unrolled<N>([&](int j) { most = std::abs(a(j)) > most ? std::abs(a(j)) : most; });
-  const T length = most * std::sqrt(sum_of<T, N>([&](int j) { return a(j) / most * (a(j) / most); }));
+                                                     const seen_directions<T, N>& told, small_innovation<T, N> own) {
+  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  const small_vector<T, N>& a = told.diffuse;
+  const T length = length_of(a);
   const small_vector<T, N> along = times(x.directions, a);
   small_innovation<T, N> seen{};
   seen.s = length * length;
   seen.scale = 1 / length;
   unrolled<N>([&](int i) { seen.K(i) = along(i) / length / length; });
-  add(x.mean, seen.K, y - dot(h, x.mean));
-  // (I - K h') P (I - K h')' + d K K'; of a state that is known exactly now nothing may be left.
-  auto& P = x.covariance;
-  const small_symmetric<T, N> before = P;
-  small_vector<T, N> w = times(P, h);
-  add(w, seen.K, -dot(h, w) / 2);
-  for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= seen.K(i) * w(j) + w(i) * seen.K(j); });
-  add_square(P, seen.K, d);
-  unrolled<N>([&](int i) {
-    const T terms = before(i, i) + std::abs(2 * seen.K(i) * w(i));
-    if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * terms) P(i, i) = 0;
-  });
-  clear_null_variances(P);
-  remove_direction(x.directions, a, length, along);
+  add(x.mean, seen.K, own.v);
+  small_vector<T, N> g{};
+  if (equal(d, T(0))) {
+    // (I - K h') P (I - K h')': P is known to the rounding of its terms, not to that of what was left of it.
+    auto& P = x.covariance;
+    const small_symmetric<T, N> before = P;
+    small_vector<T, N> w = times(P, h);
+    add(w, seen.K, -dot(h, w) / 2);
+    for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= seen.K(i) * w(j) + w(i) * seen.K(j); });
+    unrolled<N>([&](int i) {
+      const T terms = before(i, i) + std::abs(2 * seen.K(i) * w(i));
+      if (P(i, i) <= rounding * terms) P(i, i) = 0;
+    });
+    clear_null_variances(P);
+  } else {
+    const T deviation = std::sqrt(own.s);
+    unrolled<N>([&](int i) { g(i) = own.q(i) - deviation * seen.K(i); });
+    own.v = 0;
+    take_reading(x.mean, x.covariance, h, d, own);
+  }
+  reduce_vague(x, seen.K, told.vague);
+  put_vague(x, remove_direction(x.directions, a, length, along, rounding_of_terms<T>), g);
   return seen;
 }
 
+/// One that tells f of the vague unknowns, and nothing of the diffuse ones: given these, its innovation is `own`.
 template <class T, int N>
-KALSCAN_HD bool is_zero(const small_vector<T, N>& x) {
-  bool zero = true;
-  unrolled<N>([&](int i) { zero = zero && equal(x(i), T(0)); });
-  return zero;
+KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, T d,
+                                                     const small_vector<T, N>& f, small_innovation<T, N> own) {
+  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  const T length = length_of(f), v = own.v;
+  small_innovation<T, N> seen{};
+  seen.v = v;
+  seen.s = own.s + length * length;
+  seen.scale = inverse_root(seen.s);
+  if (own.s > 0) {
+    own.v = 0;
+    take_reading(x.mean, x.covariance, h, d, own);
+    reduce_vague(x, own.K, f);
+  }
+  // Given the innovation, the mean of f d / length is length v / s, and its variance own.s / s.
+  const small_vector<T, N> along = times(x.directions, f);
+  const T others = own.s * seen.scale * seen.scale, left = std::sqrt(others) / length;
+  small_vector<T, N> g{};
+  unrolled<N>([&](int i) {
+    seen.K(i) = along(i) * seen.scale * seen.scale + (own.s > 0 ? own.K(i) : T(0));
+    g(i) = left * along(i);
+  });
+  add(x.mean, seen.K, v);
+  put_vague(x, remove_direction(x.directions, f, length, along, equal(d, T(0)) ? rounding : T(0)), g);
+  return seen;
 }
 
 /// As observe does for a proper belief.
 template <class T, int N, int M, class Seen>
 KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_diffuse_belief<T, N>& x, Seen seen) {
   step_failure wrong = step_failure::none;
-  bool proper = !has_directions(x);
+  bool proper = is_proper(x);
   unrolled<M>([&](int k) {
     if (!o.present[k]) return;
-    small_vector<T, N> h{}, size{}, a{};
+    small_vector<T, N> h{}, size{};
     unrolled<N>([&](int i) {
       h(i) = o.H(k, i);
       size(i) = std::abs(h(i));
     });
-    if (!proper) a = seen_of_directions(x, h, size);
-    if (is_zero(a)) {
+    const T d = o.d(k);
+    seen_directions<T, N> told{};
+    if (!proper) told = seen_of_directions(x, h, size, equal(d, T(0)));
+    if (is_zero(told.diffuse) && is_zero(told.vague)) {
       const step_failure now = observe_component(o, k, h, x.mean, x.covariance, seen);
       if (wrong == step_failure::none) wrong = now;
+      return;
+    }
+    small_innovation<T, N> own = innovation_of(h, d, o.y(k), x.mean, x.covariance);
+    if (!(own.s > d) || equal(d, T(0))) {
+      // What is not told of known parts may be told of the unknown ones.
+      const step_failure now = judge_innovation(h, d, o.terms(k), x.mean, x.covariance, own);
+      if (wrong == step_failure::none && now == step_failure::innovation) wrong = now;
+    }
+    if (is_zero(told.diffuse)) {
+      seen(k, h, d, take_vague_reading(x, h, d, told.vague, own));
     } else {
-      seen(k, h, o.d(k), take_first_reading(x, h, o.d(k), o.y(k), a));
-      proper = !has_directions(x);
+      seen(k, h, d, take_first_reading(x, h, d, told, own));
+      proper = is_proper(x);
     }
   });
   clear_null_variances(x.covariance);
+  join_if_known(x);
   return wrong;
 }
 
@@ -173,20 +349,23 @@ KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, c
 template <class T, int N>
 KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, const small_symmetric<T, N>& J,
                                   small_diffuse_belief<T, N>& x) {
-  small_vector<T, N> size{}, a{};
-  T own = 0, left = 1;
-  unrolled<N>([&](int i) {
-    if (i != first) return;
-    own = std::sqrt(J(i, i));
-    left = h(i);
-  });
   // The errors of h come from those of J, whose entries were taken off each other until h h' was left.
-  unrolled<N>([&](int i) { size(i) = J(i, i) > 0 ? std::sqrt(J(i, i)) * (own / left) : T(0); });
-  if (has_directions(x)) a = seen_of_directions(x, h, size);
-  if (is_zero(a)) {
+  T left = 0;
+  small_vector<T, N> size{};
+  unrolled<N>([&](int i) { left = h(i) * h(i) > left * J(i, i) ? h(i) * h(i) / J(i, i) : left; });
+  const T scale = left > 0 ? 1 / std::sqrt(left) : T(0);
+  unrolled<N>([&](int i) { size(i) = J(i, i) > 0 ? std::sqrt(J(i, i)) * scale : T(0); });
+  seen_directions<T, N> told{};
+  if (!is_proper(x)) told = seen_of_directions(x, h, size, false);
+  if (is_zero(told.diffuse) && is_zero(told.vague)) {
     take_unit_reading(h, w, first, x.mean, x.covariance);
+    return;
+  }
+  const small_innovation<T, N> alone = innovation_of(h, T(1), w, x.mean, x.covariance, first);
+  if (is_zero(told.diffuse)) {
+    take_vague_reading(x, h, T(1), told.vague, alone);
   } else {
-    take_first_reading(x, h, T(1), w, a);
+    take_first_reading(x, h, T(1), told, alone);
   }
 }
 
@@ -197,12 +376,12 @@ template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_diffuse_belief<T, N> act(const small_filtering_element<T, N>& x,
                                                         const small_diffuse_belief<T, N>& before) {
   small_diffuse_belief<T, N> s = before;
-  const auto rest = detail::for_each_reading(x.eta, x.J, [&](const small_vector<T, N>& h, T w, int first) {
-    detail::take_unit_reading(h, w, first, x.J, s);
-  });
+  const auto rest = detail::for_each_reading(
+      x.eta, x.J, [&](const small_vector<T, N>& h, T w, int first) { detail::take_unit_reading(h, w, first, x.J, s); });
+  detail::join_if_known(s);
   detail::add(s.mean, detail::times(s.covariance, rest));
-  small_diffuse_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C),
-                                   detail::times<detail::residues::cleared>(x.A, s.directions)};
+  small_diffuse_belief<T, N> after{x.b, detail::congruence(x.A, s.covariance, x.C), detail::moved_directions(x.A, s),
+                                   s.vague};
   detail::add(after.mean, detail::times(x.A, s.mean));
   return after;
 }
@@ -213,15 +392,16 @@ template <class T, int N>
 struct small_diffuse_element {
   small_filtering_element<T, N> x;
   int begins = 0;
+  unsigned vague = 0;  ///< of the belief
 
   KALSCAN_HD static small_diffuse_element beginning(const small_diffuse_belief<T, N>& after) {
-    return {{after.directions, after.mean, after.covariance, {}, {}}, 1};
+    return {{after.directions, after.mean, after.covariance, {}, {}}, 1, after.vague};
   }
 };
 template <class T, int N>
 [[nodiscard]] KALSCAN_HD small_diffuse_belief<T, N> act(const small_diffuse_element<T, N>& e,
                                                         const small_diffuse_belief<T, N>& before) {
-  if (e.begins) return {e.x.b, e.x.C, e.x.A};
+  if (e.begins) return {e.x.b, e.x.C, e.x.A, e.vague};
   return act(e.x, before);
 }
 /// Combines such stretches.
@@ -229,11 +409,11 @@ template <class T, int N>
 struct small_diffuse_monoid {
   using element = small_diffuse_element<T, N>;
 
-  KALSCAN_HD static constexpr element identity() { return {small_filtering_monoid<T, N>::identity(), 0}; }
+  KALSCAN_HD static constexpr element identity() { return {small_filtering_monoid<T, N>::identity()}; }
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     if (later.begins) return later;
     if (earlier.begins) return element::beginning(act(later, act(earlier, {})));
-    return {small_filtering_monoid<T, N, detail::residues::cleared>{}(earlier.x, later.x), 0};
+    return {small_filtering_monoid<T, N, detail::residues::cleared>{}(earlier.x, later.x)};
   }
 };
 static_assert(monoid<small_diffuse_monoid<double, 2>>);

@@ -2,11 +2,14 @@
 // The filtering element and its operator on small matrices: the information-form Kalman combine for host and device.
 #pragma once
 
+#include <cstddef>
 #include <kalscan/kalman/scalar/filtering_element.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
+#include <kalscan/kalman/small/roots.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <limits>
 
 namespace kalscan {
@@ -69,33 +72,91 @@ KALSCAN_HD void observe_into(Element& e, const Readings& o) {
   observe_into<Residues>(e, o, [](int, const auto&, const auto&) {});
 }
 
-/// A likelihood (eta, J), J = Z Z', as observations Z'x of unit noise: calls take(h, w, first) for each, a column of Z
-/// and its value, where the entries of h before `first` are zero. Returns what is left of eta: rounding, but for one
-/// that J cannot have.
+/// A likelihood (eta, J), J = Z Z', as observations Z'x = w of unit noise, Z lower triangular. rest = eta - Z w:
+/// rounding, but for what J cannot have.
+template <class T, int N>
+struct unit_readings {
+  small_lower<T, N> Z;
+  small_vector<T, N> w, rest;
+};
+
+/// The same by the largest pivots first, and each reading turned into the triangle of those before it.
+template <class T, int N>
+KALSCAN_HD unit_readings<T, N> readings_by_pivots(const small_vector<T, N>& eta, const small_symmetric<T, N>& J) {
+  const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  unit_readings<T, N> x{{}, {}, eta};
+  small_symmetric<T, N> left = J;
+  bool taken[static_cast<std::size_t>(N)] = {};
+  unrolled<N, false>([&](int) {
+    int pivot = -1;
+    T most = rounding;
+    unrolled<N, false>([&](int i) {
+      if (taken[i] || !(left(i, i) > most * J(i, i))) return;
+      most = left(i, i) / J(i, i);
+      pivot = i;
+    });
+    if (pivot < 0) return;
+    const T scale = inverse_root(left(pivot, pivot)), w = x.rest(pivot) * scale;
+    small_vector<T, N> h{};
+    unrolled<N, false>([&](int i) {
+      if (!taken[i]) h(i) = scale * left(i, pivot);
+    });
+    add(x.rest, h, -w);
+    add_square(left, h, T(-1));
+    taken[pivot] = true;
+    add_equation(x.Z, x.w, h, w);
+  });
+  return x;
+}
+
+/// One row after the other. A pivot far below J's own, whose column matters to others, would leave its digits to all of
+/// them: then pivots are chosen.
+template <class T, int N>
+KALSCAN_HD unit_readings<T, N> unit_readings_of(const small_vector<T, N>& eta, const small_symmetric<T, N>& J) {
+  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon(), few = sizeof(T) == 4 ? T(0x1p-8) : T(0x1p-17);
+  unit_readings<T, N> x{{}, {}, eta};
+  small_symmetric<T, N> left = J;
+  bool steady = true;
+  unrolled<N>([&](int k) {
+    if (left(k, k) < few * J(k, k)) {
+      unrolled<N>([&](int i) {
+        if (i > k) steady = steady && left(i, k) * left(i, k) <= rounding * J(k, k) * (rounding * J(i, i));
+      });
+    }
+    if (left(k, k) <= rounding * J(k, k)) return;
+    const T scale = inverse_root(left(k, k)), w = x.rest(k) * scale;
+    x.w(k) = w;
+    unrolled<N>([&](int i) {
+      if (i >= k) x.Z(i, k) = scale * left(i, k);
+    });
+    unrolled<N>([&](int j) {
+      if (j < k) return;
+      x.rest(j) -= w * x.Z(j, k);
+      unrolled<N>([&](int i) {
+        if (i >= j) left(i, j) -= x.Z(i, k) * x.Z(j, k);
+      });
+    });
+  });
+  return steady ? x : readings_by_pivots(eta, J);
+}
+
+/// Calls take(h, w, first) for each of them that tells something: a column of Z, zero before `first`, and its value.
+/// Returns what is left of eta.
 template <class T, int N, class Take>
 KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
                                                Take take) {
-  const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
-  small_symmetric<T, N> Z = J;  // what is left of J
-  small_vector<T, N> rest = eta;
+  const unit_readings<T, N> x = unit_readings_of(eta, J);
   unrolled<N>([&](int k) {
-    if (Z(k, k) <= rounding * J(k, k)) return;
-    const T scale = inverse_root(Z(k, k));
     small_vector<T, N> h{};
+    bool tells = false;
     unrolled<N>([&](int i) {
-      if (i >= k) h(i) = scale * Z(i, k);
+      if (i < k) return;
+      h(i) = x.Z(i, k);
+      tells = tells || !equal(h(i), T(0));
     });
-    const T w = rest(k) * scale;
-    unrolled<N>([&](int j) {
-      if (j < k) return;
-      rest(j) -= w * h(j);
-      unrolled<N>([&](int i) {
-        if (i >= j) Z(i, j) -= h(i) * h(j);
-      });
-    });
-    take(h, w, k);
+    if (tells) take(h, x.w(k), k);
   });
-  return rest;
+  return x.rest;
 }
 
 /// A reading of for_each_reading, taken into N(mean, P).

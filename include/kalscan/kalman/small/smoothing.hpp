@@ -50,6 +50,7 @@ template <class T, int N, class Belief>
       detail::extend_likelihood<residues>(stretch, h, T(1),
                                           detail::take_unit_reading(h, w, first, stretch.b, stretch.C), first);
   });
+  if constexpr (detail::is_diffuse<Belief>) detail::join(x);
   detail::add(x.mean, detail::times(x.covariance, rest));
   detail::add(x.mean, filtered.mean);
   detail::clear_null_variances(x.covariance);
