@@ -65,17 +65,28 @@ TEST_CASE("functions: a level beside its own lag, all diffuse, is improper at th
 
 TEST_CASE("functions: a noisy reading, then an exact one, of one direction that was diffuse") {
   for (const double w : {1.0, 3.0}) {
-    const model_type model{identity(3), MatrixXd(0 * identity(3)),
-                           std::vector<MatrixXd>{MatrixXd{{1, w, 1}}, MatrixXd{{1, w, 1}}, MatrixXd{{1, 0, 0}}, MatrixXd{{0, 1, 0}}},
-                           std::vector<MatrixXd>{number(1), number(0), number(1), number(1)}, prior_type::all_diffuse(3)};
-    const auto x = run(model, series_type{{1, 2, 3, 4}});
-    const auto& f = x.smoothed.filtered;
-    if (w == 1) CHECK(f.log_likelihood == doctest::Approx(-4.175754132818691).epsilon(1e-12));
-    CHECK((f.mean.col(1) - (w == 1 ? Vector3d(2, 2, 2) / 3 : Vector3d(2, 6, 2) / 11)).norm() < 1e-12);
-    CHECK((f.mean.col(3) - (w == 1 ? Vector3d(3, 4, -5) : Vector3d(3, 4, -13))).norm() < 1e-12);
-    // What is read exactly and not moved has no finite information for the smoother, or for a chunk of time.
-    CHECK(x.smoother_failure != step_failure::none);
-    CHECK(by_functions::smooth(model, series_type{{1, 2, 3, 4}}, 1).filter_failure == step_failure::carry);
+    std::vector<MatrixXd> H{MatrixXd{{1, w, 1}}, MatrixXd{{1, w, 1}}, MatrixXd{{1, 0, 0}}, MatrixXd{{0, 1, 0}}},
+        R{number(1), number(0), number(1), number(1)};
+    const auto model_with = [&] {
+      return model_type{identity(3), MatrixXd(0 * identity(3)), H, R, prior_type::all_diffuse(3)};
+    };
+    series_type y{{1, 2, 3, 4}};
+    for (const std::int64_t chunk : {whole, std::int64_t{1}}) {
+      const auto x = by_functions::smooth(model_with(), y, chunk);
+      CHECK(x.filter_failure == step_failure::none);
+      const auto& f = x.smoothed.filtered;
+      if (w == 1) CHECK(f.log_likelihood == doctest::Approx(-4.175754132818691).epsilon(1e-12));
+      CHECK((f.mean.col(1) - (w == 1 ? Vector3d(2, 2, 2) / 3 : Vector3d(2, 6, 2) / 11)).norm() < 1e-12);
+      CHECK((f.mean.col(3) - (w == 1 ? Vector3d(3, 4, -5) : Vector3d(3, 4, -13))).norm() < 1e-12);
+      CHECK(x.smoother_failure != step_failure::none);
+    }
+    // What is read exactly and not moved has no finite information for the smoother, or for a chunk that starts late.
+    const Eigen::Index late = kalscan::detail::steps_from_start;
+    H.insert(H.begin(), static_cast<std::size_t>(late), H[0]), R.insert(R.begin(), static_cast<std::size_t>(late), R[0]);
+    series_type later = series_type::Constant(1, late + 4, std::numeric_limits<double>::quiet_NaN());
+    later.rightCols(4) = y;
+    CHECK(by_functions::smooth(model_with(), later, whole).filter_failure == step_failure::none);
+    CHECK(by_functions::smooth(model_with(), later, 1).filter_failure == step_failure::carry);
   }
 }
 

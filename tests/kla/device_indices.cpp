@@ -257,6 +257,8 @@ TEST_CASE("a last chunk that is to be shorter is, and even cuts have as many chu
   CHECK(cuts.slots == 32);
   CHECK(even_cuts(cuts).chunk == 512);
   CHECK(even_cuts(cuts_of({2, 100, 1, 16}, 100)).chunk == 100);
+  CHECK(even_cuts(cuts_of({2, 0, 1, 16}, 100)).chunk == 100);
+  CHECK(even_cuts(cuts_of({0, 10, 1, 16}, 100)).chunk == 100);
 }
 
 TEST_CASE("turns are taken where they save rounds of blocks, and have whole tiles") {

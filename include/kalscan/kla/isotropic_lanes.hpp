@@ -72,9 +72,9 @@ struct isotropic_lanes {
   template <class T>
   KALSCAN_HD static constexpr bool has_ordinary_adjoint(const isotropic_belief<T>& x) {
     constexpr T bound = detail::vague_bound<T>;
-    const bool far =
-        detail::is_far(x.mean_x, bound) | detail::is_far(x.mean_y, bound) | detail::is_far(x.mean_z, bound);
-    return detail::ordinary_adjoint(x.variance, far);
+    const bool far_x = detail::is_far(x.mean_x, bound), far_y = detail::is_far(x.mean_y, bound),
+               far_z = detail::is_far(x.mean_z, bound);
+    return detail::ordinary_adjoint(x.variance, far_x | far_y | far_z);
   }
 
   template <class T>

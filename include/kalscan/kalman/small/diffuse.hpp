@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
@@ -10,6 +11,7 @@
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
+#include <type_traits>
 
 namespace kalscan {
 
@@ -22,10 +24,13 @@ namespace kalscan {
 /// covariance.
 template <class T, int N>
 struct small_diffuse_belief {
+  /// As wide as a number: copies of a belief would read padding, which nobody has written.
+  using bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+
   small_vector<T, N> mean;
   small_symmetric<T, N> covariance;
   small_matrix<T, N, N> directions;
-  unsigned vague = 0;
+  bits vague = 0;
 };
 
 /// The belief that knows nothing of any state.
@@ -216,7 +221,7 @@ KALSCAN_HD void put_vague(small_diffuse_belief<T, N>& x, int column, const small
   unrolled<N>([&](int j) {
     if (j == column) unrolled<N>([&](int i) { x.directions(i, j) = value(i); });
   });
-  const unsigned bit = 1U << column;
+  const typename small_diffuse_belief<T, N>::bits bit = 1U << column;
   x.vague = is_zero(value) ? x.vague & ~bit : x.vague | bit;
 }
 /// Takes K f' from the vague columns. Of a state that is known exactly now nothing may be left.
@@ -395,7 +400,7 @@ struct small_diffuse_element {
   unsigned vague = 0;  ///< of the belief
 
   KALSCAN_HD static small_diffuse_element beginning(const small_diffuse_belief<T, N>& after) {
-    return {{after.directions, after.mean, after.covariance, {}, {}}, 1, after.vague};
+    return {{after.directions, after.mean, after.covariance, {}, {}}, 1, static_cast<unsigned>(after.vague)};
   }
 };
 template <class T, int N>
