@@ -287,6 +287,8 @@ class Tree:
         files = ["main.cpp", source]
         if source.startswith("kalman/"):  # what these share
             files += ["kalman/shared.cpp", "kalman/oracle.cpp"]
+            if '#include "by_functions.hpp"' in (self.where / "tests" / source).read_text():
+                files += ["kalman/by_functions.cpp"]
         if '#include "shared.hpp"' in (self.where / "tests" / source).read_text() and source.startswith("kla/"):
             files += ["kla/shared.cpp"]
         objects = [file.replace("/", "_") + ".o" for file in files]

@@ -239,7 +239,7 @@ TEST_CASE("a last chunk that is to be shorter is, and even cuts have as many chu
       const time_cuts again = even_cuts(cuts);
       CHECK(again.slots == cuts.slots);
       CHECK(again.chunk <= cuts.chunk);
-      CHECK(again.chunk % 16 * (cuts.slots - batch) == 0);
+      if (cuts.slots > batch) CHECK(again.chunk % 16 == 0);
       for (index n = 0, slot = 0; n < batch; ++n) {
         const index chunks = again.slots / batch;
         for (index k = 0, t = 0; k < chunks; ++k, ++slot) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Kalman filter and smoother with matrix states on a device: the policy is kalscan::cuda.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and as many observed components, in float
-// or double. Observations lie in device memory, m numbers a step, one series after the other; a NaN is a component that
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and at most as many observed components, in
+// float or double. Observations lie in device memory, m numbers a step, one series after the other; a NaN is a component that
 // is missing. Components are taken one at a time, R decorrelated. The prior may be diffuse in part.
 // <kalscan/kalman/function_filter.hpp> says what singular R, F and Q and diffuse priors cost. square_root{model} in place
 // of a model carries roots in place of covariances, for proper priors (<kalscan/kalman/functions/square_root.hpp>):
@@ -10,6 +10,9 @@
 //   const kalscan::square_root form{model};
 //   filter(policy, form, y, {.mean = m, .covariance_root = U, .log_likelihood = sum});
 //   smooth(policy, form, y, {.mean = m, .covariance_root = U}, {.mean = m, .covariance = P});
+//
+// Where what later data tell of a state is nearly singular in its first components, the host factors it by pivots; a
+// device does not, and loses digits there: in the smoother, and where a series is cut in time.
 //
 // The matrices of more than 8 states, or 5 in square-root form, are too large for registers. They lie in local memory,
 // where nvcc 13.0 gives two matrices that are both in use the same place: its results are wrong and nothing says so. Such
@@ -63,7 +66,6 @@ constexpr void explain_device_model() {
                 "kalscan: on a device a model of more than 8 states, or 5 in square-root form, needs CMake's "
                 "kalscan::cuda_many_states, or nvcc -Xcicc --Xopt,-no-stack-coloring -DKALSCAN_NO_STACK_COLORING");
 #endif
-  static_assert(Model::states <= 16, "kalscan: on a device a model has at most 16 states");
 }
 
 /// The checks of a verb of this header.

@@ -229,7 +229,7 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
   rows.predicted_mean = counted_from_zero(out.predicted_mean, from * n);
   rows.predicted_covariance = counted_from_zero(out.predicted_covariance, from * n * n);
   traversal whole{model, {.longest = all.all()}, counted_from_zero(y, from * m).data(), rows, pieces.chunk};
-  if (from > 0) whole.beginning = 0;
+  if (from > 0) whole.beginning = 0;  // the steps before `from` are on other ranks
   launch_stretch(verb, p, pieces, filter_stretch<Model>{whole, from, from + all.steps_here()}, whole);
 }
 

@@ -187,7 +187,7 @@ void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Pie
   send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
   Call with = call;
   if (!has_checkpoints) {
-    // Forward's last chunk is replayed with all but the first: one that is shorter gains nothing.
+    // Forward replays its last chunk together with the others, so that a shorter one gains nothing.
     const bool evens = std::is_null_pointer_v<Link> && policy.chunk <= 0;
     launch_forward<kernels>(policy, pieces.forward.linked(checkpoint_call(call, pieces.checkpoints), forward),
                             evens ? even_cuts(cuts) : cuts, pieces.forward.arrays);

@@ -8,7 +8,7 @@
 // and F may be singular.
 //
 // R may be singular. What is read exactly and moved by Q at each step, as in ARMA models, is filtered and smoothed.
-// A chunk of time (under a diffuse prior one that starts after step 64), or the smoother, that reads exactly what
+// A chunk of time (under a diffuse prior one that starts at step 64 or later), or the smoother, that reads exactly what
 // nothing but the unknown state before it moves has no finite summary: its step fails, which is told. A reading of
 // what is known exactly already tells nothing, and must agree; where rounding hides that it is known, beliefs stay
 // right to 2e-9 of the size of the states, but the log-likelihood may have a term too many (in 9 of 987 random

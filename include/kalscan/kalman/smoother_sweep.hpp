@@ -132,7 +132,7 @@ struct smoother_sweep {
 
     void absorb(std::int64_t s, element& x) const {
       if (time(s) < last_lift()) return;
-      if (!fades_out(x.L)) return void(x = monoid_type{stepper->model.states()}(lift(s), x));
+      if (!clear_if_faded(x.L)) return void(x = monoid_type{stepper->model.states()}(lift(s), x));
       const state_type before = sweep->act(lift(s), {x.r, x.N});
       x.r = before.r, x.N = before.N_;
     }

@@ -41,7 +41,8 @@ KALSCAN_HD small_lower<X, Model::states> root_of_noise(const Model& model, std::
 /// semi-definite whatever the rounding, with the digits that a covariance loses where its eigenvalues differ by more
 /// than 1 / epsilon. In float the elements of chunks, and the smoother, compute in double. The prior must be proper: a
 /// small_belief, or a small_root_belief, with which a model has this form in any case. A Q that is a value is factored
-/// here, once, others at each step. Neither forecast nor ranks take the form, and a device takes it of up to 5 states.
+/// here, once, others at each step. Neither forecast nor ranks take the form; on a device more than 5 states need
+/// kalscan::cuda_many_states (<kalscan/cuda/kalman.cuh>).
 /// Beside a state that no noise moves and that grows by more than 1 / epsilon over a series, others are smoothed right
 /// whole, but not in chunks of time. <kalscan/kalman/square_root.hpp> has the same for a kalman_model.
 template <class Model>

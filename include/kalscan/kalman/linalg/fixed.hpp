@@ -230,13 +230,15 @@ KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scal
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
 }
 
-/// Whether nothing is left, in what a stretch of time does, of the state before it, which counts there by A. Entries so
-/// small that products of theirs are subnormal become 0: subnormal numbers take a processor long, and stay for ever.
+/// Sets A to 0, and returns true, once all its entries are so small that products of them are subnormal: arithmetic on
+/// subnormal numbers is slow, and they would never reach 0. A is what a stretch of time leaves of the state before it.
 template <class Matrix>
-bool fades_out(Matrix& A) {
+bool clear_if_faded(Matrix& A) {
   using T = typename Matrix::Scalar;
   constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
-  if (A.size() == 0 || !(std::abs(A(0, 0)) <= least) || !(A.cwiseAbs().maxCoeff() <= least)) return false;
+  for (Eigen::Index i = 0; i < A.size(); ++i) {
+    if (!(std::abs(A.data()[i]) <= least)) return false;
+  }
   A.setZero();
   return true;
 }

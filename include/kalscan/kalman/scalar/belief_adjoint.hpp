@@ -41,11 +41,12 @@ namespace detail {
 template <class T>
 inline constexpr T largest_ordinary_variance = power_of_two<T>(std::numeric_limits<T>::max_exponent / 2 - 4);
 
-/// From here on a mean is far and a variance large.
+/// A mean beyond this is far, a variance beyond this is large.
 template <class T>
 inline constexpr T vague_bound = power_of_two<T>(std::numeric_limits<T>::digits * 2 / 5);
 
-/// |mean| > large; without branches, for vector code. By value: device code may not refer to constants.
+/// |mean| > large; without branches, for vector code. `large` goes by value: a reference to a constant of the host does
+/// not exist in device code.
 template <class T>
 KALSCAN_HD constexpr bool is_far(T mean, std::type_identity_t<T> large) {
 #if defined(__CUDA_ARCH__)
@@ -66,8 +67,8 @@ KALSCAN_HD constexpr bool is_vague(const belief<T>& x) {
   constexpr T margin(2), large = vague_bound<T> * margin;
   return (x.variance > large) & (is_far(x.mean, large) | (x.variance > margin * largest_ordinary_variance<T>));
 }
-/// Whether the formulas of ordinary beliefs hold for the adjoint of one of this variance, of whose means one is_far
-/// beyond vague_bound or none.
+/// Whether the formulas of ordinary beliefs hold for the adjoint of a belief of this variance; `far`: one of its means is
+/// beyond vague_bound.
 template <class T>
 KALSCAN_HD constexpr bool ordinary_adjoint(const T& variance, bool far) {
   const bool vague = (variance > vague_bound<T>) & far;

@@ -100,13 +100,8 @@ struct filter_traversal {
     struct steps_between {};
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t first, std::int64_t last,
                            const state& before, steps_between)
-        : x_(x),
-          series_(series),
-          first_(first),
-          last_(last),
-          length_(x.series.length(series)),
-          begin_(x.series.begin(series)),
-          belief_(before) {}
+        : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
+          begin_(x.series.begin(series)), belief_(before) {}
     /// Where the belief before the steps came through elements.
     KALSCAN_HD void judge_carry() {
       if (judge_belief(belief_) != step_failure::none) fail(first_, step_failure::carry);

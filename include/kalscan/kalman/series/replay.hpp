@@ -39,9 +39,7 @@ KALSCAN_HD void write_covariance(const std::span<T>& to, std::int64_t at, const 
 }
 /// Whether there is an array for roots, and a row has one.
 template <class Out, class Row>
-inline constexpr bool writes_root = is_root<Row>&& requires(const Out& out) {
-  out.covariance_root;
-};
+inline constexpr bool writes_root = is_root<Row> && requires(const Out& out) { out.covariance_root; };
 template <class Traversal>
 inline constexpr bool traversal_writes_root = writes_root<decltype(Traversal::out), typename Traversal::row>;
 

@@ -20,11 +20,11 @@ namespace kalscan {
 /// are zero do not count; without others the belief is proper.
 ///
 /// Of column j the variance is one, not kappa, where bit j of `vague` is set: what one reading has told of a direction
-/// may be so little that its square would take the digits of the covariance. What filters write has such columns in the
-/// covariance.
+/// may be so little that its square would take the digits of the covariance. Filters add such columns to the covariance
+/// that they write: users see vague = 0.
 template <class T, int N>
 struct small_diffuse_belief {
-  /// As wide as a number: copies of a belief would read padding, which nobody has written.
+  /// As wide as T, so that a belief has no padding: device code copies its bytes.
   using bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
 
   small_vector<T, N> mean;

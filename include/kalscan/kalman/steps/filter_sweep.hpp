@@ -105,7 +105,7 @@ struct filter_sweep {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
-      const bool forgotten = fades_out(x.A);
+      const bool forgotten = clear_if_faded(x.A);
       if (predicts(stepper->model, t)) {
         if (!forgotten) x.A = times(step.model.F[t], x.A);
         step.predict(t, x.b, x.C);

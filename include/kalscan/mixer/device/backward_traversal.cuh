@@ -98,7 +98,8 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
   /// the step's rows, behind those over channels, and those over a group are taken once a tile.
   static constexpr bool one_by_one =
-      base::parks_pointers && ordinary_of<M>::exists && lane_sums + rows_of_channel_sums <= base::rows_of_step;
+      base::parks_pointers && lane_sums > 0 && ordinary_of<M>::exists &&
+      lane_sums + rows_of_channel_sums <= base::rows_of_step;
 
   /// four_adjoints, in a loop, but for the sums over a group.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
@@ -149,7 +150,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (over_states(k())) parked_gradient<k()>() = channel_gradient<k()>(t + lanes.g);
     });
   }
-  /// The next tile is the one before; `at_tile` is where this one's gradient is.
+  /// Moves to the tile before in time, which is taken next; `at_tile` is where this one's gradient is.
   template <std::size_t K, class E>
   __device__ __forceinline__ void next_gradient(E* at_tile) const {
     parked_gradient<K>() = at_tile - base::steps_of_tile * member<K>(call.in_bar).stride[1];

@@ -200,7 +200,7 @@ struct thread_lanes {
           if (!owns(j)) continue;
           T& pointer = row[(s0 + j) * to[i()].stride[3]];
           const T number = as_array<T>(x[j])[i()];
-          pointer = add ? pointer + number : number;  // 0 + -0 would be 0
+          pointer = add ? pointer + number : number;  // not 0 + number: that would lose the sign of -0
         }
       }
     });

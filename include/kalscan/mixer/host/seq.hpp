@@ -35,7 +35,8 @@ void store_state(const Tensors& tensors, std::int64_t n, std::int64_t t, std::in
   const auto to = tensors_of<T>(tensors);
   const auto from = as_array<T>(x);
   for (std::size_t i = 0; i < to.size(); ++i) {
-    if (to[i].present()) to[i](n, t, m, s) = add ? to[i](n, t, m, s) + from[i] : from[i];  // 0 + -0 would be 0
+    // Not 0 + from[i]: that would lose the sign of -0.
+    if (to[i].present()) to[i](n, t, m, s) = add ? to[i](n, t, m, s) + from[i] : from[i];
   }
 }
 
