@@ -83,7 +83,7 @@ struct unit_readings {
 /// The same by the largest pivots first, and each reading turned into the triangle of those before it.
 template <class T, int N>
 KALSCAN_HD unit_readings<T, N> readings_by_pivots(const small_vector<T, N>& eta, const small_symmetric<T, N>& J) {
-  const T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  const T rounding = rounding_of_sums<T, N>;
   unit_readings<T, N> x{{}, {}, eta};
   small_symmetric<T, N> left = J;
   bool taken[static_cast<std::size_t>(N)] = {};
@@ -114,7 +114,7 @@ KALSCAN_HD unit_readings<T, N> readings_by_pivots(const small_vector<T, N>& eta,
 /// quarter slower.
 template <class T, int N>
 KALSCAN_HD unit_readings<T, N> unit_readings_of(const small_vector<T, N>& eta, const small_symmetric<T, N>& J) {
-  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon(), few = sizeof(T) == 4 ? T(0x1p-8) : T(0x1p-17);
+  constexpr T rounding = rounding_of_sums<T, N>, few = sizeof(T) == 4 ? T(0x1p-8) : T(0x1p-17);
   unit_readings<T, N> x{{}, {}, eta};
   small_symmetric<T, N> left = J;
   bool steady = true;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <kalscan/support/config.hpp>
+#include <limits>
 
 namespace kalscan {
 
@@ -107,6 +108,9 @@ KALSCAN_HD constexpr T sum_of(F f, int first = 0) {
 /// apart by this alone, so that units do not matter.
 template <class T>
 inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
+/// What some sums of N terms leave of digits at worst: of the terms, what is no more than that may be rounding.
+template <class T, int N>
+inline constexpr T rounding_of_sums = T(8 * N) * std::numeric_limits<T>::epsilon();
 
 /// What becomes of sums that may be rounding alone. Under a diffuse prior they are set to zero: a variance that grows
 /// without bound would multiply whatever is left.

@@ -59,7 +59,7 @@ KALSCAN_HD independent_readings<T, N, M> take_apart(const small_matrix<T, M, N>&
   });
   if (diagonal) return o;
   small_symmetric<T, M> L{};  // of the present components, the others' rows being zero
-  const T rounding = T(8 * M) * std::numeric_limits<T>::epsilon();
+  const T rounding = rounding_of_sums<T, M>;
   unrolled<M>([&](int k) {
     if (!o.present[k]) return;
     T size = std::sqrt(R(k, k));  // of the terms of d(k)
@@ -139,7 +139,7 @@ KALSCAN_HD void take_reading(small_vector<T, N>& mean, small_symmetric<T, N>& P,
   if (!equal(d, T(0))) return;
   // Of a state that is known exactly now nothing may be left: it would be read again as if it told something.
   unrolled<N>([&](int i) {
-    if (P(i, i) <= T(8 * N) * std::numeric_limits<T>::epsilon() * x.q(i) * x.q(i)) P(i, i) = 0;
+    if (P(i, i) <= rounding_of_sums<T, N> * x.q(i) * x.q(i)) P(i, i) = 0;
   });
   clear_null_variances(P);
 }
@@ -175,7 +175,7 @@ KALSCAN_HD step_failure judge_innovation(const small_vector<T, N>& h, T d, T ter
       terms += std::abs(h(i) * P(i, j) * h(j));
     });
   });
-  const T error = T(8 * N) * limits::epsilon() * terms;
+  const T error = rounding_of_sums<T, N> * terms;
   if (!(variance >= -rough * terms)) return step_failure::innovation;
   if (equal(d, T(0)) && variance <= error) {
     x.s = 0;

@@ -240,7 +240,7 @@ KALSCAN_HD void add_equation(small_lower<T, N>& Z, small_vector<T, N>& w, small_
 template <class T, int N>
 KALSCAN_HD small_innovation<T, N> take_reading(small_vector<T, N>& mean, small_lower<T, N>& U,
                                                const small_vector<T, N>& h, T d, T y, int first = 0) {
-  constexpr T rounding = T(8 * N) * std::numeric_limits<T>::epsilon();
+  constexpr T rounding = rounding_of_sums<T, N>;
   const bool noiseless = equal(d, T(0));
   small_vector<T, N> f = lower_transposed_times(U, h, first);
   if (noiseless) {
