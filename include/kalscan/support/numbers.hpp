@@ -38,6 +38,10 @@ KALSCAN_HD constexpr bool equal_arrays(const T (&x)[N], const T (&y)[N]) {
   return true;
 }
 
+/// Numbers below this have products that are subnormal.
+template <class T>
+inline constexpr T faded_bound = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
+
 /// How a device takes a reciprocal in float: rounded as the host does it; by one instruction, within one unit in the last
 /// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.
 enum class inverse { rounded, approximate, bounded };

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <limits>
 
 namespace kalscan::detail {
@@ -234,10 +235,8 @@ KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scal
 /// subnormal numbers is slow, and they would never reach 0. A is what a stretch of time leaves of the state before it.
 template <class Matrix>
 bool clear_if_faded(Matrix& A) {
-  using T = typename Matrix::Scalar;
-  constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
   for (Eigen::Index i = 0; i < A.size(); ++i) {
-    if (!(std::abs(A.data()[i]) <= least)) return false;
+    if (!(std::abs(A.data()[i]) <= faded_bound<typename Matrix::Scalar>)) return false;
   }
   A.setZero();
   return true;

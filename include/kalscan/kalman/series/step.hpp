@@ -16,6 +16,7 @@
 #include <kalscan/kalman/small/roots.hpp>
 #include <kalscan/kalman/small/square_root.hpp>
 #include <kalscan/support/config.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -135,9 +136,8 @@ KALSCAN_HD bool has_faded(const small_matrix<T, N, N>& A) {
 #if defined(__CUDA_ARCH__)
   return false;
 #else
-  constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
   bool faded = true;
-  for_each_entry<small_matrix<T, N, N>>([&](int i, int j) { faded = faded && std::abs(A(i, j)) < least; });
+  for_each_entry<small_matrix<T, N, N>>([&](int i, int j) { faded = faded && std::abs(A(i, j)) < faded_bound<T>; });
   return faded;
 #endif
 }
