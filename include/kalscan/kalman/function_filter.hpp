@@ -2,7 +2,7 @@
 // Kalman filter, smoother and forecast of models whose matrices are functions of the step, on the host: the same calls
 // as <kalscan/cuda/kalman.cuh> has for a device. Needs no Eigen.
 //
-// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states (on a device 8) and as many observed
+// Models are those of <kalscan/kalman/functions/model.hpp>, of 1 to 16 states and at most as many observed
 // components. float or double. y has m numbers a step, one series after the other; a NaN is a component that is missing.
 // Components are taken one at a time, R decorrelated, so that R may be tiny beside what it meets, and correlated, and Q
 // and F may be singular.
