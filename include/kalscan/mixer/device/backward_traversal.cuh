@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/carry.cuh>
+#include <kalscan/mixer/device/channel_gradients.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
-#include <kalscan/mixer/device/tile_states.cuh>
 #include <kalscan/mixer/device/time_cuts.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
@@ -18,18 +18,18 @@
 namespace kalscan::detail {
 
 template <class Call, lanes_kind Kind>
-struct device_backward_traversal : tile_state_traversal<Call, Kind> {
-  using base = tile_state_traversal<Call, Kind>;
+struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
+  using base = channel_gradient_traversal<Call, Kind>;
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
   using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
-  using base::channel_sums, base::channel_sum_of;
+  using base::one_by_one, base::leave_channel_sums, base::leave_frame_of_step, base::seek_gradients;
+  using base::skip_gradients, base::sum_over_states;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
   using typename base::row;
-  using typename base::stage_type;
   using typename base::state;
   using typename base::T;
   using typename base::user_mixer;
@@ -59,12 +59,6 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
   __device__ __forceinline__ void put(E* to, const T& value) const {
     *to = static_cast<E>(call.states.accumulate ? static_cast<T>(*to) + value : value);
   }
-  /// The gradient of input K at step t of the sequence, summed over states.
-  template <std::size_t K>
-  __device__ __forceinline__ auto* channel_gradient(std::int64_t t) const {
-    return member<K>(call.in_bar).at(at.batch, at.first + t, lanes.m, 0);
-  }
-
   /// Takes what lane j's adjoint of step `step` of the tile at t hands back: g(k) of input k. channel_sum(k) is a
   /// reference to the thread's sum over states.
   template <class Gradients, class ChannelSum>
@@ -91,15 +85,6 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (over_lanes(k())) sums_of(step, lane_sum_of(k()))[threadIdx.x] = lane_sum[k()];
     });
   }
-
-  static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
-
-  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
-  /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
-  /// the step's rows, behind those over channels, and those over a group are taken once a tile.
-  static constexpr bool one_by_one =
-      base::parks_pointers && lane_sums > 0 && ordinary_of<M>::exists &&
-      lane_sums + rows_of_channel_sums <= base::rows_of_step;
 
   /// four_adjoints, in a loop, but for the sums over a group.
   __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
@@ -130,92 +115,6 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       leave_channel_sums(step + i, channel_sum);
     }
   }
-  __device__ __forceinline__ void leave_channel_sums(int step, const T (&channel_sum)[inputs]) const {
-    row sums[rows_of_channel_sums] = {};
-    for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k()))
-        sums[channel_sum_of(k()) / States].x[channel_sum_of(k()) % States] = channel_sum[k()];
-    });
-#pragma unroll
-    for (int r = 0; r < rows_of_channel_sums; ++r) this->kept_row(step, lane_sums + r) = sums[r];
-  }
-  /// Where this thread's sums of the tile go.
-  template <std::size_t K>
-  __device__ __forceinline__ auto*& parked_gradient() const {
-    using E = std::remove_pointer_t<decltype(channel_gradient<K>(0))>;
-    return this->template parked<E>(base::state_rows + channel_sum_of(K));
-  }
-  __device__ __forceinline__ void seek_gradients(std::int64_t t) const {
-    for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) parked_gradient<k()>() = channel_gradient<k()>(t + lanes.g);
-    });
-  }
-  /// Moves to the tile before in time, which is taken next; `at_tile` is where this one's gradient is.
-  template <std::size_t K, class E>
-  __device__ __forceinline__ void next_gradient(E* at_tile) const {
-    parked_gradient<K>() = at_tile - base::steps_of_tile * member<K>(call.in_bar).stride[1];
-  }
-  __device__ __forceinline__ void skip_gradients() const {
-    for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) next_gradient<k()>(parked_gradient<k()>());
-    });
-  }
-  /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
-  /// every group()-th step from g on.
-  __device__ __forceinline__ void sum_over_states() const {
-    constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
-    if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
-    T sum[count][inputs];
-#pragma unroll
-    for (int i = 0; i < count; ++i) {
-      const int step = lanes.g + i * group;
-#pragma unroll
-      for (int r = 0; r < rows_of_channel_sums; ++r) {
-        const row all = sum_of_group<0, group>(this->sums_of(step, lane_sums + r));
-        for_each_index<inputs>([&](auto k) {
-          if constexpr (over_states(k())) {
-            if (channel_sum_of(k()) / States == r) sum[i][k()] = all.x[channel_sum_of(k()) % States];
-          }
-        });
-      }
-      leave_frame_of_step(step, sum[i]);
-    }
-    // f(sum, where it goes) for each number that is wanted.
-    const auto each_sum = [&](auto* at_tile, auto k, auto f) {
-      if (arrays.how[k()] != gathered::channel) return;
-#pragma unroll
-      for (int i = 0; i < count; ++i) {
-        f(sum[i][k()], *known_global(at_tile));
-        at_tile += group * member<k()>(call.in_bar).stride[1];
-      }
-    };
-    if (call.states.accumulate) {
-      for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k()))
-          each_sum(parked_gradient<k()>(), k, [](T& value, const auto& held) { value += static_cast<T>(held); });
-      });
-    }
-    for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) {
-        auto* const at_tile = parked_gradient<k()>();
-        next_gradient<k()>(at_tile);
-        each_sum(at_tile, k, []<class E>(const T& value, E& to) { to = static_cast<E>(value); });
-      }
-    });
-  }
-  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
-  /// neighbours read from different banks.
-  template <int First, int Count>
-  __device__ __forceinline__ row sum_of_group(const row* from) const {
-    if constexpr (Count == 1) {
-      return from[lanes.c * layout.group() + (lanes.g ^ First)];
-    } else {
-      row x = sum_of_group<First, Count / 2>(from);
-      base::add_row(x, sum_of_group<First + Count / 2, Count / 2>(from));
-      return x;
-    }
-  }
-
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
   __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, state (&after)[States],
                                                 state (&bar)[States]) {
@@ -275,27 +174,11 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
       }
     });
   }
-  /// The gradients of a step's inputs, summed over states, from those seen in the frame.
-  __device__ __forceinline__ void leave_frame_of_step(int step, T (&one)[inputs]) const {
-    if constexpr (framed) {
-      using U = typename M::template inputs<T>;
-      const auto seen = from_fields<U, T>([&](auto k) {
-        if constexpr (over_states(k())) {
-          return one[k()];
-        } else {
-          return T(0);
-        }
-      });
-      const auto bar = as_array<T>(
-          user_mixer::frame::adjoint(this->frame_after(0, step), stage.frame_step_of(0, lanes.c, step), seen));
-      for_each_index<inputs>([&](auto k) { one[k()] = bar[k()]; });
-    }
-  }
   /// Before four_adjoints of the steps from t on, from then on backwards.
   __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k()))
-        channel_pointers[k()] = reinterpret_cast<char*>(channel_gradient<k()>(t + own_step(lanes.g, layout.group())));
+        channel_pointers[k()] = reinterpret_cast<char*>(this->template channel_gradient<k()>(t + own_step(lanes.g, layout.group())));
     });
   }
   /// The adjoint of one step of the tile at t, by the formulas that hold everywhere.
@@ -319,7 +202,7 @@ struct device_backward_traversal : tile_state_traversal<Call, Kind> {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g == 0)
-          put(channel_gradient<k()>(t + step), channel_sum[k()]);
+          put(this->template channel_gradient<k()>(t + step), channel_sum[k()]);
       }
     });
   }

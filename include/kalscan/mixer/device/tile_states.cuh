@@ -42,27 +42,15 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   static constexpr bool over_states(std::size_t i) {
     return M::inputs_info[i].varies == role::channel || (Varying && is_parameter(i));
   }
-  static constexpr int lane_sums = [] {
+  /// The number of input i's sum among those of `summed`, over_lanes or over_states; of all inputs, how many there are.
+  static constexpr int number_of_sum(std::size_t i, bool (*summed)(std::size_t)) {
     int n = 0;
-    for (std::size_t i = 0; i < inputs; ++i) n += over_lanes(i) ? 1 : 0;
-    return n;
-  }();
-  static constexpr int lane_sum_of(std::size_t i) {
-    int n = 0;
-    for (std::size_t k = 0; k < i; ++k) n += over_lanes(k) ? 1 : 0;
+    for (std::size_t k = 0; k < i; ++k) n += summed(k) ? 1 : 0;
     return n;
   }
-
-  static constexpr int channel_sums = [] {
-    int n = 0;
-    for (std::size_t i = 0; i < inputs; ++i) n += over_states(i) ? 1 : 0;
-    return n;
-  }();
-  static constexpr int channel_sum_of(std::size_t i) {
-    int n = 0;
-    for (std::size_t k = 0; k < i; ++k) n += over_states(k) ? 1 : 0;
-    return n;
-  }
+  static constexpr int lane_sum_of(std::size_t i) { return number_of_sum(i, over_lanes); }
+  static constexpr int channel_sum_of(std::size_t i) { return number_of_sum(i, over_states); }
+  static constexpr int lane_sums = lane_sum_of(inputs), channel_sums = channel_sum_of(inputs);
 
   /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for sums over threads.
   /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
