@@ -100,7 +100,7 @@ void filter(const cuda& policy, const Model& model, std::span<const detail::mode
     check.data(y);
     check.results(out);
   });
-  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
+  const std::int64_t chunk = detail::chunk_of_time<detail::filter_traversal<Model>>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy, detail::filter_traversal<Model>{model, series, y.data(), out, chunk});
 }
 /// One series.
@@ -140,7 +140,7 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
     check.filtered_steps(filtered);
     check.results(out);
   });
-  const std::int64_t chunk = detail::chunk_of_time<Model>(policy, series.longest, series.count);
+  const std::int64_t chunk = detail::chunk_of_time<detail::smoother_traversal<Model>>(policy, series.longest, series.count);
   detail::run_traversal(verb, policy,
                         detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
                                                           detail::spreads_of<Model>(filtered).data(), out, chunk,

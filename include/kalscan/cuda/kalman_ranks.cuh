@@ -51,7 +51,7 @@ namespace detail {
 /// Steps of a chunk of a series of `length` steps on all of so many ranks.
 template <class Model>
 std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int64_t ranks) {
-  return chunk_of_time<Model>(policy, (length + ranks - 1) / ranks, 1);
+  return chunk_of_time<filter_traversal<Model>>(policy, (length + ranks - 1) / ranks, 1);
 }
 
 }  // namespace detail
@@ -135,7 +135,8 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
                     const Stretch& x, const Traversal& whole) {
   using blocks_type = with_chunks<Traversal>;
   constexpr int threads = chunk_threads_of<Traversal>;
-  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, stages = stage_bytes<Traversal>(threads);
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, carry_shared = carry_shared_bytes<blocks_type>,
+                        stages = stage_bytes<Traversal>(threads);
   const cudaStream_t stream = p.inner.stream;
   const blocks_type through{whole, pieces.blocks.all * threads};
   const series_chunk_memory<Stretch> mine{pieces.before, pieces.totals.mine, pieces.carries + pieces.first,
@@ -144,14 +145,14 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
                                                 pieces.blocks.all};
   const unsigned grid = checked_blocks(verb, pieces.here);
   allow_shared(&absorb_chunks<Stretch>, shared);
-  allow_shared(&carry_chunks<blocks_type>, shared);
+  allow_shared(&carry_chunks<blocks_type>, carry_shared);
   allow_shared(&replay_chunks<Stretch>, stages);
   if (grid > 0) {
     absorb_chunks<<<grid, threads, shared, stream>>>(x, mine);
     require_success("launch of absorb_chunks", cudaGetLastError());
   }
   pieces.totals.gather(p.communicator, pieces.blocks, stream);
-  carry_chunks<<<1, threads, shared, stream>>>(through, memory);
+  carry_chunks<<<1, carry_threads<blocks_type>, carry_shared, stream>>>(through, memory);
   require_success("launch of carry_chunks", cudaGetLastError());
   if (grid > 0) {
     replay_chunks<<<grid, threads, stages, stream>>>(x, mine);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <kalscan/kalman/device/staged_rows.cuh>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -45,12 +46,38 @@ __device__ X get_words(const unsigned* from, std::int64_t stride) {
   return x;
 }
 
+/// An X of an array that begins at a multiple of 16 bytes, in the widest pieces that its size allows.
+template <class X>
+__device__ X read_whole(const X* from) {
+  using small_piece = std::conditional_t<sizeof(X) % 8 == 0, uint2, unsigned>;
+  using piece_type = std::conditional_t<sizeof(X) % 16 == 0, uint4, small_piece>;
+  if constexpr (in_registers<X>) {
+    constexpr int pieces = sizeof(X) / sizeof(piece_type);
+    piece_type piece[pieces];
+#pragma unroll
+    for (int k = 0; k < pieces; ++k) piece[k] = reinterpret_cast<const piece_type*>(from)[k];
+    X x;
+    std::memcpy(&x, piece, sizeof(X));
+    return x;
+  } else {
+    return *from;
+  }
+}
+
 /// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
 template <class Element>
 inline constexpr int chunk_threads =
     128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
 template <class Traversal>
 inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
+/// Blocks that a multiprocessor is to hold at once while chunks are replayed: as many as leave a thread the registers that
+/// a step wants, by measurement. With five, the smoother of two states is faster, its filter slower than with four.
+template <class Traversal>
+inline constexpr int replay_blocks = [] {
+  constexpr std::size_t size = sizeof(typename Traversal::element);
+  constexpr bool forward = Traversal::replay_type::direction > 0;
+  return size > 256 ? 256 / chunk_threads_of<Traversal> : forward ? 4 : size > 64 ? 3 : 5;
+}();
 template <class Traversal>
 inline constexpr std::size_t chunk_shared_bytes = sizeof(typename Traversal::element) * chunk_threads_of<Traversal>;
 
@@ -108,26 +135,56 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   if (thread + 1 == count) memory.totals[series * memory.blocks + block] = own;
 }
 
-/// A block a series; a thread takes neighbouring blocks of chunks.
+/// Threads of the block that carries, twice as many where elements are small.
 template <class Traversal>
-__global__ void __launch_bounds__(chunk_threads_of<Traversal>)
+inline constexpr int carry_threads =
+    sizeof(typename Traversal::element) <= 256 ? 2 * chunk_threads_of<Traversal> : chunk_threads_of<Traversal>;
+template <class Traversal>
+inline constexpr std::size_t carry_shared_bytes = sizeof(typename Traversal::element) * carry_threads<Traversal>;
+
+/// A block a series; a thread takes neighbouring blocks of chunks, one where threads suffice.
+template <class Traversal>
+__global__ void __launch_bounds__(carry_threads<Traversal>)
     carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
-  constexpr int threads = chunk_threads_of<Traversal>;
+  constexpr int threads = carry_threads<Traversal>;
   using element = typename Traversal::element;
   extern __shared__ unsigned shared[];
   const std::int64_t series = blockIdx.x;
   if (threadIdx.x == 0) x.begin(series);
-  const std::int64_t blocks = (x.chunks(series) + threads - 1) / threads;
+  const std::int64_t blocks = (x.chunks(series) + chunk_threads_of<Traversal> - 1) / chunk_threads_of<Traversal>;
   if (blocks == 0) return;
   const std::int64_t run = (blocks + threads - 1) / threads;
   const int thread = static_cast<int>(threadIdx.x), count = static_cast<int>((blocks + run - 1) / run);
   const std::int64_t first = thread * run, last = first + run < blocks ? first + run : blocks;
   const element* totals = memory.totals + series * memory.blocks;
   element own;
-  if (thread < count) own = totals[first];
+  if (thread < count) own = read_whole(totals + first);
+  // The thread's own blocks, then those of threads before it by doubling distances: in one loop, since the operator's
+  // code is large, and a second copy of it would have to be fetched, too.
+  int distance = 1;
 #pragma unroll 1
-  for (std::int64_t b = first + 1; b < last; ++b) own = Traversal::combine(own, totals[b]);
-  scan_threads<Traversal>(own, count, shared);
+  for (std::int64_t step = 1; step < run || distance < count; ++step) {
+    element later;
+    bool active;
+    if (step < run) {
+      active = first + step < last;
+      if (active) later = read_whole(totals + first + step);
+    } else {
+      __syncthreads();
+      if (thread < count) put_words(shared + thread, threads, own);
+      __syncthreads();
+      active = thread >= distance && thread < count;
+      if (active) {
+        later = own;
+        own = get_words<element>(shared + thread - distance, threads);
+      }
+      distance *= 2;
+    }
+    if (active) own = Traversal::combine(own, later);
+  }
+  __syncthreads();
+  if (thread < count) put_words(shared + thread, threads, own);
+  __syncthreads();
   if (thread >= count) return;
   typename Traversal::state s = x.start(series);
   element next;
@@ -136,7 +193,7 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   for (std::int64_t b = first; b < last; ++b) {
     if (b > 0) s = Traversal::act(next, s);
     memory.carries[series * memory.blocks + b] = s;
-    if (b + 1 < last) next = totals[b];
+    if (b + 1 < last) next = read_whole(totals + b);
   }
 }
 
@@ -164,7 +221,7 @@ __device__ T sum_of_threads(T x) {
 }
 
 template <class Traversal>
-__global__ void __launch_bounds__(chunk_threads_of<Traversal>)
+__global__ void __launch_bounds__(chunk_threads_of<Traversal>, replay_blocks<Traversal>)
     replay_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
   constexpr int threads = chunk_threads_of<Traversal>;
   const std::int64_t series = blockIdx.x / memory.blocks, block = blockIdx.x % memory.blocks;

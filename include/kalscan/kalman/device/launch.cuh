@@ -17,15 +17,18 @@ namespace kalscan::detail {
 /// Series so many, or so short, are taken by a thread each.
 inline constexpr std::int64_t many_series = 4096, short_series = 32;
 
-/// Steps of a chunk: as many threads as a large device holds of elements of this size, and not so few steps that
-/// combining costs more than they do.
-template <class Model>
+/// Multiprocessors of a large device. Not of the one at hand: chunks, and so bits, are to be the same on all.
+inline constexpr std::int64_t many_multiprocessors = 132;
+
+/// Steps of a chunk: as many chunks as a large device replays at once, and not so few steps that combining costs more
+/// than they do. A multiple of four, so that what neighbouring threads read and write begins together in memory.
+template <class Traversal>
 std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
   if (policy.chunk > 0) return policy.chunk;
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
-  constexpr std::size_t size = sizeof(typename form_of_model<Model>::stretch);
-  constexpr std::int64_t threads = size <= 256 ? 1 << 16 : 1 << 15, least = 4;
-  return (std::max)(least, (longest * count + threads - 1) / threads);
+  constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
+  const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
+  return 4 * (std::max)(fours, std::int64_t{1});
 }
 
 template <class Traversal>
@@ -46,7 +49,7 @@ series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::
 template <class Traversal>
 std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
   workspace_pieces pieces({});
-  const std::int64_t chunk = chunk_of_time<typename Traversal::model_type>(policy, longest, count);
+  const std::int64_t chunk = chunk_of_time<Traversal>(policy, longest, count);
   take_chunk_memory<Traversal>(pieces, chunk, longest, count);
   return pieces.used();
 }
@@ -80,9 +83,10 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   const std::int64_t count = x.series.count, longest = x.series.longest;
   if (longest <= x.chunk || count == 0) return run_series(verb, policy, x);
   constexpr int threads = chunk_threads_of<Traversal>;
-  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, stages = stage_bytes<Traversal>(threads);
+  constexpr std::size_t shared = chunk_shared_bytes<Traversal>, carry_shared = carry_shared_bytes<Traversal>,
+                        stages = stage_bytes<Traversal>(threads);
   allow_shared(&absorb_chunks<Traversal>, shared);
-  allow_shared(&carry_chunks<Traversal>, shared);
+  allow_shared(&carry_chunks<Traversal>, carry_shared);
   allow_shared(&replay_chunks<Traversal>, stages);
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
   workspace_pieces pieces(policy.workspace);
@@ -90,7 +94,7 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   const unsigned all = checked_blocks(verb, memory.blocks * count), each = checked_blocks(verb, count);
   absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
   require_success("launch of absorb_chunks", cudaGetLastError());
-  carry_chunks<<<each, threads, shared, policy.stream>>>(x, memory);
+  carry_chunks<<<each, carry_threads<Traversal>, carry_shared, policy.stream>>>(x, memory);
   require_success("launch of carry_chunks", cudaGetLastError());
   replay_chunks<<<all, threads, stages, policy.stream>>>(x, memory);
   require_success("launch of replay_chunks", cudaGetLastError());

@@ -63,13 +63,16 @@ struct smoother_traversal {
     const std::int64_t begin = series.begin(i);
     element x = form::stretch_monoid::identity();
     if (before < 0) return x;
+    small_vector<T, n> mean_before = mean_at(before);
     for (std::int64_t t = before + 1; t <= last; ++t) {
       // What follows tells nothing of the state before, and that is all that the element is asked for.
       if (t % 32 == 0 && has_faded(x.A)) break;
-      add(x.b, as<number>(mean_at(t - 1)));
+      const small_vector<T, n> mean_after = mean_at(t);
+      add(x.b, as<number>(mean_before));
       predict_stretch(model, i, t, x);
       observe_into<residues_of<belief>>(x, readings_of(model, i, t, y + (begin + t) * m));
-      add(x.b, as<number>(mean_at(t)), number(-1));
+      add(x.b, as<number>(mean_after), number(-1));
+      mean_before = mean_after;
     }
     return x;
   }
@@ -85,6 +88,9 @@ struct smoother_traversal {
           begin_(x.series.begin(series)), later_(later), smoothed_{} {
       const std::int64_t end = from_ - x.chunk;
       to_ = end < -1 ? -1 : end;
+      if constexpr (reads_ahead) {
+        if (from_ >= 0) next_ = x_.filtered(series_, begin_, from_);
+      }
     }
     /// Ends with step `first`, where the chunk has earlier ones.
     KALSCAN_HD void end_at(std::int64_t first) {
@@ -112,18 +118,46 @@ struct smoother_traversal {
     KALSCAN_HD T finish() const { return T(0); }
 
    private:
-    static constexpr bool settles = Model::constant && n > 1 && !is_root<belief>;
+    // On a device small beliefs are read a step ahead, and each of their steps is taken in full: registers for what has
+    // settled would leave room for fewer threads.
+#if defined(__CUDA_ARCH__)
+    static constexpr bool reads_ahead = sizeof(element) <= 400;
+#else
+    static constexpr bool reads_ahead = false;
+#endif
+    static constexpr bool settles = Model::constant && n > 1 && !is_root<belief> && !reads_ahead;
+
+    /// The filtered belief of step t. Read ahead: of each step once, in their order.
+    KALSCAN_HD belief filtered_at(std::int64_t t, bool more) {
+      if constexpr (reads_ahead) {
+        const belief now = next_;
+        if (more) next_ = x_.filtered(series_, begin_, t - 1);
+        return now;
+      } else {
+        return x_.filtered(series_, begin_, t);
+      }
+    }
+    /// The filtered means of the step before that one, and of that one.
+    KALSCAN_HD small_vector<T, n> mean_before(std::int64_t t) const {
+      if constexpr (reads_ahead) return next_.mean;
+      return x_.filtered_mean(begin_ + t - 1);
+    }
+    KALSCAN_HD small_vector<T, n> mean_after(std::int64_t t, const belief& filtered) const {
+      if constexpr (reads_ahead) return filtered.mean;
+      return x_.filtered_mean(begin_ + t);
+    }
 
     KALSCAN_HD void step_belief(std::int64_t t, bool more) {
-      const belief filtered = x_.filtered(series_, begin_, t);
+      const belief filtered = filtered_at(t, more);
       element stretch{};
       bool all = more;
       if (more) {
         const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
         unrolled<m>([&](int k) { all = all && readings.present[k]; });
-        stretch = x_.lift(series_, begin_, t, readings, [&](int k, const auto& g, const auto& innovation) {
-          if constexpr (settles) settled_.keep(k, g, innovation);
-        });
+        stretch = x_.lift(series_, t, readings, mean_before(t), mean_after(t, filtered),
+                          [&](int k, const auto& g, const auto& innovation) {
+                            if constexpr (settles) settled_.keep(k, g, innovation);
+                          });
       }
       if constexpr (settles) settled_.J = later_.J;
       smoothed_ = smoothed(filtered, later_, stretch, more);
@@ -137,14 +171,14 @@ struct smoother_traversal {
     /// False where the step is not one that has settled.
     KALSCAN_HD bool step_mean(std::int64_t t, bool more) {
       if (!settled_.hold || !more) return false;
-      const belief filtered = x_.filtered(series_, begin_, t);
+      const belief filtered = filtered_at(t, more);
       const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
       bool same = !has_directions(filtered) && same_but_rounding(settled_.filtered, filtered.covariance);
       unrolled<m>([&](int k) { same = same && readings.present[k]; });
       if (!same) return false;
       smoothed_.mean = filtered.mean;
       add(smoothed_.mean, settled_.deviation(later_.eta));
-      small_vector<T, n> b = x_.filtered_mean(begin_ + t - 1);
+      small_vector<T, n> b = mean_before(t);
       predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
       later_.eta = settled_.before(later_.eta, b, readings, filtered.mean);
       return true;
@@ -155,6 +189,7 @@ struct smoother_traversal {
     std::int64_t series_, from_, to_ = 0, begin_;
     state later_;
     belief smoothed_;
+    belief next_{};  // filtered, of the step that comes next, where it is read ahead
     settled_smoother<T, n, m> settled_{};
   };
 
@@ -179,14 +214,16 @@ struct smoother_traversal {
     return x;
   }
 
-  /// The data of step t, which lead from the state at t - 1 to that at t, as an element. `seen` as of observe_into.
+  /// The data of step t, which lead from the state at t - 1 to that at t, each counted from its mean, as an element.
+  /// `seen` as of observe_into.
   template <class Seen>
-  KALSCAN_HD element lift(std::int64_t i, std::int64_t begin, std::int64_t t,
-                          const independent_readings<T, n, m>& readings, Seen seen) const {
+  KALSCAN_HD element lift(std::int64_t i, std::int64_t t, const independent_readings<T, n, m>& readings,
+                          const small_vector<T, n>& mean_before, const small_vector<T, n>& mean_after,
+                          Seen seen) const {
     element x{};
-    begin_stretch(model, i, t, filtered_mean(begin + t - 1), x);
+    begin_stretch(model, i, t, mean_before, x);
     observe_into<residues_of<belief>>(x, readings, seen);
-    add(x.b, as<number>(filtered_mean(begin + t)), number(-1));
+    add(x.b, as<number>(mean_after), number(-1));
     return x;
   }
 };
