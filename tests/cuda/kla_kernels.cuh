@@ -11,9 +11,11 @@
 #include <kalscan/mixer/storage.hpp>
 
 #include "../../examples/rotation.hpp"
+#include "cascade.hpp"
 
 namespace kalscan::detail {
 
+using kla_test::cascade;
 using predicted = kla_mixer<readout::predicted>;
 
 template <class M, class T>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Other mixers on the device: predictions, the gated linear recurrence, one of a user's own, and short storage.
+// Other mixers on the device: predictions, the gated linear recurrence, a user's own, and short storage.
 #include <doctest/doctest.h>
 
 #include "kla_device.cuh"
@@ -30,7 +30,7 @@ problem<M, float> small(std::int64_t B, std::int64_t L, std::int64_t C, std::int
 #define KALSCAN_TEST_MIXER kalscan::kla_mixer<kalscan::readout::predicted>
 #else
 #define KALSCAN_TEST_MIXER \
-  kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, kalscan::rotating_kla, rotation
+  kalscan::gla, kalscan::kla_mixer<kalscan::readout::predicted>, kalscan::rotating_kla, rotation, cascade
 #endif
 TEST_CASE_TEMPLATE("forward and adjoint against seq in double", M, KALSCAN_TEST_MIXER) {
   std::uint64_t seed = 0;
