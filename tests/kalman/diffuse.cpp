@@ -96,6 +96,44 @@ TEST_CASE("what is read exactly through an unstable inverse can be smoothed wher
   }
 }
 
+TEST_CASE("a sum that exact readings never tell apart stays improper over steps of any length") {
+  // A twice differentiable process and one that is not, with the same rate: in the difference of the two a start decays
+  // that no reading of their sum sees.
+  diffuse_families::source draw(3);
+  int improper = 0;
+  for (int k = 0; k < 20; ++k) {
+    CAPTURE(k);
+    const double rate = std::pow(10.0, draw.number(-10, 5) / 10);
+    std::vector<matrix> F, Q;
+    for (int t = 0; t < 12; ++t) {
+      const double dt = std::pow(10.0, draw.number(-30, 3) / 10) / rate, s = rate * dt, fades = std::exp(-s);
+      F.push_back(fades * matrix{{1 + s, dt, 0}, {-rate * s, 1 - s, 0}, {0, 0, 1}});
+      Q.push_back(matrix{{dt * dt, dt / 2, 0}, {dt / 2, 1, 0}, {0, 0, 1}});
+    }
+    const model_type model{F, Q, matrix{{1, 0, 1}}, zero(1), all_diffuse(3)};
+    const series_type y = draw.normals(1, 12);
+    const auto s = smoothed(model, y);
+    improper += std::ssize(s.filtered.diffuse) == 12 ? 1 : 0;
+    CHECK(filtered_defect(s, diffuse_oracle::conditioning(model, y)) < 1e-6);
+  }
+  CHECK(improper > 0);
+}
+
+TEST_CASE("what is forgotten until its variance is no number is not found again") {
+  const std::vector<matrix> F{identity(2), identity(2), matrix{{0, 1e-170}, {1e-170, 0}}, identity(2)};
+  series_type y(1, 4);
+  y << std::numeric_limits<double>::quiet_NaN(), 1, 2, 3;
+  const model_type model{F, identity(2), matrix{{1, 0.5}}, zero(1), all_diffuse(2)};
+  const auto f = kalscan::filter(kalscan::seq{}, model, y);
+  CHECK(f.diffuse.size() == 2);
+  // From step 2 on as if the state before had been zero.
+  const model_type rest{identity(2), identity(2), matrix{{1, 0.5}}, zero(1),
+                        kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(2), identity(2))};
+  const auto expected = kalscan::filter(kalscan::seq{}, rest, series_type(y.rightCols(2)));
+  CHECK((f.mean.rightCols(2) - expected.mean).norm() < 1e-12);
+  CHECK((f.covariance[3] - expected.covariance[1]).norm() < 1e-12);
+}
+
 TEST_CASE("after a beginning with exact readings ordinary steps go on, and are smoothed") {
   diffuse_families::source draw(12);
   std::vector<matrix> R;

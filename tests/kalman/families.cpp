@@ -213,6 +213,45 @@ TEST_CASE("so they do before a gap in the first steps of a diffuse prior") {
   }
 }
 
+/// An integrated Wiener process, read after times of any magnitude.
+problem_type irregular_steps(generator& g, Eigen::Index, Eigen::Index) {
+  constexpr Eigen::Index n = 3, length = 40;
+  const auto uniform = [&](double low, double high) { return std::uniform_real_distribution<double>(low, high)(g.engine); };
+  const auto factorial = [](Eigen::Index k) { return std::tgamma(static_cast<double>(k) + 1); };
+  std::vector<MatrixXd> F, Q;
+  problem_type p{{identity(n), zero(n), MatrixXd{{1, 0, 0}}, MatrixXd(std::pow(10.0, uniform(-6, 0)) * identity(1)),
+                  prior_type::of_first_state(VectorXd::Zero(n), 10 * identity(n))},
+                 MatrixXd(1, length)};
+  VectorXd x = g.normal(n, 1);
+  for (Eigen::Index t = 0; t < length; ++t) {
+    const double dt = std::pow(10.0, uniform(-8, 2.5));
+    F.push_back(zero(n)), Q.push_back(zero(n));
+    for (Eigen::Index i = 0; i < n; ++i) {
+      for (Eigen::Index j = i; j < n; ++j) F.back()(i, j) = std::pow(dt, j - i) / factorial(j - i);
+      for (Eigen::Index j = 0; j < n; ++j) {
+        const Eigen::Index k = n - 1 - i, l = n - 1 - j;
+        Q.back()(i, j) = std::pow(dt, k + l + 1) / (static_cast<double>(k + l + 1) * factorial(k) * factorial(l));
+      }
+    }
+    x = (F.back() * x + Eigen::LLT<MatrixXd>(Q.back()).matrixL() * g.normal(n, 1)).eval();
+    p.y.col(t) = p.model.H[0] * x + std::sqrt(p.model.R[0](0, 0)) * g.normal(1, 1);
+  }
+  p.model.F = F, p.model.Q = Q;
+  return p;
+}
+
+TEST_CASE("states that are read after times of any magnitude are smoothed as well as they are filtered") {
+  const char* other = std::getenv("KALSCAN_SEED");
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  for (std::uint64_t seed = first; seed < first + model_families::at_most(30); ++seed) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(irregular_steps, seed);
+    const auto expected = oracle::run_by_scalars(p);
+    const errors e = errors_of(kalscan::seq{}, p, expected);
+    CHECK(e.worst() < (e.worst() < bound ? bound : allowed_for(p, expected)));
+  }
+}
+
 TEST_CASE("states that no sensor reads grow over pieces of a series, and step by step, as over all of it") {
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 62'000;

@@ -15,6 +15,7 @@
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/smoother_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/given_next.hpp>
 #include <limits>
 #include <optional>
 #include <span>
@@ -205,43 +206,20 @@ struct smoother_sweep {
       return true;
     }
 
-    /// x_t given x_(t+1) and the data up to t: N(mean + G (x_(t+1) - predicted), rest).
-    struct backward {
-      matrix G, rest;
-    };
-
-    /// F x_t + w = x_(t+1) is taken as n observations of x_t ~ N(., P), one after the other.
-    backward conditional(std::int64_t t, const matrix& P) const {
-      const auto& step = *stepper;
-      const Eigen::Index n = P.rows();
-      const noise_factor<T, N> noise(step.model.Q[t + 1], vector::Zero(n).eval());
-      const matrix rows = independent_rows(noise, step.model.F[t + 1]);
-      const matrix targets = independent_rows(noise, matrix::Identity(n, n).eval());
-      backward x{matrix::Zero(n, n), P};
-      for (Eigen::Index i = 0; i < n; ++i) {
-        const vector f = rows.row(i).transpose(), Pf = times(x.rest, f), size = magnitudes(f);
-        const T terms = size.dot(magnitudes(x.rest, size)), variance = f.dot(Pf);
-        if (!(variance > std::numeric_limits<T>::epsilon() * terms)) continue;
-        const T s = variance + noise.d(i), scale = 1 / std::sqrt(s);
-        const vector q = scale * Pf, K = scale * q;
-        const vector ahead = targets.row(i).transpose() - times(transposed(x.G), f);
-        x.G += times(K, transposed(ahead));
-        observe_scalar(x.rest, f, noise.d(i), s, q, K);
-      }
-      symmetrize(x.rest);
-      clear_null_variances(x.rest, [](Eigen::Index) { return T(0); });
-      return x;
-    }
-
    public:
     /// Step t, or that before a stretch, from the smoothed belief of the next.
     belief from_next(std::int64_t t) const {
       const auto next = static_cast<std::size_t>(t + 1);
       const belief filtered =
           t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
-      const backward c = conditional(t, filtered.covariance);
+      const auto given = given_next<T>(filtered.covariance, stepper->model.F[t + 1], stepper->model.Q[t + 1]);
       const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered.mean);
-      belief x{filtered.mean + times(c.G, ahead), congruence(c.G, result->covariance[next]) + c.rest};
+      dense_matrix<T> root, covariance;
+      multiply(root, dense_view<T>(given.G), root_of<T>(result->covariance[next]));
+      set_zero(covariance, ahead.size(), ahead.size());
+      add_outer(covariance, 1, root, root);
+      add_outer(covariance, 1, given.rest, given.rest);
+      belief x{filtered.mean + given.G * ahead, covariance};
       symmetrize(x.covariance);
       return x;
     }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <limits>
+#include <vector>
 
 namespace kalscan::detail {
 
@@ -29,6 +30,25 @@ class sampled_rounding {
       set_zero(s.A, rows, cols);
       set_zero(s.a, cols);
     }
+  }
+
+  /// Of the products of these columns of A with x, a column each.
+  sampled_rounding combined(const std::vector<Eigen::Index>& columns, const matrix& A, const matrix& x) const {
+    const Eigen::Index n = A.rows();
+    sampled_rounding all(n, x.cols());
+    all.random_ = random_;
+    for (Eigen::Index j = 0; j < x.cols(); ++j) {
+      dense_vector<T> terms;
+      set_zero(terms, n);
+      for (std::size_t k = 0; k < columns.size(); ++k) {
+        const T factor = x(static_cast<Eigen::Index>(k), j);
+        for (std::size_t s = 0; s < samples_.size(); ++s)
+          add_multiple(&all.samples_[s].A(0, j), n, factor, &samples_[s].A(0, columns[k]));
+        for (Eigen::Index i = 0; i < n; ++i) terms(i) += std::abs(A(i, columns[k]) * factor);
+      }
+      for (Eigen::Index i = 0; i < n; ++i) all.disturb(i, j, terms(i));
+    }
+    return all;
   }
 
   /// A(i, j) is off by some rounding of terms of this magnitude.

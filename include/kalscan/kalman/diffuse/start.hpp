@@ -19,6 +19,7 @@
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 namespace kalscan::detail {
@@ -181,7 +182,9 @@ class diffuse_start {
     end(history);
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.C());
+    auto errors = unknowns_.errors_of_directions();
     *this = diffuse_start(x.mean, spread.root, cleared_product(history.A, history.free), true, rounding());
+    unknowns_.inherit(std::move(errors));
     history.begin_part();
   }
 

@@ -45,6 +45,12 @@ class diffuse_unknowns {
     std::copy_n(root.data, n * root.cols, A_.data() + n * flat);
   }
 
+  /// The rounding errors of the diffuse directions, where they are what unknowns before these left unseen.
+  void inherit(sampled_rounding<T> errors) { errors_ = std::move(errors); }
+  sampled_rounding<T> errors_of_directions() const {
+    return errors_.combined(information_.unseen(), A_, information_.orthonormal());
+  }
+
   const matrix& A() const { return A_; }
   const diffuse_information<T>& information() const { return information_; }
   const vector& a() const { return a_; }  ///< A'h of the last reading
@@ -52,7 +58,12 @@ class diffuse_unknowns {
   void predict(const view& F) {
     multiply(moved_, F, A_);
     for (const Eigen::Index j : information_.unseen()) errors_.transform(j, F, A_, moved_);
-    clear_subnormal(moved_);  // what the filter has forgotten
+    clear_subnormal(moved_);
+    for (const Eigen::Index j : information_.unseen()) {  // without any variance, what was unknown is forgotten
+      for (Eigen::Index i = 0; i < moved_.rows(); ++i) {
+        if (moved_(i, j) * moved_(i, j) < (std::numeric_limits<T>::min)()) moved_(i, j) = 0;
+      }
+    }
     std::swap(A_, moved_);
   }
 
