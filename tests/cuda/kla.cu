@@ -82,7 +82,7 @@ TEST_CASE("the same bits 20 times, and from a graph") {
       CHECK(same_bits(r.checkpoints, once.checkpoints));
     }
     const device_problem<kla, float> d(p, 16, false);
-    kalscan::cuda policy{.chunk = chunk};
+    all_kernels policy{{.chunk = chunk}};
     const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, kla{}, p.shape));
     policy.workspace = memory;
     ok(cudaStreamCreate(&policy.stream));
@@ -135,7 +135,7 @@ TEST_CASE("a token at a time, states in pointer, is the whole") {
     auto shape = p.shape;
     shape.time = 1;
     for (std::int64_t t = 0; t < c.time; ++t) {
-      kalscan::step(kalscan::cuda{}, kla{}, shape,
+      kalscan::step(all_kernels{}, kla{}, shape,
                     kalscan::kla_inputs{token(in.v, t), token(in.Lambda, t), token(in.k, t), token(in.q, t),
                                         token(in.a, t), token(in.p, t)},
                     kalscan::kla_outputs{token(out.y, t), token(out.yvar, t)}, state);
@@ -218,7 +218,7 @@ TEST_CASE("a prior in information form is the same prior, and precision 0 is no 
     const auto there = to_device(information);
     for (const std::int64_t chunk : {0, 9}) {
       const device_problem<kla, float> d(p, 0, false);
-      kalscan::cuda policy{.chunk = chunk};
+      all_kernels policy{{.chunk = chunk}};
       const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, kla{}, p.shape));
       policy.workspace = memory;
       kalscan::forward(policy, kla{}, p.shape, d.in_views(), d.out_views(),
@@ -243,15 +243,15 @@ TEST_CASE("bad calls are refused by name") {
   };
   auto in = d.in_views();
   in.k = p.in[2].view();
-  CHECK(message([&] { kalscan::forward(kalscan::cuda{}, kla{}, p.shape, in, d.out_views()); }) ==
+  CHECK(message([&] { kalscan::forward(all_kernels{}, kla{}, p.shape, in, d.out_views()); }) ==
         "kalscan::forward: k is in host memory, not in device memory");
   in = d.in_views();
   in.k.extent[3] = 4;
-  CHECK(message([&] { kalscan::forward(kalscan::cuda{}, kla{}, p.shape, in, d.out_views()); }) ==
+  CHECK(message([&] { kalscan::forward(all_kernels{}, kla{}, p.shape, in, d.out_views()); }) ==
         "kalscan: k is [2, 40, 1, 4], not [2, 40, 1, 3]");
-  CHECK(message([&] { d.forward(kalscan::cuda{.chunk = 7}); }).find("workspace has 0 bytes, but") != std::string::npos);
+  CHECK(message([&] { d.forward(all_kernels{{.chunk = 7}}); }).find("workspace has 0 bytes, but") != std::string::npos);
   CHECK(message([&] {
-          kalscan::forward(kalscan::cuda{}, kla{}, p.shape, d.in_views(), d.out_views(), {}, kalscan::nan_check::on);
+          kalscan::forward(all_kernels{}, kla{}, p.shape, d.in_views(), d.out_views(), {}, kalscan::nan_check::on);
         }) == "kalscan: nan_check::on needs arrays that the host can read");
 }
 

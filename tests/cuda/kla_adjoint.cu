@@ -134,7 +134,7 @@ TEST_CASE("what is not given is zero, or the mixer's own start") {
   const auto p = random_problem<kla, float>(2, 70, 37, 16, 13);
   const device_adjoint<kla, float> x(p, 0, false, nullptr);
   for (const std::int64_t chunk : {0, 16}) {
-    kalscan::cuda policy{.chunk = chunk};
+    all_kernels policy{{.chunk = chunk}};
     const kalscan::cuda_workspace memory(x.workspace(policy));
     policy.workspace = memory;
     auto out = x.d.out_views();
@@ -169,7 +169,7 @@ TEST_CASE("the same bits 20 times, with another stream busy, and from a graph") 
         CHECK(same_bits(r.initial_bar, once.initial_bar));
       }
       const device_adjoint<kla, float> x(p, 0, false, nullptr);
-      kalscan::cuda policy{.chunk = chunk};
+      all_kernels policy{{.chunk = chunk}};
       const kalscan::cuda_workspace memory(x.workspace(policy));
       policy.workspace = memory;
       ok(cudaStreamCreate(&policy.stream));
@@ -230,7 +230,7 @@ TEST_CASE("gradients that nobody asks for are left alone") {
   const auto all = run_backward<kla>(seq{}, p.as<double>());
   const device_adjoint<kla, float> x(p, 0, false, nullptr);
   for (std::size_t only = 0; only < 6; ++only) {
-    kalscan::cuda policy;
+    all_kernels policy;
     const kalscan::cuda_workspace memory(x.workspace(policy));
     policy.workspace = memory;
     auto wanted = x.in_bar_views();
@@ -265,7 +265,7 @@ kalscan::information_belief<Tensor> information_views(const std::vector<device_a
 backward_result<float> information_on_device(std::int64_t chunk, const information_problem<float>& p,
                                              std::int64_t every = 0) {
   const device_adjoint<kla, float> x(p, every, false, nullptr);
-  kalscan::cuda policy{.chunk = chunk};
+  all_kernels policy{{.chunk = chunk}};
   const kalscan::cuda_workspace memory(x.workspace(policy));
   policy.workspace = memory;
   auto states = x.states();
@@ -315,7 +315,7 @@ TEST_CASE("final beliefs in information form are those of the host, at precision
     for (const std::int64_t chunk : {0, 16, 1000}) {
       CAPTURE(chunk);
       const device_problem<kla, float> d(p, 0, false);
-      kalscan::cuda policy{.chunk = chunk};
+      all_kernels policy{{.chunk = chunk}};
       const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, kla{}, p.shape));
       policy.workspace = memory;
       kalscan::forward(policy, kla{}, d.p.shape, d.in_views(), d.out_views(),
@@ -335,7 +335,7 @@ TEST_CASE("final beliefs in information form are those of the host, at precision
       };
       const auto in = d.in_views();
       const auto out = d.out_views();
-      kalscan::step(kalscan::cuda{}, kla{}, shape,
+      kalscan::step(all_kernels{}, kla{}, shape,
                     kalscan::kla_inputs{token(in.v), token(in.Lambda), token(in.k), token(in.q), in.a, in.p},
                     kalscan::kla_outputs{token(out.y), token(out.yvar)}, information_views<tensor<float>>(d.initial));
     }
@@ -351,7 +351,7 @@ TEST_CASE("half a final adjoint has zeros for the other half, and half an initia
     const auto exact = run_backward<kla>(seq{}, p.as<double>());
     for (const std::int64_t chunk : {0, 16}) {
       const device_adjoint<kla, float> x(p, 0, false, nullptr);
-      kalscan::cuda policy{.chunk = chunk};
+      all_kernels policy{{.chunk = chunk}};
       const kalscan::cuda_workspace memory(x.workspace(policy));
       policy.workspace = memory;
       auto states = x.states();

@@ -13,6 +13,9 @@
 
 namespace kla_test {
 
+/// The policy with the kernels of every call, so that the tests meet them all.
+using all_kernels = kalscan::cuda_for<kalscan::all_mixer_kernels>;
+
 inline void ok(cudaError_t code) {
   if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
 }
@@ -105,7 +108,7 @@ template <class M, class T>
 forward_result<T> run_on_device(std::int64_t chunk, const problem<M, T>& p, std::int64_t every = 0,
                                 bool spread = false) {
   const device_problem<M, T> d(p, every, spread);
-  kalscan::cuda policy{.chunk = chunk};
+  all_kernels policy{{.chunk = chunk}};
   const kalscan::cuda_workspace memory(kalscan::forward_workspace<T>(policy, M{}, p.shape));
   policy.workspace = memory;
   d.forward(policy);
@@ -164,7 +167,7 @@ template <class M, class T>
 backward_result<T> backward_on_device(std::int64_t chunk, const problem<M, T>& p, std::int64_t every = 0,
                                       bool spread = false, const backward_result<T>* onto = nullptr) {
   const device_adjoint<M, T> x(p, every, spread, onto);
-  kalscan::cuda policy{.chunk = chunk};
+  all_kernels policy{{.chunk = chunk}};
   const kalscan::cuda_workspace memory(x.workspace(policy));
   policy.workspace = memory;
   if (every > 0) x.d.forward(policy);

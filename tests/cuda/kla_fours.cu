@@ -51,7 +51,7 @@ stored_result<E> run_stored(const problem<kla, float>& p, std::int64_t chunk, st
                                                   d.states()};
   if (wanted == outputs::mean) call.out.yvar = {};
   if (wanted == outputs::variance) call.out.y = {};
-  kalscan::cuda policy{.chunk = chunk};
+  all_kernels policy{{.chunk = chunk}};
   const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, kla{}, call.shape));
   policy.workspace = memory;
   kalscan::forward(policy, kla{}, call.shape, call.in, call.out, call.states);

@@ -38,9 +38,16 @@ using arrays_forward = forward_arrays<typename Call::mixer, typename Call::numbe
 template <class Call>
 using arrays_backward = backward_arrays<typename Call::mixer, typename Call::number>;
 
-#define KLA_TEST_LAUNCH(verb, ...) \
-  template void launch_##verb<mixer_kernels{}>(const cuda&, const __VA_ARGS__&, const time_cuts&, const arrays_##verb<__VA_ARGS__>&);
-#define KLA_TEST_KERNELS(unit, verb, ...) extern KLA_TEST_LAUNCH(verb, __VA_ARGS__)
+// Launches of a call: with the kernels of every call, and with those of the policy cuda, which are some of them.
+#define KLA_TEST_LAUNCH_OF(kernels, verb, ...)                                                  \
+  template void launch_##verb<kernels>(const cuda&, const __VA_ARGS__&, const time_cuts&, \
+                                       const arrays_##verb<__VA_ARGS__>&);
+#define KLA_TEST_LAUNCH(verb, ...)                          \
+  KLA_TEST_LAUNCH_OF(all_mixer_kernels, verb, __VA_ARGS__) \
+  KLA_TEST_LAUNCH_OF(mixer_kernels{}, verb, __VA_ARGS__)
+#define KLA_TEST_KERNELS(unit, verb, ...)                          \
+  extern KLA_TEST_LAUNCH_OF(all_mixer_kernels, verb, __VA_ARGS__) \
+  extern KLA_TEST_LAUNCH_OF(mixer_kernels{}, verb, __VA_ARGS__)
 #include "kla_kernels.def"
 #undef KLA_TEST_KERNELS
 

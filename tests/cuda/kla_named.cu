@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The policy cuda_for: the kernels of one number of states, by name.
+// The policy cuda_for: kernels that are named, of one number of states or of every call.
 #include <doctest/doctest.h>
 
 #include <stdexcept>
@@ -39,6 +39,37 @@ TEST_CASE("cuda_for gives what cuda gives") {
       CHECK(difference(named.second.initial_bar, all.second.initial_bar) == 0);
     }
   }
+}
+
+TEST_CASE("cuda gives what all kernels give, for any number of states that it has kernels for") {
+  for (const std::int64_t S : {1, 4, 7, 8, 16, 32, 64, 100, 128}) {
+    for (const std::int64_t length : {1, 37}) {
+      CAPTURE(S);
+      CAPTURE(length);
+      const auto p = random_problem<kla, float>(2, length, 19, S, 11, given::fixed, false);
+      const auto usual = forward_and_backward(kalscan::cuda{.chunk = 16}, p);
+      const auto all = forward_and_backward(all_kernels{{.chunk = 16}}, p);
+      CHECK(difference(usual.first.out, all.first.out) == 0);
+      CHECK(difference(usual.first.final, all.first.final) == 0);
+      CHECK(difference(usual.second.in_bar, all.second.in_bar) == 0);
+      CHECK(difference(usual.second.initial_bar, all.second.initial_bar) == 0);
+    }
+  }
+}
+
+TEST_CASE("cuda refuses more states than it has kernels for, and says which policy has them") {
+  const auto many = random_problem<kla, float>(1, 5, 3, 129, 7, given::fixed, false);
+  const char* advice =
+      "states is 129, but the policy has kernels of up to 128; one that has them is "
+      "kalscan::cuda_for<kalscan::mixer_kernels{.states = 129}>, for any number up to 256 it is "
+      "kalscan::mixer_kernels{.most_states = 256}";
+  CHECK_THROWS_WITH_AS((device_problem<kla, float>(many, 0, false).forward(kalscan::cuda{})), doctest::Contains(advice),
+                       std::invalid_argument);
+  const device_adjoint<kla, float> x(many, 0, false, nullptr);
+  CHECK_THROWS_WITH_AS(x.backward(kalscan::cuda{}), doctest::Contains(advice), std::invalid_argument);
+  const auto more = random_problem<kla, float>(1, 5, 3, 257, 7, given::fixed, false);
+  CHECK_THROWS_WITH_AS((device_problem<kla, float>(more, 0, false).forward(all_kernels{})),
+                       doctest::Contains("states is 257, more than 256"), std::invalid_argument);
 }
 
 TEST_CASE("cuda_for refuses what it has no kernels for, by name") {

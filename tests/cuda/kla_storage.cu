@@ -42,7 +42,7 @@ TEST_CASE_TEMPLATE("outputs and gradients are those of the rounded inputs, round
                                        in_bar[3].view(), bars.a,           bars.p};
   const double digit = std::is_same_v<E, kalscan::bfloat16> ? 0x1p-8 : 0x1p-10;
   for (const std::int64_t chunk : {0, 32}) {
-    kalscan::cuda policy{.chunk = chunk};
+    all_kernels policy{{.chunk = chunk}};
     const kalscan::cuda_workspace memory(
         std::max(kalscan::forward_workspace(policy, kla{}, p.shape),
                  kalscan::backward_workspace(policy, kla{}, p.shape, inputs, x.states())));

@@ -116,7 +116,7 @@ template <class M, class T, class Communicator>
 rank_results<T> run_on_rank(const Communicator& comm, const problem<M, T>& part, std::int64_t chunk, int every,
                             bool given, const std::type_identity_t<backward_result<T>>* onto = nullptr,
                                bool continues = true) {
-  return run_on_rank_by<kalscan::cuda, M>(comm, part, chunk, every, given, onto, continues);
+  return run_on_rank_by<all_kernels, M>(comm, part, chunk, every, given, onto, continues);
 }
 
 template <class Ranks, class M, class T>

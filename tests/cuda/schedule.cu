@@ -17,7 +17,7 @@ template <class M, class E, std::int64_t Chunk = kalscan::whole_time>
 void run_call(served_call<M, E>& call) {
   const auto tokens = to_device(call.tokens), out = to_device(call.out);
   const auto parameters = to_device(call.parameters), initial = to_device(call.initial), final = to_device(call.final);
-  kalscan::cuda policy{.chunk = Chunk};
+  all_kernels policy{{.chunk = Chunk}};
   const kalscan::cuda_workspace memory(kalscan::forward_workspace(policy, M{}, call.shape));
   policy.workspace = memory;
   kalscan::forward(policy, M{}, call.shape,

@@ -37,10 +37,10 @@ template <class M, class E, class T>
 struct device_mixer {
   using typed = typed_call<M, E, T>;
 
-  static cuda policy(const mixer_call& call) {
-    return {static_cast<cudaStream_t>(call.run.stream),
-            {static_cast<std::byte*>(call.run.workspace), call.run.workspace_bytes},
-            call.run.chunk};
+  static cuda_for<all_mixer_kernels> policy(const mixer_call& call) {
+    return {{static_cast<cudaStream_t>(call.run.stream),
+             {static_cast<std::byte*>(call.run.workspace), call.run.workspace_bytes},
+             call.run.chunk}};
   }
   static nan_check check(const mixer_call& call) { return call.run.check_nan != 0 ? nan_check::on : nan_check::off; }
 

@@ -27,17 +27,22 @@ namespace kalscan {
 
 /// The calls of mixers for which a program compiles kernels.
 struct mixer_kernels {
-  int states = 0;               ///< of a channel; 0: any number
+  int states = 0;               ///< of a channel; 0: any number up to most_states
   bool parameters_vary = true;  ///< parameters may be given per token
+  int most_states = 128;        ///< 256 at most; those above 128 share kernels of their own
+  bool powers_of_two = false;   ///< with states = 0: 4, 8, 32 and 64 have kernels of their own, as 16 have anyway
 };
 
-/// The policy `cuda` for mixers of one number of states. `cuda` compiles the kernels for all shapes, which takes nvcc a
-/// minute or more for forward and backward of KLA; this one those that are named, in a quarter to a half of that:
+/// Those for every call: the most to compile, and the fastest where numbers of states are not known.
+inline constexpr mixer_kernels all_mixer_kernels{.most_states = 256, .powers_of_two = true};
+
+/// The policy `cuda` for mixers with the kernels that are named; `cuda` has those of mixer_kernels{}. The kernels of one
+/// number of states are the fastest for it, and take nvcc half as long:
 ///
-///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
+///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 64, .parameters_vary = false}>;
 ///     kalscan::forward(policy{{.stream = stream, .workspace = memory}}, kalscan::kla{}, shape, in, out);
 ///
-/// Bits, speed and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
+/// Bits and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
 /// std::invalid_argument.
 template <mixer_kernels Kernels>
 struct cuda_for : cuda {};
@@ -71,10 +76,16 @@ inline constexpr bool reads_values<P> = false;
 template <device_policy P, class Call>
 void require_kernels(const char* verb, const P& policy, const Call& call) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
-  static_assert(kernels.states >= 0 && kernels.states <= 256, "kalscan: mixers on a device have at most 256 states");
+  static_assert(kernels.states >= 0 && kernels.states <= 256 && kernels.most_states <= 256,
+                "kalscan: mixers on a device have at most 256 states");
   const std::int64_t states = call.shape.states;
   if (policy.chunk < 0) bad_argument(verb, text({"chunk is ", policy.chunk}));
   if (states > 256) bad_argument(verb, text({"states is ", states, ", more than 256"}));
+  if (kernels.states == 0 && states > kernels.most_states) {
+    bad_argument(verb, text({"states is ", states, ", but the policy has kernels of up to ", kernels.most_states,
+                             "; one that has them is kalscan::cuda_for<kalscan::mixer_kernels{.states = ", states,
+                             "}>, for any number up to 256 it is kalscan::mixer_kernels{.most_states = 256}"}));
+  }
   if (kernels.states > 0 && states != kernels.states) {
     bad_argument(verb,
                  text({"states is ", states, ", but the policy cuda_for has kernels of ", kernels.states, " alone"}));
@@ -153,15 +164,19 @@ void with_lanes(const Call& call, F f) {
     }
     f(kernel_for<Kernels.states, false, Most>{});
   } else {
-    if (states > 128) return f(kernel_for<256, true, Most>{});
+    if constexpr (Kernels.most_states > 128) {
+      if (states > 128) return f(kernel_for<256, true, Most>{});
+    }
     if constexpr (may_vary) {
       if (parameters_vary(call)) return f(kernel_for<1, true, Most>{});
     }
-    if (states == 4) return f(kernel_for<4, false, Most>{});
-    if (states == 8) return f(kernel_for<8, false, Most>{});
     if (states == 16) return f(kernel_for<16, false, Most>{});
-    if (states == 32) return f(kernel_for<32, false, Most>{});
-    if (states == 64) return f(kernel_for<64, false, Most>{});
+    if constexpr (Kernels.powers_of_two) {
+      if (states == 4) return f(kernel_for<4, false, Most>{});
+      if (states == 8) return f(kernel_for<8, false, Most>{});
+      if (states == 32) return f(kernel_for<32, false, Most>{});
+      if (states == 64) return f(kernel_for<64, false, Most>{});
+    }
     f(kernel_for<1, false, Most>{});
   }
 }
@@ -189,7 +204,7 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
   if constexpr (!on_stretch<Call>) {
     const bool checkpoints = as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present();
     if (call.shape.time == 1 && call.shape.offsets.empty() && !checkpoints)
-      return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<lanes()>(policy, call); });
+      return with_lanes<Kernels, 4>(call, [&](auto lanes) { launch_step<of_one_token(lanes())>(policy, call); });
     if constexpr (in_float && !large && (Kernels.states == 0 || Kernels.states == 16)) {
       const bool whole = cuts.slots == cuts.sequences, sixteen = call.shape.states == 16 && !parameters_vary(call);
       if (whole && sixteen && channels_abound(call))
@@ -242,7 +257,8 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
 // are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
-// At most 256 states; 4, 8, 16, 32 and 64 have kernels of their own, and cuda_for compiles those of one number alone.
+// Up to 128 states, and up to 256 where cuda_for asks for them. 16 have kernels of their own, which are faster; others do
+// where cuda_for names them: a power of two from 4 to 64 alone, or all of these (all_mixer_kernels).
 // A program that calls from more than one file compiles the kernels in each: put the call into a function of one .cu.
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels

@@ -31,6 +31,11 @@ constexpr lanes_kind kind_for(int states, bool parameters_vary, int most) {
   return {.states = of_thread, .group = group, .full = true, .tile = group == 1 || group >= 8 ? 8 : 16};
 }
 
+/// A step of one token has no tiles, and reads parameters once in any case: kinds that differ in these alone are one.
+constexpr lanes_kind of_one_token(lanes_kind kind) {
+  return {.states = kind.states, .group = kind.group, .full = kind.full};
+}
+
 inline constexpr int block_threads = 128;
 
 /// Steps of a tile of which a thread stages at most four, of one channel, since as many threads as a group has share
