@@ -4,6 +4,7 @@
 
 #include "oracle.hpp"
 
+namespace degenerate_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -171,3 +172,4 @@ TEST_CASE("sizes that fit no model are refused") {
 }
 
 }  // namespace
+}  // namespace degenerate_tests

@@ -10,6 +10,7 @@
 #include "diffuse_families.hpp"
 #include "diffuse_oracle.hpp"
 
+namespace diffuse_tests {
 namespace {
 
 using Eigen::Dynamic, Eigen::Index;
@@ -334,3 +335,4 @@ TEST_CASE("a diffuse prior that does not fit is refused") {
 }
 
 }  // namespace
+}  // namespace diffuse_tests

@@ -18,6 +18,7 @@
 #include "oracle.hpp"
 #include "real_series.hpp"
 
+namespace diffuse_calls_tests {
 namespace {
 
 using kalscan::omp, kalscan::seq, kalscan::series_layout;
@@ -338,3 +339,4 @@ TEST_CASE("directions that do not fit are refused before anything is written") {
 }
 
 }  // namespace
+}  // namespace diffuse_calls_tests

@@ -11,6 +11,7 @@
 #include "../errors.hpp"
 #include "shared.hpp"
 
+namespace errors_tests {
 namespace {
 
 using model_type = kalscan::kalman_model<double, 2, 1>;
@@ -96,3 +97,4 @@ TEST_CASE("of series of several lengths the longest counts, and a part of them c
 }
 
 }  // namespace
+}  // namespace errors_tests

@@ -6,6 +6,7 @@
 
 #include "oracle.hpp"
 
+namespace exact_omp_tests {
 namespace {
 
 using Eigen::Dynamic, Eigen::Index;
@@ -55,3 +56,4 @@ TEST_CASE("a series read without noise leaves the others of its batch as they ar
 }
 
 }  // namespace
+}  // namespace exact_omp_tests

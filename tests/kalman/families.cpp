@@ -11,6 +11,7 @@
 #include "model_families.hpp"
 #include "scalar_oracle.hpp"
 
+namespace families_tests {
 namespace {
 
 using Eigen::Dynamic, Eigen::MatrixXd, Eigen::VectorXd;
@@ -618,3 +619,4 @@ TEST_CASE("the prediction of y has a covariance where y is missing") {
 }
 
 }  // namespace
+}  // namespace families_tests

@@ -6,6 +6,7 @@
 #include "../instrument.hpp"
 #include "against_oracle.hpp"
 
+namespace filter_smoother_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -151,3 +152,4 @@ TEST_CASE("an observation that contradicts a prediction without variance is repo
 }
 
 }  // namespace
+}  // namespace filter_smoother_tests

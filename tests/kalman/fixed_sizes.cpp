@@ -2,6 +2,7 @@
 // The same with sizes fixed at compile time, and in float. One compiler compiles all of these: they take it minutes.
 #include "against_oracle.hpp"
 
+namespace fixed_sizes_tests {
 namespace {
 
 TEST_CASE("filter and smoother agree with the oracle with fixed sizes, for every kind of model") {
@@ -52,3 +53,4 @@ TEST_CASE("the final belief, fed back as the prior of what follows, continues th
 }
 
 }  // namespace
+}  // namespace fixed_sizes_tests

@@ -12,6 +12,7 @@
 #include "oracle.hpp"
 #include "shared.hpp"
 
+namespace forecast_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -163,3 +164,4 @@ TEST_CASE("a forecast that does not fit is refused by name and value") {
 }
 
 }  // namespace
+}  // namespace forecast_tests

@@ -13,6 +13,7 @@
 #include "by_functions.hpp"
 #include "shared.hpp"
 
+namespace function_cases_tests {
 namespace {
 
 using by_functions::model_type, by_functions::series_type;
@@ -212,3 +213,4 @@ TEST_CASE("functions: units of diffuse regressors do not matter") {
 }
 
 }  // namespace
+}  // namespace function_cases_tests

@@ -12,6 +12,7 @@
 #include "diffuse_families.hpp"
 #include "diffuse_oracle.hpp"
 
+namespace function_diffuse_tests {
 namespace {
 
 using by_functions::model_type, by_functions::series_type;
@@ -155,3 +156,4 @@ TEST_CASE("what a first reading without noise has made known exactly is not read
 }
 
 }  // namespace
+}  // namespace function_diffuse_tests

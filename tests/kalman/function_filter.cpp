@@ -17,6 +17,7 @@
 #include "functions_of.hpp"
 #include "oracle.hpp"
 
+namespace function_filter_tests {
 namespace {
 
 using kalscan::omp, kalscan::seq, kalscan::series_layout;
@@ -274,3 +275,4 @@ TEST_CASE("arrays of other sizes than the series' are refused before anything is
 }
 
 }  // namespace
+}  // namespace function_filter_tests

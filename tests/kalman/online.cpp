@@ -12,6 +12,7 @@
 #include "oracle.hpp"
 #include "shared.hpp"
 
+namespace online_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -226,3 +227,4 @@ TEST_CASE("growth since the beginning of a series is seen after a result that wa
 }
 
 }  // namespace
+}  // namespace online_tests

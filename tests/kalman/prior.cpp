@@ -15,6 +15,7 @@
 #include "oracle.hpp"
 #include "shared.hpp"
 
+namespace prior_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -281,3 +282,4 @@ TEST_CASE("a part of a model that it does not have is refused") {
 }
 
 }  // namespace
+}  // namespace prior_tests

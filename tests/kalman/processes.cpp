@@ -17,6 +17,7 @@
 
 #include "device_chunks.hpp"
 
+namespace processes_tests {
 namespace {
 
 using real = long double;
@@ -292,3 +293,4 @@ TEST_CASE("a stretch of a series is smoothed as in the whole series, with the fi
 }
 
 }  // namespace
+}  // namespace processes_tests

@@ -16,6 +16,7 @@
 #include "by_functions.hpp"
 #include "shared.hpp"
 
+namespace published_tests {
 namespace {
 
 using Eigen::Dynamic, Eigen::Index, Eigen::MatrixXd;
@@ -166,3 +167,4 @@ TEST_CASE("the numbers that other packages and papers print") {
 }
 
 }  // namespace
+}  // namespace published_tests

@@ -14,6 +14,7 @@
 #include "quad_oracle.hpp"
 #include "small_models.hpp"
 
+namespace small_tests {
 namespace {
 
 using small_models::problem_type, small_models::problem_of, small_models::matrix_of, small_models::compare,
@@ -315,3 +316,4 @@ TEST_CASE("series end at their offsets, and at the longest length that was annou
 }
 
 }  // namespace
+}  // namespace small_tests

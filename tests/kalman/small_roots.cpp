@@ -21,6 +21,7 @@
 #include "rank_deficient.hpp"
 #include "small_models.hpp"
 
+namespace small_roots_tests {
 namespace {
 
 using kalscan::small_matrix, kalscan::small_symmetric, kalscan::small_vector, kalscan::small_lower;
@@ -442,3 +443,4 @@ TEST_CASE("a Q or a prior that is no covariance is told by the status") {
   CHECK(run({{1, 2, 1}}, {{1, 0, 1}}).step() == 1);
   CHECK(run({{1, 0, 1}}, {{1, 0, -1}}).step() == 0);
 }
+}  // namespace small_roots_tests

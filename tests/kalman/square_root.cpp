@@ -12,6 +12,7 @@
 #include "rank_deficient.hpp"
 #include "scalar_oracle.hpp"
 
+namespace square_root_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -266,3 +267,4 @@ TEST_CASE("an exact reading, repeated, in square-root form: no variance is left,
                        "kalscan: series 0, step 4: the observation contradicts a prediction that has no variance",
                        kalscan::filter_error);
 }
+}  // namespace square_root_tests

@@ -10,6 +10,7 @@
 #include "../errors.hpp"
 #include "../instrument.hpp"
 
+namespace stationary_tests {
 namespace {
 
 using matrix = Eigen::MatrixXd;
@@ -91,3 +92,4 @@ TEST_CASE("a state that does not return to its mean has no stationary prior") {
 }
 
 }  // namespace
+}  // namespace stationary_tests

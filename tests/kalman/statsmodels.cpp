@@ -15,6 +15,7 @@
 #include "../../examples/series.hpp"
 #include "oracle.hpp"
 
+namespace statsmodels_tests {
 namespace {
 
 using Eigen::Dynamic;
@@ -197,3 +198,4 @@ TEST_CASE("a random model with whole and single components missing agrees with s
 }
 
 }  // namespace
+}  // namespace statsmodels_tests

@@ -5,6 +5,7 @@
 #include "passes.hpp"
 #include "shared.hpp"
 
+namespace backward_tests {
 using namespace kla_test;
 using kalscan::gla;
 using kalscan::kla;
@@ -231,3 +232,4 @@ TEST_CASE("checkpoints may be further apart than the sequence is long") {
 }
 
 }  // namespace
+}  // namespace backward_tests

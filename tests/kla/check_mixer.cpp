@@ -11,6 +11,7 @@
 
 #include "../../examples/rotation.hpp"
 
+namespace check_mixer_tests {
 namespace {
 
 using kalscan::gla;
@@ -208,3 +209,4 @@ TEST_CASE("the report of a wrong adjoint shows its number, the derivative, and s
 }
 
 }  // namespace
+}  // namespace check_mixer_tests

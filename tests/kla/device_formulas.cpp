@@ -7,6 +7,7 @@
 #include <kalscan/support/simd_value.hpp>
 #include <random>
 
+namespace device_formulas_tests {
 namespace {
 
 using kalscan::gla;
@@ -108,3 +109,4 @@ TEST_CASE("arithmetic on several numbers is that on each") {
 }
 
 }  // namespace
+}  // namespace device_formulas_tests

@@ -5,6 +5,7 @@
 #include "../errors.hpp"
 #include "problem.hpp"
 
+namespace errors_tests {
 using namespace kla_test;
 using kalscan::kla;
 
@@ -136,3 +137,4 @@ TEST_CASE("the policy, the step and the adjoint") {
 }
 
 }  // namespace
+}  // namespace errors_tests

@@ -5,6 +5,7 @@
 #include "passes.hpp"
 #include "shared.hpp"
 
+namespace forward_tests {
 using namespace kla_test;
 using kalscan::gla;
 using kalscan::kla;
@@ -191,3 +192,4 @@ TEST_CASE("states that grow without bound are not split by default, and a certai
 }
 
 }  // namespace
+}  // namespace forward_tests

@@ -5,6 +5,7 @@
 #include "problem.hpp"
 #include "shared.hpp"
 
+namespace gains_tests {
 using namespace kla_test;
 using kalscan::gla;
 using kalscan::kla;
@@ -99,3 +100,4 @@ TEST_CASE("an overflow within a chunk that leaves finite numbers behind is notic
 }
 
 }  // namespace
+}  // namespace gains_tests

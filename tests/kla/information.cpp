@@ -8,6 +8,7 @@
 #include "../instrument.hpp"
 #include "shared.hpp"
 
+namespace information_tests {
 using namespace kla_test;
 using kalscan::omp;
 using kalscan::seq;
@@ -344,3 +345,4 @@ TEST_CASE("bad states in information form are refused by name") {
 }
 
 }  // namespace
+}  // namespace information_tests

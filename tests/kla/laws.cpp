@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 
+namespace laws_tests {
 namespace {
 
 double uniform(std::mt19937_64& engine, double low, double high) {
@@ -104,3 +105,4 @@ TEST_CASE("the adjoint through a stretch is the composition of the adjoints of i
 }
 
 }  // namespace
+}  // namespace laws_tests

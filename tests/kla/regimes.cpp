@@ -9,6 +9,7 @@
 #include "../instrument.hpp"
 #include "shared.hpp"
 
+namespace regimes_tests {
 using namespace kla_test;
 using kalscan::omp;
 using kalscan::seq;
@@ -55,3 +56,4 @@ TEST_CASE("no regime makes float lose more than its memory costs, on any back en
 }
 
 }  // namespace
+}  // namespace regimes_tests

@@ -16,6 +16,7 @@
 #include "regimes.hpp"
 #include "shared.hpp"
 
+namespace rotating_tests {
 using namespace kla_test;
 using kalscan::rotating_kla;
 using kalscan::seq;
@@ -391,3 +392,4 @@ TEST_CASE("bad states are refused by name") {
 }
 
 }  // namespace
+}  // namespace rotating_tests

@@ -8,6 +8,7 @@
 
 #include "shared.hpp"
 
+namespace schedule_tests {
 using namespace kla_test;
 using kalscan::kla;
 
@@ -67,3 +68,4 @@ TEST_CASE("gradients have the same bits alone, packed, in a batch, and in pieces
 }
 
 }  // namespace
+}  // namespace schedule_tests

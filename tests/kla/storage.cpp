@@ -8,6 +8,7 @@
 #include <kalscan/mixer/storage.hpp>
 #include <limits>
 
+namespace storage_tests {
 namespace {
 
 template <class E>
@@ -48,3 +49,4 @@ TEST_CASE("float16 has the values of IEEE 754") {
 }
 
 }  // namespace
+}  // namespace storage_tests
