@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+namespace device_indices_tests {
 namespace {
 
 using namespace kalscan::detail;
@@ -226,38 +227,63 @@ TEST_CASE("a chunk has the wanted steps, up to a multiple, and whole sequences w
   CHECK(chunk_of(0, {1, 65536, 64, 16}, true, 1) < 65536);
 }
 
-TEST_CASE("a last chunk that is to be shorter is, and even cuts have as many chunks of one length") {
-  for (const index length : {64, 100, 1000, 2048, 8192, 65536}) {
-    for (const index batch : {1, 2, 3, 8}) {
-      const mixer_shape shape{batch, length, 341, 16};
-      const time_cuts even = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056}));
-      const time_cuts cuts = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056, 65}));
+TEST_CASE("a last chunk that is to be shorter is, by as much as it should but for rounding") {
+  constexpr index wanted_warps = 1056, last_chunk = 65, least_steps = 32;
+  int shorter = 0;
+  for (index length = 1; length <= 70'000; length += 1 + length / 23) {
+    for (const index batch : {1, 2, 3, 8, 11}) {
       CAPTURE(length);
       CAPTURE(batch);
-      CHECK(cuts.chunk >= even.chunk);
-      CHECK(cuts.slots <= even.slots);
-      const time_cuts again = even_cuts(cuts);
-      CHECK(again.slots == cuts.slots);
-      CHECK(again.chunk <= cuts.chunk);
-      if (cuts.slots > batch) CHECK(again.chunk % 16 == 0);
-      for (index n = 0, slot = 0; n < batch; ++n) {
-        const index chunks = again.slots / batch;
-        for (index k = 0, t = 0; k < chunks; ++k, ++slot) {
-          CHECK(again[slot].from == t);
-          CHECK(again[slot].to > t);
-          t = again[slot].to;
-          if (k + 1 == chunks) CHECK(t == length);
-        }
-      }
+      const mixer_shape shape{batch, length, 341, 16};
+      const index warps = batch * channel_blocks(shape) * (block_threads / 32), parts = wanted_warps / warps;
+      const time_cuts cuts = cuts_of(shape, chunk_of(0, shape, true, 8, {512, wanted_warps, last_chunk}));
+      const index chunks = cuts.slots / batch, last = length - (chunks - 1) * cuts.chunk;
+      CHECK(chunks <= 1 + parts);
+      if (chunks == 1) continue;
+      // `parts` chunks and last_chunk hundredths of one have all steps, and would not if a chunk were a tile shorter.
+      CHECK(cuts.chunk * (100 * parts + last_chunk) >= 100 * length);
+      CHECK((cuts.chunk == least_steps || (cuts.chunk - 16) * (100 * parts + last_chunk) < 100 * length));
+      CHECK((chunks <= parts || 100 * last <= last_chunk * cuts.chunk));
+      shorter += chunks > parts ? 1 : 0;
     }
   }
-  const mixer_shape shape{8, 2048, 341, 16};
-  const time_cuts cuts = cuts_of(shape, chunk_of(0, shape, true, 8, {512, 1056, 65}));
-  CHECK(cuts.chunk == 576);
-  CHECK(cuts.slots == 32);
-  CHECK(even_cuts(cuts).chunk == 512);
-  CHECK(even_cuts(cuts_of({2, 100, 1, 16}, 100)).chunk == 100);
-  CHECK(even_cuts(cuts_of({2, 0, 1, 16}, 100)).chunk == 100);
+  CHECK(shorter > 100);
+}
+
+TEST_CASE("even cuts have as many chunks, of the fewest whole tiles that they can have") {
+  int evened = 0;
+  for (index length = 0; length <= 5000; length += 1 + length / 37) {
+    for (index chunk = 1; chunk <= 700; chunk += 1 + chunk / 9) {
+      CAPTURE(length);
+      CAPTURE(chunk);
+      const time_cuts cuts = cuts_of({3, length, 1, 16}, chunk), even = even_cuts(cuts);
+      CHECK(even.slots == cuts.slots);
+      CHECK(even.chunk <= cuts.chunk);
+      const index chunks = cuts.slots / cuts.sequences;
+      index tiles = 16;  // as few whole tiles as reach the end
+      while (chunks * tiles < length) tiles += 16;
+      if (even.chunk < cuts.chunk) {
+        CHECK(even.chunk == tiles);
+        ++evened;
+      } else {  // there are no shorter chunks that are as many
+        CHECK((tiles >= chunk || (chunks - 1) * tiles >= length || length == 0));
+      }
+      bool right = true;  // none is empty, and they follow on each other
+      for (index slot = 0; slot < even.slots; ++slot) {
+        const chunk_range x = even[slot];
+        const bool last = slot % chunks + 1 == chunks;
+        right = right && x.from == (slot % chunks) * even.chunk && (x.to > x.from || length == 0) &&
+                x.to == (last ? length : x.from + even.chunk);
+      }
+      CHECK(right);
+    }
+  }
+  CHECK(evened > 100);
+  const std::vector<index> offsets{0, 100}, first_slot{0, 2};
+  time_cuts packed = cuts_of({1, 100, 1, 16, offsets}, 70);
+  CHECK(even_cuts(packed).chunk == 64);
+  packed.offsets = offsets.data(), packed.first_slot = first_slot.data();
+  CHECK(even_cuts(packed).chunk == 70);
   CHECK(even_cuts(cuts_of({0, 10, 1, 16}, 100)).chunk == 100);
 }
 
@@ -442,3 +468,4 @@ TEST_CASE("look-back combines exactly the earlier tiles, in order, and waits for
 }
 
 }  // namespace
+}  // namespace device_indices_tests

@@ -138,11 +138,11 @@ inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
 }
 
 /// The same number of chunks, of a length that all have but the last one, which may be shorter by rounding alone; the
-/// cuts themselves where rounding leaves fewer, and of packed sequences.
+/// cuts themselves where rounding makes that no shorter, and of packed sequences.
 inline time_cuts even_cuts(time_cuts x) {
   if (x.offsets != nullptr || x.slots == 0 || x.length == 0) return x;
   const std::int64_t chunks = x.slots / x.sequences, chunk = ((x.length + chunks - 1) / chunks + 15) / 16 * 16;
-  if (chunk < x.chunk && chunks_of(x.length, chunk) == chunks) x.chunk = chunk;
+  if (chunk < x.chunk) x.chunk = chunk;  // so that there are no fewer
   return x;
 }
 
