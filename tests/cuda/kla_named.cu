@@ -41,22 +41,6 @@ TEST_CASE("cuda_for gives what cuda gives") {
   }
 }
 
-TEST_CASE("cuda gives what all kernels give, for any number of states that it has kernels for") {
-  for (const std::int64_t S : {1, 4, 7, 8, 16, 32, 64, 100, 128}) {
-    for (const std::int64_t length : {1, 37}) {
-      CAPTURE(S);
-      CAPTURE(length);
-      const auto p = random_problem<kla, float>(2, length, 19, S, 11, given::fixed, false);
-      const auto usual = forward_and_backward(kalscan::cuda{.chunk = 16}, p);
-      const auto all = forward_and_backward(all_kernels{{.chunk = 16}}, p);
-      CHECK(difference(usual.first.out, all.first.out) == 0);
-      CHECK(difference(usual.first.final, all.first.final) == 0);
-      CHECK(difference(usual.second.in_bar, all.second.in_bar) == 0);
-      CHECK(difference(usual.second.initial_bar, all.second.initial_bar) == 0);
-    }
-  }
-}
-
 TEST_CASE("cuda refuses more states than it has kernels for, and says which policy has them") {
   const auto many = random_problem<kla, float>(1, 5, 3, 129, 7, given::fixed, false);
   const char* advice =

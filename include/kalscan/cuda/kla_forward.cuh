@@ -30,19 +30,18 @@ struct mixer_kernels {
   int states = 0;               ///< of a channel; 0: any number up to most_states
   bool parameters_vary = true;  ///< parameters may be given per token
   int most_states = 128;        ///< 256 at most; those above 128 share kernels of their own
-  bool powers_of_two = false;   ///< with states = 0: 4, 8, 32 and 64 have kernels of their own, as 16 have anyway
 };
 
-/// Those for every call: the most to compile, and the fastest where numbers of states are not known.
-inline constexpr mixer_kernels all_mixer_kernels{.most_states = 256, .powers_of_two = true};
+/// Those for every call.
+inline constexpr mixer_kernels all_mixer_kernels{.most_states = 256};
 
-/// The policy `cuda` for mixers with the kernels that are named; `cuda` has those of mixer_kernels{}. The kernels of one
-/// number of states are the fastest for it, and take nvcc half as long:
+/// The policy `cuda` for mixers with the kernels that are named; `cuda` has those of mixer_kernels{}. Those of one number
+/// of states take nvcc a fifth as long:
 ///
 ///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 64, .parameters_vary = false}>;
 ///     kalscan::forward(policy{{.stream = stream, .workspace = memory}}, kalscan::kla{}, shape, in, out);
 ///
-/// Bits and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
+/// Bits, speed and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
 /// std::invalid_argument.
 template <mixer_kernels Kernels>
 struct cuda_for : cuda {};
@@ -170,13 +169,11 @@ void with_lanes(const Call& call, F f) {
     if constexpr (may_vary) {
       if (parameters_vary(call)) return f(kernel_for<1, true, Most>{});
     }
+    if (states == 4) return f(kernel_for<4, false, Most>{});
+    if (states == 8) return f(kernel_for<8, false, Most>{});
     if (states == 16) return f(kernel_for<16, false, Most>{});
-    if constexpr (Kernels.powers_of_two) {
-      if (states == 4) return f(kernel_for<4, false, Most>{});
-      if (states == 8) return f(kernel_for<8, false, Most>{});
-      if (states == 32) return f(kernel_for<32, false, Most>{});
-      if (states == 64) return f(kernel_for<64, false, Most>{});
-    }
+    if (states == 32) return f(kernel_for<32, false, Most>{});
+    if (states == 64) return f(kernel_for<64, false, Most>{});
     f(kernel_for<1, false, Most>{});
   }
 }
@@ -257,8 +254,8 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
 // are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
-// Up to 128 states, and up to 256 where cuda_for asks for them. 16 have kernels of their own, which are faster; others do
-// where cuda_for names them: a power of two from 4 to 64 alone, or all of these (all_mixer_kernels).
+// Up to 128 states, and up to 256 where cuda_for asks for them; 4, 8, 16, 32 and 64 have kernels of their own, and cuda_for
+// compiles those of one number alone.
 // A program that calls from more than one file compiles the kernels in each: put the call into a function of one .cu.
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
