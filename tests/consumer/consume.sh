@@ -29,7 +29,10 @@ cp "$source/tests/consumer/$project.cmake" "$work/project/CMakeLists.txt"
 cmake -S "$work/project" -B "$work/build" -DHOW="$how" -DKALSCAN_SOURCE="$source" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/build" >/dev/null
-[ "$how" != cuda ] || grep -rq -- -no-stack-coloring "$work/build"  # it reached the compiler of many_states
+if [ "$how" = cuda ] && ! grep -rq -- -no-stack-coloring "$work/build"; then
+  echo "kalscan::cuda_many_states did not bring -no-stack-coloring into the consumer's build"
+  exit 1
+fi
 case $how in cuda | nccl) exit ;; esac  # there may be no GPU: that it builds is the test
 if [ "$how" = compiled ]; then
   # The consumer took what the library has; compiled for other vectors it would not have linked.

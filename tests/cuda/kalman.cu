@@ -43,6 +43,9 @@ void check_lengths(double bound) {
 TEST_CASE("filter and smoother on the device agree with the same steps in sequence, whole and in chunks") {
   check_lengths<double, 2, 1>(1e-10);
   check_lengths<double, 4, 2>(1e-10);
+  // More blocks of chunks than there are threads to carry them.
+  check_series<double, 2, 1>({70'000, 100}, 1, 1e-10);
+  check_series<double, 4, 2>({20'000}, 1, 1e-10);
   check_lengths<float, 2, 1>(2e-3);
   check_series<float, 8, 4>({1000}, 0, 2e-3);
 }

@@ -45,8 +45,8 @@ TEST_CASE("cuda refuses more states than it has kernels for, and says which poli
   const auto many = random_problem<kla, float>(1, 5, 3, 129, 7, given::fixed, false);
   const char* advice =
       "states is 129, but the policy has kernels of up to 128; one that has them is "
-      "kalscan::cuda_for<kalscan::mixer_kernels{.states = 129}>, for any number up to 256 it is "
-      "kalscan::mixer_kernels{.most_states = 256}";
+      "kalscan::cuda_for<kalscan::mixer_kernels{.states = 129}>, and of any number up to 256 "
+      "kalscan::cuda_for<kalscan::all_mixer_kernels>";
   CHECK_THROWS_WITH_AS((device_problem<kla, float>(many, 0, false).forward(kalscan::cuda{})), doctest::Contains(advice),
                        std::invalid_argument);
   const device_adjoint<kla, float> x(many, 0, false, nullptr);

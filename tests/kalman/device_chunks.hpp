@@ -60,7 +60,7 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
                                            covariance_root,
                                            final_covariance_root};
   run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk, beginning}, threads);
-  run(kalscan::detail::smoother_traversal<Model>{
+  run(kalscan::detail::device_smoother_traversal<Model>{
           model, series, y.data(), mean.data(), kalscan::detail::spreads_of<Model>(filtered).data(),
           {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},
       threads);

@@ -22,7 +22,8 @@
 //
 // which kalscan::cuda_many_states does in CMake.
 //
-// One long series is cut in time; of many, each is taken by a thread. Every verb enqueues its work in policy.stream and
+// One long series is cut in time; of many, each is taken by a thread. Where policy.chunk is 0, filter and smoother cut each
+// in its own way, by the sizes and the type of the model. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
 // filter_workspace<Model>(...) bytes. Results have the same bits on every run: they depend on shapes and policy.chunk.
 // Wrong sizes, host memory and a small workspace throw std::invalid_argument before anything is enqueued; what CUDA
@@ -88,7 +89,7 @@ template <class Model>
   if (longest < 0) detail::bad_argument("filter_workspace", detail::text({"longest is ", longest}));
   if (count < 0) detail::bad_argument("filter_workspace", detail::text({"count is ", count}));
   return (std::max)(detail::traversal_workspace<detail::filter_traversal<Model>>(policy, longest, count),
-                    detail::traversal_workspace<detail::smoother_traversal<Model>>(policy, longest, count));
+                    detail::traversal_workspace<detail::device_smoother_traversal<Model>>(policy, longest, count));
 }
 
 /// Filters series: beliefs, predictions, last beliefs and log-likelihoods as there are arrays for them in `out`.
@@ -100,8 +101,9 @@ void filter(const cuda& policy, const Model& model, std::span<const detail::mode
     check.data(y);
     check.results(out);
   });
-  const std::int64_t chunk = detail::chunk_of_time<detail::filter_traversal<Model>>(policy, series.longest, series.count);
-  detail::run_traversal(verb, policy, detail::filter_traversal<Model>{model, series, y.data(), out, chunk});
+  using traversal = detail::filter_traversal<Model>;
+  const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
+  detail::run_traversal(verb, policy, traversal{model, series, y.data(), out, chunk});
 }
 /// One series.
 template <state_space_model Model>
@@ -140,11 +142,11 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
     check.filtered_steps(filtered);
     check.results(out);
   });
-  const std::int64_t chunk = detail::chunk_of_time<detail::smoother_traversal<Model>>(policy, series.longest, series.count);
+  using traversal = detail::device_smoother_traversal<Model>;
+  const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
   detail::run_traversal(verb, policy,
-                        detail::smoother_traversal<Model>{model, series, y.data(), filtered.mean.data(),
-                                                          detail::spreads_of<Model>(filtered).data(), out, chunk,
-                                                          filtered.directions});
+                        traversal{model, series, y.data(), filtered.mean.data(),
+                                  detail::spreads_of<Model>(filtered).data(), out, chunk, filtered.directions});
 }
 /// One series.
 template <state_space_model Model>

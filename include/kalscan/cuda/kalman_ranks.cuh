@@ -12,11 +12,12 @@
 // Each rank absorbs its chunks; one gather brings the elements of blocks of chunks to all ranks, each of which carries
 // the prior through them as one device does; each replays its chunks. A second gather brings the sums of blocks; before
 // all, one of the smoother brings each rank the last filtered mean of the rank before. An element of a model with n
-// states has 2 n^2 + 3 n numbers, and a device has 256 or 512 blocks: with 4 states in double each rank gathers some
+// states has 2 n^2 + 3 n numbers, and a device has some 260 or 530 blocks: with 4 states in double each rank gathers some
 // 90 kB from each other one.
 //
-// Without a chunk in the policy, chunks are so long that each device has as many as it runs side by side: R ranks have
-// chunks 1 / R as long as one device has, and the bits of one device with that chunk. With a chunk given, all results
+// Without a chunk in the policy, chunks are so long that each device has as many as it filters side by side: R ranks have
+// chunks about 1 / R as long as the filter has on one device, for the smoother, too, which has chunks of its own there;
+// bits are those of one device that is given this chunk. With a chunk given, all results
 // have the bits of one device with it, for any number of ranks. For either, stretches are whole blocks of
 // `filter_block` steps: but for the last stretch of the filter, and for the first one of the smoother, which counts
 // blocks from the end. Other stretches change the last bits. On one rank `inner` runs alone.
@@ -51,7 +52,7 @@ namespace detail {
 /// Steps of a chunk of a series of `length` steps on all of so many ranks.
 template <class Model>
 std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int64_t ranks) {
-  return chunk_of_time<filter_traversal<Model>>(policy, (length + ranks - 1) / ranks, 1);
+  return chunk_of_time<filter_traversal<Model>>(policy.chunk, (length + ranks - 1) / ranks, 1);
 }
 
 }  // namespace detail
@@ -203,7 +204,7 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
   if (p.communicator.size() == 1) return filter_workspace<Model>(p.inner, steps);
   const device_stretches all = stretches_of("filter_workspace", p, "the number of steps", steps);
   return (std::max)(rank_series_pieces<filter_traversal<Model>>::size(p.inner, all),
-                    rank_series_pieces<smoother_traversal<Model>>::size(p.inner, all));
+                    rank_series_pieces<device_smoother_traversal<Model>>::size(p.inner, all));
 }
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
@@ -250,7 +251,7 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
             const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
   using namespace detail;
-  using traversal = smoother_traversal<Model>;
+  using traversal = device_smoother_traversal<Model>;
   using T = model_number<Model>;
   constexpr const char* verb = "smooth";
   constexpr std::int64_t n = Model::states, m = Model::observed;

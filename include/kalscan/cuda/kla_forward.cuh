@@ -27,18 +27,18 @@ namespace kalscan {
 
 /// The calls of mixers for which a program compiles kernels.
 struct mixer_kernels {
-  int states = 0;               ///< of a channel; 0: any number up to most_states
+  int states = 0;               ///< of a channel; 0: any number up to 128
   bool parameters_vary = true;  ///< parameters may be given per token
-  int most_states = 128;        ///< 256 at most; those above 128 share kernels of their own
+  bool above_128 = false;       ///< with states = 0: up to 256, which those above 128 share kernels for
 };
 
 /// Those for every call.
-inline constexpr mixer_kernels all_mixer_kernels{.most_states = 256};
+inline constexpr mixer_kernels all_mixer_kernels{.above_128 = true};
 
 /// The policy `cuda` for mixers with the kernels that are named; `cuda` has those of mixer_kernels{}. Those of one number
 /// of states take nvcc a fifth as long:
 ///
-///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 64, .parameters_vary = false}>;
+///     using policy = kalscan::cuda_for<kalscan::mixer_kernels{.states = 16, .parameters_vary = false}>;
 ///     kalscan::forward(policy{{.stream = stream, .workspace = memory}}, kalscan::kla{}, shape, in, out);
 ///
 /// Bits, speed and workspace are those of `cuda`. Other states, and parameters per token where they are excluded, throw
@@ -75,15 +75,14 @@ inline constexpr bool reads_values<P> = false;
 template <device_policy P, class Call>
 void require_kernels(const char* verb, const P& policy, const Call& call) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
-  static_assert(kernels.states >= 0 && kernels.states <= 256 && kernels.most_states <= 256,
-                "kalscan: mixers on a device have at most 256 states");
+  static_assert(kernels.states >= 0 && kernels.states <= 256, "kalscan: mixers on a device have at most 256 states");
   const std::int64_t states = call.shape.states;
   if (policy.chunk < 0) bad_argument(verb, text({"chunk is ", policy.chunk}));
   if (states > 256) bad_argument(verb, text({"states is ", states, ", more than 256"}));
-  if (kernels.states == 0 && states > kernels.most_states) {
-    bad_argument(verb, text({"states is ", states, ", but the policy has kernels of up to ", kernels.most_states,
-                             "; one that has them is kalscan::cuda_for<kalscan::mixer_kernels{.states = ", states,
-                             "}>, for any number up to 256 it is kalscan::mixer_kernels{.most_states = 256}"}));
+  if (kernels.states == 0 && !kernels.above_128 && states > 128) {
+    bad_argument(verb, text({"states is ", states, ", but the policy has kernels of up to 128; one that has them is "
+                             "kalscan::cuda_for<kalscan::mixer_kernels{.states = ", states, "}>, and of any number up to 256 "
+                             "kalscan::cuda_for<kalscan::all_mixer_kernels>"}));
   }
   if (kernels.states > 0 && states != kernels.states) {
     bad_argument(verb,
@@ -163,7 +162,7 @@ void with_lanes(const Call& call, F f) {
     }
     f(kernel_for<Kernels.states, false, Most>{});
   } else {
-    if constexpr (Kernels.most_states > 128) {
+    if constexpr (Kernels.above_128) {
       if (states > 128) return f(kernel_for<256, true, Most>{});
     }
     if constexpr (may_vary) {

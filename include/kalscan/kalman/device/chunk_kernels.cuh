@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <kalscan/kalman/device/chunks.hpp>
 #include <kalscan/kalman/device/staged_rows.cuh>
 #include <type_traits>
 
@@ -64,23 +65,6 @@ __device__ X read_whole(const X* from) {
   }
 }
 
-/// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
-template <class Element>
-inline constexpr int chunk_threads =
-    128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
-template <class Traversal>
-inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
-/// Blocks that a multiprocessor is to hold at once while chunks are replayed: as many as leave a thread the registers that
-/// a step wants, by measurement. With five, the smoother of two states is faster, its filter slower than with four.
-template <class Traversal>
-inline constexpr int replay_blocks = [] {
-  constexpr std::size_t size = sizeof(typename Traversal::element);
-  constexpr bool forward = Traversal::replay_type::direction > 0;
-  return size > 256 ? 256 / chunk_threads_of<Traversal> : forward ? 4 : size > 64 ? 3 : 5;
-}();
-template <class Traversal>
-inline constexpr std::size_t chunk_shared_bytes = sizeof(typename Traversal::element) * chunk_threads_of<Traversal>;
-
 template <class Traversal>
 struct series_chunk_memory {
   using element = typename Traversal::element;
@@ -98,8 +82,7 @@ struct series_chunk_memory {
   }
 };
 
-/// All elements up to this thread's own of the first `count` threads combined, by doubling distances. `shared` holds
-/// the results afterwards.
+/// All elements up to this thread's own of the first `count` threads combined, by doubling distances.
 template <class Traversal>
 __device__ typename Traversal::element scan_threads(typename Traversal::element own, int count, unsigned* shared) {
   using element = typename Traversal::element;
@@ -135,13 +118,6 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   if (thread + 1 == count) memory.totals[series * memory.blocks + block] = own;
 }
 
-/// Threads of the block that carries, twice as many where elements are small.
-template <class Traversal>
-inline constexpr int carry_threads =
-    sizeof(typename Traversal::element) <= 256 ? 2 * chunk_threads_of<Traversal> : chunk_threads_of<Traversal>;
-template <class Traversal>
-inline constexpr std::size_t carry_shared_bytes = sizeof(typename Traversal::element) * carry_threads<Traversal>;
-
 /// A block a series; a thread takes neighbouring blocks of chunks, one where threads suffice.
 template <class Traversal>
 __global__ void __launch_bounds__(carry_threads<Traversal>)
@@ -159,8 +135,8 @@ __global__ void __launch_bounds__(carry_threads<Traversal>)
   const element* totals = memory.totals + series * memory.blocks;
   element own;
   if (thread < count) own = read_whole(totals + first);
-  // The thread's own blocks, then those of threads before it by doubling distances: in one loop, since the operator's
-  // code is large, and a second copy of it would have to be fetched, too.
+  // The thread's own blocks, then those of threads before it by doubling distances, as scan_threads: in one loop, since a
+  // second copy of the operator's code would have to come into the instruction cache, too.
   int distance = 1;
 #pragma unroll 1
   for (std::int64_t step = 1; step < run || distance < count; ++step) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How time is cut, the memory that takes, and the launches.
+// The memory of the passes over chunks of time, and their launches.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -13,23 +13,6 @@
 #include <string>
 
 namespace kalscan::detail {
-
-/// Series so many, or so short, are taken by a thread each.
-inline constexpr std::int64_t many_series = 4096, short_series = 32;
-
-/// Multiprocessors of a large device. Not of the one at hand: chunks, and so bits, are to be the same on all.
-inline constexpr std::int64_t many_multiprocessors = 132;
-
-/// Steps of a chunk: as many chunks as a large device replays at once, and not so few steps that combining costs more
-/// than they do. A multiple of four, so that what neighbouring threads read and write begins together in memory.
-template <class Traversal>
-std::int64_t chunk_of_time(const cuda& policy, std::int64_t longest, std::int64_t count) {
-  if (policy.chunk > 0) return policy.chunk;
-  if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
-  constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
-  const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
-  return 4 * (std::max)(fours, std::int64_t{1});
-}
 
 template <class Traversal>
 series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
@@ -49,7 +32,7 @@ series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::
 template <class Traversal>
 std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
   workspace_pieces pieces({});
-  const std::int64_t chunk = chunk_of_time<Traversal>(policy, longest, count);
+  const std::int64_t chunk = chunk_of_time<Traversal>(policy.chunk, longest, count);
   take_chunk_memory<Traversal>(pieces, chunk, longest, count);
   return pieces.used();
 }

@@ -32,7 +32,7 @@ class sampled_rounding {
     }
   }
 
-  /// Of the products of these columns of A with x, a column each.
+  /// The errors of A(:, columns) x, for an x without errors.
   sampled_rounding combined(const std::vector<Eigen::Index>& columns, const matrix& A, const matrix& x) const {
     const Eigen::Index n = A.rows();
     sampled_rounding all(n, x.cols());

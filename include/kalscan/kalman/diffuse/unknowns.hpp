@@ -58,11 +58,12 @@ class diffuse_unknowns {
   void predict(const view& F) {
     multiply(moved_, F, A_);
     for (const Eigen::Index j : information_.unseen()) errors_.transform(j, F, A_, moved_);
-    clear_subnormal(moved_);
-    for (const Eigen::Index j : information_.unseen()) {  // without any variance, what was unknown is forgotten
-      for (Eigen::Index i = 0; i < moved_.rows(); ++i) {
-        if (moved_(i, j) * moved_(i, j) < (std::numeric_limits<T>::min)()) moved_(i, j) = 0;
-      }
+    clear_subnormal(moved_);  // what the filter has forgotten
+    for (const Eigen::Index j : information_.unseen()) {  // and what has no variance any more, as its squares underflow
+      T largest = 0;
+      for (Eigen::Index i = 0; i < moved_.rows(); ++i) largest = (std::max)(largest, std::abs(moved_(i, j)));
+      if (largest * largest >= (std::numeric_limits<T>::min)()) continue;
+      for (Eigen::Index i = 0; i < moved_.rows(); ++i) moved_(i, j) = 0;
     }
     std::swap(A_, moved_);
   }

@@ -19,7 +19,8 @@ namespace kalscan::detail {
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
 /// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
 /// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
-template <state_space_model Model>
+enum class filtered_rows { in_step, ahead };  ///< when the filtered belief of a step is read, see reads_ahead
+template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step>
 struct smoother_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
@@ -88,9 +89,6 @@ struct smoother_traversal {
           begin_(x.series.begin(series)), later_(later), smoothed_{} {
       const std::int64_t end = from_ - x.chunk;
       to_ = end < -1 ? -1 : end;
-      if constexpr (reads_ahead) {
-        if (from_ >= 0) next_ = x_.filtered(series_, begin_, from_);
-      }
     }
     /// Ends with step `first`, where the chunk has earlier ones.
     KALSCAN_HD void end_at(std::int64_t first) {
@@ -118,30 +116,28 @@ struct smoother_traversal {
     KALSCAN_HD T finish() const { return T(0); }
 
    private:
-    // On a device small beliefs are read a step ahead, and each of their steps is taken in full: registers for what has
-    // settled would leave room for fewer threads.
-#if defined(__CUDA_ARCH__)
-    static constexpr bool reads_ahead = sizeof(element) <= 400;
-#else
-    static constexpr bool reads_ahead = false;
-#endif
+    /// A device has the beliefs of small models read a step ahead, and each of their steps taken in full: registers for
+    /// what has settled would leave room for fewer threads. By measurement up to 6 states in float and 4 in double.
+    static constexpr bool reads_ahead = Rows == filtered_rows::ahead && sizeof(element) <= 400;
     static constexpr bool settles = Model::constant && n > 1 && !is_root<belief> && !reads_ahead;
 
-    /// The filtered belief of step t. Read ahead: of each step once, in their order.
+    /// The filtered belief of step t, which is asked for once. Where it is read ahead, that of the step before it, the
+    /// next to be taken, is read now if there is `more`.
     KALSCAN_HD belief filtered_at(std::int64_t t, bool more) {
       if constexpr (reads_ahead) {
-        const belief now = next_;
+        const belief now = t == from_ ? x_.filtered(series_, begin_, t) : next_;
         if (more) next_ = x_.filtered(series_, begin_, t - 1);
         return now;
       } else {
         return x_.filtered(series_, begin_, t);
       }
     }
-    /// The filtered means of the step before that one, and of that one.
+    /// The filtered mean of step t - 1, of which there is one, after filtered_at(t).
     KALSCAN_HD small_vector<T, n> mean_before(std::int64_t t) const {
       if constexpr (reads_ahead) return next_.mean;
       return x_.filtered_mean(begin_ + t - 1);
     }
+    /// The filtered mean of step t, whose filtered belief is given.
     KALSCAN_HD small_vector<T, n> mean_after(std::int64_t t, const belief& filtered) const {
       if constexpr (reads_ahead) return filtered.mean;
       return x_.filtered_mean(begin_ + t);
@@ -227,5 +223,9 @@ struct smoother_traversal {
     return x;
   }
 };
+
+/// As a device runs it.
+template <state_space_model Model>
+using device_smoother_traversal = smoother_traversal<Model, filtered_rows::ahead>;
 
 }  // namespace kalscan::detail

@@ -6,6 +6,7 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
+#include <cmath>
 #include <kalscan/kalman/linalg/dense.hpp>
 
 namespace kalscan::detail {
@@ -18,9 +19,10 @@ struct state_given_next {
   dense_matrix<T> G{}, rest{};
 };
 
-/// With roots P = U U' and Q = V V', [F U, V] and [U, 0] are turned by the same reflections until the first is a
-/// triangle S: of x_t, what goes with S is known with x_(t+1), and what is beyond is left. In small steps of time F is
-/// near I and Q near 0, and the variances of what is new are far below those of what is told: no covariance keeps them.
+/// With roots P = U U' and Q = V V', the same reflections turn the columns of [F U, V] into [S, 0], S a triangle, and those
+/// of [U, 0] into [K, rest]: then G = K S^-1, and rest is a root of the covariance of x_t given x_(t+1). This is the gain
+/// of Rauch, Tung and Striebel by roots. In small steps of time F is near I and Q near 0, and what is left is far below
+/// what x_(t+1) tells: covariances would not keep it.
 template <class T>
 state_given_next<T> given_next(const dense_view<T>& P, const dense_view<T>& F, const dense_view<T>& Q) {
   const Eigen::Index n = P.rows;

@@ -137,8 +137,8 @@ inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
   return x;
 }
 
-/// The same number of chunks, of a length that all have but the last one, which may be shorter by rounding alone; the
-/// cuts themselves where rounding makes that no shorter, and of packed sequences.
+/// The same number of chunks, of a length that all have but the last one, which may be shorter by rounding alone. Unchanged
+/// where rounding makes chunks no shorter, and where sequences are packed.
 inline time_cuts even_cuts(time_cuts x) {
   if (x.offsets != nullptr || x.slots == 0 || x.length == 0) return x;
   const std::int64_t chunks = x.slots / x.sequences, chunk = ((x.length + chunks - 1) / chunks + 15) / 16 * 16;

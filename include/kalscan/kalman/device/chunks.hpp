@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// How a device cuts time into chunks, and how many threads and blocks take them: plain arithmetic, tested on the host.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <kalscan/support/config.hpp>
+
+namespace kalscan::detail {
+
+/// Elements up to so many bytes are small: a thread has registers for two of them.
+inline constexpr std::size_t small_element = 256;
+
+/// Threads of a block: as many as have room for an element each in 80 KiB of shared memory, from 32 to 128.
+template <class Element>
+inline constexpr int chunk_threads =
+    128 * sizeof(Element) <= 80 * 1024 ? 128 : 64 * sizeof(Element) <= 80 * 1024 ? 64 : 32;
+template <class Traversal>
+inline constexpr int chunk_threads_of = chunk_threads<typename Traversal::element>;
+template <class Traversal>
+inline constexpr std::size_t chunk_shared_bytes = sizeof(typename Traversal::element) * chunk_threads_of<Traversal>;
+
+/// Threads of the block that carries, twice as many where elements are small.
+template <class Traversal>
+inline constexpr int carry_threads =
+    sizeof(typename Traversal::element) <= small_element ? 2 * chunk_threads_of<Traversal> : chunk_threads_of<Traversal>;
+template <class Traversal>
+inline constexpr std::size_t carry_shared_bytes = sizeof(typename Traversal::element) * carry_threads<Traversal>;
+
+/// Blocks that a multiprocessor is to hold at once while chunks are replayed: as many as leave a thread the registers that
+/// a step wants, by measurement of 2, 4 and 8 states in float. With five, the smoother of two states is faster, its filter
+/// slower than with four.
+template <class Traversal>
+inline constexpr int replay_blocks = [] {
+  constexpr std::size_t size = sizeof(typename Traversal::element);
+  constexpr bool forward = Traversal::replay_type::direction > 0;
+  return size > small_element ? 256 / chunk_threads_of<Traversal> : forward ? 4 : size > 64 ? 3 : 5;
+}();
+
+/// Series so many, or so short, are taken by a thread each.
+inline constexpr std::int64_t many_series = 4096, short_series = 32;
+
+/// Multiprocessors of a large device. Not of the one at hand: chunks, and so bits, are to be the same on all.
+inline constexpr std::int64_t many_multiprocessors = 132;
+
+/// Steps of a chunk, `given` where that is not 0: as many chunks as a large device replays at once, and not so few steps
+/// that combining costs more than they do. A multiple of four, so that rows begin at multiples of 32 bytes.
+template <class Traversal>
+constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, std::int64_t count) {
+  if (given > 0) return given;
+  if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
+  constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
+  const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
+  return 4 * (std::max)(fours, std::int64_t{1});
+}
+
+}  // namespace kalscan::detail
