@@ -31,7 +31,7 @@ struct reference {
 };
 
 std::ifstream open(const std::string& name) {
-  std::ifstream file(std::string(KALSCAN_SOURCE_DIR) + "/tests/kalman/reference/" + name);
+  std::ifstream file(std::string(KALSCAN_SOURCE_DIR "/tests/kalman/reference/") + name);
   REQUIRE(file);
   return file;
 }
@@ -52,7 +52,7 @@ reference read_reference(const std::string& name) {
   return r;
 }
 
-series data(const std::string& name) { return read_series(std::string(KALSCAN_SOURCE_DIR) + "/examples/data/" + name); }
+series data(const std::string& name) { return read_series(std::string(KALSCAN_SOURCE_DIR "/examples/data/") + name); }
 
 double variance(const std::vector<Eigen::MatrixXd>& covariance, const std::vector<Eigen::MatrixXd>& diffuse,
                 std::size_t t) {
