@@ -78,21 +78,21 @@ struct smoother_traversal {
     return x;
   }
 
-  /// From the last step of a chunk to its first, and on to the state before it where `goes_on`.
+  /// From the last step of a chunk to its first, or to step `first` where the chunk has earlier ones, and on to the state
+  /// before it where `goes_on`.
   class replay_type {
    public:
     static constexpr int direction = -1;
 
     KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later,
-                           bool goes_on = false)
+                           bool goes_on = false, std::int64_t first = 0)
         : x_(x), goes_on_(goes_on), series_(series), from_(x.series.length(series) - 1 - k * x.chunk),
           begin_(x.series.begin(series)), later_(later), smoothed_{} {
       const std::int64_t end = from_ - x.chunk;
-      to_ = end < -1 ? -1 : end;
-    }
-    /// Ends with step `first`, where the chunk has earlier ones.
-    KALSCAN_HD void end_at(std::int64_t first) {
-      if (to_ < first - 1) to_ = first - 1;
+      to_ = end < first - 1 ? first - 1 : end;
+      if constexpr (reads_ahead) {
+        if (from_ > to_) next_ = x_.filtered(series_, begin_, from_);
+      }
     }
     KALSCAN_HD std::int64_t steps() const { return from_ - to_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + from_; }
@@ -122,10 +122,11 @@ struct smoother_traversal {
     static constexpr bool settles = Model::constant && n > 1 && !is_root<belief> && !reads_ahead;
 
     /// The filtered belief of step t, which is asked for once. Where it is read ahead, that of the step before it, the
-    /// next to be taken, is read now if there is `more`.
+    /// next to be taken, is read now if there is `more`. A chunk without steps reads none: where these would lie there
+    /// may be nothing.
     KALSCAN_HD belief filtered_at(std::int64_t t, bool more) {
       if constexpr (reads_ahead) {
-        const belief now = t == from_ ? x_.filtered(series_, begin_, t) : next_;
+        const belief now = next_;
         if (more) next_ = x_.filtered(series_, begin_, t - 1);
         return now;
       } else {

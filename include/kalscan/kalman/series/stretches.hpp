@@ -65,9 +65,7 @@ struct smoother_stretch : device_smoother_traversal<Model> {
   struct replay_type : whole::replay_type {
     KALSCAN_HD replay_type(const smoother_stretch& x, std::int64_t i, std::int64_t k,
                            const typename whole::state& later)
-        : whole::replay_type(x, i, k, later) {
-      this->end_at(x.from);
-    }
+        : whole::replay_type(x, i, k, later, false, x.from) {}
   };
 };
 
