@@ -21,6 +21,14 @@ struct traversal {
   };
 };
 
+/// With elements of 2, 4 and 8 states in float, of 8 in double, and a larger one.
+template <class F>
+void for_each_traversal(F f) {
+  f(traversal<56, 1>{}), f(traversal<56, -1>{});
+  f(traversal<176, 1>{}), f(traversal<176, -1>{});
+  f(traversal<608, 1>{}), f(traversal<1216, -1>{}), f(traversal<4544, 1>{});
+}
+
 template <class Traversal>
 void check_cuts() {
   constexpr std::int64_t at_once = 132 * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
@@ -41,13 +49,7 @@ void check_cuts() {
 }
 
 TEST_CASE("chunks are as many as a large device replays at once, of whole fours of steps; series are whole where they abound") {
-  check_cuts<traversal<56, 1>>();
-  check_cuts<traversal<56, -1>>();
-  check_cuts<traversal<176, 1>>();
-  check_cuts<traversal<176, -1>>();
-  check_cuts<traversal<608, 1>>();
-  check_cuts<traversal<1216, -1>>();
-  check_cuts<traversal<4544, 1>>();
+  for_each_traversal([]<class X>(X) { check_cuts<X>(); });
 }
 
 /// Blocks as they are launched fit a multiprocessor of 65,536 registers and 227 KiB of shared memory.
@@ -62,13 +64,7 @@ void check_fit() {
 }
 
 TEST_CASE("threads have registers, and elements shared memory") {
-  check_fit<traversal<56, 1>>();
-  check_fit<traversal<56, -1>>();
-  check_fit<traversal<176, 1>>();
-  check_fit<traversal<176, -1>>();
-  check_fit<traversal<608, 1>>();
-  check_fit<traversal<1216, -1>>();
-  check_fit<traversal<4544, 1>>();
+  for_each_traversal([]<class X>(X) { check_fit<X>(); });
 }
 
 }  // namespace device_cuts

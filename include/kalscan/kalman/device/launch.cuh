@@ -4,12 +4,12 @@
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/chunk_kernels.cuh>
-#include <kalscan/kalman/series/form.hpp>
-#include <kalscan/kalman/series/series.hpp>
+#include <kalscan/kalman/device/chunks.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <string>
 
 namespace kalscan::detail {

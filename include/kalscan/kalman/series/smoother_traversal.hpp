@@ -16,10 +16,12 @@
 
 namespace kalscan::detail {
 
+/// When the filtered belief of a step is read: as the step is taken, or with the step before it, see reads_ahead.
+enum class filtered_rows { in_step, ahead };
+
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
 /// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
 /// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
-enum class filtered_rows { in_step, ahead };  ///< when the filtered belief of a step is read, see reads_ahead
 template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step>
 struct smoother_traversal {
   using model_type = Model;
