@@ -29,10 +29,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/subnormals.hpp>
@@ -118,24 +118,25 @@ class chain_passes {
   chain_passes(const P& p, C& c, Here here = {}) : p_(p), c_(c), here_(here) {
     const std::int64_t chains = c.chains();
     std::size_t count = 0;
-    offsets_.reserve(static_cast<std::size_t>(chains));
+    offsets_ = std::make_unique<std::size_t[]>(static_cast<std::size_t>(chains));
     for (std::int64_t i = 0; i < chains; ++i) {
-      offsets_.push_back(count);
+      offsets_[static_cast<std::size_t>(i)] = count;
       count += static_cast<std::size_t>(c.pieces(i));
     }
-    summaries_.resize(count);
-    arrivals_.resize(static_cast<std::size_t>(chains));
+    summaries_ = std::make_unique<piece_summary[]>(count);
+    arrivals_ = std::make_unique<std::optional<state>[]>(static_cast<std::size_t>(chains));
     // The first pieces of all chains, then the second ones, and so on.
-    order_.reserve(count);
+    order_ = std::make_unique<piece[]>(count);
+    std::size_t known = 0;
     for (const bool first : {true, false}) {
       for (std::int64_t i = 0; i < chains; ++i) {
-        if (here_.first_here(i) == first && c.pieces(i) > 0) order_.push_back({i, 0});
+        if (here_.first_here(i) == first && c.pieces(i) > 0) order_[known++] = {i, 0};
       }
-      if (first) starts_ = std::ssize(order_);
+      if (first) starts_ = static_cast<std::int64_t>(known);
     }
-    for (std::size_t j = 0; j < order_.size(); ++j) {
-      const auto [i, k] = order_[j];
-      if (k + 1 < c.pieces(i)) order_.push_back({i, k + 1});
+    for (; pieces_ < static_cast<std::int64_t>(known); ++pieces_) {
+      const auto [i, k] = order_[static_cast<std::size_t>(pieces_)];
+      if (k + 1 < c.pieces(i)) order_[known++] = {i, k + 1};
     }
   }
 
@@ -229,7 +230,7 @@ class chain_passes {
   }
   template <class Task>
   void run_pieces(std::int64_t from, Task task) {
-    run_all(p_, std::ssize(order_) - from, [&](std::int64_t t) {
+    run_all(p_, pieces_ - from, [&](std::int64_t t) {
       const auto [i, k] = order_[static_cast<std::size_t>(from + t)];
       task(i, k);
     });
@@ -238,10 +239,11 @@ class chain_passes {
   const P& p_;
   C& c_;
   Here here_;
-  std::vector<piece_summary> summaries_{};
-  std::vector<std::size_t> offsets_{};  // of the chains' summaries
-  std::vector<std::optional<state>> arrivals_{};
-  std::vector<piece> order_{};
+  std::unique_ptr<piece_summary[]> summaries_{};
+  std::unique_ptr<std::size_t[]> offsets_{};  // of the chains' summaries
+  std::unique_ptr<std::optional<state>[]> arrivals_{};
+  std::unique_ptr<piece[]> order_{};
+  std::int64_t pieces_ = 0;
   std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here
 };
 
