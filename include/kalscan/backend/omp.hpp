@@ -14,6 +14,7 @@
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/run_sweep.hpp>
+#include <kalscan/support/bad_argument.hpp>
 
 namespace kalscan {
 
@@ -38,8 +39,7 @@ inline constexpr bool is_policy<omp> = true;
 
 inline std::int64_t chunk_length(const omp& policy) {
   if (policy.chunk < 0) {
-    throw std::invalid_argument("kalscan::omp: chunk is " + std::to_string(policy.chunk) +
-                                ": pass how many steps, or 0 to let the library choose");
+    detail::bad_argument("omp", {"chunk is ", policy.chunk, ": pass how many steps, or 0 to let the library choose"});
   }
   return policy.chunk;
 }
@@ -50,8 +50,8 @@ inline std::int64_t chunk_length(const omp& policy) {
 
 inline int worker_count(const omp& policy) {
   if (policy.threads < 0) {
-    throw std::invalid_argument("kalscan::omp: threads is " + std::to_string(policy.threads) +
-                                ": pass how many, or 0 for as many as OpenMP would take");
+    detail::bad_argument("omp",
+                         {"threads is ", policy.threads, ": pass how many, or 0 for as many as OpenMP would take"});
   }
   return policy.threads > 0 ? policy.threads : omp_get_max_threads();
 }

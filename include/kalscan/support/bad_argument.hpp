@@ -2,8 +2,10 @@
 // The exception of a verb that cannot take an argument as it is.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
+#include <cstdio>
 #include <initializer_list>
 #include <kalscan/support/config.hpp>
 #include <stdexcept>
@@ -12,20 +14,60 @@
 
 namespace kalscan::detail {
 
-/// A piece of a message: letters, which must outlive it, or a whole number.
+/// What a message calls one of many: "H of step 3", or a name alone.
+struct argument_name {
+  const char* name;
+  const char* of;  ///< such as " of step ", or null
+  std::int64_t number;
+
+  argument_name(const char* name_, const char* of_ = nullptr, std::int64_t number_ = 0)
+      : name(name_), of(of_), number(number_) {}
+};
+
+/// A piece of a message: letters, which must outlive it, a number, or a shape. What makes one is out of line: a check
+/// is then a few instructions wherever it stands.
 class text_piece {
  public:
-  text_piece(const char* letters) : letters_(letters) {}
-  text_piece(const std::string& letters) : letters_(letters) {}
-  template <std::integral Number>
-  text_piece(Number number) : number_(static_cast<std::int64_t>(number)), is_number_(true) {}
+  struct extent {
+    std::int64_t rows, cols;
+  };
 
-  void append_to(std::string& all) const { is_number_ ? all += std::to_string(number_) : all += letters_; }
+  [[gnu::noinline, gnu::cold]] text_piece(const char* letters) : letters_(letters) {}
+  [[gnu::noinline, gnu::cold]] text_piece(const std::string& letters) : letters_(letters) {}
+  [[gnu::noinline, gnu::cold]] text_piece(double number) : real_(number), kind_(kind::real) {}
+  [[gnu::noinline, gnu::cold]] text_piece(const argument_name& x)
+      : letters_(x.name), of_(x.of), number_(x.number), kind_(kind::name) {}
+  [[gnu::noinline, gnu::cold]] text_piece(extent x) : number_(x.rows), cols_(x.cols), kind_(kind::extent) {}
+  template <std::integral Number>
+  text_piece(Number number) : text_piece(whole{static_cast<std::int64_t>(number)}) {}
+
+  /// Real numbers as a stream writes them.
+  [[gnu::noinline, gnu::cold]] void append_to(std::string& all) const {
+    std::array<char, 32> digits{};
+    all += letters_;
+    if (kind_ == kind::real) {
+      std::snprintf(digits.data(), digits.size(), "%g", real_);
+      all += digits.data();
+    }
+    if (kind_ == kind::name && of_ != nullptr) all += of_;
+    if (kind_ == kind::whole || kind_ == kind::extent || (kind_ == kind::name && of_ != nullptr)) {
+      all += std::to_string(number_);
+    }
+    if (kind_ == kind::extent) all += " x " + std::to_string(cols_);
+  }
 
  private:
+  struct whole {
+    std::int64_t number;
+  };
+  [[gnu::noinline, gnu::cold]] text_piece(whole x) : number_(x.number), kind_(kind::whole) {}
+
+  enum class kind { letters, whole, real, name, extent };
   std::string_view letters_{};
-  std::int64_t number_ = 0;
-  bool is_number_ = false;
+  const char* of_ = nullptr;
+  std::int64_t number_ = 0, cols_ = 0;
+  double real_ = 0;
+  kind kind_ = kind::letters;
 };
 
 /// The pieces one after the other. A sum of strings would be compiled wherever it stands.
@@ -37,6 +79,11 @@ class text_piece {
 
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_argument(const char* verb, const std::string& what) {
   throw std::invalid_argument(text({"kalscan::", verb, ": ", what}));
+}
+
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_argument(const char* verb,
+                                                                std::initializer_list<text_piece> what) {
+  bad_argument(verb, text(what));
 }
 
 /// The name of an argument, or what makes one: names that are put together cost time, and only errors need them.
@@ -51,7 +98,7 @@ std::string argument_text(const Name& name) {
 
 inline void require_size(const char* verb, const char* argument, std::int64_t size, std::int64_t wanted) {
   if (size != wanted) {
-    bad_argument(verb, text({argument, " has size ", size, ", not ", wanted}));
+    bad_argument(verb, {argument, " has size ", size, ", not ", wanted});
   }
 }
 
