@@ -48,19 +48,24 @@ KALSCAN_COMPILED_HERE template std::vector<std::int64_t> cuts_of_time(const any_
                                                                       double, bool);
 KALSCAN_COMPILED_HERE template std::string text_of_failure(std::int64_t, std::int64_t, const std::string&);
 
-#define KALSCAN_COMPILED_FOR(T)                                                                                   \
-  KALSCAN_COMPILED_HERE template void check_model(const model_view<T>&, const model_steps&);                      \
-  KALSCAN_COMPILED_HERE template void check_model_of(const model_view<T>&, const model_steps&, std::size_t);      \
-  KALSCAN_COMPILED_HERE template void check_series(const dense_view<T>&, Eigen::Index, std::size_t, bool);        \
-  KALSCAN_COMPILED_HERE template void filter_beginning(beginning_steps<T>&, const prior_view<T>&,                 \
-                                                       diffuse_history<T>&);                                      \
-  KALSCAN_COMPILED_HERE template void smooth_from_end(smoothed_beginning<T>&, const diffuse_history<T>&,          \
-                                                      const dense_vector<T>&, const dense_matrix<T>&);            \
-  KALSCAN_COMPILED_HERE template void smooth_from_readings(smoothed_beginning<T>&, const diffuse_history<T>&,     \
-                                                           const dense_matrix<T>&, const dense_vector<T>&);       \
-  KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index);                        \
-  KALSCAN_COMPILED_HERE template std::vector<std::vector<T>> stretch_sums<T>::by_stretch(std::size_t) const;      \
-  KALSCAN_COMPILED_HERE template std::vector<T> stretch_sums<T>::totals(std::size_t) const;
+#define KALSCAN_COMPILED_FOR(T)                                                                               \
+  KALSCAN_COMPILED_HERE template void check_model(const model_view<T>&, const model_steps&);                  \
+  KALSCAN_COMPILED_HERE template void check_model_of(const model_view<T>&, const model_steps&, std::size_t);  \
+  KALSCAN_COMPILED_HERE template void check_series(const dense_view<T>&, Eigen::Index, std::size_t, bool);    \
+  KALSCAN_COMPILED_HERE template void filter_beginning(beginning_steps<T>&, const prior_view<T>&,             \
+                                                       diffuse_history<T>&);                                  \
+  KALSCAN_COMPILED_HERE template void smooth_from_end(smoothed_beginning<T>&, const diffuse_history<T>&,      \
+                                                      const dense_vector<T>&, const dense_view<T>&);          \
+  KALSCAN_COMPILED_HERE template void smooth_from_readings(smoothed_beginning<T>&, const diffuse_history<T>&, \
+                                                           const dense_matrix<T>&, const dense_vector<T>&);   \
+  KALSCAN_COMPILED_HERE template state_given_next<T> given_next(const dense_view<T>&, const dense_view<T>&,   \
+                                                                const dense_view<T>&);                        \
+  KALSCAN_COMPILED_HERE template dense_matrix<T> root_of<T>(view_of<T>);                                      \
+  KALSCAN_COMPILED_HERE template void multiply(dense_matrix<T>&, view_of<T>, view_of<T>);                     \
+  KALSCAN_COMPILED_HERE template void add_outer(dense_matrix<T>&, T, view_of<T>, view_of<T>);                 \
+  KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index);                    \
+  KALSCAN_COMPILED_HERE template std::vector<std::vector<T>> stretch_sums<T>::by_stretch(std::size_t);        \
+  KALSCAN_COMPILED_HERE template std::vector<T> stretch_sums<T>::totals(std::size_t);
 KALSCAN_COMPILED_FOR(double)
 KALSCAN_COMPILED_FOR(float)
 #undef KALSCAN_COMPILED_FOR

@@ -56,9 +56,9 @@ using smoothed_type = typename model_types<Model>::smoothed;
 
 template <class T>
 void check_series(const dense_view<T>& y, Eigen::Index m, std::size_t series, bool may_be_empty) {
-  const std::string name = "y of series " + std::to_string(series);
-  if (y.rows != m) bad_model(text({name, " has ", y.rows, " rows, H has ", m}));
-  if (y.cols == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
+  const argument_name name("y", " of series ", static_cast<std::int64_t>(series));
+  if (y.rows != m) bad_model({name, " has ", y.rows, " rows, H has ", m});
+  if (y.cols == 0 && !may_be_empty) bad_model({name, " is empty"});
   for (Eigen::Index t = 0; t < y.cols; ++t) require_no_infinity(name, dense_view<T>(y.col(t), m, 1), t);
 }
 
@@ -71,8 +71,8 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
     for (const auto& y : series) longest = (std::max<std::int64_t>)(longest, y.cols());
     check_model(models[0], longest == 0 ? steps_at_least(0) : steps_of_data(longest));
   } else if (models.size() != series.size()) {
-    bad_model(text({"there are ", models.size(), " models and ", series.size(),
-                    " series: give each series a model, or all of them one that is not in a vector"}));
+    bad_model({"there are ", models.size(), " models and ", series.size(),
+               " series: give each series a model, or all of them one that is not in a vector"});
   }
   for (std::size_t i = 0; i < series.size(); ++i) {
     if (one_each) check_model_of<T>(model_view<T>(models[i]), steps_of_data(series[i].cols()), i);
@@ -88,7 +88,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   const auto count = static_cast<std::size_t>(length);
   result.mean.resize(n, length);
   result.covariance.resize(count);
-  if (stepper.noiseless) result.rounding.assign(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
+  if (stepper.noiseless) result.rounding.resize(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
   if (!keeps) return;
   result.log_likelihood_terms.resize(count);
   result.y.resize(m, length);
@@ -158,7 +158,7 @@ chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::sp
 }
 
 template <class T, int N, int M>
-void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stretch_sums<T>& sums, bool keeps) {
+void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, stretch_sums<T>& sums, bool keeps) {
   const std::vector<T> totals = sums.totals(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto& terms = results[i].log_likelihood_terms;

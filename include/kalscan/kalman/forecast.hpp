@@ -6,12 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/kalman/model/prior_after.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <string>
 #include <vector>
 
@@ -44,13 +46,12 @@ struct forecast_result {
 template <class T, int N, int M>
 [[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
                                                 const filter_result<T, N, M>& result, std::int64_t steps) {
-  if (steps < 0) detail::bad_model(detail::text({"the forecast is of ", steps, " steps"}));
+  if (steps < 0) detail::bad_model({"the forecast is of ", steps, " steps"});
   const auto start = prior_after(result);
   const std::int64_t length = result.mean.cols();
   detail::check_model(model, {length + steps, length + steps, "data and forecast have"});
   if (result.mean.rows() != model.states()) {
-    detail::bad_model(
-        detail::text({"the filter result has ", result.mean.rows(), " states, the model ", model.states()}));
+    detail::bad_model({"the filter result has ", result.mean.rows(), " states, the model ", model.states()});
   }
   const detail::filter_step<T, N, M> step(model);
   forecast_result<T, N, M> x;
@@ -58,21 +59,23 @@ template <class T, int N, int M>
   x.y_mean.resize(model.observed(), steps);
   Eigen::Vector<T, N> mean = start.mean;
   Eigen::Matrix<T, N, N> P = start.covariance;
-  Eigen::Matrix<T, N, Eigen::Dynamic> directions = start.directions;
+  detail::dense_matrix<T> directions(start.directions);
   for (std::int64_t t = length; t < length + steps; ++t) {
     mean = step.predict_mean(t, mean);
     P = step.predict_covariance(t, P);
-    if (!mean.allFinite() || !P.allFinite()) throw filter_error(0, t, "the prediction is not finite");
+    if (!mean.allFinite() || !P.allFinite()) detail::fail_step(0, t, "the prediction is not finite");
     x.mean.col(t - length) = mean;
     x.covariance.push_back(P);
     x.y_mean.col(t - length) = step.observation_mean(t, mean);
     x.y_covariance.push_back(step.innovation_covariance(t, P));
-    directions = detail::cleared_product(model.F[t], directions);
-    if (directions.isZero(0)) directions.resize(model.states(), 0);
+    directions = detail::cleared_product<T>(model.F[t], directions);
+    bool forgotten = true;
+    for (Eigen::Index i = 0; i < directions.size(); ++i) forgotten = forgotten && detail::equal(directions(i), 0);
+    if (forgotten) directions.resize(model.states(), 0);
     if (directions.cols() == 0) continue;
-    const Eigen::Matrix<T, M, Eigen::Dynamic> seen = detail::cleared_product(model.H[t], directions);
-    x.diffuse.push_back(directions * directions.transpose());
-    x.y_diffuse.push_back(seen * seen.transpose());
+    const auto seen = detail::cleared_product<T>(model.H[t], directions);
+    x.diffuse.push_back(detail::to_eigen<Eigen::Matrix<T, N, N>>(detail::outer_square<T>(directions)));
+    x.y_diffuse.push_back(detail::to_eigen<Eigen::Matrix<T, M, M>>(detail::outer_square<T>(seen)));
   }
   return x;
 }

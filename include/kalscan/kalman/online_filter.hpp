@@ -70,7 +70,7 @@ class online_filter {
     const auto& prior = step_.model.prior;
     if (prior.has_diffuse()) {
       const detail::diffuse_directions<T> x{detail::prior_view<T>(prior)};
-      require_proper("the prior", (x.directions * x.directions.transpose()).eval());
+      require_proper("the prior", detail::outer_square<T>(x.directions));
     }
     belief x{prior.mean, prior.covariance};
     if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
@@ -105,7 +105,7 @@ class online_filter {
       step_.predict(t, x.mean, x.covariance);
       x.first_variances = x.first_variances.cwiseMax(model.Q[t].diagonal()).eval();
     }
-    if (!x.mean.allFinite() || !x.covariance.allFinite()) throw filter_error(0, t, "the prediction is not finite");
+    if (!x.mean.allFinite() || !x.covariance.allFinite()) detail::fail_step(0, t, "the prediction is not finite");
     return x;
   }
 
@@ -114,7 +114,7 @@ class online_filter {
     require_belief(x);
     const auto& model = step_.model;
     if (y.size() != model.observed())
-      detail::bad_model(detail::text({"y has size ", y.size(), ", H has ", model.observed(), " rows"}));
+      detail::bad_model({"y has size ", y.size(), ", H has ", model.observed(), " rows"});
     detail::require_no_infinity("y", detail::dense_view<T>(y), t);
     require_step("H", model.H, t);
     require_step("R", model.R, t);
@@ -147,7 +147,7 @@ class online_filter {
     detail::root_rounding<T, N> rounding{x.rounding};
     T log_density = 0;
     const char* wrong = root_steps_.take(t, y, carried, step_.noiseless ? &rounding : nullptr, log_density);
-    if (wrong) throw filter_error(0, t, wrong);
+    if (wrong) detail::fail_step(0, t, wrong);
     detail::require_finite_belief("filtered", 0, t, carried.mean, carried.root);
     x.rounding = rounding.E;
     write(carried, x);
@@ -177,32 +177,31 @@ class online_filter {
   static void require_proper(const char* what, const Diffuse& diffuse) {
     for (Eigen::Index i = 0; i < diffuse.rows(); ++i) {
       if (!(diffuse(i, i) > 0)) continue;
-      detail::bad_model(detail::text(
+      detail::bad_model(
           {what, " is improper, the variance of component ", i,
-           " is infinite: filter the data so far until the belief is proper, and go on from after(result)"}));
+           " is infinite: filter the data so far until the belief is proper, and go on from after(result)"});
     }
   }
 
   void require_belief(const belief& x) const {
     const Eigen::Index n = step_.model.states();
     if (x.mean.size() == n && x.covariance.rows() == n && x.covariance.cols() == n) return;
-    detail::bad_model(
-        detail::text({"the belief's mean has size ", x.mean.size(), " and its covariance is ",
-                      detail::shape(x.covariance.rows(), x.covariance.cols()), ", the model has ", n, " states"}));
+    detail::bad_model({"the belief's mean has size ", x.mean.size(), " and its covariance is ",
+                       detail::shape(x.covariance.rows(), x.covariance.cols()), ", the model has ", n, " states"});
   }
 
   template <class Matrices>
   static void require_step(const char* name, const Matrices& given, std::int64_t t) {
     if (t >= 0 && (given.constant() || t < given.size())) return;
-    detail::bad_model(detail::text({name, " is not given for step ", t}));
+    detail::bad_model({name, " is not given for step ", t});
   }
   template <class Matrices>
   void require_input(const char* name, const Matrices& given, std::int64_t t) const {
     require_step(name, given, t);
     const auto& u = step_.model.u;
-    if (t >= u.cols()) detail::bad_model(detail::text({"u is not given for step ", t}));
+    if (t >= u.cols()) detail::bad_model({"u is not given for step ", t});
     if (u.rows() != given[t].cols())
-      detail::bad_model(detail::text({"u has ", u.rows(), " rows, ", name, " has ", given[t].cols(), " columns"}));
+      detail::bad_model({"u has ", u.rows(), " rows, ", name, " has ", given[t].cols(), " columns"});
   }
 
   /// A belief from elsewhere has the rounding of its own numbers.

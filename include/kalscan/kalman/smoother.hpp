@@ -29,21 +29,21 @@ template <class T, int N, int M>
 void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
                     bool one_each, bool may_be_empty = false) {
   if (one_each && models.size() != filtered.size()) {
-    bad_model(text({"there are ", models.size(), " models and ", filtered.size(),
-                    " filter results: give each result the model that it came from"}));
+    bad_model({"there are ", models.size(), " models and ", filtered.size(),
+               " filter results: give each result the model that it came from"});
   }
   std::int64_t longest = 1;
   for (std::size_t i = 0; i < filtered.size(); ++i) {
     const auto& model = of_series(models, static_cast<std::int64_t>(i));
     const Eigen::Index length = filtered[i].mean.cols();
-    const std::string name = "the filter result of series " + std::to_string(i);
+    const argument_name name("the filter result", " of series ", static_cast<std::int64_t>(i));
     if (model.F.empty()) bad_model("F is not given");
-    if (length == 0 && !may_be_empty) bad_model(text({name, " is empty"}));
+    if (length == 0 && !may_be_empty) bad_model({name, " is empty"});
     if (filtered[i].mean.rows() != model.states()) {
-      bad_model(text({name, " has ", filtered[i].mean.rows(), " states, the model ", model.states()}));
+      bad_model({name, " has ", filtered[i].mean.rows(), " states, the model ", model.states()});
     }
     if (std::ssize(filtered[i].covariance) != length) {
-      bad_model(text({name, " has ", filtered[i].covariance.size(), " covariances and ", length, " means"}));
+      bad_model({name, " has ", filtered[i].covariance.size(), " covariances and ", length, " means"});
     }
     if (one_each) check_model_of<T>(model_view<T>(model), steps_at_least(length), i);
     longest = (std::max<std::int64_t>)(longest, length);
@@ -69,7 +69,7 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
   const std::vector<square_root_steps<T, N, M>> steps(models.begin(), models.end());
-  std::vector<std::vector<char>> cancelled;
+  std::vector<std::vector<char>> cancelled(results.size());
   std::vector<std::int64_t> as_covariances, as_roots, as_noiseless_roots;
   std::int64_t longest = 1;
   for (std::int64_t i = 0; i < std::ssize(results); ++i) {
@@ -77,7 +77,7 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
     const bool roots = f.covariance_root.size() == f.covariance.size();
     const bool noiseless = of_series<filter_step<T, N, M>>(steppers, i).noiseless;
     (!roots ? as_covariances : noiseless ? as_noiseless_roots : as_roots).push_back(i);
-    cancelled.emplace_back(f.covariance.size());
+    cancelled[static_cast<std::size_t>(i)].resize(f.covariance.size());
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
   const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};

@@ -126,7 +126,7 @@ struct smoother_sweep {
       }
       step.predict(t + 1, x.b, x.C);
       if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x)) {
-        throw filter_error(series, t + 1, wrong);
+        fail_step(series, t + 1, wrong);
       }
       return {x.A, x.eta, x.J};
     }
@@ -173,8 +173,11 @@ struct smoother_sweep {
     void smooth_beginning() const {
       const auto& filtered = result->filtered;
       beginning_of_lane steps(*this);
-      smooth_from_end<T>(steps, filtered.beginning, result->mean.col(steps.end) - filtered.mean.col(steps.end),
-                         result->covariance[static_cast<std::size_t>(steps.end)]);
+      dense_vector<T> change(filtered.mean.rows());
+      for (Eigen::Index i = 0; i < change.size(); ++i) {
+        change(i) = result->mean(i, steps.end) - filtered.mean(i, steps.end);
+      }
+      smooth_from_end<T>(steps, filtered.beginning, change, result->covariance[static_cast<std::size_t>(steps.end)]);
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
     /// The same where the later data are readings Z'x = Z' mean + v + N(0, I) of its last state.
@@ -213,15 +216,17 @@ struct smoother_sweep {
       const belief filtered =
           t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
       const auto given = given_next<T>(filtered.covariance, stepper->model.F[t + 1], stepper->model.Q[t + 1]);
-      const vector ahead = result->mean.col(t + 1) - stepper->predict_mean(t + 1, filtered.mean);
-      dense_matrix<T> root, covariance;
-      multiply(root, dense_view<T>(given.G), root_of<T>(result->covariance[next]));
+      dense_vector<T> ahead(stepper->predict_mean(t + 1, filtered.mean));
+      for (Eigen::Index i = 0; i < ahead.size(); ++i) ahead(i) = result->mean(i, t + 1) - ahead(i);
+      dense_matrix<T> mean, root, covariance;
+      multiply(mean, given.G, ahead);
+      for (Eigen::Index i = 0; i < ahead.size(); ++i) mean(i) += filtered.mean(i);
+      multiply(root, given.G, root_of<T>(result->covariance[next]));
       set_zero(covariance, ahead.size(), ahead.size());
       add_outer(covariance, 1, root, root);
       add_outer(covariance, 1, given.rest, given.rest);
-      belief x{filtered.mean + given.G * ahead, covariance};
-      symmetrize(x.covariance);
-      return x;
+      symmetrize(covariance);
+      return {to_eigen<vector>(mean), to_eigen<matrix>(covariance)};
     }
 
     void write(std::int64_t t, const belief& x) const {
@@ -244,10 +249,12 @@ struct smoother_sweep {
     }
     view transition(std::int64_t t) override { return lane_.stepper->model.F[t]; }
     void write(std::int64_t t, const typename smoothed_beginning<T>::belief& x) override {
-      lane_.write(t, {x.mean, x.covariance});
+      lane_.write(t, {to_eigen<vector>(x.mean), to_eigen<matrix>(x.covariance)});
     }
     bool take_from_next(std::int64_t t, bool lost, bool next) override { return lane_.take_from_next(t, lost, next); }
-    void push_diffuse(const dense_matrix<T>& diffuse) override { lane_.result->diffuse.push_back(diffuse); }
+    void push_diffuse(const dense_matrix<T>& diffuse) override {
+      lane_.result->diffuse.push_back(to_eigen<matrix>(diffuse));
+    }
 
    private:
     const lane_type& lane_;

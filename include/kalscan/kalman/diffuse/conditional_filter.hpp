@@ -149,7 +149,7 @@ class conditional_state {
 
  private:
   /// h'E h, of no more than rounding.
-  T along(const matrix& E, const vector& h) const {
+  [[gnu::noinline]] T along(const matrix& E, const vector& h) const {
     if (!noiseless_) return 0;
     vector Eh;
     multiply(Eh, E, h);
@@ -157,7 +157,7 @@ class conditional_state {
   }
 
   /// I - gain h'.
-  static matrix without(const vector& gain, const vector& h) {
+  [[gnu::noinline]] static matrix without(const vector& gain, const vector& h) {
     matrix keep;
     set_identity(keep, h.size(), h.size());
     add_outer(keep, -1, gain, h);
@@ -165,7 +165,7 @@ class conditional_state {
   }
 
   /// Adds to E the rounding of (I - gain h') P (I - gain h')'.
-  void add_rounding_of_update(matrix& E, const matrix& P, const vector& h, const vector& gain) const {
+  [[gnu::noinline]] void add_rounding_of_update(matrix& E, const matrix& P, const vector& h, const vector& gain) const {
     const auto deviation = [&](Eigen::Index i) { return std::sqrt((std::max)(P(i, i), T(0))); };
     T along = 0;
     for (Eigen::Index i = 0; i < h.size(); ++i) along += std::abs(h(i)) * deviation(i);
@@ -177,7 +177,7 @@ class conditional_state {
 
   /// As for a covariance. What is left is a difference with rounding errors of its own: without these, a bound of
   /// errors that fade would end as noise.
-  void update_rounding(const vector& h, const vector& gain) {
+  [[gnu::noinline]] void update_rounding(const vector& h, const vector& gain) {
     const matrix before = off_;
     transform(off_, without(gain, h));
     add_rounding_of_update(off_, before, h, gain);

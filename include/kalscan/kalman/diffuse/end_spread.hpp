@@ -17,7 +17,7 @@ namespace kalscan::detail {
 
 /// [x y], of as many rows.
 template <class T>
-dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
+[[gnu::noinline]] dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
   dense_matrix<T> both(x.rows, x.cols + y.cols);
   std::copy_n(x.data, x.rows * x.cols, both.data());
   std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
@@ -26,7 +26,7 @@ dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
 
 /// A root of root root', of no more columns than rows.
 template <class T>
-dense_matrix<T> narrowed(const dense_matrix<T>& root) {
+[[gnu::noinline]] dense_matrix<T> narrowed(const dense_matrix<T>& root) {
   const Eigen::Index n = root.rows(), q = root.cols();
   if (q <= n) return root;
   dense_matrix<T> all(n, q + 1), narrow(n, n);
@@ -50,7 +50,8 @@ struct end_spread {
   end_spread(const matrix& A, const matrix& of_d, const matrix& C) {
     const Eigen::Index n = C.rows(), p = of_d.cols();
     matrix known, turned;
-    const vector variances = C.diagonal();
+    vector variances(n);
+    for (Eigen::Index i = 0; i < n; ++i) variances(i) = C(i, i);
     own = root_semidefinite(C, pivot_rounding(C), T(1), variances);
     multiply(known, A, of_d);
     const matrix spread = side_by_side<T>(known, own.root);

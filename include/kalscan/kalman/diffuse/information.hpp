@@ -46,7 +46,7 @@ class diffuse_information {
 
   /// row [d 1] = N(0, 1) with a row of seen coordinates. Rotates it into the triangle; returns half the square of what
   /// is left of it, a residual, and adds the logarithm of what the determinant of the triangle has gained.
-  T absorb(vector& row, T& gained) {
+  [[gnu::noinline]] T absorb(vector& row, T& gained) {
     const Eigen::Index q = rows_.rows();
     for (std::size_t k = 0; k < seen_.size(); ++k) {
       const Eigen::Index j = seen_[k];
@@ -87,7 +87,7 @@ class diffuse_information {
   }
 
   /// y = the columns of x that were seen, in that order, times the inverse of R.
-  void times_inverse(matrix& y, const view& x) const {
+  [[gnu::noinline]] void times_inverse(matrix& y, const view& x) const {
     const Eigen::Index n = x.rows;
     set_zero(y, n, static_cast<Eigen::Index>(seen_.size()));
     for (std::size_t j = 0; j < seen_.size(); ++j) {
@@ -114,7 +114,7 @@ class diffuse_information {
   }
 
   /// One of the rows is left over.
-  void substitute(Eigen::Index pivot, const vector& change, T known, T& log_density) {
+  [[gnu::noinline]] void substitute(Eigen::Index pivot, const vector& change, T known, T& log_density) {
     const Eigen::Index q = rows_.rows();
     const matrix rows = rows_;
     const indices before = seen_;
@@ -133,7 +133,7 @@ class diffuse_information {
   }
 
   /// Returns by how much half the logarithm of the determinant of the unseen coordinates has grown.
-  T find_norms() {
+  [[gnu::noinline]] T find_norms() {
     const auto q = basis_.rows(), k = static_cast<Eigen::Index>(unseen_.size());
     const T before = log_volume_;
     log_volume_ = 0;

@@ -33,7 +33,8 @@ class sampled_rounding {
   }
 
   /// The errors of A(:, columns) x, for an x without errors.
-  sampled_rounding combined(const std::vector<Eigen::Index>& columns, const matrix& A, const matrix& x) const {
+  [[gnu::noinline]] sampled_rounding combined(const std::vector<Eigen::Index>& columns, const matrix& A,
+                                              const matrix& x) const {
     const Eigen::Index n = A.rows();
     sampled_rounding all(n, x.cols());
     all.random_ = random_;
@@ -52,12 +53,12 @@ class sampled_rounding {
   }
 
   /// A(i, j) is off by some rounding of terms of this magnitude.
-  void disturb(Eigen::Index i, Eigen::Index j, T terms) {
+  [[gnu::noinline]] void disturb(Eigen::Index i, Eigen::Index j, T terms) {
     for (sample& s : samples_) s.A(i, j) += epsilon * terms * random();
   }
 
   /// Column j of `moved` is that of F A.
-  void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
+  [[gnu::noinline]] void transform(Eigen::Index j, const view& F, const matrix& A, matrix& moved) {
     const Eigen::Index n = A.rows();
     for (sample& s : samples_) {
       multiply(column_, F, view(&s.A(0, j), n, 1));
@@ -79,7 +80,7 @@ class sampled_rounding {
   }
 
   /// Takes the multiple a(j) / a(pivot) of column `pivot` from column j of A.
-  void eliminate(Eigen::Index j, Eigen::Index pivot, const vector& a, matrix& A) {
+  [[gnu::noinline]] void eliminate(Eigen::Index j, Eigen::Index pivot, const vector& a, matrix& A) {
     const T multiple = a(j) / a(pivot);
     for (sample& s : samples_) {
       const T error = (s.a(j) - multiple * s.a(pivot)) / a(pivot);

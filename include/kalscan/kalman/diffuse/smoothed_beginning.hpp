@@ -59,7 +59,7 @@ void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& histor
 /// Smooths the beginning, when its last state is: `change` is what the later data have added to the mean of that.
 template <class T>
 void smooth_from_end(smoothed_beginning<T>& steps, const diffuse_history<T>& history, const dense_vector<T>& change,
-                     const dense_matrix<T>& smoothed) {
+                     const dense_view<T>& smoothed) {
   smooth_steps<T>(steps, history, diffuse_smoother<T>(history, steps.later, change, smoothed));
 }
 

@@ -46,12 +46,12 @@ class diffuse_smoother {
   };
 
   /// `later`: there are data after the beginning. They have added `change` to the mean of x_end, which is proper.
-  diffuse_smoother(const history_type& history, bool later, const vector& change, const matrix& smoothed)
+  diffuse_smoother(const history_type& history, bool later, const vector& change, const view& smoothed)
       : diffuse_smoother(history) {
     if (!later) return;
     const matrix inverse = end_.inverse();
     vector mean;
-    matrix covariance = smoothed;
+    matrix covariance(smoothed);
     multiply(mean, inverse, change);
     transform(covariance, inverse);
     const matrix root = root_of<T>(covariance);
@@ -126,12 +126,12 @@ class diffuse_smoother {
     const vector r = r_;
     multiply(r_, back, r);
     multiply(moved, back, M_);
-    std::swap(M_, moved);
+    M_.swap(moved);
     transform(N_, back);
     symmetrize(N_);
     multiply(moved, chain_, F);
     clear_subnormal(moved);
-    std::swap(chain_, moved);
+    chain_.swap(moved);
   }
 
   /// The unknowns of this part given all data, after its first step.
@@ -147,7 +147,7 @@ class diffuse_smoother {
   }
 
  private:
-  explicit diffuse_smoother(const history_type& history)
+  [[gnu::noinline]] explicit diffuse_smoother(const history_type& history)
       : history_(history), end_(history.A, history.root, own_covariance(history)), changes_(history.changes.size()) {
     const Eigen::Index n = history.A.rows(), q = history.A.cols(), k = history.free.cols();
     set_zero(r_, n);
@@ -163,12 +163,7 @@ class diffuse_smoother {
   }
 
   /// Of the state after the last step, given d.
-  static matrix own_covariance(const history_type& history) {
-    const view last = history.after(history.size() - 1).C;
-    matrix C(last.rows, last.cols);
-    std::copy_n(last.data, C.size(), C.data());
-    return C;
-  }
+  static matrix own_covariance(const history_type& history) { return matrix(history.after(history.size() - 1).C); }
 
   /// What is `coefficients` d + `of_error` g.
   unknowns of_unknowns(const matrix& coefficients, const matrix& of_error) const {
@@ -187,14 +182,14 @@ class diffuse_smoother {
     return x;
   }
 
-  matrix unseen_columns(const matrix& coefficients) const {
+  [[gnu::noinline]] matrix unseen_columns(const matrix& coefficients) const {
     const Eigen::Index n = coefficients.rows();
     matrix unseen(n, std::ssize(history_.unseen));
     for (Eigen::Index k = 0; k < unseen.cols(); ++k)
       std::copy_n(coefficients.data() + n * history_.unseen[static_cast<std::size_t>(k)], n, unseen.data() + n * k);
     return unseen;
   }
-  matrix unseen_rows() const {
+  [[gnu::noinline]] matrix unseen_rows() const {
     matrix rows(std::ssize(history_.unseen), history_.free.cols());
     for (Eigen::Index k = 0; k < rows.rows(); ++k) {
       for (Eigen::Index i = 0; i < rows.cols(); ++i)
@@ -204,7 +199,7 @@ class diffuse_smoother {
   }
 
   /// Whether the rounding of C - C N C is felt, and is more than that of P.
-  bool cancels(const view& C, const view& P, const matrix& smoothed) const {
+  [[gnu::noinline]] bool cancels(const view& C, const view& P, const matrix& smoothed) const {
     const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
     for (Eigen::Index i = 0; i < C.rows; ++i) {
       T terms = 0;
@@ -250,7 +245,7 @@ class diffuse_smoother {
   }
 
   /// X with a covariance of x_t and x_end that is X root(C_end)'.
-  matrix of_last_error(const matrix& covariance) const {
+  [[gnu::noinline]] matrix of_last_error(const matrix& covariance) const {
     const Eigen::Index n = covariance.rows();
     matrix X;
     set_zero(X, n, covariance.cols());
@@ -264,15 +259,13 @@ class diffuse_smoother {
     return X;
   }
 
-  matrix in_last_coordinates(const view& x) const {
+  [[gnu::noinline]] matrix in_last_coordinates(const view& x) const {
     if (changes_ < history_.changes.size()) return cleared(x, to_old_);
-    matrix y(x.rows, x.cols);
-    std::copy_n(x.data, y.size(), y.data());
-    return y;
+    return matrix(x);
   }
 
   /// x y, where sums that are no more than the rounding of their terms are zero.
-  static matrix cleared(const view& x, const view& y) {
+  [[gnu::noinline]] static matrix cleared(const view& x, const view& y) {
     const T rounding = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
     matrix z(x.rows, y.cols);
     for (Eigen::Index j = 0; j < y.cols; ++j) {

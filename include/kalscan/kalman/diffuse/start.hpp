@@ -49,7 +49,8 @@ class diffuse_start {
 
   /// The state is mean + directions d + N(0, root root'), d diffuse. `noiseless`: some reading may be without noise;
   /// then mean and root may have errors of the given covariance beside their last digits', or of none.
-  diffuse_start(const view& mean, const view& root, const view& directions, bool noiseless, const view& errors)
+  [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, bool noiseless,
+                                  const view& errors)
       : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
@@ -59,6 +60,11 @@ class diffuse_start {
     }
     given_.begin_rounding(errors, deviations_);
   }
+
+  diffuse_start(const diffuse_start&) = default;
+  diffuse_start(diffuse_start&&) = default;
+  diffuse_start& operator=(diffuse_start&&) = default;
+  [[gnu::noinline]] ~diffuse_start() = default;
 
   void predict(const view& F, const view& offset, const view& Q) {
     gained_ = 0;
@@ -183,15 +189,15 @@ class diffuse_start {
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.C());
     auto errors = unknowns_.errors_of_directions();
-    *this = diffuse_start(x.mean, spread.root, cleared_product(history.A, history.free), true, rounding());
+    *this = diffuse_start(x.mean, spread.root, cleared_product<T>(history.A, history.free), true, rounding());
     unknowns_.inherit(std::move(errors));
     history.begin_part();
   }
 
   /// Leaves to the history what the data tell of d.
-  void end(history_type& history) const {
+  [[gnu::noinline]] void end(history_type& history) const {
     unknowns_.end(history);
-    history.end_root = narrowed(side_by_side<T>(cleared_product(history.A, history.root), root_of<T>(given_.C())));
+    history.end_root = narrowed(side_by_side<T>(cleared_product<T>(history.A, history.root), root_of<T>(given_.C())));
     history.rounding = rounding();
   }
 
@@ -201,7 +207,7 @@ class diffuse_start {
     vector gain{};
     T variance = infinity<T>;
   };
-  whole whole_reading(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
+  [[gnu::noinline]] whole whole_reading(const typename conditional_state<T>::reading& o, Eigen::Index pivot) const {
     const auto& information = unknowns_.information();
     const auto& unseen = information.unseen();
     const matrix& A = unknowns_.A();
@@ -225,7 +231,7 @@ class diffuse_start {
 
   /// Whether the residual v of a noiseless reading of what is known already may be rounding: of its own terms, or of
   /// the state.
-  bool agrees(const vector& h, T v, T terms) {
+  [[gnu::noinline]] bool agrees(const vector& h, T v, T terms) {
     const T rough = std::sqrt(std::numeric_limits<T>::epsilon());
     if (std::abs(v) <= rough * terms) return true;
     const belief x = current();

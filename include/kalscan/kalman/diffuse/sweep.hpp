@@ -165,6 +165,7 @@ class beginning_of final : public beginning_steps<T> {
   using typename beginning_steps<T>::belief;
   using typename beginning_steps<T>::transition;
   using typename beginning_steps<T>::readings;
+  using matrix = Eigen::Matrix<T, N, N>;
 
   /// `vague` outlives this.
   beginning_of(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague, const observations<T, M>& y,
@@ -190,18 +191,19 @@ class beginning_of final : public beginning_steps<T> {
   }
   void write_predicted(std::int64_t t, const belief& x) override {
     auto& result = *record_.result;
-    record_.predicted(t, x.mean, x.covariance);
-    if (record_.outputs.predictions && !x.proper) result.predicted_diffuse.push_back(x.diffuse);
+    const auto mean = to_eigen<Eigen::Vector<T, N>>(x.mean);
+    const auto covariance = to_eigen<matrix>(x.covariance);
+    record_.predicted(t, mean, covariance);
+    if (record_.outputs.predictions && !x.proper) result.predicted_diffuse.push_back(to_eigen<matrix>(x.diffuse));
     if (!record_.outputs.innovations) return;
-    record_.innovation(t, y_.col(t), stepper_.observation_mean(t, x.mean),
-                       stepper_.innovation_covariance(t, x.covariance));
+    record_.innovation(t, y_.col(t), stepper_.observation_mean(t, mean), stepper_.innovation_covariance(t, covariance));
   }
   void write_filtered(std::int64_t t, const belief& x, T log_density) override {
-    record_.filtered(t, x.mean, x.covariance, log_density);
-    if (!x.proper && record_.keeps()) record_.result->diffuse.push_back(x.diffuse);
+    record_.filtered(t, to_eigen<Eigen::Vector<T, N>>(x.mean), to_eigen<matrix>(x.covariance), log_density);
+    if (!x.proper && record_.keeps()) record_.result->diffuse.push_back(to_eigen<matrix>(x.diffuse));
   }
   void write_rounding(std::int64_t t, const dense_matrix<T>& E) override {
-    record_.result->rounding[static_cast<std::size_t>(record_.column(t))] = E;
+    record_.result->rounding[static_cast<std::size_t>(record_.column(t))] = to_eigen<matrix>(E);
   }
   [[noreturn]] void fail(std::int64_t t, const char* reason) override { record_.fail(t, reason); }
 

@@ -65,7 +65,7 @@ class diffuse_unknowns {
       if (largest * largest >= (std::numeric_limits<T>::min)()) continue;
       for (Eigen::Index i = 0; i < moved_.rows(); ++i) moved_(i, j) = 0;
     }
-    std::swap(A_, moved_);
+    A_.swap(moved_);
   }
 
   /// Looks at a reading h'A d = v + N(0, f). Returns the unknown that it is solved by, because it is seen first or
@@ -84,7 +84,7 @@ class diffuse_unknowns {
   }
 
   /// The reading sees d_pivot first.
-  void see(Eigen::Index pivot, T v, T f, history_type& history, T& log_density) {
+  [[gnu::noinline]] void see(Eigen::Index pivot, T v, T f, history_type& history, T& log_density) {
     vector change;
     set_zero(change, A_.cols());
     change(pivot) = 1;
@@ -97,7 +97,7 @@ class diffuse_unknowns {
   }
 
   /// The reading tells of unknowns that were seen. Returns by how much the logarithm of the determinant of R grows.
-  T absorb(T v, T f, T& log_density) {
+  [[gnu::noinline]] T absorb(T v, T f, T& log_density) {
     vector row = scaled_reading(v, f);
     T gained = 0;
     log_density -= information_.absorb(row, gained);
@@ -106,7 +106,7 @@ class diffuse_unknowns {
   }
 
   /// The reading has no error: d_pivot leaves, and what is known of it is added to b.
-  void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
+  [[gnu::noinline]] void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
     const T known = v / a_(pivot);
     const Eigen::Index n = A_.rows();
     vector change;
@@ -126,7 +126,7 @@ class diffuse_unknowns {
   }
 
   /// A := (I - gain h') A of what is seen, where h'A is rounding.
-  void read_again(const vector& h, const vector& gain) {
+  [[gnu::noinline]] void read_again(const vector& h, const vector& gain) {
     for (const Eigen::Index j : information_.seen())
       add_multiple(&A_(0, j), h.size(), -dot(h.size(), h.data(), &A_(0, j)), gain.data());
   }
@@ -161,7 +161,7 @@ class diffuse_unknowns {
  private:
   /// The unseen column by which a reading is solved: its coefficient is large beside those that the column has had, in
   /// units of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
-  Eigen::Index pivot_among_unseen() const {
+  [[gnu::noinline]] Eigen::Index pivot_among_unseen() const {
     const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),
                                      [&](Eigen::Index j) { return !equal(a_(j), 0) && equal(largest_(j), 0); });
@@ -186,7 +186,7 @@ class diffuse_unknowns {
 
   /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
   /// `change` gets their coefficients in the old d_pivot.
-  void eliminate(Eigen::Index pivot, vector& change) {
+  [[gnu::noinline]] void eliminate(Eigen::Index pivot, vector& change) {
     for (const Eigen::Index j : information_.unseen()) {
       if (j == pivot || equal(a_(j), 0)) continue;
       change(j) = -a_(j) / a_(pivot);
@@ -196,7 +196,7 @@ class diffuse_unknowns {
   }
 
   /// a'd = v with an error of variance f, as a row [a v] with an error of variance one.
-  vector scaled_reading(T v, T f) const {
+  [[gnu::noinline]] vector scaled_reading(T v, T f) const {
     const Eigen::Index q = A_.cols();
     const T root = std::sqrt(f);
     vector row(q + 1);

@@ -1,62 +1,37 @@
 // SPDX-License-Identifier: MIT
 // The linear algebra of the first steps under a diffuse prior: loops over columns of matrices of dynamic size, which
-// compile once for each scalar. Eigen's own products, blocked for large matrices, take far longer to compile.
+// compile once for each scalar. Eigen's own products, blocked for large matrices, take far longer to compile. Here and in
+// diffuse, what is called from several places is out of line: a compiler would optimize it anew in each of them.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <algorithm>
 #include <cmath>
+#include <kalscan/kalman/linalg/dense_matrix.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace kalscan::detail {
 
 template <class T>
-using dense_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-template <class T>
-using dense_vector = Eigen::Vector<T, Eigen::Dynamic>;
-
-/// A matrix that lies elsewhere, column by column: of Eigen, of fixed size or dynamic.
-template <class T>
-struct dense_view {
-  const T* data;
-  Eigen::Index rows, cols;
-
-  dense_view(const T* data_, Eigen::Index rows_, Eigen::Index cols_) : data(data_), rows(rows_), cols(cols_) {}
-  template <class X>
-  dense_view(const Eigen::PlainObjectBase<X>& x) : data(x.data()), rows(x.rows()), cols(x.cols()) {
-    static_assert(!X::IsRowMajor || X::IsVectorAtCompileTime);
-  }
-
-  const T* col(Eigen::Index j) const { return data + j * rows; }
-  T operator()(Eigen::Index i, Eigen::Index j) const { return data[i + j * rows]; }
-  T operator()(Eigen::Index i) const { return data[i]; }
-};
-
-// The scalar of these functions is that of their first argument; the others may be anything that is a view.
-template <class T>
-using view_of = std::type_identity_t<dense_view<T>>;
-
-template <class T, int Cols>
-void set_zero(Eigen::Matrix<T, Eigen::Dynamic, Cols>& x, Eigen::Index rows, Eigen::Index cols = 1) {
+[[gnu::noinline]] void set_zero(dense_matrix<T>& x, Eigen::Index rows, Eigen::Index cols = 1) {
   x.resize(rows, cols);
   std::fill_n(x.data(), x.size(), T(0));
 }
 
 template <class T>
-void set_identity(dense_matrix<T>& x, Eigen::Index rows, Eigen::Index cols) {
+[[gnu::noinline]] void set_identity(dense_matrix<T>& x, Eigen::Index rows, Eigen::Index cols) {
   set_zero(x, rows, cols);
   for (Eigen::Index i = 0; i < (std::min)(rows, cols); ++i) x(i, i) = 1;
 }
 
 /// Makes zero of what is next to underflow: arithmetic with subnormal numbers takes many times longer.
 template <class T>
-void clear_subnormal(dense_matrix<T>& x) {
+[[gnu::noinline]] void clear_subnormal(dense_matrix<T>& x) {
   constexpr T least = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
   for (Eigen::Index i = 0; i < x.size(); ++i) {
     if (std::abs(x.data()[i]) < least) x.data()[i] = 0;
@@ -83,24 +58,23 @@ T dot(const dense_vector<T>& x, const dense_vector<T>& y) {
 }
 
 /// y += factor a b.
-template <class T, int Cols>
-void add_product(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, std::type_identity_t<T> factor, view_of<T> a,
-                 view_of<T> b) {
+template <class T>
+[[gnu::noinline]] void add_product(dense_matrix<T>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
   for (Eigen::Index j = 0; j < b.cols; ++j) {
     for (Eigen::Index k = 0; k < b.rows; ++k) add_multiple(y.data() + j * a.rows, a.rows, factor * b(k, j), a.col(k));
   }
 }
 
 /// y = a b.
-template <class T, int Cols>
-void multiply(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, view_of<T> a, view_of<T> b) {
+template <class T>
+[[gnu::noinline]] void multiply(dense_matrix<T>& y, view_of<T> a, view_of<T> b) {
   set_zero(y, a.rows, b.cols);
   add_product(y, 1, a, b);
 }
 
 /// y = a'b.
-template <class T, int Cols>
-void multiply_transposed(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, view_of<T> a, view_of<T> b) {
+template <class T>
+[[gnu::noinline]] void multiply_transposed(dense_matrix<T>& y, view_of<T> a, view_of<T> b) {
   y.resize(a.cols, b.cols);
   for (Eigen::Index j = 0; j < b.cols; ++j) {
     for (Eigen::Index i = 0; i < a.cols; ++i) y(i + j * a.cols) = dot(a.rows, a.col(i), b.col(j));
@@ -108,7 +82,7 @@ void multiply_transposed(Eigen::Matrix<T, Eigen::Dynamic, Cols>& y, view_of<T> a
 }
 
 template <class T>
-void transpose(dense_matrix<T>& y, view_of<T> x) {
+[[gnu::noinline]] void transpose(dense_matrix<T>& y, view_of<T> x) {
   y.resize(x.cols, x.rows);
   for (Eigen::Index j = 0; j < x.cols; ++j) {
     for (Eigen::Index i = 0; i < x.rows; ++i) y(j, i) = x(i, j);
@@ -116,15 +90,14 @@ void transpose(dense_matrix<T>& y, view_of<T> x) {
 }
 
 /// x y, where sums that are no more than the rounding of their terms are zero.
-template <class X, class Y>
-product_t<X, Y> cleared_product(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBase<Y>& y) {
-  using T = typename X::Scalar;
-  product_t<X, Y> product(x.rows(), y.cols());
-  const T rounding = 8 * static_cast<T>(x.cols()) * std::numeric_limits<T>::epsilon();
-  for (Eigen::Index j = 0; j < y.cols(); ++j) {
-    for (Eigen::Index i = 0; i < x.rows(); ++i) {
+template <class T>
+[[gnu::noinline]] dense_matrix<T> cleared_product(view_of<T> x, view_of<T> y) {
+  dense_matrix<T> product(x.rows, y.cols);
+  const T rounding = 8 * static_cast<T>(x.cols) * std::numeric_limits<T>::epsilon();
+  for (Eigen::Index j = 0; j < y.cols; ++j) {
+    for (Eigen::Index i = 0; i < x.rows; ++i) {
       T sum = 0, terms = 0;
-      for (Eigen::Index k = 0; k < x.cols(); ++k) {
+      for (Eigen::Index k = 0; k < x.cols; ++k) {
         sum += x(i, k) * y(k, j);
         terms += std::abs(x(i, k) * y(k, j));
       }
@@ -136,27 +109,35 @@ product_t<X, Y> cleared_product(const Eigen::MatrixBase<X>& x, const Eigen::Matr
 
 /// y += factor a b'.
 template <class T>
-void add_outer(dense_matrix<T>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
+[[gnu::noinline]] void add_outer(dense_matrix<T>& y, std::type_identity_t<T> factor, view_of<T> a, view_of<T> b) {
   for (Eigen::Index k = 0; k < a.cols; ++k) {
     for (Eigen::Index j = 0; j < b.rows; ++j) add_multiple(y.data() + j * a.rows, a.rows, factor * b(j, k), a.col(k));
   }
 }
 
+/// x x'.
+template <class T>
+[[gnu::noinline]] dense_matrix<T> outer_square(view_of<T> x) {
+  dense_matrix<T> y;
+  set_zero(y, x.rows, x.rows);
+  add_outer(y, 1, x, x);
+  return y;
+}
+
 /// s := x s x'.
 template <class T>
-void transform(dense_matrix<T>& s, view_of<T> x) {
+[[gnu::noinline]] void transform(dense_matrix<T>& s, view_of<T> x) {
   dense_matrix<T> half, whole;
   multiply(half, x, s);
   set_zero(whole, x.rows, x.rows);
   add_outer(whole, 1, half, x);
-  std::swap(s, whole);
+  s.swap(whole);
 }
 
 /// X with X X' = covariance, n x its rank.
 template <class T>
-dense_matrix<T> root_of(view_of<T> covariance) {
-  dense_matrix<T> P(covariance.rows, covariance.cols);
-  std::copy_n(covariance.data, P.size(), P.data());
+[[gnu::noinline]] dense_matrix<T> root_of(view_of<T> covariance) {
+  const dense_matrix<T> P(covariance);
   dense_vector<T> variances(P.rows());
   for (Eigen::Index i = 0; i < P.rows(); ++i) variances(i) = P(i, i);
   const auto x = root_semidefinite(P, pivot_rounding(P), T(1), variances);
@@ -167,7 +148,7 @@ dense_matrix<T> root_of(view_of<T> covariance) {
 
 /// A bound on what is summed into each diagonal entry of x s x', for a semi-definite s.
 template <class T>
-void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
+[[gnu::noinline]] void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
   set_zero(bound, x.rows);
   for (Eigen::Index j = 0; j < x.cols; ++j) {
     const T deviation = std::sqrt(std::abs(s(j, j)));
@@ -180,7 +161,8 @@ void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
 /// columns by what is left of their lengths, until no more than `least` of the first of them is. Columns of x are
 /// exchanged accordingly, and y becomes Q'y.
 template <class T>
-std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y, std::type_identity_t<T> least) {
+[[gnu::noinline]] std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y,
+                                                        std::type_identity_t<T> least) {
   const Eigen::Index rows = x.rows(), cols = x.cols();
   std::vector<Eigen::Index> order;
   for (Eigen::Index j = 0; j < cols; ++j) order.push_back(j);
@@ -220,8 +202,8 @@ std::vector<Eigen::Index> triangulate(dense_matrix<T>& x, dense_matrix<T>& y, st
 /// y becomes x with (triangle) x = first rows of y and all other rows zero, where row k of x stands at order(k) of the
 /// given number of rows. The triangle is an upper one, of the order's size.
 template <class T>
-void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order,
-                    Eigen::Index rows) {
+[[gnu::noinline]] void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order,
+                                      Eigen::Index rows) {
   dense_matrix<T> x;
   set_zero(x, rows, y.cols());
   for (Eigen::Index j = 0; j < y.cols(); ++j) {
@@ -231,7 +213,7 @@ void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<E
       x(order[static_cast<std::size_t>(k)], j) = value;
     }
   }
-  std::swap(x, y);
+  x.swap(y);
 }
 
 }  // namespace kalscan::detail

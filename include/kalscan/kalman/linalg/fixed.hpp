@@ -11,6 +11,14 @@
 
 namespace kalscan::detail {
 
+/// A column of as many rows as X has.
+template <class X, class U = typename X::Scalar>
+struct column_of_rows {
+  using type = Eigen::Matrix<U, X::RowsAtCompileTime, 1>;
+};
+template <class X, class U = typename X::Scalar>
+using column_of = typename column_of_rows<X, U>::type;
+
 template <class X, class Y>
 using product_t = Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, Y::ColsAtCompileTime>;
 
@@ -146,7 +154,7 @@ KALSCAN_HD bool factor_semidefinite(X& x) {
 template <class X>
 struct semidefinite_root {
   X root{};
-  Eigen::Matrix<Eigen::Index, X::RowsAtCompileTime, 1> pivot{};
+  column_of<X, Eigen::Index> pivot{};
   Eigen::Index rank{};
   bool ok{};  ///< whether what was dropped may be the rounding of a semi-definite matrix: entries (i, j) within slack
               ///< sqrt(s_i s_j)
@@ -156,12 +164,18 @@ struct semidefinite_root {
 /// each diagonal entry.
 template <class X>
 KALSCAN_HD semidefinite_root<X> root_semidefinite(X x, typename X::Scalar tolerance, typename X::Scalar slack,
-                                                  const Eigen::Matrix<typename X::Scalar, X::RowsAtCompileTime, 1>& s) {
+                                                  const column_of<X>& s) {
   using T = typename X::Scalar;
   const Eigen::Index n = x.rows();
-  semidefinite_root<X> r{X::Zero(n, n), {}, 0, true};
+  semidefinite_root<X> r{{}, {}, 0, true};
+  r.root.resize(n, n);
   r.pivot.resize(n);
-  Eigen::Matrix<T, X::RowsAtCompileTime, 1> scale = x.diagonal();  // zero: done
+  column_of<X> scale{};  // zero: done
+  scale.resize(n);
+  for (Eigen::Index j = 0; j < n; ++j) {
+    for (Eigen::Index i = 0; i < n; ++i) r.root(i, j) = 0;
+    scale(j) = x(j, j);
+  }
   for (; r.rank != n; ++r.rank) {
     const Eigen::Index k = r.rank;
     Eigen::Index pivot = 0;

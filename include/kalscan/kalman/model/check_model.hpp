@@ -58,9 +58,7 @@ struct steps_view {
 
   given operator[](std::int64_t t) const { return at(matrices, t); }
   bool empty() const { return size == 0; }
-  std::string name_of(const char* name, std::int64_t t) const {
-    return constant ? name : name + (" of step " + std::to_string(t));
-  }
+  argument_name name_of(const char* name, std::int64_t t) const { return {name, constant ? nullptr : " of step ", t}; }
 };
 
 /// A model of any sizes; those that are fixed, else Eigen::Dynamic.
@@ -88,17 +86,17 @@ struct model_view {
 template <class T>
 void require_shapes(const char* name, const steps_view<T>& matrices, Eigen::Index rows, Eigen::Index cols,
                     const model_steps& steps) {
-  if (matrices.empty()) bad_model(text({name, " is not given"}));
+  if (matrices.empty()) bad_model({name, " is not given"});
   if (!matrices.constant && !steps.contain(matrices.size)) {
-    bad_model(text({name, " is given for ", matrices.size, " steps, ", steps.whose, " ", steps.least,
-                    ": give one a step (F_t, Q_t and B_t lead to step t), or one for all"}));
+    bad_model({name, " is given for ", matrices.size, " steps, ", steps.whose, " ", steps.least,
+               ": give one a step (F_t, Q_t and B_t lead to step t), or one for all"});
   }
   for (std::int64_t t = 0; t < matrices.size; ++t) {
     const auto x = matrices[t];
     if (x.rows != rows || x.cols != cols) {
       const bool transposed = x.rows == cols && x.cols == rows;
-      bad_model(text({matrices.name_of(name, t), " is ", shape(x.rows, x.cols), ", not ", shape(rows, cols),
-                      transposed ? ": give its transpose" : ""}));
+      bad_model({matrices.name_of(name, t), " is ", shape(x.rows, x.cols), ", not ", shape(rows, cols),
+                 transposed ? ": give its transpose" : ""});
     }
     require_finite(matrices.name_of(name, t), x.x);
   }
@@ -126,8 +124,8 @@ void check_inputs_given(const model_view<T>& model) {
     bad_model("u is given, B and D are not: give B (n x k) or D (m x k), or leave u out");
   const auto alone = [&](const char* name, const steps_view<T>& matrices) {
     if (model.u.rows > 0 || matrices.empty() || matrices[0].cols == 0) return;
-    bad_model(text({name, " is given, u is not: give u, the ", matrices[0].cols,
-                    " inputs of each step as a column, or leave ", name, " out"}));
+    bad_model({name, " is given, u is not: give u, the ", matrices[0].cols,
+               " inputs of each step as a column, or leave ", name, " out"});
   };
   alone("B", model.B);
   alone("D", model.D);
@@ -140,7 +138,7 @@ void check_model(const model_view<T>& model, const model_steps& steps) {
   if (model.H.empty()) bad_model("H is not given");
   const Eigen::Index n = model.fixed_states == Eigen::Dynamic ? model.F[0].rows : model.fixed_states;
   const Eigen::Index m = meant_observed(model, n), k = model.u.rows;
-  if (n == 0 || m == 0) bad_model(text({"the model has ", n, " states and ", m, " observed components"}));
+  if (n == 0 || m == 0) bad_model({"the model has ", n, " states and ", m, " observed components"});
   check_inputs_given(model);
   require_shapes("F", model.F, n, n, steps);
   require_shapes("Q", model.Q, n, n, steps);
@@ -149,8 +147,7 @@ void check_model(const model_view<T>& model, const model_steps& steps) {
   if (!model.B.empty()) require_shapes("B", model.B, n, k, steps);
   if (!model.D.empty()) require_shapes("D", model.D, m, k, steps);
   if ((!model.B.empty() || !model.D.empty()) && !steps.contain(model.u.cols)) {
-    bad_model(
-        text({"u has ", model.u.cols, " columns, ", steps.whose, " ", steps.least, " steps: give one column a step"}));
+    bad_model({"u has ", model.u.cols, " columns, ", steps.whose, " ", steps.least, " steps: give one column a step"});
   }
   require_finite("u", model.u);
   require_covariances("Q", model.Q);
@@ -169,7 +166,7 @@ void check_model_of(const model_view<T>& model, const model_steps& steps, std::s
     check_model(model, steps);
   } catch (const std::invalid_argument& error) {
     const std::string what = error.what(), name = "kalscan: ";
-    bad_model(text({"the model of series ", series, ": ", what.substr(name.size())}));
+    bad_model({"the model of series ", series, ": ", what.substr(name.size())});
   }
 }
 

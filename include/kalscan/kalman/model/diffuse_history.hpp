@@ -4,6 +4,8 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <vector>
@@ -95,7 +97,11 @@ struct diffuse_history {
   }
 
  private:
-  static void append(std::vector<T>& to, const view& x) { to.insert(to.end(), x.data, x.data + x.rows * x.cols); }
+  static void append(std::vector<T>& to, const view& x) {
+    const std::size_t size = to.size();
+    to.resize(size + static_cast<std::size_t>(x.rows * x.cols));
+    std::copy_n(x.data, x.rows * x.cols, to.data() + size);
+  }
 
   Eigen::Index n_ = 0, q_ = 0;
   std::int64_t readings_ = 0;

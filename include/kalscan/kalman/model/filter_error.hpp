@@ -27,4 +27,17 @@ class filter_error : public std::runtime_error {
   std::int64_t series, step;
 };
 
+namespace detail {
+
+[[noreturn, gnu::noinline, gnu::cold]] inline void fail_step(std::int64_t series, std::int64_t step,
+                                                             const char* reason) {
+  throw filter_error(series, step, reason);
+}
+[[noreturn, gnu::noinline, gnu::cold]] inline void not_finite(std::int64_t series, std::int64_t step, const char* which,
+                                                              const char* part) {
+  throw filter_error(series, step, text({"the ", which, " ", part, " is not finite"}));
+}
+
+}  // namespace detail
+
 }  // namespace kalscan

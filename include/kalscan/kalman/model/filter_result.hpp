@@ -51,8 +51,8 @@ void require_finite_belief(const char* which, std::int64_t series, std::int64_t 
   const auto finite = [](const auto& x) {
     return std::all_of(x.data(), x.data() + x.size(), [](auto value) { return std::isfinite(value); });
   };
-  const char* wrong = !finite(mean) ? " mean" : !finite(P) ? " covariance" : nullptr;
-  if (wrong) throw filter_error(series, t, "the " + std::string(which) + wrong + " is not finite");
+  const char* wrong = !finite(mean) ? "mean" : !finite(P) ? "covariance" : nullptr;
+  if (wrong) not_finite(series, t, which, wrong);
 }
 
 /// The components with a variance in the part of the covariance that grows without bound.

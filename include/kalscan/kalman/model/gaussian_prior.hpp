@@ -10,7 +10,6 @@
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -87,9 +86,9 @@ struct gaussian_prior {
   static void require(const Mean& mean, const Covariance& covariance) {
     const Eigen::Index n = N == Eigen::Dynamic ? mean.rows() : N;
     if (mean.rows() == n && mean.cols() == 1 && covariance.rows() == n && covariance.cols() == n) return;
-    detail::bad_model(detail::text({"the prior's mean is ", detail::shape(mean.rows(), mean.cols()),
-                                    " and its covariance ", detail::shape(covariance.rows(), covariance.cols()),
-                                    ", not ", detail::shape(n, 1), " and ", detail::shape(n, n)}));
+    detail::bad_model({"the prior's mean is ", detail::shape(mean.rows(), mean.cols()), " and its covariance ",
+                       detail::shape(covariance.rows(), covariance.cols()), ", not ", detail::shape(n, 1), " and ",
+                       detail::shape(n, n)});
   }
 };
 
@@ -118,15 +117,12 @@ struct prior_view {
 /// A prior as mean + directions d + N(0, covariance), the diffuse components among the directions.
 template <class T>
 struct diffuse_directions {
-  Eigen::Vector<T, Eigen::Dynamic> mean{};
-  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> directions{};
+  dense_vector<T> mean;
+  dense_matrix<T> directions{};
 
-  explicit diffuse_directions(const prior_view<T>& prior) {
-    mean.resize(prior.mean.rows);
-    std::copy_n(prior.mean.data, mean.size(), mean.data());
+  explicit diffuse_directions(const prior_view<T>& prior) : mean(prior.mean) {
     const auto components = std::count(prior.diffuse.begin(), prior.diffuse.end(), true);
-    directions.resize(mean.size(), components + prior.directions.cols);
-    std::fill_n(directions.data(), directions.size(), T(0));
+    set_zero(directions, mean.size(), components + prior.directions.cols);
     Eigen::Index j = 0;
     for (Eigen::Index i = 0; i < std::ssize(prior.diffuse); ++i) {
       if (!prior.diffuse[static_cast<std::size_t>(i)]) continue;
@@ -143,7 +139,7 @@ void check_root(const dense_view<T>& root, const dense_view<T>& covariance) {
   if (root.cols == 0) return;
   const Eigen::Index n = covariance.rows;
   if (root.rows != n)
-    bad_model(text({"the prior's root is ", shape(root.rows, root.cols), ", its covariance ", shape(n, n)}));
+    bad_model({"the prior's root is ", shape(root.rows, root.cols), ", its covariance ", shape(n, n)});
   require_finite("the prior's root", root);
   const T epsilon = std::numeric_limits<T>::epsilon();
   T largest = covariance(0, 0);
@@ -153,10 +149,8 @@ void check_root(const dense_view<T>& root, const dense_view<T>& covariance) {
     for (Eigen::Index j = 0; j < root.cols; ++j) square += root(i, j) * root(i, j);
     const T slack = std::sqrt(epsilon) * (square + covariance(i, i)) + epsilon * largest;
     if (std::abs(square - covariance(i, i)) <= slack) continue;
-    std::ostringstream text;
-    text << "the prior's root does not belong to its covariance: row " << i << " has the squared length " << square
-         << ", the variance is " << covariance(i, i);
-    bad_model(text.str());
+    bad_model({"the prior's root does not belong to its covariance: row ", i, " has the squared length ",
+               static_cast<double>(square), ", the variance is ", static_cast<double>(covariance(i, i))});
   }
 }
 
@@ -171,26 +165,26 @@ void check_prior(const prior_view<T>& prior, Eigen::Index n) {
   }
   const auto require_size = [&](const char* name, const dense_view<T>& x) {
     if (x.rows != n || x.cols != n)
-      bad_model(text({"the prior's ", name, " is ", shape(x.rows, x.cols), ", not ", shape(n, n)}));
+      bad_model({"the prior's ", name, " is ", shape(x.rows, x.cols), ", not ", shape(n, n)});
   };
-  if (prior.mean.rows != n) bad_model(text({"the prior's mean has size ", prior.mean.rows, ", not ", n}));
+  if (prior.mean.rows != n) bad_model({"the prior's mean has size ", prior.mean.rows, ", not ", n});
   require_size("covariance", prior.covariance);
   require_finite("the prior's mean", prior.mean);
   require_finite("the prior's covariance", prior.covariance);
   require_covariance("the prior's covariance", prior.covariance, prior.covariance_matrix, prior.semidefinite);
   const auto& diffuse = prior.diffuse;
   if (!diffuse.empty() && std::ssize(diffuse) != n)
-    bad_model(text({"the prior's diffuse has size ", diffuse.size(), ", not ", n}));
+    bad_model({"the prior's diffuse has size ", diffuse.size(), ", not ", n});
   for (Eigen::Index i = 0; i < std::ssize(diffuse); ++i) {
     for (Eigen::Index j = 0; j < n && diffuse[static_cast<std::size_t>(i)]; ++j) {
       if (equal(prior.covariance(i, j), 0)) continue;
-      bad_model(text({"the prior's component ", i, " is diffuse, its row of the covariance is not zero"}));
+      bad_model({"the prior's component ", i, " is diffuse, its row of the covariance is not zero"});
     }
   }
   const auto& directions = prior.directions;
   if (directions.cols > 0 && directions.rows != n) {
-    bad_model(text({"the prior's directions are ", shape(directions.rows, directions.cols), ": give one a column, of ",
-                    n, " states"}));
+    bad_model({"the prior's directions are ", shape(directions.rows, directions.cols), ": give one a column, of ", n,
+               " states"});
   }
   require_finite("the prior's directions", directions);
   if (prior.rounding.rows > 0) require_size("rounding", prior.rounding);

@@ -88,10 +88,9 @@ struct kalman_model {
   [[nodiscard]] kalman_model steps(std::int64_t first, std::int64_t last) const {
     const auto require = [&](const char* name, std::int64_t given) {
       if (0 <= first && first <= last && last <= given) return;
-      detail::bad_model(
-          detail::text({"steps ", first, " to ", last, " are not in ", name, ", which is given for ", given}));
+      detail::bad_model({"steps ", first, " to ", last, " are not in ", name, ", which is given for ", given});
     };
-    if (first < 0 || last < first) detail::bad_model(detail::text({"steps ", first, " to ", last, " are no steps"}));
+    if (first < 0 || last < first) detail::bad_model({"steps ", first, " to ", last, " are no steps"});
     const auto part = [&](const char* name, const auto& matrices) {
       if (!matrices.constant()) require(name, matrices.size());
       return matrices.steps(first, last);

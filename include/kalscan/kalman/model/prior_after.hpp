@@ -23,17 +23,18 @@ namespace kalscan {
 template <class T, int N, int M>
 [[nodiscard]] gaussian_prior<T, N> prior_after(const filter_result<T, N, M>& result) {
   if (result.covariance.empty()) detail::bad_model("the filter result is empty: it has no last belief");
+  using directions = Eigen::Matrix<T, N, Eigen::Dynamic>;
   const Eigen::Index last = result.mean.cols() - 1;
   const auto& beginning = result.beginning;
   auto prior = gaussian_prior<T, N>::before_first_step(result.mean.col(last), result.covariance.back());
   if (!result.rounding.empty()) prior.rounding = result.rounding.back();
   if (std::ssize(result.diffuse) == last + 1)
-    prior.directions = detail::cleared_product(beginning.A, beginning.free);
+    prior.directions = detail::to_eigen<directions>(detail::cleared_product<T>(beginning.A, beginning.free));
   if (!result.covariance_root.empty()) {
     prior.root = result.covariance_root.back();
   } else if (beginning.size() == last + 1) {
-    prior.root = beginning.end_root;
-    if (beginning.rounding.size() > 0) prior.rounding = beginning.rounding;
+    prior.root = detail::to_eigen<directions>(beginning.end_root);
+    if (beginning.rounding.size() > 0) prior.rounding = detail::to_eigen<Eigen::Matrix<T, N, N>>(beginning.rounding);
   }
   return prior;
 }

@@ -41,9 +41,8 @@ template <class F_, class Q_, class Offset>
   const Eigen::Index n = F.rows();
   const auto require_size = [&](const char* name, const auto& x, Eigen::Index rows, Eigen::Index cols) {
     if (x.rows() != rows || x.cols() != cols || rows == 0)
-      detail::bad_model(std::string(name) + " is " + detail::shape(x.rows(), x.cols()) + ", not " +
-                        detail::shape(rows, cols));
-    detail::require_finite(name, detail::dense_matrix<T>(x));
+      detail::bad_model({name, " is ", detail::shape(x.rows(), x.cols()), ", not ", detail::shape(rows, cols)});
+    detail::require_finite(name, Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>(x));
   };
   require_size("F", F, n, n);
   require_size("Q", Q, n, n);

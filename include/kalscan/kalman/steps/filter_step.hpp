@@ -53,7 +53,7 @@ struct filter_step {
       sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
     };
     const char* wrong = detail::observe(components.observe(t, y), mean, P, count);
-    if (wrong) throw filter_error(series, t, wrong);
+    if (wrong) fail_step(series, t, wrong);
     require_finite_belief("filtered", series, t, mean, P);
     return -sum / 2;
   }
@@ -118,7 +118,7 @@ struct filter_recorder {
   filter_outputs outputs;
   std::int64_t series;
 
-  [[noreturn]] void fail(std::int64_t t, const char* reason) const { throw filter_error(series, t, reason); }
+  [[noreturn]] void fail(std::int64_t t, const char* reason) const { fail_step(series, t, reason); }
 
   void predicted(std::int64_t t, const vector_n& mean, const matrix_nn& covariance) const {
     if (!outputs.predictions) return;

@@ -116,10 +116,10 @@ class square_root_steps {
   }
 
  private:
-  template <class Root>
-  static matrix square(const Root& x) {
-    matrix root = matrix::Zero(x.rows(), x.rows());
-    root.leftCols(x.cols()) = x;
+  static matrix square(const dense_view<T>& x) {
+    matrix root;
+    root.resize(x.rows, x.rows);
+    std::fill(std::copy_n(x.data, x.rows * x.cols, root.data()), root.data() + root.size(), T(0));
     return root;
   }
 
