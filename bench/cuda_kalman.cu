@@ -216,6 +216,7 @@ int main(int argc, char** argv) {
 #ifndef KALSCAN_QUICK_CUDA  // compiled only
   add("filter and smooth float n 8 m 4", regular<float, 8, 4, verb::both>, {{million, 1, 0}});
   add("filter float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::filter, form::diffuse>, {{million, 1, 0}, {10'000, 1, 0}, {100, 100'000, 0}});
+  add("filter and smooth float n 4 m 2, diffuse prior", regular<float, 4, 2, verb::both, form::diffuse>, {{million, 1, 0}, {100, 100'000, 0}});
 #endif
   add("filter float n 2 m 1, roots", regular<float, 2, 1, verb::filter, form::roots>, {{million, 1, 0}, {million, 1, 16}, {million, 1, 64}});
   add("filter float n 4 m 2, roots", regular<float, 4, 2, verb::filter, form::roots>, {{million, 1, 0}, {million, 1, 16}, {million, 1, 64}, {100, 100'000, 0}});

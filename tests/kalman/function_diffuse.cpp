@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "by_functions.hpp"
@@ -145,6 +147,51 @@ TEST_CASE("summaries of chunks keep the digits of directions that they tell litt
     const auto x = by_functions::smooth(p.model, p.y, 1, 0);
     CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).filtered < 1e-6);
   }
+}
+
+const diffuse_families::family& family_of(const std::string& name) {
+  return *std::find_if(std::begin(diffuse_families::all), std::end(diffuse_families::all),
+                       [&](const auto& family) { return family.name == name; });
+}
+struct drawn {
+  const char* family;
+  std::uint64_t seed;
+};
+
+TEST_CASE("what later data do not tell is left unknown, and what they tell is taken from those that tell most") {
+  for (const drawn& x : {drawn{"priors diffuse in part", 122159}, drawn{"priors diffuse in part", 97418},
+                         drawn{"transitions that forget", 131353}, drawn{"transitions that forget", 131448},
+                         drawn{"transitions that forget", 99422}, drawn{"transitions that forget", 122820}}) {
+    for (const std::int64_t chunk : {1000, 3, 1}) {
+      CAPTURE(x.seed);
+      CAPTURE(chunk);
+      diffuse_families::source draw(x.seed);
+      const auto p = family_of(x.family).make(draw);
+      const auto e = errors_of(by_functions::smooth(p.model, p.y, chunk).smoothed,
+                               diffuse_oracle::conditioning(p.model, p.y));
+      CHECK(e.filtered < 1e-10);
+      CHECK(e.smoothed < 1e-10);
+    }
+  }
+}
+
+TEST_CASE("of a state that is known exactly no rounding is left, which would be read as if it told something") {
+  for (const std::uint64_t seed : {97'327U, 122'497U, 122'840U, 122'843U, 200'007U, 201'426U}) {
+    CAPTURE(seed);
+    diffuse_families::source draw(seed);
+    const auto p = family_of("noisy and exact readings of one direction").make(draw);
+    const auto x = by_functions::smooth(p.model, p.y, 1000);
+    CHECK(x.filter_failure == kalscan::step_failure::none);
+    CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).filtered < 1e-9);
+  }
+}
+
+TEST_CASE("later data without noise, of a state without variance, are refused and not left out") {
+  diffuse_families::source draw(122'360);
+  const auto p = family_of("priors diffuse in part").make(draw);
+  const auto x = by_functions::smooth(p.model, p.y, 1000);
+  CHECK(x.filter_failure == kalscan::step_failure::none);
+  CHECK(x.smoother_failure != kalscan::step_failure::none);
 }
 
 TEST_CASE("what a first reading without noise has made known exactly is not read again as if it told something") {

@@ -14,7 +14,7 @@
 // Where what later data tell of a state is nearly singular in its first components, the host factors it by pivots; a
 // device does not, and loses digits there: in the smoother, and where a series is cut in time.
 //
-// The matrices of more than 8 states, or 5 in square-root form, are too large for registers. They lie in local memory,
+// The matrices of more than 8 states, or 5 in square-root form or to smooth under a diffuse prior, are too large for registers. They lie in local memory,
 // where nvcc 13.0 gives two matrices that are both in use the same place: its results are wrong and nothing says so. Such
 // models compile where nvcc is told to give each a place of its own, and KALSCAN_NO_STACK_COLORING says that it was:
 //
@@ -54,18 +54,19 @@
 namespace kalscan {
 namespace detail {
 
-template <class Model>
+/// `Roots`: whether the verb has triangles in double, for which straight<...> says what fits registers.
+template <class Model, bool Roots = is_root<prior_type<Model>>>
 constexpr void explain_device_model() {
   static_assert(std::is_trivially_copyable_v<Model>,
                 "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device "
                 "memory");
 #if !defined(KALSCAN_NO_STACK_COLORING)
   using form = form_of_model<Model>;
-  constexpr bool in_registers = is_root<prior_type<Model>> ? straight<typename form::number, Model::states>
-                                                           : Model::states <= 8;
+  constexpr bool in_registers = Roots ? straight<typename form::number, Model::states> : Model::states <= 8;
   static_assert(in_registers,
-                "kalscan: on a device a model of more than 8 states, or 5 in square-root form, needs CMake's "
-                "kalscan::cuda_many_states, or nvcc -Xcicc --Xopt,-no-stack-coloring -DKALSCAN_NO_STACK_COLORING");
+                "kalscan: on a device a model of more than 8 states, or 5 in square-root form or to smooth under a "
+                "diffuse prior, needs CMake's kalscan::cuda_many_states, or nvcc -Xcicc --Xopt,-no-stack-coloring "
+                "-DKALSCAN_NO_STACK_COLORING");
 #endif
 }
 
@@ -131,12 +132,14 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
 /// square_root{model}, means and covariance_root. By the backward recursion of Bryson and Frazier (1963) and de Jong
 /// (Biometrika 76, 1989), which inverts no covariance. Covariances are differences from the filtered ones, with errors
 /// relative to these; in square-root form deviations keep their digits down to epsilon^(3/4) of the filtered ones, in
-/// float down to that of double.
+/// float down to that of double. Under a diffuse prior what later data say is kept as equations in double, at all steps:
+/// the smoother then takes about three times as long.
 template <state_space_model Model>
 void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "smooth";
+  detail::explain_device_model<Model, detail::is_root<detail::prior_type<Model>> || detail::has_diffuse_prior<Model>>();
   detail::check_series<Model>(verb, policy, series, [&](auto& check) {
     check.data(y);
     check.filtered_steps(filtered);

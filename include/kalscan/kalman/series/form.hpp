@@ -22,20 +22,27 @@ namespace kalscan::detail {
 template <class Belief>
 struct form_of;
 
-/// With covariances.
+/// With covariances. Of the smoother, what later data say (later_data) and what a stretch does to that.
 template <class T, int N>
 struct form_of<small_belief<T, N>> {
   using number = T;  // of the following
   using stretch = small_filtering_element<T, N>;
   using stretch_monoid = small_filtering_monoid<T, N>;
   using later_data = small_likelihood<T, N>;
+  using later_stretch = stretch;
+  using later_monoid = stretch_monoid;
   using element = stretch;
   using monoid = stretch_monoid;
 };
-/// The same, where a chunk may begin a series under a diffuse prior.
+/// The same, where a chunk may begin a series under a diffuse prior. Later data are equations, for diffuse_smoothing.hpp.
 template <class T, int N>
 struct form_of<small_diffuse_belief<T, N>> : form_of<small_belief<T, N>> {
-  using stretch_monoid = small_filtering_monoid<T, N, residues::cleared>;
+  static constexpr residues cleared = residues_of<small_diffuse_belief<T, N>>;
+  using stretch_monoid = small_filtering_monoid<T, N, cleared>;
+  using number = wide<T>;
+  using later_stretch = small_root_element<number, N>;
+  using later_monoid = small_root_monoid<number, N, cleared>;
+  using later_data = small_root_likelihood<number, N>;
   using element = small_diffuse_element<T, N>;
   using monoid = small_diffuse_monoid<T, N>;
 };
@@ -46,6 +53,8 @@ struct form_of<small_root_belief<T, N>> {
   using stretch = small_root_element<number, N>;
   using stretch_monoid = small_root_monoid<number, N>;
   using later_data = small_root_likelihood<number, N>;
+  using later_stretch = stretch;
+  using later_monoid = stretch_monoid;
   using element = stretch;
   using monoid = stretch_monoid;
 };
@@ -84,8 +93,8 @@ KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::in
 }
 template <class Model, class X, int N>
 KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::int64_t t, small_root_element<X, N>& x) {
-  predict(x, as<X>(model.transition(series, t).F), state_input_of<X>(model, series, t),
-          root_of_noise<X>(model, series, t));
+  predict<residues_of<prior_type<Model>>>(x, as<X>(model.transition(series, t).F),
+                                          state_input_of<X>(model, series, t), root_of_noise<X>(model, series, t));
 }
 
 /// The transition that leads to step t, of a state counted from `mean`.

@@ -10,9 +10,11 @@
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/kalman/series/settled.hpp>
 #include <kalscan/kalman/series/step.hpp>
+#include <kalscan/kalman/small/diffuse_smoothing.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -30,7 +32,7 @@ struct smoother_traversal {
   using belief = prior_type<Model>;
   using form = form_of<belief>;
   using number = typename form::number;
-  using element = typename form::stretch;  // also under a diffuse prior: later data are of it
+  using element = typename form::later_stretch;
   using state = typename form::later_data;
   using row = belief;
   using sum = T;
@@ -44,7 +46,7 @@ struct smoother_traversal {
   std::span<const T> directions = {};  // of the filter, under a diffuse prior
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
-    return typename form::stretch_monoid{}(second, first);
+    return typename form::later_monoid{}(second, first);
   }
   KALSCAN_HD static state act(const element& x, const state& s) { return act_backward<residues_of<belief>>(x, s); }
   KALSCAN_HD state start(std::int64_t) const { return {}; }
@@ -64,7 +66,7 @@ struct smoother_traversal {
   template <class MeanAt>
   KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t before, std::int64_t last, MeanAt mean_at) const {
     const std::int64_t begin = series.begin(i);
-    element x = form::stretch_monoid::identity();
+    element x = form::later_monoid::identity();
     if (before < 0) return x;
     small_vector<T, n> mean_before = mean_at(before);
     for (std::int64_t t = before + 1; t <= last; ++t) {
@@ -121,7 +123,8 @@ struct smoother_traversal {
     /// A device has the beliefs of small models read a step ahead, and each of their steps taken in full: registers for
     /// what has settled would leave room for fewer threads. By measurement up to 6 states in float and 4 in double.
     static constexpr bool reads_ahead = Rows == filtered_rows::ahead && sizeof(element) <= 400;
-    static constexpr bool settles = Model::constant && n > 1 && !is_root<belief> && !reads_ahead;
+    static constexpr bool settles =
+        Model::constant && n > 1 && std::is_same_v<belief, small_belief<T, n>> && !reads_ahead;
 
     /// The filtered belief of step t, which is asked for once. Where it is read ahead, that of the step before it, the
     /// next to be taken, is read now if there is `more`. A chunk without steps reads none: where these would lie there
@@ -163,7 +166,7 @@ struct smoother_traversal {
       if constexpr (settles) {
         settled_.filtered = filtered.covariance;
         settled_.A = stretch.A;
-        settled_.judge(smoothed_.covariance, later_.J, all && !has_directions(filtered));
+        settled_.judge(smoothed_.covariance, later_.J, all);
       }
     }
 
@@ -172,7 +175,7 @@ struct smoother_traversal {
       if (!settled_.hold || !more) return false;
       const belief filtered = filtered_at(t, more);
       const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
-      bool same = !has_directions(filtered) && same_but_rounding(settled_.filtered, filtered.covariance);
+      bool same = same_but_rounding(settled_.filtered, filtered.covariance);
       unrolled<m>([&](int k) { same = same && readings.present[k]; });
       if (!same) return false;
       smoothed_.mean = filtered.mean;

@@ -53,7 +53,7 @@ struct small_diffuse_monoid {
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     if (later.begins) return later;
     if (earlier.begins) return element::beginning(act(later, act(earlier, {})));
-    return {small_filtering_monoid<T, N, detail::residues::cleared>{}(earlier.x, later.x)};
+    return {small_filtering_monoid<T, N, detail::residues_of<small_diffuse_belief<T, N>>>{}(earlier.x, later.x)};
   }
 };
 static_assert(monoid<small_diffuse_monoid<double, 2>>);

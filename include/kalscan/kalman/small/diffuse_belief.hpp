@@ -44,7 +44,10 @@ inline constexpr bool is_diffuse<small_diffuse_belief<T, N>> = true;
 
 /// For elements that act on such beliefs.
 template <class Belief>
-inline constexpr residues residues_of = is_diffuse<Belief> ? residues::cleared : residues::kept;
+inline constexpr residues residues_of = residues::kept;
+template <class T, int N>
+inline constexpr residues residues_of<small_diffuse_belief<T, N>> =
+    sizeof(T) == 4 ? residues::cleared_as_float : residues::cleared;
 
 template <class T, int N>
 KALSCAN_HD constexpr bool is_vague(const small_diffuse_belief<T, N>& x, int j) {
@@ -59,10 +62,6 @@ KALSCAN_HD constexpr bool has_directions(const small_diffuse_belief<T, N>& x) {
     unrolled<N>([&](int i) { any = any || !equal(x.directions(i, j), T(0)); });
   });
   return any;
-}
-template <class T, int N>
-KALSCAN_HD constexpr bool has_directions(const small_belief<T, N>&) {
-  return false;
 }
 
 /// The covariance, but for what grows without bound.
@@ -129,10 +128,8 @@ template <class T, int N>
 KALSCAN_HD small_matrix<T, N, N> moved_directions(const small_matrix<T, N, N>& F, const small_diffuse_belief<T, N>& x) {
   small_matrix<T, N, N> moved = times<residues::cleared>(F, x.directions);
   if (x.vague == 0) return moved;
-  unrolled<N>([&](int j) {
-    if (!is_vague(x, j)) return;
-    unrolled<N>([&](int i) { moved(i, j) = sum_of<T, N>([&](int k) { return F(i, k) * x.directions(k, j); }); });
-  });
+  const small_matrix<T, N, N> vague = times<residues::rounded>(F, x.directions);
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { moved(i, j) = is_vague(x, j) ? vague(i, j) : moved(i, j); }); });
   return moved;
 }
 

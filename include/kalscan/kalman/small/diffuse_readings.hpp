@@ -12,16 +12,15 @@
 
 namespace kalscan::detail {
 
-/// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others. Of the others
-/// entries that may be rounding are zero; errors of h are relative to `size`, entry by entry.
+/// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others. Entries that may
+/// be rounding are zero; errors of h are relative to `size`, entry by entry.
 template <class T, int N>
 struct seen_directions {
   small_vector<T, N> diffuse, vague;
 };
 template <class T, int N>
 KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
-                                                    const small_vector<T, N>& size, bool noiseless) {
-  constexpr T rounding = rounding_of_sums<T, N>;
+                                                    const small_vector<T, N>& size) {
   seen_directions<T, N> seen{};
   unrolled<N>([&](int j) {
     T a = 0, terms = 0;
@@ -29,11 +28,9 @@ KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T
       a += h(i) * x.directions(i, j);
       terms += size(i) * std::abs(x.directions(i, j));
     });
-    if (is_vague(x, j)) {
-      if (!(noiseless && std::abs(a) <= rounding * terms)) seen.vague(j) = a;
-    } else if (!(std::abs(a) <= rounding_of_terms<T> * terms)) {
-      seen.diffuse(j) = a;
-    }
+    const bool vague = is_vague(x, j);
+    if (std::abs(a) <= (vague ? rounding_of_sums<T, N> : rounding_of_terms<T>) * terms) return;
+    (vague ? seen.vague : seen.diffuse)(j) = a;
   });
   return seen;
 }
@@ -167,7 +164,7 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
     reduce_vague(x, own.K, f);
   }
   // Given the innovation, the mean of f d / length is length v / s, and its variance own.s / s.
-  const small_vector<T, N> along = times(x.directions, f);
+  const small_vector<T, N> along = times<residues::rounded>(x.directions, f);
   const T others = own.s * seen.scale * seen.scale, left = std::sqrt(others) / length;
   small_vector<T, N> g{};
   unrolled<N>([&](int i) {
@@ -175,7 +172,7 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
     g(i) = left * along(i);
   });
   add(x.mean, seen.K, v);
-  put_vague(x, remove_direction(x.directions, f, length, along, equal(d, T(0)) ? rounding : T(0)), g);
+  put_vague(x, remove_direction(x.directions, f, length, along, rounding), g);
   return seen;
 }
 
@@ -193,7 +190,7 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_di
     });
     const T d = o.d(k);
     seen_directions<T, N> told{};
-    if (!proper) told = seen_of_directions(x, h, size, equal(d, T(0)));
+    if (!proper) told = seen_of_directions(x, h, size);
     if (is_zero(told.diffuse) && is_zero(told.vague)) {
       const step_failure now = observe_component(o, k, h, x.mean, x.covariance, seen);
       if (wrong == step_failure::none) wrong = now;
@@ -217,23 +214,12 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_di
   return wrong;
 }
 
-/// A reading of for_each_reading of a likelihood with information J.
+/// A reading h x = w + N(0, 1), where errors of h are relative to `size`, entry by entry.
 template <class T, int N>
-KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, const small_symmetric<T, N>&,
-                                  small_belief<T, N>& x) {
-  take_unit_reading(h, w, first, x.mean, x.covariance);
-}
-template <class T, int N>
-KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, const small_symmetric<T, N>& J,
+KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, const small_vector<T, N>& size,
                                   small_diffuse_belief<T, N>& x) {
-  // The errors of h come from those of J, whose entries were taken off each other until h h' was left.
-  T left = 0;
-  small_vector<T, N> size{};
-  unrolled<N>([&](int i) { left = h(i) * h(i) > left * J(i, i) ? h(i) * h(i) / J(i, i) : left; });
-  const T scale = left > 0 ? 1 / std::sqrt(left) : T(0);
-  unrolled<N>([&](int i) { size(i) = J(i, i) > 0 ? std::sqrt(J(i, i)) * scale : T(0); });
   seen_directions<T, N> told{};
-  if (!is_proper(x)) told = seen_of_directions(x, h, size, false);
+  if (!is_proper(x)) told = seen_of_directions(x, h, size);
   if (is_zero(told.diffuse) && is_zero(told.vague)) {
     take_unit_reading(h, w, first, x.mean, x.covariance);
     return;
@@ -244,6 +230,18 @@ KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, c
   } else {
     take_first_reading(x, h, T(1), told, alone);
   }
+}
+/// One of for_each_reading of a likelihood with information J.
+template <class T, int N>
+KALSCAN_HD void take_unit_reading(const small_vector<T, N>& h, T w, int first, const small_symmetric<T, N>& J,
+                                  small_diffuse_belief<T, N>& x) {
+  // The errors of h come from those of J, whose entries were taken off each other until h h' was left.
+  T left = 0;
+  small_vector<T, N> size{};
+  unrolled<N>([&](int i) { left = h(i) * h(i) > left * J(i, i) ? h(i) * h(i) / J(i, i) : left; });
+  const T scale = left > 0 ? 1 / std::sqrt(left) : T(0);
+  unrolled<N>([&](int i) { size(i) = J(i, i) > 0 ? std::sqrt(J(i, i)) * scale : T(0); });
+  take_unit_reading(h, w, first, size, x);
 }
 
 }  // namespace kalscan::detail

@@ -33,11 +33,11 @@ template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_vector<T, N> reduce_by_gain(small_matrix<T, N, N>& A, const small_vector<T, N>& h, T d,
                                              const small_innovation<T, N>& x, int first = 0) {
   const small_vector<T, N> g = transposed_times<Residues>(A, h, first);
-  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) -= x.K(i) * g(j); }); });
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) = sum_of_two<Residues>(A(i, j), -x.K(i) * g(j)); }); });
   if (!loses_digits(d, x.s)) return g;
   small_vector<T, N> w = transposed_times(A, h, first);
-  unrolled<N>([&](int j) { w(j) = d / x.s * g(j) - w(j); });
-  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) += x.K(i) * w(j); }); });
+  unrolled<N>([&](int j) { w(j) = sum_of_two<Residues>(d / x.s * g(j), -w(j)); });
+  unrolled<N>([&](int j) { unrolled<N>([&](int i) { A(i, j) = sum_of_two<Residues>(A(i, j), x.K(i) * w(j)); }); });
   return g;
 }
 

@@ -112,10 +112,28 @@ inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
 template <class T, int N>
 inline constexpr T rounding_of_sums = T(8 * N) * std::numeric_limits<T>::epsilon();
 
-/// What becomes of sums that may be rounding alone. Under a diffuse prior they are set to zero: a variance that grows
-/// without bound would multiply whatever is left.
-enum class residues { kept, cleared };
+/// What becomes of sums that may be rounding alone: they are kept, or set to zero where they are no more than
+/// rounding_of_sums, or rounding_of_terms, of their terms. Under a diffuse prior the last is done: a variance that grows
+/// without bound would multiply whatever is left. `cleared_as_float`: in sums of a wider type than that of a model in
+/// float, whose numbers are no more exact than that.
+enum class residues { kept, rounded, cleared, cleared_as_float };
 
+template <residues Residues, class T, int N>
+inline constexpr T residue_of_terms = Residues == residues::rounded            ? rounding_of_sums<T, N>
+                                      : Residues == residues::cleared_as_float ? T(rounding_of_terms<float>)
+                                                                               : rounding_of_terms<T>;
+
+/// x + y.
+template <residues Residues, class T>
+KALSCAN_HD constexpr T sum_of_two(T x, T y) {
+  const T sum = x + y;
+  if constexpr (Residues == residues::kept) {
+    return sum;
+  } else {
+    const T terms = (x < 0 ? -x : x) + (y < 0 ? -y : y);
+    return (sum < 0 ? -sum : sum) <= residue_of_terms<Residues, T, 2> * terms ? T(0) : sum;
+  }
+}
 /// As sum_of.
 template <residues Residues, class T, int N, class F>
 KALSCAN_HD constexpr T product_sum(F f, int first) {
@@ -123,7 +141,7 @@ KALSCAN_HD constexpr T product_sum(F f, int first) {
     return sum_of<T, N>(f, first);
   } else {
     const T sum = sum_of<T, N>(f, first), terms = sum_of<T, N>([&](int k) { return f(k) < 0 ? -f(k) : f(k); }, first);
-    return (sum < 0 ? -sum : sum) <= rounding_of_terms<T> * terms ? T(0) : sum;
+    return (sum < 0 ? -sum : sum) <= residue_of_terms<Residues, T, N> * terms ? T(0) : sum;
   }
 }
 

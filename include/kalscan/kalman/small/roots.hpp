@@ -208,7 +208,7 @@ KALSCAN_HD small_lower<X, N> root_of(const small_symmetric<T, N>& P) {
 /// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. What is left of `value`, the
 /// residual, is dropped: a likelihood counts up to a constant. Information that grows over a long stretch, as of an
 /// unstable system without noise, stops growing before its squares are infinite.
-template <class T, int N>
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD void add_equation(small_lower<T, N>& Z, small_vector<T, N>& w, small_vector<T, N> row, T value) {
   const T most = std::sqrt((std::numeric_limits<T>::max)()) / 4096;
   T largest = 0;
@@ -224,8 +224,8 @@ KALSCAN_HD void add_equation(small_lower<T, N>& Z, small_vector<T, N>& w, small_
     unrolled<N, straight<T, N>>([&](int j) {
       if (j < i) return;
       const T z = Z(j, i);
-      Z(j, i) = cosine * z + sine * row(j);
-      row(j) = cosine * row(j) - sine * z;
+      Z(j, i) = sum_of_two<Residues>(cosine * z, sine * row(j));
+      row(j) = sum_of_two<Residues>(cosine * row(j), -sine * z);
     });
     const T z = w(i);
     w(i) = cosine * z + sine * value;

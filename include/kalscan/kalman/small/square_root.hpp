@@ -61,11 +61,6 @@ KALSCAN_HD small_symmetric<T, N> covariance_of(const small_root_belief<T, N>& x)
   return square_of(x.root);
 }
 
-template <class T, int N>
-KALSCAN_HD constexpr bool has_directions(const small_root_belief<T, N>&) {
-  return false;
-}
-
 /// A transition x' = F x + N(offset, root root') after what x holds.
 template <class T, int N>
 KALSCAN_HD void predict(small_root_belief<T, N>& x, const small_matrix<T, N, N>& F, const small_vector<T, N>& offset,
@@ -74,10 +69,10 @@ KALSCAN_HD void predict(small_root_belief<T, N>& x, const small_matrix<T, N, N>&
   add(x.mean, offset);
   x.root = root_of_sum(times_lower(F, x.root), root);
 }
-template <class T, int N>
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD void predict(small_root_element<T, N>& x, const small_matrix<T, N, N>& F, const small_vector<T, N>& offset,
                         const small_lower<T, N>& root) {
-  x.A = times(F, x.A);
+  x.A = times<Residues>(F, x.A);
   x.b = times(F, x.b);
   add(x.b, offset);
   x.U = root_of_sum(times_lower(F, x.U), root);
@@ -89,13 +84,13 @@ KALSCAN_HD small_innovation<T, N> take_reading(small_root_belief<T, N>& x, const
                                                int first = 0) {
   return take_reading(x.mean, x.root, h, d, y, first);
 }
-template <class T, int N>
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD small_innovation<T, N> take_reading(small_root_element<T, N>& x, const small_vector<T, N>& h, T d, T y,
                                                int first = 0) {
   const small_innovation<T, N> seen = take_reading(x.b, x.U, h, d, y, first);
-  small_vector<T, N> row = reduce_by_gain(x.A, h, d, seen, first);
+  small_vector<T, N> row = reduce_by_gain<Residues>(x.A, h, d, seen, first);
   unrolled<N, straight<T, N>>([&](int i) { row(i) *= seen.scale; });
-  add_equation(x.Z, x.w, row, seen.v * seen.scale);
+  add_equation<Residues>(x.Z, x.w, row, seen.v * seen.scale);
   return seen;
 }
 
@@ -104,7 +99,7 @@ template <class T, int N, class Take>
 KALSCAN_HD void for_each_reading(const small_root_likelihood<T, N>& x, Take take) {
   unrolled<N, straight<T, N>>([&](int k) {
     small_vector<T, N> h{};
-    bool tells = false;
+    bool tells = !equal(x.w(k), x.w(k));  // that information is without bound
     unrolled<N, straight<T, N>>([&](int i) {
       if (i < k) return;
       h(i) = x.Z(i, k);
@@ -115,9 +110,15 @@ KALSCAN_HD void for_each_reading(const small_root_likelihood<T, N>& x, Take take
 }
 
 /// The likelihood of what comes later.
-template <class State, class T, int N>
-KALSCAN_HD void take_likelihood(State& x, const small_root_likelihood<T, N>& later) {
+template <class T, int N>
+KALSCAN_HD void take_likelihood(small_root_belief<T, N>& x, const small_root_likelihood<T, N>& later) {
   for_each_reading(later, [&](const small_vector<T, N>& h, T w, int first) { take_reading(x, h, T(1), w, first); });
+}
+template <residues Residues = residues::kept, class T, int N>
+KALSCAN_HD void take_likelihood(small_root_element<T, N>& x, const small_root_likelihood<T, N>& later) {
+  for_each_reading(later, [&](const small_vector<T, N>& h, T w, int first) {
+    take_reading<Residues>(x, h, T(1), w, first);
+  });
 }
 
 /// Takes the observations of a step in order, with the numbers of x, and calls seen(k, h, d, innovation) after each.
@@ -147,15 +148,27 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_ro
   return wrong;
 }
 
-/// As observe_into of a small_filtering_element.
-template <residues = residues::kept, class T, int N, int M, class X, class Seen>
+/// As observe_into of a small_filtering_element. Where residues are cleared, a variance that is no more than the rounding
+/// of those before the readings is none.
+template <residues Residues = residues::kept, class T, int N, int M, class X, class Seen>
 KALSCAN_HD void observe_into(small_root_element<X, N>& e, const independent_readings<T, N, M>& o, Seen) {
+  small_vector<X, N> errors{};  // of the root of a variance, by states
+  if constexpr (Residues != residues::kept) {
+    unrolled<N, straight<X, N>>([&](int i) {
+      const X variance = sum_of<X, N>([&](int j) { return e.U(i, j) * e.U(i, j); });
+      errors(i) = rounding_of_sums<T, N> * std::sqrt(variance);
+    });
+  }
   unrolled<M, straight<X, N>>([&](int k) {
     if (!o.present[k]) return;
     small_vector<X, N> h{};
-    unrolled<N, straight<X, N>>([&](int i) { h(i) = o.H(k, i); });
-    const auto innovation = take_reading(e, h, X(o.d(k)), X(o.y(k)));
-    if (equal(innovation.s, X(0))) e.b(0) = e.w(0) = std::numeric_limits<X>::quiet_NaN();
+    X error = 0;
+    unrolled<N, straight<X, N>>([&](int i) {
+      h(i) = o.H(k, i);
+      error += size_of(h(i)) * errors(i);
+    });
+    const auto innovation = take_reading<Residues>(e, h, X(o.d(k)), X(o.y(k)));
+    if (innovation.s <= error * error) e.b(0) = e.w(0) = std::numeric_limits<X>::quiet_NaN();
   });
 }
 
@@ -186,7 +199,7 @@ KALSCAN_HD void bound_information(small_root_likelihood<T, N>& x, const small_lo
 /// The operator of small_filtering_monoid in square-root form (Yaghoobi et al. 2022, arXiv 2207.00426): the later
 /// likelihood is taken as N scalar observations of the earlier stretch's end. `earlier` acts first; both covariances
 /// may be singular. Associative up to rounding and up to the choice of roots.
-template <class T, int N>
+template <class T, int N, detail::residues Residues = detail::residues::kept>
 struct small_root_monoid {
   using element = small_root_element<T, N>;
 
@@ -194,8 +207,8 @@ struct small_root_monoid {
 
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     element x = earlier;
-    detail::take_likelihood(x, small_root_likelihood<T, N>{later.Z, later.w});
-    detail::predict(x, later.A, later.b, later.U);
+    detail::take_likelihood<Residues>(x, small_root_likelihood<T, N>{later.Z, later.w});
+    detail::predict<Residues>(x, later.A, later.b, later.U);
     return x;
   }
 };
@@ -212,11 +225,11 @@ template <class X, class T, int N>
 }
 
 /// As act_backward of small_filtering_element.
-template <detail::residues = detail::residues::kept, class T, int N>
+template <detail::residues Residues = detail::residues::kept, class T, int N>
 [[nodiscard]] KALSCAN_HD small_root_likelihood<T, N> act_backward(const small_root_element<T, N>& stretch,
                                                                   const small_root_likelihood<T, N>& later) {
   small_root_element<T, N> x = stretch;
-  detail::take_likelihood(x, later);
+  detail::take_likelihood<Residues>(x, later);
   return {x.Z, x.w};
 }
 
