@@ -1,4 +1,4 @@
-// expect: on a device a model of more than 8 states, or 5 in square-root form, needs
+// expect: on a device a model of more than 8 states, or 5 in square-root form or to smooth under
 // SPDX-License-Identifier: MIT
 #include <kalscan/cuda/kalman.cuh>
 #include <kalscan/kalman/functions/model.hpp>

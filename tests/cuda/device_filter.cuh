@@ -313,4 +313,26 @@ void check_first_failure(const Model& model) {
   }
 }
 
+/// One series under a diffuse prior, filtered and smoothed whole and in chunks. Returns its log-likelihood.
+template <class Model>
+double check_whole(const Model& model, const std::vector<double>& y, double bound) {
+  constexpr std::size_t n = Model::states;
+  const std::int64_t length = std::ssize(y);
+  const auto expected = on_host(model, y, {.longest = length});
+  const device_array<double> data(y);
+  for (const std::int64_t chunk : {0, 3, 100}) {
+    CAPTURE(chunk);
+    const device_results<double> results(y.size(), 1, n, 0, true, y.size());
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<Model>(kalscan::cuda{.chunk = chunk}, length));
+    const kalscan::cuda p{.workspace = memory, .chunk = chunk};
+    kalscan::filter(p, model, data.span(), results.filtered());
+    kalscan::smooth(p, model, data.span(), results.filtered(), results.smoothed());
+    check_close(results.host(), expected, bound);
+    check_directions(results.host(), expected, n, bound);
+    CHECK(results.status.host()[0].ok());
+    CHECK(results.smoother_status.host()[0].ok());
+  }
+  return expected.log_likelihood[0];
+}
+
 }  // namespace device_filter

@@ -2,10 +2,13 @@
 // Filter and smoother on the device with more states than are kept in registers.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <kalscan/cuda/kalman.cuh>
 #include <kalscan/kalman/functions/square_root.hpp>
+#include <limits>
 #include <vector>
 
+#include "../kalman/real_series.hpp"
 #include "device_array.hpp"
 #include "device_filter.cuh"
 #include "tool.hpp"
@@ -42,6 +45,15 @@ TEST_CASE("filter and smoother of 9 to 16 states on the device agree with the sa
 TEST_CASE("with diffuse priors they do") {
   // Five steps alone leave directions that next to nothing is known of.
   check<double, false>(turning<double, 9, 2>::diffuse_model(), turning<double, 9, 2>::diffuse_model(), 1e-6);
+}
+
+TEST_CASE("the CO2 of Mauna Loa, end to end on the device") {
+#ifndef KALSCAN_QUICK_CUDA  // compiled only
+  auto co2 = real_series::read("co2.csv");
+  check_whole(real_series::co2_model<double>(), co2, 1e-4);
+  std::fill_n(co2.begin() + 3, 100, std::numeric_limits<double>::quiet_NaN());
+  check_whole(real_series::co2_model<double>(), co2, 1e-4);
+#endif
 }
 
 TEST_CASE("in square-root form they do") {

@@ -54,20 +54,25 @@
 namespace kalscan {
 namespace detail {
 
-/// `Roots`: whether the verb has triangles in double, for which straight<...> says what fits registers.
-template <class Model, bool Roots = is_root<prior_type<Model>>>
+/// `Triangles`: whether the verb has the elements of square_root.hpp, for which straight<...> says what fits registers.
+template <class Model, bool Triangles = is_root<prior_type<Model>>>
 constexpr void explain_device_model() {
   static_assert(std::is_trivially_copyable_v<Model>,
                 "kalscan: models on a device are trivially copyable: keep numbers in them, and pointers to device "
                 "memory");
 #if !defined(KALSCAN_NO_STACK_COLORING)
   using form = form_of_model<Model>;
-  constexpr bool in_registers = Roots ? straight<typename form::number, Model::states> : Model::states <= 8;
+  constexpr bool in_registers = Triangles ? straight<typename form::number, Model::states> : Model::states <= 8;
   static_assert(in_registers,
                 "kalscan: on a device a model of more than 8 states, or 5 in square-root form or to smooth under a "
                 "diffuse prior, needs CMake's kalscan::cuda_many_states, or nvcc -Xcicc --Xopt,-no-stack-coloring "
                 "-DKALSCAN_NO_STACK_COLORING");
 #endif
+}
+
+template <class Model>
+constexpr void explain_device_smoother() {
+  explain_device_model<Model, is_root<prior_type<Model>> || has_diffuse_prior<Model>>();
 }
 
 /// The checks of a verb of this header.
@@ -139,7 +144,7 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "smooth";
-  detail::explain_device_model<Model, detail::is_root<detail::prior_type<Model>> || detail::has_diffuse_prior<Model>>();
+  detail::explain_device_smoother<Model>();
   detail::check_series<Model>(verb, policy, series, [&](auto& check) {
     check.data(y);
     check.filtered_steps(filtered);

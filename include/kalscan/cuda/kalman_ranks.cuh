@@ -254,6 +254,7 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
   using traversal = device_smoother_traversal<Model>;
   using T = model_number<Model>;
   constexpr const char* verb = "smooth";
+  explain_device_smoother<Model>();
   constexpr std::int64_t n = Model::states, m = Model::observed;
   if (p.communicator.size() == 1) return kalscan::smooth(p.inner, model, y, filtered, out);
   check_series<Model>(verb, p.inner, one_series<Model>(std::ssize(y)), [&](auto& check) {
