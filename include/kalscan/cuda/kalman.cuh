@@ -14,9 +14,10 @@
 // Where what later data tell of a state is nearly singular in its first components, the host factors it by pivots; a
 // device does not, and loses digits there: in the smoother, and where a series is cut in time.
 //
-// The matrices of more than 8 states, or 5 in square-root form or to smooth under a diffuse prior, are too large for registers. They lie in local memory,
-// where nvcc 13.0 gives two matrices that are both in use the same place: its results are wrong and nothing says so. Such
-// models compile where nvcc is told to give each a place of its own, and KALSCAN_NO_STACK_COLORING says that it was:
+// The matrices of more than 8 states, or 5 in square-root form or to smooth under a diffuse prior, are too large for
+// registers. They lie in local memory, where nvcc 13.0 gives two matrices that are both in use the same place: its results
+// are wrong and nothing says so. Such models compile where nvcc is told to give each a place of its own, and
+// KALSCAN_NO_STACK_COLORING says that it was:
 //
 //   nvcc -Xcicc --Xopt,-no-stack-coloring -DKALSCAN_NO_STACK_COLORING ...
 //

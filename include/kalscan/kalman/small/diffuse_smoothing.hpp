@@ -52,8 +52,8 @@ struct unordered_equations {
     return best;
   }
 
-  /// Turns the equations from `first` on, by a reflection of Householder's, so that this one alone says all of what they
-  /// said: `told`.
+  /// Turns the equations from `first` on, by a reflection of Householder's, so that this one alone says all of what
+  /// they said: `told`.
   KALSCAN_HD void gather(small_vector<X, N> told, int first) {
     const X length = std::sqrt(dot(told, told));
     if (!(length > 0)) return;
@@ -69,8 +69,9 @@ struct unordered_equations {
   }
 };
 
-/// Takes later data into a belief without vague columns. Of each direction the equation that says most comes first, and says all of it: what little others
-/// say, taken before, would leave a variance so large that no digits of the mean were left.
+/// Takes later data into a belief without vague columns. Of each direction the equation that says most comes first, and
+/// says all of it: what little others say, taken before, would leave a variance so large that no digits of the mean
+/// were left.
 template <class T, class X, int N>
 KALSCAN_HD void take_likelihood(small_diffuse_belief<T, N>& x, const small_root_likelihood<X, N>& later) {
   if (!has_directions(x)) {
