@@ -158,7 +158,7 @@ chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::sp
 }
 
 template <class T, int N, int M>
-void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, stretch_sums<T>& sums, bool keeps) {
+void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stretch_sums<T>& sums, bool keeps) {
   const std::vector<T> totals = sums.totals(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto& terms = results[i].log_likelihood_terms;
