@@ -87,6 +87,19 @@ TEST_CASE("predict and update, one step at a time, give the filter's beliefs to 
   }
 }
 
+TEST_CASE("a Q that is changed between the steps of a noiseless model counts in the bound on their rounding, too") {
+  auto model = oracle::random_problem<double, Dynamic, Dynamic>(3, 1, 2, {}, 4).model;
+  model.R = matrix(matrix::Zero(1, 1));
+  const kalscan::online_filter changed(model);
+  const auto before = changed.start();
+  const auto small = changed.predict(before, 1).rounding;
+  model.Q = matrix(1e6 * model.Q[0]);
+  const kalscan::online_filter fresh(model);
+  const auto large = fresh.predict(before, 1).rounding;
+  CHECK(changed.predict(before, 1).rounding == large);
+  CHECK(large != small);
+}
+
 TEST_CASE("steps that cannot be taken are refused by name and value") {
   const auto p = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true, .inputs = true}, 3);
   const kalscan::online_filter steps(p.model);

@@ -73,8 +73,12 @@ class square_root_steps {
     }
   }
 
-  /// Of the root of Q that leads to step t, see root_rounding.
+  /// Of the root of Q that leads to step t, see root_rounding; the second one where Q may have changed.
   matrix noise_rounding(std::int64_t t) const { return model.Q.constant() ? noise_rounding_ : rounding_of_root(t); }
+  matrix rounding_of_root(std::int64_t t) const {
+    const matrix Q = model.Q[t];
+    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
+  }
 
   /// What noiseless models have beside a belief, see root_rounding.
   static matrix rounding_of(const matrix& P) {
@@ -121,11 +125,6 @@ class square_root_steps {
     root.resize(x.rows, x.rows);
     std::fill(std::copy_n(x.data, x.rows * x.cols, root.data()), root.data() + root.size(), T(0));
     return root;
-  }
-
-  matrix rounding_of_root(std::int64_t t) const {
-    const matrix Q = model.Q[t];
-    return root_rounding<T, N>::of_factor(root_semidefinite(Q, pivot_rounding(Q), T(1), Q.diagonal()), Q.diagonal());
   }
 
   /// The magnitude of the terms of h'x.
