@@ -108,7 +108,7 @@ void monoid_consequences(law_book<Tolerance>& book) {
 ///
 /// `generate` draws an element from a std::mt19937_64&. `tolerance` is exact, ulps(n), relative(e), up_to_scale(e) or
 /// within(bound, defect). Elements need no operator==; exact uses it where there is one. Other tolerances find the
-/// numbers in arithmetic types, ranges, matrices such as Eigen's, tuples, and aggregates of up to 8 of those without
+/// numbers in arithmetic types, ranges, matrices such as Eigen's, tuples, and aggregates of up to 12 of those without
 /// bases or C arrays; any other type offers `void visit_numbers(const T&, F f)`, which calls f on each of its numbers.
 template <kalscan::monoid M, generator_of<element_t<M>> Generate, tolerance_for<element_t<M>> Tolerance>
 [[nodiscard]] law_report check_monoid(const M& m, Generate generate, const Tolerance& tolerance, law_options options = {}) {

@@ -13,7 +13,7 @@
 namespace kalscan {
 namespace detail {
 
-/// Any policy that runs tasks. Refers to one that must stay.
+/// Any policy that runs tasks. Holds a reference: the policy must outlive it.
 class any_tasks {
  public:
   template <task_policy P>
@@ -36,7 +36,8 @@ class any_tasks {
   std::int64_t chunk_;
 };
 
-/// Any chains, as `piecewise` says. Refers to some that must stay. A state and an element is what std::any holds.
+/// Any chains, as `piecewise` says. Holds a reference: they must outlive it. A state and an element is what std::any
+/// holds.
 template <bool HasOutputs>
 class any_chains {
  public:

@@ -109,8 +109,8 @@ concept sweep = requires(const S& s, std::int64_t i) {
   lane.finish(std::as_const(state));
 };
 
-/// Tasks by number, called through a pointer: so that what runs them is compiled once. Refers to a callable that must
-/// stay.
+/// Tasks by number, called through a pointer: so that what runs them is compiled once. Holds a reference: the callable
+/// must outlive it.
 class task_ref {
  public:
   template <class Task>

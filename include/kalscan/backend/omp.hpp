@@ -21,9 +21,10 @@ namespace kalscan {
 /// Runs on several CPU threads.
 ///
 /// threads   how many; 0 takes OpenMP's default. OpenMP may give fewer: the results do not depend on it.
-/// chunk     steps per chunk of time. 0 lets the library choose: whole lanes when there are at least as many lanes as
-///           threads or the lanes are short, else one chunk more than threads, the first one of another length
-///           because its state is known. A chunk of at least the length, such as whole_time, forces whole lanes.
+/// chunk     steps per chunk of time. 0 lets the library choose: a lane is cut only where there are at least two threads
+///           for each lane and 256 steps for each of these; with outputs into one chunk more than it has threads, the
+///           first one of another length because its state is known. A chunk of at least the length, such as whole_time,
+///           forces whole lanes.
 ///
 /// The bits of a result depend on the chunks alone: with `chunk` fixed they are the same for any number of threads, and
 /// with whole lanes they are those of `seq`. Exact monoids give the bits of `seq` always. Numbers of a chunk's element

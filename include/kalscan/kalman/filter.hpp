@@ -146,8 +146,8 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
 /// The series for which belongs(i) holds.
 template <class T, int N, int M, class Belongs>
 chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::span<const observations<T, M>> series,
-                     bool noiseless, Belongs belongs) {
-  chosen_series chosen{{}, 0, noiseless};
+                     bool whole, Belongs belongs) {
+  chosen_series chosen{{}, 0, whole};
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (!belongs(static_cast<std::int64_t>(i))) continue;
     chosen.numbers.push_back(static_cast<std::int64_t>(i));
@@ -262,14 +262,21 @@ constexpr void explain_data() {
 
 /// Filters independent series of one model: each series m x length, of any lengths. Beliefs, one-step predictions and
 /// innovations as asked for, and the log-likelihood, which is summed from the innovations in order of time. All
-/// matrices of the result are symmetric positive semi-definite. Where R is singular at some step, roots are carried,
-/// see square_root.hpp, with a bound on their rounding; without one where a step's noise moves a reading of several
-/// states by more than 170 deviations of its own noise, 30 in float. Where some combination of states grows beyond the
-/// digits of the others, the series is filtered again as roots. Roots are carried in sequence. Where the prior is
-/// diffuse in part, the first steps of each series are taken in sequence, until the states' correlations are far from
-/// singular (at two to three times the cost of an ordinary step), and the log-likelihood is the limit for kappa without
-/// bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number of
-/// directions of these that the data have seen.
+/// matrices of the result are symmetric positive semi-definite.
+///
+/// How a series is carried depends on its model and data:
+///
+///     noiseless   R is singular at some step: as roots (see square_root.hpp), with a bound on their rounding
+///     sharp       a step's noise moves a reading of several states by more than 170 deviations of the reading's own
+///                 noise (30 in float): as roots
+///     outgrown    a combination of states has grown beyond the digits of the others: filtered again, as roots
+///     diffuse     the prior is diffuse in part: the first steps, until the states' correlations are far from singular,
+///                 in a form of their own, at two to three times the cost of an ordinary step
+///     all others  as covariances
+///
+/// Roots and diffuse first steps are taken in sequence. Under a diffuse prior the log-likelihood is the limit for kappa
+/// without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number
+/// of directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a

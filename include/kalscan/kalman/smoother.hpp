@@ -62,7 +62,7 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
   return results;
 }
 
-/// Whole: what has roots is noiseless, as in results of the default form.
+/// Whole: series with roots are not split in time, as in results of the default form.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                   std::vector<filter_result<T, N, M>> filtered) {
@@ -120,7 +120,9 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
 /// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
 /// least epsilon^(3/4) of the filtered ones, also where a later reading tells all; in float, where all readings have
-/// noise, that of double.
+/// noise, that of double. Series that the default form carries as roots for another reason (read sharply, or with
+/// covariances that were outgrown, see filter) are smoothed by roots, too: in sequence where smooth filters them itself,
+/// split as the policy says where it is given results.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {

@@ -22,7 +22,7 @@ namespace kalscan {
 /// adjoints of moments where these are ordinary, and the square of such a precision must not overflow.
 template <class T>
 struct belief_tensors : belief<tensor<T>> {
-  /// Then `mean` is the tensor of the vectors and `variance` that of the precisions.
+  /// Whether `mean` holds information vectors and `variance` precisions.
   bool information_form = false;
 
   belief_tensors() : belief<tensor<T>>{} {}

@@ -30,6 +30,7 @@ struct mixer_trial {
 ///                                                  step and readout by difference quotients
 ///     "lift", "absorb", "elements", "combined elements"
 ///                                                  its elements, absorbed and combined, against the steps
+///     "sums of outputs"                            readout that adds to outputs, against readout and a sum
 ///     "runs"                                       extend, is_large, rescaled and act of a run, against the steps
 ///     "adjoint elements"                           adjoint_lift, adjoint_monoid and adjoint_act, against the adjoints
 ///                                                  of the steps
@@ -43,7 +44,7 @@ struct mixer_trial {
 /// are good to some 1e-9 of the derivative; relative(1e-6) leaves room for what cancels. Stretches are of 0 to
 /// options.max_length steps.
 template <mixer M, generator_of<mixer_trial<M>> Draw, tolerance_for<detail::mixer_numbers> Tolerance>
-law_report check_mixer(const M&, Draw draw, const Tolerance& tolerance,
+[[nodiscard]] law_report check_mixer(const M&, Draw draw, const Tolerance& tolerance,
                        law_options options = {.trials = 200, .max_length = 24}) {
   detail::law_book<Tolerance> book(tolerance, options.seed);
   detail::mixer_laws<M, Draw, Tolerance> laws(draw, book);

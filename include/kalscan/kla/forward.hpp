@@ -43,7 +43,8 @@ void forward(const P& p, const M&, const mixer_shape& shape, const In& in, const
 }
 
 /// One token for each of `shape.batch` sequences, shape.time = 1: reads the states and writes them in place, beliefs in
-/// the form in which they are given.
+/// the form in which they are given. Throws std::invalid_argument as forward does, and where a state is not given or time
+/// is not 1. Bits and memory as of forward.
 template <policy P, mixer M, class In, class Out>
 void step(const P& p, const M& m, const mixer_shape& shape, const In& in, const Out& out,
           const std::type_identity_t<given_states<M, number_t<In>>>& states) {

@@ -324,7 +324,7 @@ struct kla_mixer {
     }
   }
 
-  /// The linear part of the carried adjoint's way through a step with a vague belief before or after it: the update
+  /// The linear map of the carried adjoint by a step with a vague belief before or after it, without its offset: the update
   /// leaves the adjoint in information form as it is, so that only the prediction and the changes of form count.
   template <class T>
   KALSCAN_HD static constexpr detail::adjoint_slope<T> vague_slope(const belief<T>& before,

@@ -29,7 +29,7 @@ KALSCAN_HD constexpr bool is_vague(const isotropic_belief<T>& x) {
 /// component.
 template <class T>
 struct rotating_belief_tensors : isotropic_belief<tensor<T>> {
-  /// Then mean_x, mean_y, mean_z are the tensors of the vectors and `variance` that of the precisions.
+  /// Whether mean_x, mean_y, mean_z hold information vectors and `variance` precisions.
   bool information_form = false;
 
   rotating_belief_tensors() : isotropic_belief<tensor<T>>{} {}

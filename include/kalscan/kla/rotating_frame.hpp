@@ -41,7 +41,7 @@ struct rotating_frame {
   KALSCAN_HD static constexpr quaternion<T> after(const direction<T>& step) {
     return step.unit;
   }
-  /// Four steps cost no length that matters.
+  /// Not normalized: four steps change the length of a quaternion by no more than rounding.
   template <class T>
   KALSCAN_HD static constexpr quaternion<T> after(const quaternion<T>& f, const direction<T>& step) {
     return step.unit * f;
@@ -105,7 +105,7 @@ struct rotating_frame {
   }
 };
 
-/// What a mixer inherits its frame from, or nothing: what a prediction reads has turned once more.
+/// Base of a mixer: its frame where it has one, else empty. What a prediction reads has turned once more.
 template <bool Framed>
 struct rotating_kla_frame {};
 template <>

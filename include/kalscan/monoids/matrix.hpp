@@ -80,7 +80,7 @@ struct square_matrix {
 };
 
 /// The matrix product earlier * later: matrices act on row vectors from the right, (x earlier) later, as in the
-/// forward algorithm, where entry (i, j) is the way from i to j. Associative up to the semiring's rounding.
+/// forward algorithm, where entry (i, j) is for going from i to j. Associative up to the semiring's rounding.
 template <semiring S, std::size_t N>
 struct matrix_monoid {
   using matrix = square_matrix<typename S::value_type, N>;

@@ -22,7 +22,7 @@ struct flagged {
 };
 
 /// M within segments (Blelloch 1990, "Prefix sums and their applications", section 1.5). As exact as M. Its inclusive
-/// scan holds at each place M over the elements since the last one that starts a segment, that one included.
+/// scan holds at each element M over the elements since the last one that starts a segment, that one included.
 template <monoid M>
 struct segmented {
   M inner;

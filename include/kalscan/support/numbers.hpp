@@ -69,8 +69,8 @@ KALSCAN_HD constexpr T reciprocal(const T& x) {
 
 /// a b + c, rounded once where the machine can do that at no cost: always on a device, on a host where it is compiled
 /// with such instructions. Compilers contract `a * b + c` as they like, which depends on the code around it; formulas
-/// that are to give the same bits wherever they stand say it by this. With `rounded`, of which no such thing is asked,
-/// it is left to the compiler. Of each number where T has several.
+/// that are to give the same bits wherever they stand say it by this. With `rounded` the compiler decides. Where T holds
+/// several numbers, of each.
 template <inverse How = inverse::bounded, class T>
 KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
   if constexpr (requires { typename T::number; }) {
@@ -91,8 +91,8 @@ KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
   }
 }
 
-/// a + b, each rounded before: a device's compiler does not contract a product among them with the sum, which it else
-/// does or does not as the code around it has it.
+/// a + b with a and b rounded first: keeps nvcc from contracting a product passed as one of them into an fma, which
+/// otherwise depends on the code around it.
 template <class T>
 KALSCAN_HD constexpr T sum_of_rounded(const T& a, const T& b) {
 #if defined(__CUDA_ARCH__)

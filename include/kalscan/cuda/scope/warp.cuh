@@ -34,7 +34,7 @@ namespace kalscan {
 // operator never sees what lies in the others, and these are left unchanged. The order of operations is fixed by N, n
 // and the scope's size.
 
-/// `Lanes` neighbouring threads of a warp, 2 to 32, that scan together: threads 0 to Lanes - 1 are one group, the next
+/// `Lanes` neighbouring threads of a warp, 1 to 32, that scan together: threads 0 to Lanes - 1 are one group, the next
 /// Lanes the next one (where 32 is no multiple of Lanes, the threads that are left over must not take part). All
 /// threads of a group call together; they are counted along threadIdx.x. Elements are trivially copyable, 4 to 256
 /// bytes (smaller ones work, and cost as much as 4 bytes), and move by shuffles: no shared memory, no barrier.
@@ -43,7 +43,7 @@ namespace kalscan {
 ///     x = warp.inclusive_scan(x);
 template <detail::device_monoid M, int Lanes = 32>
 class warp : public detail::scope_verbs<warp<M, Lanes>, M, Lanes> {
-  static_assert(Lanes >= 1 && Lanes <= 32, "a warp has 32 lanes");
+  static_assert(Lanes >= 1 && Lanes <= 32, "a warp has 32 threads");
 
  public:
   static constexpr int threads = Lanes;

@@ -69,7 +69,8 @@ class vague_states {
   Eigen::Vector<T, N> precision_;
 };
 
-/// Which series begin with other steps than ordinary ones: also those with a vague prior that are not carried as roots.
+/// Which series begin with steps of another kind. diffuse: those whose prior is diffuse in part; wherever_better: those
+/// with a vague prior, too, unless they are carried as roots.
 enum class beginning { diffuse, wherever_better };
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is

@@ -54,7 +54,7 @@ class series_checks {
     accessible_("y", y.data());
     steps_ = numbers / m;
   }
-  /// Needed.
+  /// An array that must be given.
   template <class X>
   void array(const char* argument, std::span<X> x, std::int64_t size) const {
     require_size(verb_, argument, std::ssize(x), size);

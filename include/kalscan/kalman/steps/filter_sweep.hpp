@@ -21,7 +21,7 @@ namespace kalscan::detail {
 struct chosen_series {
   std::vector<std::int64_t> numbers;
   std::int64_t longest = 0;  // the most steps that are left of one
-  bool noiseless = false;    // as roots, whole in time
+  bool whole = false;        // none is split in time
 };
 
 /// Filters the chosen series; the lanes of the sweep. Series may be of different lengths: after its end a lane rests.

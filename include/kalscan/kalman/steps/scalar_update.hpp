@@ -23,7 +23,7 @@ template <class T, int N>
 struct scalar_innovation {
   Eigen::Vector<T, N> q{}, K{};
   T v{}, s{}, scale{};          // scale = 1 / sqrt(s)
-  const char* wrong = nullptr;  // what is
+  const char* wrong = nullptr;  // what is wrong, or null
 };
 
 /// Component i of an observation, which has noise.

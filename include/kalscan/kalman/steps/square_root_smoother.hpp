@@ -27,7 +27,7 @@ namespace detail {
 
 /// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
 /// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
-/// ones. Whole: all are noiseless, so that time is not split.
+/// ones. Whole: time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
   using steps_type = square_root_steps<T, N, M>;

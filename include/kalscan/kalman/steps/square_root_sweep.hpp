@@ -48,7 +48,7 @@ struct square_root_filter_sweep {
 
   std::int64_t lanes() const { return std::ssize(chosen.numbers); }
   std::int64_t length() const { return chosen.longest; }
-  bool splits() const { return !chosen.noiseless; }
+  bool splits() const { return !chosen.whole; }
   state_type act(const element& x, const state_type& s) const {
     return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
   }

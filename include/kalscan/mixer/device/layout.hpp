@@ -127,8 +127,8 @@ inline std::int64_t channels_of_block(std::int64_t states) {
 }
 
 /// Steps between the checkpoints from which backward computes states again, and of its tiles, whose states lie in
-/// shared memory: as many as have 64 KiB a block, so that a multiprocessor has room for two. That is 16 of two floats a
-/// lane, but at least the 4 that are taken at once; with 8 states a thread no more, whose terms take the room.
+/// shared memory: as many as keep a block's states within 64 KiB, so that a multiprocessor holds two blocks; at most 16,
+/// at least the 4 that are taken at once, and just 4 with 8 states a thread, whose terms need the room.
 constexpr int backward_tile(int states_of_a_thread, std::size_t bytes_of_a_state) {
   const std::size_t of_step = block_threads * static_cast<std::size_t>(states_of_a_thread) * bytes_of_a_state;
   return states_of_a_thread == 8 || 8 * of_step > 65536 ? 4 : 16 * of_step > 65536 ? 8 : 16;

@@ -70,8 +70,8 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
   return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
 }
 
-/// How many warps of 128 lanes keep a device busy, and how many there should be where time is cut; how long the last
-/// chunk then is, in hundredths of the others.
+/// enough_warps: with so many warps of 128 lanes time is not cut. wanted_warps: how many there should be where it is.
+/// last_chunk: its length, in hundredths of the others'.
 struct device_fill {
   std::int64_t enough_warps = 512, wanted_warps = 2112, last_chunk = 100;
 };
@@ -86,10 +86,10 @@ inline std::int64_t channel_blocks(const mixer_shape& shape) {
 /// before them); `multiple` divides it, unless there is one chunk only.
 ///
 /// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
-/// the device busy. Counted in warps of 128 lanes (forward passes have half as many, of 256), an H200 with its 528
-/// schedulers is from about one a scheduler on. Below, as many chunks as make four a scheduler (fewer where lanes have
-/// more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where the carry would cost
-/// more than it gains.
+/// the device busy. An H200, with 528 schedulers, is busy from about one warp of 128 lanes a scheduler on (forward passes
+/// have half as many warps, of 256 lanes). With fewer, time is cut into as many chunks as make four warps a scheduler
+/// (fewer where lanes have more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where
+/// the carry would cost more than it gains.
 inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
                              const device_fill& fill = {}) {
   constexpr std::int64_t least_steps = 32;

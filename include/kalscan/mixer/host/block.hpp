@@ -42,7 +42,7 @@ void for_each_lane(std::int64_t states, F f) {
   }
 }
 
-/// A block's states from the [n, t, M, S] tensors of a state.
+/// A block's states: read(channel, state) gives that of a lane; lanes beyond `width` start as M::start does.
 template <class M, class T, class Read>
 void load_block(T* state, std::int64_t states, std::int64_t channel, std::int64_t width, Read read) {
   const lane_words<typename M::template state<T>, T> x{state};
@@ -151,7 +151,7 @@ void advance_block(const tile_terms<M, T>& u, std::int64_t steps, T* state, std:
   }
 }
 
-/// The same for a mixer that knows of ordinary states, or false.
+/// Whether all states are ordinary; false of a mixer that knows of no ordinary ones.
 template <class M, bool Adjoint = false, class T>
 char is_ordinary(const T* state, std::int64_t states) {
   if constexpr (requires { typename M::ordinary; }) {

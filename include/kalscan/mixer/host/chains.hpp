@@ -28,6 +28,7 @@ enum class time_direction { forward, backward };
 ///     mixer, number, state             M, its number type T, and the type of what is carried from step to step
 ///     direction                        in which it goes through time
 ///     splits, monoid(), act(x, state)  whether and how elements summarize a stretch of time
+///     range(n)                         which steps of which batch sequence n is
 ///     load(n, states)                  the states before the first piece of sequence n
 ///     take(n, from, to, states)        takes steps [from, to): changes the states, writes the outputs
 ///     store(n, states)                 after the last piece, by the traversal that took it

@@ -133,7 +133,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         if (Emit && member<o()>(call.out).present() && lanes.owns_channel && lanes.g < 4) writes |= 1U << o();
       });
       asm("" : "+r"(writes));  // else the compiler would find it out again for each step
-      // Four steps fit the instruction cache next to the schedulers, a tile's do not.
+      // Four steps fit the L0 instruction cache, a tile's do not.
 #pragma unroll 1
       for (int step = begin; step < begin + distance; step += 4) {
         if constexpr (!Emit) {
