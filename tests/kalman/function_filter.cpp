@@ -222,6 +222,28 @@ TEST_CASE("where covariances of a constant model have settled, smoothed beliefs 
   }
 }
 
+TEST_CASE("matrices of each step and of each series may lie in arrays") {
+  using matrix = kalscan::small_matrix<double, 3, 3>;
+  using variances = kalscan::small_symmetric<double, 3>;
+  constexpr std::int64_t length = 20, count = 2;
+  const auto problem = oracle::draw_problem(3, 2, count * length, {.varying = true}, 87);
+  const auto& given = problem.model;
+  numbers F(9 * length), Q(9 * count);
+  for (std::int64_t t = 0; t < length; ++t) Eigen::Map<Eigen::Matrix3d>(F.data() + 9 * t) = given.F[t];
+  for (std::int64_t i = 0; i < count; ++i) Eigen::Map<Eigen::Matrix3d>(Q.data() + 9 * i) = given.Q[i];
+  const auto H = kalscan::detail::to_small<kalscan::small_matrix<double, 2, 3>>(given.H[0]);
+  const auto R = kalscan::detail::to_small<kalscan::small_symmetric<double, 2>>(given.R[0]);
+  const kalscan::small_belief<double, 3> prior{{{5, 6, 7}}, {{4, 0, 4, 0, 0, 4}}};
+  const auto in_arrays = kalscan::model_of<double, 3, 2>(kalscan::matrix_of_step<matrix>{F.data()},
+                                                         kalscan::matrix_of_series<variances>{Q.data()}, H, R, prior);
+  const auto in_functions = kalscan::model_of<double, 3, 2>(
+      [&](std::int64_t t) { return kalscan::detail::to_small<matrix>(given.F[t]); },
+      [&](std::int64_t i, std::int64_t) { return kalscan::detail::to_small<variances>(given.Q[i]); }, H, R, prior);
+  const series_layout series{.longest = length, .count = count};
+  const numbers y = numbers_of(problem.y);
+  CHECK(filter_and_smooth(omp{2, 7}, in_arrays, y, series) == filter_and_smooth(omp{2, 7}, in_functions, y, series));
+}
+
 TEST_CASE("what fails at a step is told by the status, or thrown, with series and step") {
   const auto model = scalar_model(1, 1, 1);
   numbers y(40, 1.0);

@@ -59,7 +59,10 @@ inline void require_success(const char* call, cudaError_t code) {
   if (code != cudaSuccess) throw cuda_error(call, code);
 }
 
-inline void check_launch(const char* kernel) { require_success(kernel, cudaGetLastError()); }
+inline void check_launch(const char* kernel) {
+  const cudaError_t code = cudaGetLastError();
+  if (code != cudaSuccess) throw cuda_error(text({"launch of ", kernel}), code);
+}
 
 /// The blocks of a grid, at most.
 inline constexpr std::int64_t most_blocks = (std::int64_t(1) << 31) - 1;
@@ -139,6 +142,10 @@ class workspace_pieces {
   std::span<std::byte> memory_;
   std::size_t used_ = 0;
 };
+
+inline void require_chunk(const char* verb, const cuda& policy) {
+  if (policy.chunk < 0) bad_argument(verb, text({"chunk of the policy is ", policy.chunk}));
+}
 
 inline void require_workspace(const char* verb, const cuda& policy, std::size_t bytes) {
   if (bytes == 0) return;

@@ -130,7 +130,7 @@ auto one_scope() {
     return [m = call.op, in = arrays.in, out = arrays.out] {
       constexpr int items = sizeof(element_t<M>) <= 32 ? 4 : 1;
       scan_by_one_scope<Scope, items><<<1, Scope::threads>>>(m, in.data(), out.data(), std::ssize(in));
-      require_success("launch of scan_by_one_scope", cudaGetLastError());
+      check_launch("scan_by_one_scope");
     };
   };
 }

@@ -80,7 +80,7 @@ constexpr void explain_device_smoother() {
 template <class Model, class Checks>
 void check_series(const char* verb, const cuda& policy, const series_layout& series, const Checks& run) {
   explain_device_model<Model>();
-  if (policy.chunk < 0) bad_argument(verb, text({"chunk of the policy is ", policy.chunk}));
+  require_chunk(verb, policy);
   const auto accessible = [verb](const char* argument, const void* pointer) {
     require_device_memory(verb, argument, pointer);
   };

@@ -145,24 +145,24 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
   const series_chunk_memory<blocks_type> memory{nullptr, pieces.totals.all, pieces.carries, pieces.sums.all,
                                                 pieces.blocks.all};
   const unsigned grid = checked_blocks(verb, pieces.here);
-  allow_shared(&absorb_chunks<Stretch>, shared);
-  allow_shared(&carry_chunks<blocks_type>, carry_shared);
-  allow_shared(&replay_chunks<Stretch>, stages);
+  allow_shared_memory(verb, &absorb_chunks<Stretch>, shared);
+  allow_shared_memory(verb, &carry_chunks<blocks_type>, carry_shared);
+  allow_shared_memory(verb, &replay_chunks<Stretch>, stages);
   if (grid > 0) {
     absorb_chunks<<<grid, threads, shared, stream>>>(x, mine);
-    require_success("launch of absorb_chunks", cudaGetLastError());
+    check_launch("absorb_chunks");
   }
   pieces.totals.gather(p.communicator, pieces.blocks, stream);
   carry_chunks<<<1, carry_threads<blocks_type>, carry_shared, stream>>>(through, memory);
-  require_success("launch of carry_chunks", cudaGetLastError());
+  check_launch("carry_chunks");
   if (grid > 0) {
     replay_chunks<<<grid, threads, stages, stream>>>(x, mine);
-    require_success("launch of replay_chunks", cudaGetLastError());
+    check_launch("replay_chunks");
   }
   if (!whole.has_sum()) return;
   pieces.sums.gather(p.communicator, pieces.blocks, stream);
   add_sums<<<1, 128, 0, stream>>>(through, memory);
-  require_success("launch of add_sums", cudaGetLastError());
+  check_launch("add_sums");
 }
 
 template <class Model, class Communicator, class Inner>

@@ -77,7 +77,7 @@ void require_kernels(const char* verb, const P& policy, const Call& call) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
   static_assert(kernels.states >= 0 && kernels.states <= 256, "kalscan: mixers on a device have at most 256 states");
   const std::int64_t states = call.shape.states;
-  if (policy.chunk < 0) bad_argument(verb, text({"chunk is ", policy.chunk}));
+  require_chunk(verb, policy);
   if (states > 256) bad_argument(verb, text({"states is ", states, ", more than 256"}));
   if (kernels.states == 0 && !kernels.above_128 && states > 128) {
     bad_argument(verb, text({"states is ", states, ", but the policy has kernels of up to 128; one that has them is "

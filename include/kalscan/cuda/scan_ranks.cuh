@@ -183,7 +183,7 @@ class scan_over_ranks {
     const rank_totals<R> totals{pieces.totals, static_cast<std::int64_t>(pieces.total_bytes)};
     fold_totals_kernel<R><<<static_cast<unsigned>((call_.count + 127) / 128), 128, 0, policy_.stream>>>(
         call_.recurrence, totals, course_.first, end, course_.direction, call_.count, out);
-    require_success("launch of fold_totals_kernel", cudaGetLastError());
+    check_launch("fold_totals_kernel");
   }
 
   /// The last states, to all.

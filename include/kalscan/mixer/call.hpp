@@ -7,6 +7,8 @@
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/mixer/tensor.hpp>
+#include <kalscan/support/aggregate.hpp>
+#include <kalscan/support/config.hpp>
 
 namespace kalscan::detail {
 
@@ -59,5 +61,21 @@ struct backward_call {
 
   sequence_range sequence_at(std::int64_t n) const { return detail::sequence_at(shape, n, ends); }
 };
+
+/// The terms of one lane at one step, read from the inputs where they lie.
+template <class M, class T, class In>
+KALSCAN_HD terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
+  return prepare<M, T>(with_members(
+      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
+}
+
+/// The adjoint of a channel's outputs at one step; that of an output whose tensor is missing is 0.
+template <class M, class T, class OutBar>
+KALSCAN_HD typename M::template outputs<T> adjoint_of_outputs(const OutBar& out_bar, std::int64_t b, std::int64_t t,
+                                                              std::int64_t m) {
+  return with_members(out_bar, [&](const auto&... y) {
+    return typename M::template outputs<T>{(y.present() ? static_cast<T>(y(b, t, m, 0)) : T(0))...};
+  });
+}
 
 }  // namespace kalscan::detail

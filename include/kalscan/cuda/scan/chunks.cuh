@@ -137,18 +137,18 @@ void launch_chunk_passes(const char* verb, const cuda& policy, const Call& call,
   };
   const unsigned all = blocks(call.count * memory.chunks);
   absorb_kernel<<<all, 128, 0, policy.stream>>>(call, memory);
-  require_success("launch of absorb_kernel", cudaGetLastError());
+  check_launch("absorb_kernel");
   const std::int64_t replayed = memory.begin ? 1 : 0;
   before();
   if (memory.chunks > replayed) {
     carry_kernel<<<blocks(call.count), 128, 0, policy.stream>>>(call, memory);
-    require_success("launch of carry_kernel", cudaGetLastError());
+    check_launch("carry_kernel");
   }
   after();
   if constexpr (Call::has_outputs) {
     if (memory.chunks == replayed) return;
     replay_kernel<<<blocks(call.count * (memory.chunks - replayed)), 128, 0, policy.stream>>>(call, memory);
-    require_success("launch of replay_kernel", cudaGetLastError());
+    check_launch("replay_kernel");
   }
 }
 

@@ -149,7 +149,7 @@ void launch_contiguous(const char* verb, const cuda& policy, const Call& call) {
   require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                                static_cast<int>(shared)));
   kernel<<<static_cast<unsigned>(blocks), Threads, shared, policy.stream>>>(call, look, memory);
-  require_success("launch of contiguous_kernel", cudaGetLastError());
+  check_launch("contiguous_kernel");
 }
 
 }  // namespace kalscan::detail

@@ -61,10 +61,6 @@ inline constexpr bool scans_on_device = std::derived_from<P, cuda>;
 template <class P>
 concept device_scan_policy = scans_on_device<P>;
 
-inline void require_chunk(const char* verb, const cuda& policy) {
-  if (policy.chunk < 0) bad_argument(verb, text({"chunk of the policy is ", policy.chunk}));
-}
-
 /// Of a call that goes back in time the rows are mirrored already.
 template <class Call>
 void run_on_device(const char* verb, const cuda& policy, const Call& call, bool /*goes_back*/ = false) {

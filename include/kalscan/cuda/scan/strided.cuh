@@ -103,7 +103,7 @@ void launch_strided(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t blocks = call.count / call.in.lanes * ((call.in.lanes + 31) / 32);
   if (blocks > most_blocks) bad_argument(verb, text({call.count, " sequences are more than a launch can take"}));
   strided_kernel<Call><<<static_cast<unsigned>(blocks), 32 * strided_tile<Call>::warps, 0, policy.stream>>>(call);
-  require_success("launch of strided_kernel", cudaGetLastError());
+  check_launch("strided_kernel");
 }
 
 }  // namespace kalscan::detail

@@ -10,7 +10,6 @@
 #include <kalscan/kalman/device/chunk_kernels.cuh>
 #include <kalscan/kalman/device/chunks.hpp>
 #include <kalscan/support/bad_argument.hpp>
-#include <string>
 
 namespace kalscan::detail {
 
@@ -38,16 +37,8 @@ std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::i
 }
 
 inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
-  if (blocks > 0x7fffffff) bad_argument(verb, std::to_string(blocks) + " blocks are more than a launch can take");
+  if (blocks > most_blocks) bad_argument(verb, text({blocks, " blocks are more than a launch can take"}));
   return static_cast<unsigned>(blocks);
-}
-
-/// Lets a kernel have more shared memory than the 48 KiB that it may have unasked.
-template <class Kernel>
-void allow_shared(Kernel* kernel, std::size_t bytes) {
-  if (bytes <= 48 * 1024) return;
-  require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                               static_cast<int>(bytes)));
 }
 
 /// Runs a traversal over whole series.
@@ -55,9 +46,9 @@ template <class Traversal>
 void run_series(const char* verb, const cuda& policy, const Traversal& x) {
   if (x.series.count == 0) return;
   constexpr std::size_t shared = stage_bytes<Traversal>(64);
-  allow_shared(&replay_series<Traversal>, shared);
+  allow_shared_memory(verb, &replay_series<Traversal>, shared);
   replay_series<<<checked_blocks(verb, (x.series.count + 63) / 64), 64, shared, policy.stream>>>(x);
-  require_success("launch of replay_series", cudaGetLastError());
+  check_launch("replay_series");
 }
 
 /// Runs a traversal whose chunk is that of chunk_of_time.
@@ -68,22 +59,22 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   constexpr int threads = chunk_threads_of<Traversal>;
   constexpr std::size_t shared = chunk_shared_bytes<Traversal>, carry_shared = carry_shared_bytes<Traversal>,
                         stages = stage_bytes<Traversal>(threads);
-  allow_shared(&absorb_chunks<Traversal>, shared);
-  allow_shared(&carry_chunks<Traversal>, carry_shared);
-  allow_shared(&replay_chunks<Traversal>, stages);
+  allow_shared_memory(verb, &absorb_chunks<Traversal>, shared);
+  allow_shared_memory(verb, &carry_chunks<Traversal>, carry_shared);
+  allow_shared_memory(verb, &replay_chunks<Traversal>, stages);
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
   workspace_pieces pieces(policy.workspace);
   const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
   const unsigned all = checked_blocks(verb, memory.blocks * count), each = checked_blocks(verb, count);
   absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
-  require_success("launch of absorb_chunks", cudaGetLastError());
+  check_launch("absorb_chunks");
   carry_chunks<<<each, carry_threads<Traversal>, carry_shared, policy.stream>>>(x, memory);
-  require_success("launch of carry_chunks", cudaGetLastError());
+  check_launch("carry_chunks");
   replay_chunks<<<all, threads, stages, policy.stream>>>(x, memory);
-  require_success("launch of replay_chunks", cudaGetLastError());
+  check_launch("replay_chunks");
   if (!x.has_sum()) return;
   add_sums<<<each, 128, 0, policy.stream>>>(x, memory);
-  require_success("launch of add_sums", cudaGetLastError());
+  check_launch("add_sums");
 }
 
 }  // namespace kalscan::detail

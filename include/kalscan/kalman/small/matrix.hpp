@@ -174,33 +174,18 @@ KALSCAN_HD constexpr T dot(const small_vector<T, N>& x, const small_vector<T, N>
   return sum_of<T, N>([&](int k) { return x(k) * y(k); }, first);
 }
 
-/// y + x P x', where row i of x is given by row(i, k), a row at a time.
-template <int R, class T, int N, class Row>
-KALSCAN_HD constexpr small_symmetric<T, R> congruence_by_rows(Row row, const small_symmetric<T, N>& P,
-                                                              small_symmetric<T, R> y) {
-  unrolled<R>([&](int i) {
+/// y + x P x', a row at a time. x may be symmetric.
+template <class X, class T, int N>
+KALSCAN_HD constexpr small_symmetric<T, X::rows> congruence(const X& x, const small_symmetric<T, N>& P,
+                                                            small_symmetric<T, X::rows> y) {
+  unrolled<X::rows>([&](int i) {
     small_vector<T, N> xP{};
-    unrolled<N>([&](int k) { xP(k) = sum_of<T, N>([&](int l) { return row(i, l) * P(l, k); }); });
-    unrolled<R>([&](int j) {
-      if (j <= i) y(i, j) += sum_of<T, N>([&](int k) { return xP(k) * row(j, k); });
+    unrolled<N>([&](int k) { xP(k) = sum_of<T, N>([&](int l) { return x(i, l) * P(l, k); }); });
+    unrolled<X::rows>([&](int j) {
+      if (j <= i) y(i, j) += sum_of<T, N>([&](int k) { return xP(k) * x(j, k); });
     });
   });
   return y;
-}
-
-/// y + x P x'. x may be symmetric.
-template <class X, class T, int N>
-KALSCAN_HD constexpr small_symmetric<T, X::rows> congruence(const X& x, const small_symmetric<T, N>& P,
-                                                            const small_symmetric<T, X::rows>& y) {
-  return congruence_by_rows<X::rows>([&](int i, int k) { return x(i, k); }, P, y);
-}
-
-/// y + x'P x.
-template <class T, int N, int C>
-KALSCAN_HD constexpr small_symmetric<T, C> transposed_congruence(const small_matrix<T, N, C>& x,
-                                                                 const small_symmetric<T, N>& P,
-                                                                 const small_symmetric<T, C>& y) {
-  return congruence_by_rows<C>([&](int i, int k) { return x(k, i); }, P, y);
 }
 
 /// P += scale x x'.

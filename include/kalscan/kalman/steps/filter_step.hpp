@@ -25,7 +25,6 @@ struct filter_step {
   using vector_n = Eigen::Vector<T, N>;
   using vector_m = Eigen::Vector<T, M>;
   using matrix_nn = Eigen::Matrix<T, N, N>;
-  using matrix_mn = Eigen::Matrix<T, M, N>;
   using matrix_mm = Eigen::Matrix<T, M, M>;
 
   const kalman_model<T, N, M>& model;

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
@@ -140,10 +141,7 @@ struct backward_in_time {
       for (int j = 0; j < steps; ++j) x[j + 1] = M::step(x[j], terms(t + j));
       if (t + steps < at.length || (!ends_of(call, at.n).end && steps == tile)) x[steps] = stored(t + steps);
       for (int j = steps - 1; j >= 0; --j) {
-        const auto y_bar = with_members(call.out_bar, [&](const auto&... y) {
-          return typename M::template outputs<T>{
-              (y.present() ? static_cast<T>(y(at.batch, at.first + t + j, m, 0)) : T(0))...};
-        });
+        const auto y_bar = adjoint_of_outputs<M, T>(call.out_bar, at.batch, at.first + t + j, m);
         bar = M::adjoint(x[j], terms(t + j), x[j + 1], bar, y_bar).earlier;
       }
     }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
+#include <kalscan/mixer/call.hpp>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/traversal.cuh>

@@ -260,13 +260,6 @@ struct parameter_lanes {
   }
 };
 
-/// The terms of one lane at one step, read from the inputs where they lie.
-template <class M, class T, class In>
-__device__ terms_t<M, T> terms_of_lane(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
-  return prepare<M, T>(with_members(
-      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
-}
-
 /// The states before the first step of sequence n.
 template <int States, class Call, class Lanes, class State>
 __device__ void load_initial_states(const Call& call, const Lanes& lanes, std::int64_t n, State (&x)[States]) {

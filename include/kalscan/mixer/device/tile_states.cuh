@@ -23,7 +23,7 @@ template <class Call, lanes_kind Kind>
 struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)> {
   using base = lane_traversal<Call, Kind, decltype(Call::out_bar)>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::Varying, base::outputs, base::all, base::framed, base::reads_ahead;
+  using base::States, base::Full, base::Varying, base::outputs, base::all, base::reads_ahead;
   using typename base::layout_type;
   using typename base::M;
   using typename base::stage_type;

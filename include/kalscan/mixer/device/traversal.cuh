@@ -21,7 +21,7 @@
 
 namespace kalscan::detail {
 
-/// The terms of one lane at one step.
+/// The terms of lane j of a thread, put together from what is staged of its channel, state and parameters.
 template <class M, class T, class Channel, class StateTerms, class Parameter>
 __device__ __forceinline__ terms_t<M, T> lane_terms(const Channel& channel, const StateTerms& state,
                                                     const Parameter& parameter, int j) {

@@ -15,13 +15,6 @@
 
 namespace kalscan::detail {
 
-/// The inputs of one lane at one step.
-template <class M, class T, class In>
-terms_t<M, T> terms_at(const In& in, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) {
-  return prepare<M, T>(with_members(
-      in, [&](const auto&... x) { return typename M::template inputs<T>{static_cast<T>(x(b, t, m, s))...}; }));
-}
-
 /// Where a tensor is missing, 0.
 template <class State, class T, class Tensors>
 State load_adjoint(const Tensors& tensors, std::int64_t n, std::int64_t m, std::int64_t s) {
@@ -63,7 +56,7 @@ void run_forward(const seq&, const Call& call) {
         typename M::template outputs<T> sums{};
         for (std::int64_t s = 0; s < S; ++s) {
           auto& state = x[static_cast<std::size_t>(s)];
-          const auto u = terms_at<M, T>(call.in, at.batch, at.first + t, m, s);
+          const auto u = terms_of_lane<M, T>(call.in, at.batch, at.first + t, m, s);
           state = M::step(state, u);
           sums = s == 0 ? M::readout(state, u) : readout_onto<M, T>(sums, state, u);
         }
@@ -98,15 +91,12 @@ void run_backward(const seq&, const Call& call) {
       for (std::int64_t s = 0; s < call.shape.states; ++s) {
         x.assign(1, call.states.initial(n, m, s));
         for (std::int64_t t = 0; t < at.length; ++t)
-          x.push_back(M::step(x.back(), terms_at<M, T>(call.in, at.batch, at.first + t, m, s)));
+          x.push_back(M::step(x.back(), terms_of_lane<M, T>(call.in, at.batch, at.first + t, m, s)));
         state bar = adjoint_of(call.states.final_bar, x.back(), load_adjoint<state, T>(call.states.final_bar, n, m, s));
         for (std::int64_t t = at.length - 1; t >= 0; --t) {
-          const auto out_bar = with_members(call.out_bar, [&](const auto&... y) {
-            return typename M::template outputs<T>{
-                (y.present() ? static_cast<T>(y(at.batch, at.first + t, m, 0)) : T(0))...};
-          });
+          const auto out_bar = adjoint_of_outputs<M, T>(call.out_bar, at.batch, at.first + t, m);
           const auto i = static_cast<std::size_t>(t);
-          const auto u = terms_at<M, T>(call.in, at.batch, at.first + t, m, s);
+          const auto u = terms_of_lane<M, T>(call.in, at.batch, at.first + t, m, s);
           const auto back = M::adjoint(x[i], u, x[i + 1], bar, out_bar);
           bar = back.earlier;
           const auto inputs_bar = as_array<T>(back.inputs);

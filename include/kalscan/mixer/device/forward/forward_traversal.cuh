@@ -56,7 +56,7 @@ template <class Call, lanes_kind Kind>
 struct device_forward_traversal : lane_traversal<Call, Kind> {
   using base = lane_traversal<Call, Kind>;
   using base::call, base::layout, base::at, base::stage, base::lanes;
-  using base::States, base::Full, base::outputs, base::all, base::framed;
+  using base::States, base::outputs, base::all, base::framed;
   using typename base::layout_type;
   using typename base::M;
   using typename base::numbers;
