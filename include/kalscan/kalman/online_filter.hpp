@@ -14,7 +14,7 @@
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/kalman/steps/growth.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
-#include <limits>
+#include <kalscan/support/numbers.hpp>
 #include <string>
 #include <utility>
 
@@ -218,7 +218,7 @@ class online_filter {
   }
 
   static bool is_root(const Eigen::Matrix<T, N, N>& root, const Eigen::Matrix<T, N, N>& P) {
-    const T rounding = 8 * static_cast<T>(P.rows()) * std::numeric_limits<T>::epsilon();
+    const T rounding = detail::rounding_of_sum<T>(P.rows());
     const Eigen::Matrix<T, N, N> product = detail::times(root, root.transpose());
     for (Eigen::Index i = 0; i < P.rows(); ++i) {
       for (Eigen::Index j = 0; j < P.cols(); ++j) {

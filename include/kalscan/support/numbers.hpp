@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <kalscan/support/config.hpp>
 #include <limits>
@@ -41,6 +42,22 @@ KALSCAN_HD constexpr bool equal_arrays(const T (&x)[N], const T (&y)[N]) {
 /// Numbers below this have products that are subnormal.
 template <class T>
 inline constexpr T faded_bound = (std::numeric_limits<T>::min)() / std::numeric_limits<T>::epsilon();
+
+/// Relative rounding of a sum of n terms, generously.
+template <class T>
+KALSCAN_HD constexpr T rounding_of_sum(std::int64_t n) {
+  return 8 * static_cast<T>(n) * std::numeric_limits<T>::epsilon();
+}
+
+/// The numbers of what is combined from T before it is used: double for those that are narrower.
+template <class T>
+using wide = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
+
+/// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
+template <class T>
+KALSCAN_HD constexpr bool loses_digits(T d, T s) {
+  return d < s / 16;
+}
 
 /// How a device takes a reciprocal in float: rounded as the host does it; by one instruction, within one unit in the last
 /// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.

@@ -47,7 +47,7 @@ class conditional_state {
   vector& b() { return b_; }
   T rounding_along(const vector& h) const { return along(off_, h); }
   /// A sum of n terms may be off by this much of their magnitude.
-  T rounding() const { return 8 * static_cast<T>(b_.size()) * std::numeric_limits<T>::epsilon(); }
+  T rounding() const { return rounding_of_sum<T>(b_.size()); }
 
   /// Errors that mean and root come with, and the rounding of what has such deviations.
   void begin_rounding(const view& errors, const vector& deviations) {

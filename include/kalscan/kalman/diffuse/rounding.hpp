@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <vector>
 
@@ -111,7 +112,7 @@ class sampled_rounding {
   bool is_rounding(T x, T terms, Error error) const {
     T squares = 0;
     for (const sample& s : samples_) squares += error(s) * error(s);
-    const T rounding = 8 * static_cast<T>(samples_[0].A.rows()) * epsilon;
+    const T rounding = rounding_of_sum<T>(samples_[0].A.rows());
     return std::abs(x) <= rounding * terms + plausible * std::sqrt(squares / static_cast<T>(samples_.size()));
   }
 

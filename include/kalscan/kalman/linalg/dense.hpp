@@ -93,7 +93,7 @@ template <class T>
 template <class T>
 [[gnu::noinline]] dense_matrix<T> cleared_product(view_of<T> x, view_of<T> y) {
   dense_matrix<T> product(x.rows, y.cols);
-  const T rounding = 8 * static_cast<T>(x.cols) * std::numeric_limits<T>::epsilon();
+  const T rounding = rounding_of_sum<T>(x.cols);
   for (Eigen::Index j = 0; j < y.cols; ++j) {
     for (Eigen::Index i = 0; i < x.rows; ++i) {
       T sum = 0, terms = 0;

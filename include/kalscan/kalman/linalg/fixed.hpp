@@ -139,7 +139,7 @@ KALSCAN_HD bool factor_semidefinite(X& x, typename X::Scalar tolerance, const Sc
 /// Rounding may leave this much of a pivot that is zero.
 template <class X>
 KALSCAN_HD typename X::Scalar pivot_rounding(const X& x) {
-  return 8 * static_cast<typename X::Scalar>(x.rows()) * std::numeric_limits<typename X::Scalar>::epsilon();
+  return rounding_of_sum<typename X::Scalar>(x.rows());
 }
 
 template <class X>
@@ -216,12 +216,6 @@ KALSCAN_HD void clear_null_variances(X& x, Least least) {
   }
 }
 
-/// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
-template <class T>
-KALSCAN_HD bool cancels(T d, T s) {
-  return d < s / 16;
-}
-
 /// The covariance P of x after a scalar observation h'x + N(0, d), where s = h'P h + d, q = P h / sqrt(s) and K = P h /
 /// s. P - q q', which is symmetric to the bit, alone would lose d where h'P h / d nears 1 / epsilon. What rounding left
 /// of it along h is seen in its product with h, which should be d K, and taken back on both sides.
@@ -229,7 +223,7 @@ template <class Matrix, class Vector>
 KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
                                const Vector& q, const Vector& K) {
   for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= q(j) * q;
-  if (!cancels(d, s)) return;
+  if (!loses_digits(d, s)) return;
   Vector w = times(P, h) - d * K;
   w -= (h.dot(w) / 2) * K;
   for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= K(j) * w + w(j) * K;
@@ -240,7 +234,7 @@ template <class Matrix, class Vector>
 KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
                                const Vector& K, const Vector& g) {
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) -= g(j) * K;
-  if (!cancels(d, s)) return;
+  if (!loses_digits(d, s)) return;
   const Vector w = (d / s) * g - times(transposed(A), h);
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
 }

@@ -121,7 +121,7 @@ struct root_update {
   }
 
  private:
-  static T rounding(Eigen::Index n) { return 8 * static_cast<T>(n) * std::numeric_limits<T>::epsilon(); }
+  static T rounding(Eigen::Index n) { return rounding_of_sum<T>(n); }
 };
 
 /// A bound on the rounding of a root and of the mean, in the form of a covariance, for models that are read without

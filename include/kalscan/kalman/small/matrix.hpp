@@ -4,7 +4,7 @@
 
 #include <cstddef>
 #include <kalscan/support/config.hpp>
-#include <limits>
+#include <kalscan/support/numbers.hpp>
 
 namespace kalscan {
 
@@ -110,7 +110,7 @@ template <class T>
 inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
 /// What some sums of N terms leave of digits at worst: of the terms, what is no more than that may be rounding.
 template <class T, int N>
-inline constexpr T rounding_of_sums = T(8 * N) * std::numeric_limits<T>::epsilon();
+inline constexpr T rounding_of_sums = rounding_of_sum<T>(N);
 
 /// What becomes of sums that may be rounding alone: they are kept, or set to zero where they are no more than
 /// rounding_of_sums, or rounding_of_terms, of their terms. Under a diffuse prior the last is done: a variance that grows

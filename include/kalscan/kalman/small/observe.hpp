@@ -104,12 +104,6 @@ KALSCAN_HD T inverse_root(T x) {
 #endif
 }
 
-/// Whether the difference of h'P h and (h'P h)^2 / s, where s = h'P h + d, loses more than a few bits.
-template <class T>
-KALSCAN_HD bool loses_digits(T d, T s) {
-  return d < s / 16;
-}
-
 /// Removes from a covariance what cannot be: a variance that is not positive is zero but for rounding, and so are the
 /// covariances of its component.
 template <class T, int N>

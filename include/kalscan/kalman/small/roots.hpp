@@ -33,10 +33,6 @@ inline constexpr bool is_small<small_lower<T, N>> = true;
 template <class T, int N>
 inline constexpr bool is_triangle<small_lower<T, N>> = true;
 
-/// The numbers of elements and of later data: what a chunk does to its beginning must not lose more than its steps do.
-template <class T>
-using wide = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
-
 /// Whether a device has registers for N x N numbers: else what goes over them stays loops.
 template <class T, int N>
 inline constexpr bool straight = sizeof(T) * N * N <= 256;

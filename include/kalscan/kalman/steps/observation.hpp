@@ -10,7 +10,6 @@
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/support/numbers.hpp>
-#include <limits>
 
 namespace kalscan::detail {
 
@@ -51,7 +50,7 @@ struct noise_factor {
 
  private:
   void factor(const Eigen::Matrix<T, M, M>& R) {
-    const T rounding = 8 * static_cast<T>(R.rows()) * std::numeric_limits<T>::epsilon();
+    const T rounding = rounding_of_sum<T>(R.rows());
     Eigen::Matrix<T, M, M> L(R.rows(), R.rows());  // R = L diag(d) L'
     for (Eigen::Index k = 0; k < count; ++k) {
       for (Eigen::Index j = 0; j < k; ++j) {
@@ -72,7 +71,7 @@ struct noise_factor {
 template <class T, int M, class Matrix>
 Matrix independent_rows(const noise_factor<T, M>& noise, const Matrix& H) {
   Matrix rows(H.rows(), H.cols());
-  const T rounding = 8 * static_cast<T>(H.rows()) * std::numeric_limits<T>::epsilon();
+  const T rounding = rounding_of_sum<T>(H.rows());
   for (Eigen::Index k = 0; k < noise.count; ++k) {
     for (Eigen::Index j = 0; j < H.cols(); ++j) {
       rows(k, j) = H(noise.present(k), j);

@@ -20,15 +20,12 @@
 
 namespace kalscan::detail {
 
-/// The number type of the elements: what a chunk does to its beginning must not lose more than its steps do.
-template <class T>
-using element_number_t = std::conditional_t<(sizeof(T) < sizeof(double)), double, T>;
-
 /// What the steps of the square-root form share.
 template <class T, int N, int M>
 class square_root_steps {
  public:
-  using wide = element_number_t<T>;
+  /// Of the elements: what a chunk does to its beginning must not lose more than its steps do.
+  using wide = detail::wide<T>;
   using element = square_root_element<wide, N>;
   using matrix = Eigen::Matrix<T, N, N>;
 
