@@ -196,7 +196,7 @@ MUTANTS = [
      "T(4 + N) * std::numeric_limits<T>::epsilon()", "T(0)", ["kalman/small_roots.cpp: small roots are*"]),
     ("small roots: what is known exactly is read again", K + "kalman/small/roots.hpp",
      "if (size_of(f(j)) <= rounding * terms) f(j) = 0;", "", ["kalman/small_roots.cpp: readings without*"]),
-    ("small roots: elements are in float", K + "kalman/small/roots.hpp",
+    ("small roots: elements are in float", K + "support/numbers.hpp",
      "std::conditional_t<(sizeof(T) < sizeof(double)), double, T>", "T",
      ["kalman/small_roots.cpp: 20*,what only all*"]),
     ("small roots: later data are not taken", K + "kalman/small/square_root.hpp",
