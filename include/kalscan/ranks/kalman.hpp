@@ -84,8 +84,136 @@ std::vector<rank_series<T, N>> series_of_ranks(const P& p, const char* verb,
   return share(p, {}, mine);
 }
 
+/// Of each series: the first rank that has steps of it.
+template <class T, int N>
+std::vector<std::size_t> first_ranks(const std::vector<rank_series<T, N>>& have, std::size_t count) {
+  std::vector<std::size_t> first;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t r = 0;
+    while (r < have.size() && have[r].steps[i] == 0) ++r;
+    if (r == have.size()) bad_model("y of series " + std::to_string(i) + " is empty on all ranks");
+    first.push_back(r);
+  }
+  return first;
+}
+
+/// What a filter measures priors and growth by, for each model. What is vague, and what is outgrown, is so beside the
+/// steps of all ranks, as it is on one.
+template <class T, int N, int M>
+struct scales_of_ranks {
+  std::vector<vague_states<T, N, M>> vague;
+  std::vector<Eigen::Vector<T, N>> noise;
+  std::vector<char> begins;  // whether with other than ordinary steps
+
+  scales_of_ranks(std::span<const kalman_model<T, N, M>> models, const std::vector<rank_series<T, N>>& have) {
+    for (std::size_t k = 0; k < models.size(); ++k) {
+      Eigen::Vector<T, N> precision = have[0].precision[k], most = have[0].noise[k];
+      for (const auto& of_rank : have) {
+        precision = precision.cwiseMax(of_rank.precision[k]).eval();
+        most = most.cwiseMax(of_rank.noise[k]).eval();
+      }
+      vague.emplace_back(precision);
+      noise.push_back(most);
+      begins.push_back(has_beginning(filter_step<T, N, M>(models[k]), beginning::wherever_better, vague[k]));
+    }
+  }
+  bool begins_series(std::size_t i) const { return begins[begins.size() == 1 ? 0 : i]; }
+};
+
+/// The models as rank `me` filters with them, one for all series where one suffices. Where a series has begun before
+/// this rank, a transition leads to its first step here, and its state arrives; a beginning is the first rank's alone.
+template <class T, int N, int M>
+std::vector<kalman_model<T, N, M>> models_of_rank(std::span<const kalman_model<T, N, M>> models,
+                                                  const scales_of_ranks<T, N, M>& scales,
+                                                  const std::vector<std::size_t>& first, std::size_t start,
+                                                  std::size_t me) {
+  const std::size_t count = first.size();
+  const auto arrives = [&](std::size_t i) { return count > 0 && first[i] < me; };
+  bool alike = models.size() == 1;
+  for (std::size_t i = 0; i < count; ++i) alike = alike && arrives(i) == arrives(0);
+  std::vector<kalman_model<T, N, M>> own;
+  for (std::size_t i = 0; i < (alike ? 1 : count); ++i) {
+    own.push_back(of_series(models, static_cast<std::int64_t>(i)));
+    if (!arrives(i) && (me == start || !scales.begins_series(i))) continue;
+    gaussian_prior<T, N>& prior = own.back().prior;
+    const bool before = arrives(i) || prior.before_first_transition;
+    const Eigen::Index n = own.back().states();
+    prior = gaussian_prior<T, N>::of_first_state(Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n));
+    prior.before_first_transition = before;
+  }
+  return own;
+}
+
+/// Of each series of a rank: the steps of its beginning, and the variances after it.
+template <class T>
+struct after_beginnings {
+  std::vector<std::int64_t> steps;
+  std::vector<Eigen::Vector<T, Eigen::Dynamic>> variances;
+};
+
+/// Refuses a beginning that does not end on the first rank with steps, where others go on.
+template <class T, int N>
+void require_ended(const std::vector<rank_series<T, N>>& have, std::size_t start, std::size_t i, std::int64_t begun) {
+  const std::int64_t there = have[start].steps[i];
+  bool goes_on = false;
+  for (std::size_t r = start + 1; r < have.size(); ++r) goes_on = goes_on || have[r].steps[i] > 0;
+  if (!goes_on || begun < there) return;
+  bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " + std::to_string(there) +
+            " steps of rank " + std::to_string(start) +
+            ", the first one with any, do not end its beginning: give that rank more");
+}
+
+/// Of each series of a rank: its log-likelihood by stretches of time, and whether it is outgrown.
+template <class T>
+struct after_sweep {
+  std::vector<std::vector<T>> sums;
+  std::vector<char> outgrown;
+};
+
+/// The log-likelihood of series i on all ranks, in order of time.
+template <class T>
+T log_likelihood_of_ranks(const std::vector<after_sweep<T>>& all, std::size_t i) {
+  T total = 0;
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    if (all[r].outgrown[i]) {
+      bad_model("series " + std::to_string(i) + " is outgrown on rank " + std::to_string(r) +
+                ": some variance has grown so far that a covariance loses digits of the others; such series are "
+                "carried as roots, not run over ranks");
+    }
+    for (const T sum : all[r].sums[i]) total += sum;
+  }
+  return total;
+}
+
+/// Where this rank's steps of each series meet those of others.
+template <class T, int N>
+struct edges_of_rank {
+  std::vector<stretch_edges<T, N>> all;
+  std::vector<std::size_t> next;  // rank that has steps, where there is one
+  std::int64_t longest = 1;       // steps of a series that are smoothed here, the last one of an earlier rank among them
+
+  /// `last`: what is filtered last on each rank.
+  edges_of_rank(const std::vector<rank_series<T, N>>& have, const std::vector<std::vector<matrix_belief<T, N>>>& last,
+                std::size_t me)
+      : all(have[me].steps.size()), next(all.size()) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const std::int64_t here = have[me].steps[i];
+      if (here == 0) continue;
+      for (std::size_t r = have.size(); r-- > me + 1;) {
+        if (have[r].steps[i] > 0) all[i].has_after = true, next[i] = r;
+      }
+      for (std::size_t r = 0; r < me; ++r) {
+        if (have[r].steps[i] > 0) all[i].has_before = true, all[i].filtered_before = last[r][i];
+      }
+      longest = (std::max)(longest, here + (all[i].has_before ? 1 : 0));
+    }
+  }
+};
+
 }  // namespace detail
 
+/// What `filter` and `log_likelihood` do with a policy over ranks, which they find by argument-dependent lookup:
+/// beginnings first, on the rank that has them, then all steps, then the sums of the log-likelihood.
 template <communicator Communicator, class Inner, class T, int N, int M>
 std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, Inner>& p,
                                                     std::span<const kalman_model<T, N, M>> models,
@@ -98,55 +226,19 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   const auto have = series_of_ranks(p, "filter", models, lengths, true);
   const auto me = static_cast<std::size_t>(p.communicator.rank());
   const auto count = series.size();
-  std::vector<std::size_t> begins;  // of each series: the first rank that has steps of it
-  for (std::size_t i = 0; i < count; ++i) {
-    std::size_t r = 0;
-    while (r < have.size() && have[r].steps[i] == 0) ++r;
-    if (r == have.size()) bad_model("y of series " + std::to_string(i) + " is empty on all ranks");
-    begins.push_back(r);
-  }
-  const std::size_t start = count == 0 ? me : *std::min_element(begins.begin(), begins.end());
-  // What is vague, and what is outgrown, is so beside the steps of all ranks, as it is on one.
-  std::vector<vague_states<T, N, M>> vague;
-  std::vector<Eigen::Vector<T, N>> noise;
-  std::vector<char> has_one;  // of each model: another beginning than ordinary steps
-  for (std::size_t k = 0; k < models.size(); ++k) {
-    Eigen::Vector<T, N> precision = have[0].precision[k], most = have[0].noise[k];
-    for (const auto& of_rank : have) {
-      precision = precision.cwiseMax(of_rank.precision[k]).eval();
-      most = most.cwiseMax(of_rank.noise[k]).eval();
-    }
-    vague.emplace_back(precision);
-    noise.push_back(most);
-    has_one.push_back(has_beginning(filter_step<T, N, M>(models[k]), beginning::wherever_better, vague[k]));
-  }
+  const std::vector<std::size_t> first = first_ranks(have, count);
+  const std::size_t start = count == 0 ? me : *std::min_element(first.begin(), first.end());
+  const scales_of_ranks<T, N, M> scales(models, have);
+  const auto own = models_of_rank(models, scales, first, start, me);
 
-  // Where a series has begun before this rank, a transition leads to its first step here, and its state arrives.
-  const auto arrives = [&](std::size_t i) { return count > 0 && begins[i] < me; };
-  bool alike = models.size() == 1;
-  for (std::size_t i = 0; i < count; ++i) alike = alike && arrives(i) == arrives(0);
-  std::vector<kalman_model<T, N, M>> own;
-  for (std::size_t i = 0; i < (alike ? 1 : count); ++i) {
-    own.push_back(of_series(models, static_cast<std::int64_t>(i)));
-    if (!arrives(i) && (me == start || !has_one[models.size() == 1 ? 0 : i])) continue;
-    gaussian_prior<T, N>& prior = own.back().prior;
-    const bool before = arrives(i) || prior.before_first_transition;
-    const Eigen::Index n = own.back().states();
-    prior = gaussian_prior<T, N>::of_first_state(Eigen::Vector<T, N>::Zero(n), Eigen::Matrix<T, N, N>::Zero(n, n));
-    prior.before_first_transition = before;
-  }
   std::vector<filter_step<T, N, M>> steppers;
   std::vector<filter_result<T, N, M>> results;
-  struct after_beginnings {
-    std::vector<std::int64_t> steps;  // of each beginning
-    std::vector<Eigen::Vector<T, Eigen::Dynamic>> variances;
-  };
-  after_beginnings begun;
+  after_beginnings<T> begun;
   attempt work;
   work([&] {
     steppers = std::vector<filter_step<T, N, M>>(own.begin(), own.end());
-    results =
-        start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better, vague);
+    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better,
+                                           scales.vague);
     for (const auto& result : results) {
       begun.steps.push_back(result.beginning.size());
       begun.variances.push_back(result.first_variances);
@@ -155,13 +247,7 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   const auto all_begun = share(p, work, begun);
   for (std::size_t i = 0; i < count; ++i) {
     results[i].first_variances = all_begun[start].variances[i];
-    const std::int64_t there = have[start].steps[i];
-    bool goes_on = false;
-    for (std::size_t r = start + 1; r < have.size(); ++r) goes_on = goes_on || have[r].steps[i] > 0;
-    if (!has_one[models.size() == 1 ? 0 : i] || !goes_on || all_begun[start].steps[i] < there) continue;
-    bad_model("series " + std::to_string(i) + " has a diffuse or vague prior, and the " + std::to_string(there) +
-              " steps of rank " + std::to_string(start) +
-              ", the first one with any, do not end its beginning: give that rank more");
+    if (scales.begins_series(i)) require_ended(have, start, i, all_begun[start].steps[i]);
   }
 
   stretch_sums<T> sums;
@@ -170,14 +256,10 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
     chosen.numbers.push_back(static_cast<std::int64_t>(i));
     chosen.longest = (std::max)(chosen.longest, lengths[i] - results[i].beginning.size());
   }
-  auto watches = growth_watches<T, N, M>(noise, results);
+  auto watches = growth_watches<T, N, M>(scales.noise, results);
   run_sweep(p, filter_sweep<T, N, M>{steppers, series, results, outputs, &sums, chosen, watches});
 
-  struct after_sweep {
-    std::vector<std::vector<T>> sums;
-    std::vector<char> outgrown;
-  };
-  after_sweep after{sums.by_stretch(count), {}};
+  after_sweep<T> after{sums.by_stretch(count), {}};
   for (std::size_t i = 0; i < count; ++i) {
     after.outgrown.push_back(watches[i].outgrown);
     if (keeps) {
@@ -186,20 +268,12 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
     }
   }
   const auto all = share(p, {}, after);
-  for (std::size_t i = 0; i < count; ++i) {
-    results[i].log_likelihood = 0;
-    for (std::size_t r = 0; r < all.size(); ++r) {
-      if (all[r].outgrown[i]) {
-        bad_model("series " + std::to_string(i) + " is outgrown on rank " + std::to_string(r) +
-                  ": some variance has grown so far that a covariance loses digits of the others; such series are "
-                  "carried as roots, not run over ranks");
-      }
-      for (const T sum : all[r].sums[i]) results[i].log_likelihood += sum;
-    }
-  }
+  for (std::size_t i = 0; i < count; ++i) results[i].log_likelihood = log_likelihood_of_ranks(all, i);
   return results;
 }
 
+/// What `smooth` does with a policy over ranks. The last step of a rank is smoothed by the next one that has steps; and
+/// again, from its own first step, where digits may be lost: in sequence, from the last rank to the first.
 template <communicator Communicator, class Inner, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator, Inner>& p,
                                                         std::span<const kalman_model<T, N, M>> models,
@@ -220,46 +294,22 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   std::iota(chosen.begin(), chosen.end(), std::int64_t{0});
   const auto have = series_of_ranks(p, "smooth", models, lengths, false);
   const auto me = static_cast<std::size_t>(p.communicator.rank());
-  const auto ranks_with_steps = [&](std::size_t i, std::size_t from, std::size_t to) {
-    for (std::size_t r = from; r < to; ++r) {
-      if (have[r].steps[i] > 0) return true;
-    }
-    return false;
-  };
 
-  // What is filtered last on each rank is what the next one needs of it.
   std::vector<belief> last(count);
   for (std::size_t i = 0; i < count; ++i) {
     if (lengths[i] > 0) last[i] = {filtered[i].mean.col(lengths[i] - 1), filtered[i].covariance.back()};
   }
-  std::vector<stretch_edges<T, N>> edges(count);
-  const auto all_last = share(p, {}, last);
-  std::int64_t longest = 1;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (lengths[i] == 0) continue;
-    edges[i].has_after = ranks_with_steps(i, me + 1, have.size());
-    edges[i].has_before = ranks_with_steps(i, 0, me);
-    for (std::size_t r = 0; r < me; ++r) {
-      if (have[r].steps[i] > 0) edges[i].filtered_before = all_last[r][i];
-    }
-    longest = (std::max)(longest, lengths[i] + (edges[i].has_before ? 1 : 0));
-  }
+  edges_of_rank<T, N> neighbours(have, share(p, {}, last), me);
+  auto& edges = neighbours.all;
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
   std::vector<std::vector<char>> cancelled;
   for (const std::int64_t length : lengths) cancelled.emplace_back(static_cast<std::size_t>(length));
-  const sweep along_time{steppers, results, chosen, cancelled, longest, edges};
+  const sweep along_time{steppers, results, chosen, cancelled, neighbours.longest, edges};
   run_sweep(p, along_time);
   const auto lane = [&](std::size_t i) { return along_time.lane_of(static_cast<std::int64_t>(i)); };
-  const auto next_rank = [&](std::size_t i) {  // that has steps
-    std::size_t r = me + 1;
-    while (have[r].steps[i] == 0) ++r;
-    return r;
-  };
 
-  // The last step here is smoothed by the next rank; and again, from its own first step, where digits may be lost: in
-  // sequence.
-  struct before {
+  struct before {  // the last step of the rank before
     belief smoothed;
     bool again;  // at first, whether it may be; then, whether it is
   };
@@ -273,7 +323,7 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
   work([&] {
     for (std::size_t i = 0; i < count; ++i) {
       if (lengths[i] == 0) continue;
-      lane(i).write(lengths[i] - 1, edges[i].has_after ? all_before[next_rank(i)][i].smoothed : last[i]);
+      lane(i).write(lengths[i] - 1, edges[i].has_after ? all_before[neighbours.next[i]][i].smoothed : last[i]);
     }
   });
   std::vector<char> taken(count);  // from the next one: the last step here, and then the first
@@ -300,7 +350,7 @@ std::vector<smoother_result<T, N, M>> run_smoother_over(const ranks<Communicator
     const auto all = share(p, work, again);
     work([&] {
       for (std::size_t i = 0; i < count; ++i) {
-        if (!edges[i].has_after || next_rank(i) != r || !all[r][i].again) continue;
+        if (!edges[i].has_after || neighbours.next[i] != r || !all[r][i].again) continue;
         lane(i).write(lengths[i] - 1, all[r][i].smoothed);
         taken[i] = true;
       }
