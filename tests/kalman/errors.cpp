@@ -4,7 +4,10 @@
 
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/kalman/filter.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/online_filter.hpp>
 #include <kalscan/kalman/smoother.hpp>
+#include <kalscan/kalman/square_root.hpp>
 #include <string>
 #include <vector>
 
@@ -94,6 +97,69 @@ TEST_CASE("of series of several lengths the longest counts, and a part of them c
   const auto first = kalscan::smooth(kalscan::seq{}, model, std::vector{filtered[0]});
   CHECK(first[0].mean == all[0].mean);
   CHECK(kalscan::filter(kalscan::seq{}, model, std::vector<observations<double, 1>>{}).empty());
+}
+
+TEST_CASE("data of other rows than H are refused in any matrix type; a vector may stand or lie") {
+  const model_type model = good_model();
+  const kalscan::seq seq;
+  const Eigen::VectorXd steps = Eigen::VectorXd::LinSpaced(5, 1, 2);
+  const double expected = kalscan::log_likelihood(seq, model, observations<double, 1>(steps.transpose()));
+  CHECK(kalscan::log_likelihood(seq, model, steps) == expected);
+  CHECK(kalscan::log_likelihood(seq, model, matrix(steps.transpose())) == expected);
+  CHECK(kalscan::filter(seq, model, matrix(steps.transpose()).leftCols(3)).mean.cols() == 3);
+  const std::string told = "kalscan: y is 5 x 1, but H has 1 rows: give a column of so many for each step";
+  CHECK(message_of([&] { return kalscan::filter(seq, model, matrix(steps)); }) == told);
+  CHECK(message_of([&] { return kalscan::log_likelihood(seq, model, matrix(steps)); }) == told);
+  CHECK(message_of([&] { return kalscan::smooth(seq, model, matrix(steps)); }) == told);
+  CHECK(message_of([&] { return kalscan::filter(seq, kalscan::square_root{model}, matrix(steps)); }) == told);
+  const kalscan::online_filter online(model);
+  CHECK(message_of([&] { return online.update(online.start(), steps, 0); }) ==
+        "kalscan: y is 5 x 1, but H has 1 rows: give a column of so many for each step");
+}
+
+TEST_CASE("a result that lost a part of what the smoother needs is refused") {
+  model_type model = good_model();
+  const kalscan::seq seq;
+  const observations<double, 1> y = observations<double, 1>::Ones(1, 4);
+  const auto filtered = kalscan::filter(seq, model, y);
+  const auto refused_with = [&](auto change) {
+    auto x = filtered;
+    change(x);
+    return message_of([&] { return kalscan::smooth(seq, model, x); });
+  };
+  CHECK(refused_with([](auto&) {}) == "no std::invalid_argument");
+  CHECK(refused_with([](auto& x) { x.y.resize(1, 0); }) ==
+        "kalscan: the filter result of series 0 has y of 1 x 0, not 1 x 4: the data are smoothed with it");
+  CHECK(refused_with([](auto& x) { x.covariance.pop_back(); }) ==
+        "kalscan: the filter result of series 0 has 3 covariances and 4 means");
+  model.R = Eigen::Matrix<double, 1, 1>(0);
+  auto exact = kalscan::filter(seq, model, y);
+  exact.rounding.clear();
+  CHECK(message_of([&] { return kalscan::smooth(seq, model, exact); }) ==
+        "kalscan: the filter result of series 0 has 0 bounds on rounding and 4 means");
+  using dynamic = kalscan::kalman_model<double, Eigen::Dynamic, Eigen::Dynamic>;
+  const dynamic any{matrix(matrix::Identity(2, 2)), matrix(matrix::Identity(2, 2)), matrix(matrix::Ones(1, 2)),
+                    matrix(matrix::Identity(1, 1)), {Eigen::VectorXd::Zero(2), matrix::Identity(2, 2)}};
+  auto other = kalscan::filter(seq, any, matrix(matrix::Ones(1, 4)));
+  other.covariance[2].resize(1, 1);
+  CHECK(message_of([&] { return kalscan::smooth(seq, any, other); }) ==
+        "kalscan: the filter result of series 0 has covariances of 1 x 1, not 2 x 2");
+}
+
+TEST_CASE("the sizes of a model that has no matrices yet are not there") {
+  const model_type none;
+  CHECK(message_of([&] { return none.states(); }) == "kalscan: F is not given");
+  CHECK(message_of([&] { return none.observed(); }) == "kalscan: H is not given");
+}
+
+TEST_CASE("a model of constants is checked before it becomes one of functions") {
+  model_type model = good_model();
+  CHECK(message_of([&] { return kalscan::constant_model(model); }) == "no std::invalid_argument");
+  model.F = matrix(matrix::Ones(3, 3));
+  CHECK(message_of([&] { return kalscan::constant_model(model); }) == "kalscan: F is 3 x 3, not 2 x 2");
+  model = good_model();
+  model.Q = Eigen::Matrix2d{{-1, 0}, {0, 1}};
+  CHECK(message_of([&] { return kalscan::constant_model(model); }).starts_with("kalscan: Q"));
 }
 
 }  // namespace

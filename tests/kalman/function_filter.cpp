@@ -7,6 +7,8 @@
 #include <kalscan/backend/omp.hpp>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/kalman/function_filter.hpp>
+#include <kalscan/kalman/functions/irregular.hpp>
+#include <kalscan/kalman/functions/matern.hpp>
 #include <limits>
 #include <random>
 #include <span>
@@ -288,12 +290,49 @@ TEST_CASE("arrays of other sizes than the series' are refused before anything is
         "kalscan::filter: y has 7 numbers, which are no steps of 2");
   const std::int64_t beyond[] = {0, 2, 5}, back[] = {1, 3, 2};
   CHECK(message_of([&] { filter(seq{}, model, y, {.longest = 4, .count = 2, .offsets = beyond}, {.mean = mean}); }) ==
-        "kalscan::filter: offsets[2] is 5, not from 2 to 4, the steps of y");
+        "kalscan::filter: offsets[2] is 5, more than 4, the steps of y");
   CHECK(message_of([&] { filter(omp{2}, model, y, {.longest = 4, .count = 2, .offsets = back}, {.mean = mean}); }) ==
-        "kalscan::filter: offsets[2] is 2, not from 3 to 4, the steps of y");
+        "kalscan::filter: offsets[2] is 2, less than 3");
   CHECK(mean == numbers(12, 7));
   CHECK(message_of([&] { forecast(seq{}, model, series_layout{.longest = 4}, -1, out, {}); }) ==
         "kalscan::forecast: the last mean has size 0, not 3");
+  const std::int64_t offsets[] = {0, 2, 4};
+  CHECK(message_of([&] { filter(seq{}, model, y, {.count = 2, .offsets = offsets}, {.mean = mean}); }) ==
+        "kalscan::filter: longest is 0, y has 4 steps: give the length of the longest series");
+  CHECK(message_of([&] { forecast(seq{}, model, {.longest = 4, .count = 2, .offsets = back}, 1, out, {}); }) ==
+        "kalscan::forecast: offsets[2] is 2, less than 3");
+  CHECK(message_of([&] {
+          filter(seq{}, model, y, {.longest = std::int64_t{1} << 62, .count = 4, .offsets = offsets}, {.mean = mean});
+        }) == "kalscan::filter: 4 series of 4611686018427387904 steps have more numbers than can be counted");
+  CHECK(mean == numbers(12, 7));
+}
+
+TEST_CASE("a chunk of any length takes a series as a whole") {
+  const auto problem = oracle::draw_problem(3, 2, 40, {}, 88);
+  const auto model = functions_of<double, 3, 2>(problem.model);
+  const numbers y = numbers_of(problem.y);
+  const series_layout series{.longest = 40};
+  CHECK(filter_and_smooth(omp{2, std::numeric_limits<std::int64_t>::max()}, model, y, series) ==
+        filter_and_smooth(seq{}, model, y, series));
+}
+
+TEST_CASE("what is no variance, and time that goes back, are refused") {
+  const numbers y{1, 2, 3};
+  const auto refused = [&](double Q, double R, double P) {
+    auto model = scalar_model(1, Q, R);
+    model.prior_of.covariance(0, 0) = P;
+    return message_of([&] { static_cast<void>(log_likelihood(seq{}, model, y)); });
+  };
+  CHECK(refused(1, 1, 1) == "no std::invalid_argument");
+  CHECK(refused(-1, 1, 1) == "kalscan::filter: Q(0, 0) is -1, no variance");
+  CHECK(refused(1, -2, 1) == "kalscan::filter: R(0, 0) is -2, no variance");
+  CHECK(refused(1, 1, -3) == "kalscan::filter: the prior's covariance(0, 0) is -3, no variance");
+  const numbers times{0, 2, 1};
+  const kalscan::matern32<double> process{1.0, 1.0};
+  CHECK_THROWS_WITH_AS(static_cast<void>(log_likelihood(seq{}, kalscan::observed_at(process, times.data(), 0.5), y)),
+                       doctest::Contains("series 0, step 2"), kalscan::filter_error);
+  CHECK(message_of([&] { return kalscan::observed_at(process, times.data(), -0.5); }) ==
+        "kalscan::observed_at: noise is -0.5, no variance");
 }
 
 }  // namespace

@@ -100,6 +100,30 @@ TEST_CASE("a Q that is changed between the steps of a noiseless model counts in 
   CHECK(large != small);
 }
 
+TEST_CASE("under a prior that is vague beside the readings, steps have the digits of the filter") {
+  for (const double scale : {1e8, 1e12, 1e16}) {
+    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+      CAPTURE(scale);
+      CAPTURE(seed);
+      auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(3, 2, 12, {}, seed);
+      model.prior.covariance *= scale;
+      const auto f = kalscan::filter(kalscan::seq{}, model, y);
+      const kalscan::online_filter steps(model);
+      auto x = steps.start();
+      double log_likelihood = 0;
+      for (Index t = 0; t < y.cols(); ++t) {
+        auto [after, log_density] = steps.update(steps.predict(std::move(x), t), y.col(t), t);
+        log_likelihood += log_density;
+        x = std::move(after);
+        if (t < 3) continue;
+        const Eigen::VectorXd deviation = f.covariance[static_cast<std::size_t>(t)].diagonal().cwiseSqrt();
+        CHECK((x.mean - f.mean.col(t)).cwiseQuotient(deviation).cwiseAbs().maxCoeff() < 1e-7);
+      }
+      CHECK(std::abs(log_likelihood - f.log_likelihood) < 1e-7);
+    }
+  }
+}
+
 TEST_CASE("steps that cannot be taken are refused by name and value") {
   const auto p = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true, .inputs = true}, 3);
   const kalscan::online_filter steps(p.model);
@@ -113,6 +137,9 @@ TEST_CASE("steps that cannot be taken are refused by name and value") {
   CHECK(refused([&] {
           return steps.predict({Eigen::VectorXd::Zero(3), matrix::Identity(2, 2)}, 1);
         }) == "kalscan: the belief's mean has size 3 and its covariance is 2 x 2, the model has 2 states");
+  auto negative = x;
+  negative.covariance(1, 1) = -5;
+  CHECK(refused([&] { return steps.predict(negative, 1); }) == "kalscan: the belief's variance of component 1 is -5");
   auto diffuse = p.model;
   diffuse.prior.covariance.setZero();
   diffuse.prior.diffuse = {false, true};

@@ -105,6 +105,7 @@ void filter(const cuda& policy, const Model& model, std::span<const detail::mode
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
   constexpr const char* verb = "filter";
   detail::check_series<Model>(verb, policy, series, [&](auto& check) {
+    detail::require_variances(verb, model);
     check.data(y);
     check.results(out);
   });

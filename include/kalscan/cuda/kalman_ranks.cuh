@@ -52,7 +52,8 @@ namespace detail {
 /// Steps of a chunk of a series of `length` steps on all of so many ranks.
 template <class Model>
 std::int64_t chunk_over_ranks(const cuda& policy, std::int64_t length, std::int64_t ranks) {
-  return chunk_of_time<filter_traversal<Model>>(policy.chunk, (length + ranks - 1) / ranks, 1);
+  const std::int64_t longest = policy.chunk > 0 ? length : (length + ranks - 1) / ranks;
+  return chunk_of_time<filter_traversal<Model>>(policy.chunk, longest, 1);
 }
 
 }  // namespace detail

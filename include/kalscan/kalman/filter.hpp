@@ -250,6 +250,29 @@ template <class Y, class Model>
 concept data_of = std::convertible_to<const Y&, data_type<Model>> ||
                   std::convertible_to<const Y&, std::span<const data_type<Model>>>;
 
+/// One series in another type than the model's, such as a matrix whose sizes are not fixed.
+template <class Y, class Model>
+concept other_data_of = std::convertible_to<const Y&, data_type<Model>> && !std::same_as<Y, data_type<Model>> &&
+                        !std::convertible_to<const Y&, std::span<const data_type<Model>>>;
+
+/// Refuses rows that do not fit fixed ones of `To` before Eigen converts them, which need not. A vector may stand for
+/// what is one of the other orientation.
+template <class To, class Y>
+To data_from(const Y& y) {
+  if constexpr (requires { Y::IsVectorAtCompileTime; }) {
+    const auto fits = [](Eigen::Index rows, Eigen::Index cols) {
+      return (To::RowsAtCompileTime == Eigen::Dynamic || rows == To::RowsAtCompileTime) &&
+             (To::ColsAtCompileTime == Eigen::Dynamic || cols == To::ColsAtCompileTime);
+    };
+    const bool vectors = To::IsVectorAtCompileTime && Y::IsVectorAtCompileTime;
+    if (!fits(y.rows(), y.cols()) && !(vectors && fits(y.cols(), y.rows()))) {
+      bad_model({"y is ", shape(y.rows(), y.cols()), ", but H has ", Eigen::Index{To::RowsAtCompileTime},
+                 " rows: give a column of so many for each step"});
+    }
+  }
+  return To(y);
+}
+
 template <class Y>
 constexpr void explain_data() {
   static_assert(sizeof(Y) == 0,
@@ -307,6 +330,12 @@ template <host_policy P, class Model>
   return std::move(filter(p, model, std::span(&y, 1), outputs).front());
 }
 
+template <host_policy P, class Model, detail::other_data_of<Model> Y>
+[[nodiscard]] detail::filtered_type<Model> filter(const P& p, const Model& model, const Y& y,
+                                                  filter_outputs outputs = {}) {
+  return kalscan::filter(p, model, detail::data_from<detail::data_type<Model>>(y), outputs);
+}
+
 /// log p(y) of each series, the sum over all steps of the log-density of the innovation. Components count in their
 /// order: one that is determined without error by those before it and the earlier steps, as singular R and Q allow,
 /// adds nothing. No beliefs are kept: besides the data, what a step or an element needs is in memory for each series
@@ -333,6 +362,10 @@ template <host_policy P, class Model>
 [[nodiscard]] typename detail::model_types<Model>::number log_likelihood(const P& p, const Model& model,
                                                                          const detail::data_type<Model>& y) {
   return log_likelihood(p, model, std::span(&y, 1)).front();
+}
+template <host_policy P, class Model, detail::other_data_of<Model> Y>
+[[nodiscard]] typename detail::model_types<Model>::number log_likelihood(const P& p, const Model& model, const Y& y) {
+  return kalscan::log_likelihood(p, model, detail::data_from<detail::data_type<Model>>(y));
 }
 
 // Data that are none, with what to do instead.

@@ -14,6 +14,7 @@
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
 #include <kalscan/support/numbers.hpp>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,10 @@ struct forecast_result {
 template <class T, int N, int M>
 [[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
                                                 const filter_result<T, N, M>& result, std::int64_t steps) {
-  if (steps < 0) detail::bad_model({"the forecast is of ", steps, " steps"});
-  const auto start = prior_after(result);
   const std::int64_t length = result.mean.cols();
+  if (steps < 0 || steps > std::numeric_limits<std::int64_t>::max() - length)
+    detail::bad_model({"the forecast is of ", steps, " steps"});
+  const auto start = prior_after(result);
   detail::check_model(model, {length + steps, length + steps, "data and forecast have"});
   if (result.mean.rows() != model.states()) {
     detail::bad_model({"the filter result has ", result.mean.rows(), " states, the model ", model.states()});

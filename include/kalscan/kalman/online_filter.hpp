@@ -42,7 +42,7 @@ struct online_update {
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
 /// the prior is vague beside R or R is singular, or carries roots because some combination of states grows far beyond
-/// the others: here they are carried from where that shows.
+/// the others: here they are carried from where that shows, and from the start where the prior is vague.
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -74,7 +74,9 @@ class online_filter {
     }
     belief x{prior.mean, prior.covariance};
     if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
-    if (has_root(x)) x.root = root_steps::root_of(prior);
+    const detail::vague_states<T, N, M> readings(step_.model);
+    const bool vague = readings.deviation([&](Eigen::Index i) { return prior.covariance(i, i); }) > readings.much();
+    if (has_root(x) || vague) x.root = root_steps::root_of(prior);
     return x;
   }
 
@@ -110,6 +112,11 @@ class online_filter {
   }
 
   /// x_t given y_0 ... y_t, from the prediction of x_t. NaN marks a missing component of y.
+  template <class Y>
+    requires std::convertible_to<const Y&, Eigen::Vector<T, M>>
+  [[nodiscard]] online_update<T, N> update(belief x, const Y& y, std::int64_t t) const {
+    return update(std::move(x), detail::data_from<Eigen::Vector<T, M>>(y), t);
+  }
   [[nodiscard]] online_update<T, N> update(belief x, const Eigen::Vector<T, M>& y, std::int64_t t) const {
     require_belief(x);
     const auto& model = step_.model;
@@ -185,7 +192,13 @@ class online_filter {
 
   void require_belief(const belief& x) const {
     const Eigen::Index n = step_.model.states();
-    if (x.mean.size() == n && x.covariance.rows() == n && x.covariance.cols() == n) return;
+    if (x.mean.size() == n && x.covariance.rows() == n && x.covariance.cols() == n) {
+      for (Eigen::Index i = 0; i < n; ++i) {
+        if (x.covariance(i, i) >= 0 || !std::isfinite(x.covariance(i, i))) continue;
+        detail::bad_model({"the belief's variance of component ", i, " is ", static_cast<double>(x.covariance(i, i))});
+      }
+      return;
+    }
     detail::bad_model({"the belief's mean has size ", x.mean.size(), " and its covariance is ",
                        detail::shape(x.covariance.rows(), x.covariance.cols()), ", the model has ", n, " states"});
   }

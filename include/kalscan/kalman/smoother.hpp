@@ -24,6 +24,27 @@
 namespace kalscan {
 namespace detail {
 
+/// What a result must have besides its means, for as many steps and of the model's sizes.
+template <class T, int N, int M>
+void check_result(const filter_result<T, N, M>& x, const kalman_model<T, N, M>& model, const argument_name& name) {
+  const Eigen::Index n = model.states(), length = x.mean.cols(), m = model.H.empty() ? x.y.rows() : model.observed();
+  if (x.y.rows() != m || x.y.cols() != length) {
+    bad_model({name, " has y of ", shape(x.y.rows(), x.y.cols()), ", not ", shape(m, length),
+               ": the data are smoothed with it"});
+  }
+  const auto each = [&](const char* what, const auto& matrices, bool needed) {
+    if (matrices.empty() && !needed) return;
+    if (std::ssize(matrices) != length) bad_model({name, " has ", matrices.size(), what, " and ", length, " means"});
+    for (const auto& matrix : matrices) {
+      if (matrix.rows() == n && matrix.cols() == n) continue;
+      bad_model({name, " has", what, " of ", shape(matrix.rows(), matrix.cols()), ", not ", shape(n, n)});
+    }
+  };
+  each(" covariances", x.covariance, true);
+  each(" covariance roots", x.covariance_root, false);
+  each(" bounds on rounding", x.rounding, !x.covariance_root.empty() && !noise_is_definite(model));
+}
+
 /// Throws std::invalid_argument unless models and results fit each other: one model for all, or one for each.
 template <class T, int N, int M>
 void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<const filter_result<T, N, M>> filtered,
@@ -42,9 +63,7 @@ void check_smoother(std::span<const kalman_model<T, N, M>> models, std::span<con
     if (filtered[i].mean.rows() != model.states()) {
       bad_model({name, " has ", filtered[i].mean.rows(), " states, the model ", model.states()});
     }
-    if (std::ssize(filtered[i].covariance) != length) {
-      bad_model({name, " has ", filtered[i].covariance.size(), " covariances and ", length, " means"});
-    }
+    check_result(filtered[i], model, name);
     if (one_each) check_model_of<T>(model_view<T>(model), steps_at_least(length), i);
     longest = (std::max<std::int64_t>)(longest, length);
   }
@@ -169,6 +188,12 @@ template <host_policy P, class Model>
 [[nodiscard]] detail::smoothed_type<Model> smooth(const P& p, const Model& model, const detail::data_type<Model>& y,
                                                   filter_outputs outputs = {}) {
   return std::move(smooth(p, model, std::span(&y, 1), outputs).front());
+}
+template <host_policy P, class Model, detail::other_data_of<Model> Y>
+  requires(!std::convertible_to<const Y&, detail::filtered_type<Model>>)
+[[nodiscard]] detail::smoothed_type<Model> smooth(const P& p, const Model& model, const Y& y,
+                                                  filter_outputs outputs = {}) {
+  return kalscan::smooth(p, model, detail::data_from<detail::data_type<Model>>(y), outputs);
 }
 
 /// Data that are none, with what to do instead.

@@ -48,9 +48,9 @@ inline void require_extent(const char* name, const extents& extent, const extent
 
 inline void require_input(const mixer_input& info, const extents& e, bool present, const mixer_shape& s) {
   const char* const name = info.name;
-  const auto size = e[0] * e[1] * e[2] * e[3];
-  if (!present && size > 0) bad_mixer(text({name, " is a null pointer"}));
-  if (!present && e == extents{} && s.batch * s.time * s.channels * s.states > 0)
+  const auto some = [](const extents& x) { return x[0] > 0 && x[1] > 0 && x[2] > 0 && x[3] > 0; };
+  if (!present && some(e)) bad_mixer(text({name, " is a null pointer"}));
+  if (!present && e == extents{} && some({s.batch, s.time, s.channels, s.states}))
     bad_mixer(text({name, " is not given: give all inputs of the mixer, as tensors with their shapes"}));
   switch (info.varies) {
     case role::channel:

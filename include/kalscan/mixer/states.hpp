@@ -9,6 +9,7 @@
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/mixer/tensor.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <kalscan/support/config.hpp>
 #include <type_traits>
 
@@ -25,10 +26,6 @@ state_tensors<M, const T> read_only(const state_tensors<M, T>& x) {
   return from_fields<state_tensors<M, const T>, tensor<const T>>(
       [&](auto i) { return tensor<const T>(as_array<tensor<T>>(x)[i]); });
 }
-
-}  // namespace detail
-
-namespace detail {
 
 template <class M, class T>
 struct given_states {
@@ -163,12 +160,13 @@ struct mixer_adjoints {
   bool accumulate = false;              ///< add to what initial_bar and in_bar hold, instead of replacing it
 };
 
-/// The index on the time axis of the checkpoints at which those of sequence n start; 0 without offsets.
+/// The index on the time axis of the checkpoints at which those of sequence n start; 0 without offsets. Needs every > 0.
 [[nodiscard]] inline std::int64_t first_checkpoint(const mixer_shape& shape, std::int64_t n, std::int64_t every) {
   return shape.offsets.empty() ? 0 : shape.offsets[static_cast<std::size_t>(n)] / every + n;
 }
-/// The extent of the time axis of the checkpoints.
+/// The extent of the time axis of the checkpoints. Throws std::invalid_argument unless every > 0.
 [[nodiscard]] inline std::int64_t checkpoint_count(const mixer_shape& shape, std::int64_t every) {
+  if (every <= 0) detail::bad_argument("checkpoint_count", {"every is ", every});
   return shape.time / every + (shape.offsets.empty() ? 1 : shape.sequences());
 }
 

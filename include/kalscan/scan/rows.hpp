@@ -115,7 +115,7 @@ void require_valid(const char* verb, const char* argument, const sequences<T>& a
   if (array.batch < 0 || array.time < 0 || array.lanes < 0) {
     bad_argument(verb, text({argument, " has shape [", array.batch, ", ", array.time, ", ", array.lanes, "]"}));
   }
-  if (array.data == nullptr && array.batch * array.time * array.lanes > 0) {
+  if (array.data == nullptr && array.batch > 0 && array.time > 0 && array.lanes > 0) {
     bad_argument(verb, text({argument, " is a null pointer"}));
   }
 }

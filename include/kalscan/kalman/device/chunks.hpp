@@ -48,7 +48,7 @@ inline constexpr std::int64_t many_multiprocessors = 132;
 /// that combining costs more than they do. A multiple of four, so that rows begin at multiples of 32 bytes.
 template <class Traversal>
 constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, std::int64_t count) {
-  if (given > 0) return given;
+  if (given > 0) return (std::min)(given, (std::max<std::int64_t>)(longest, 1));
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
   constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
   const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/support/bad_argument.hpp>
 #include <kalscan/support/config.hpp>
+#include <limits>
 
 namespace kalscan {
 
@@ -25,7 +27,8 @@ concept stationary_process = time_process<P> && requires(const P& process) {
 };
 
 /// The transition of a process over irregular times: step t of series i is at times[offsets[i] + t], or times[t] of all
-/// series where there are no offsets. Times do not decrease; they are double, since differences of them count.
+/// series where there are no offsets. They are double, since differences of them count. Where a time is less than the
+/// one before, the transition is not a number, and the step fails.
 template <time_process Process>
 struct irregular_steps {
   Process process;
@@ -34,7 +37,8 @@ struct irregular_steps {
 
   KALSCAN_HD constexpr auto operator()(std::int64_t series, std::int64_t t) const {
     const double* at = times + (offsets ? offsets[series] : 0) + t;
-    return process(static_cast<typename Process::value_type>(t > 0 ? at[0] - at[-1] : 0.0));
+    const double gap = t > 0 ? at[0] - at[-1] : 0.0;
+    return process(static_cast<typename Process::value_type>(gap < 0 ? std::numeric_limits<double>::quiet_NaN() : gap));
   }
 };
 
@@ -48,6 +52,7 @@ template <time_process Process, class R, detail::belief_of<typename Process::val
   using transition = irregular_steps<Process>;
   using row = small_matrix<T, 1, Process::states>;
   if constexpr (std::convertible_to<R, T>) {
+    if (noise < 0) detail::bad_argument("observed_at", {"noise is ", static_cast<double>(noise), ", no variance"});
     using variance = small_symmetric<T, 1>;
     return function_model<T, Process::states, 1, transition, row, variance, Prior>{
         {process, times, offsets}, process.observed(), variance{{static_cast<T>(noise)}}, prior};

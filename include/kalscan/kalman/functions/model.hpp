@@ -182,6 +182,7 @@ auto constant_model_from(const char* name, const Model& model, const Prior& prio
     bad_argument(name, "F, Q, H or R is not given");
   if (!model.B.empty() || !model.D.empty())
     bad_argument(name, "the model has inputs: give model_of what they add at each step");
+  if constexpr (requires { check_whole_model(model); }) check_whole_model(model);
   return model_of<T, N, M>(
       to_small<small_matrix<T, N, N>>(model.F[0]), to_small<small_symmetric<T, N>>(model.Q[0]),
       to_small<small_matrix<T, M, N>>(model.H[0]), to_small<small_symmetric<T, M>>(model.R[0]), prior,
@@ -191,7 +192,8 @@ auto constant_model_from(const char* name, const Model& model, const Prior& prio
 }  // namespace detail
 
 /// The model of a kalman_model of fixed sizes, for a device too: its matrices must be constant, its prior proper, and
-/// it has no inputs. Throws std::invalid_argument otherwise.
+/// it has no inputs. Throws std::invalid_argument otherwise, and where filter would refuse the model. What a vague prior
+/// costs, function_filter.hpp says.
 template <template <class, int, int> class Model, class T, int N, int M>
 [[nodiscard]] auto constant_model(const Model<T, N, M>& model) {
   constexpr const char* name = "constant_model";

@@ -171,3 +171,13 @@ void check_model_of(const model_view<T>& model, const model_steps& steps, std::s
 }
 
 }  // namespace kalscan::detail
+
+namespace kalscan {
+
+/// For constant_model, which finds it by argument-dependent lookup: it does not know Eigen.
+template <class T, int N, int M>
+void check_whole_model(const kalman_model<T, N, M>& model) {
+  detail::check_model(model, detail::steps_at_least(0));
+}
+
+}  // namespace kalscan

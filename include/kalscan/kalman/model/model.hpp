@@ -9,6 +9,7 @@
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/misuse.hpp>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -28,7 +29,7 @@ class per_step {
     if (fits()) {
       values_.push_back(Matrix(constant));
     } else {
-      values_.emplace_back();
+      values_.emplace_back().setConstant(std::numeric_limits<typename Matrix::Scalar>::quiet_NaN());
     }
   }
   template <class Number>
@@ -80,8 +81,9 @@ struct kalman_model {
   per_step<Eigen::Matrix<T, M, Eigen::Dynamic>> D = {};
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> u = {};
 
-  [[nodiscard]] Eigen::Index states() const { return F[0].rows(); }
-  [[nodiscard]] Eigen::Index observed() const { return H[0].rows(); }
+  /// n and m. Throws std::invalid_argument where F, or H, is not given.
+  [[nodiscard]] Eigen::Index states() const { return rows_of("F", F); }
+  [[nodiscard]] Eigen::Index observed() const { return rows_of("H", H); }
 
   /// The model of the steps from `first` to before `last` alone, with the same prior: where all matrices are constant,
   /// the same model. Throws std::invalid_argument where it does not have these steps.
@@ -100,6 +102,13 @@ struct kalman_model {
     require("u", u.cols());
     x.u = u.middleCols(first, last - first);
     return x;
+  }
+
+ private:
+  template <class Matrices>
+  static Eigen::Index rows_of(const char* name, const Matrices& matrices) {
+    if (matrices.empty()) detail::bad_model({name, " is not given"});
+    return matrices[0].rows();
   }
 };
 

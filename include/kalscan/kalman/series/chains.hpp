@@ -92,8 +92,8 @@ class series_chains {
 /// Steps of a chunk on the host: whole series unless there are fewer of them than workers, and long ones.
 template <task_policy P>
 std::int64_t host_chunk(const P& policy, const series_layout& series) {
-  if (const std::int64_t given = chunk_length(policy); given > 0) return given;
   const std::int64_t longest = (std::max)(series.longest, std::int64_t{1});
+  if (const std::int64_t given = chunk_length(policy); given > 0) return (std::min)(given, longest);
   const int beside = workers_beside(worker_count(policy), series.count, longest);
   // While one worker replays the first chunk the others absorb one each; then all replay one each.
   return beside > 1 ? (longest + beside) / (beside + 1) : longest;

@@ -7,6 +7,7 @@
 #include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/series/series.hpp>
 #include <kalscan/support/bad_argument.hpp>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -42,6 +43,10 @@ class series_checks {
     if (series.count < 0) bad_argument(verb, "the number of series is " + std::to_string(series.count));
     if (series.longest < 0)
       bad_argument(verb, "the longest series has " + std::to_string(series.longest) + " steps");
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / (n * n);
+    if (series.count > 0 && series.longest > most / series.count) {
+      bad_argument(verb, {series.count, " series of ", series.longest, " steps have more numbers than can be counted"});
+    }
     accessible_("offsets", series.offsets);
   }
 
@@ -53,6 +58,8 @@ class series_checks {
     if (series_.offsets == nullptr) require_size(verb_, "y", numbers, series_.longest * series_.count * m);
     accessible_("y", y.data());
     steps_ = numbers / m;
+    if (series_.longest == 0 && steps_ > 0)
+      bad_argument(verb_, {"longest is 0, y has ", steps_, " steps: give the length of the longest series"});
   }
   /// An array that must be given.
   template <class X>
@@ -147,5 +154,21 @@ class series_checks {
   const Accessible& accessible_;
   std::int64_t steps_ = 0;
 };
+
+/// Refuses negative variances where they can be seen without asking the model for a step: of a constant model's Q and
+/// R, and of a prior that is a value.
+template <class Model>
+void require_variances(const char* verb, const Model& model) {
+  const auto require = [verb](const char* name, const auto& x) {
+    for (int i = 0; i < std::remove_cvref_t<decltype(x)>::rows; ++i) {
+      if (x(i, i) < 0) bad_argument(verb, {name, "(", i, ", ", i, ") is ", static_cast<double>(x(i, i)), ", no variance"});
+    }
+  };
+  if constexpr (Model::constant) {
+    require("Q", model.transition(0, 0).Q);
+    require("R", model.observation(0, 0).R);
+  }
+  if constexpr (requires { model.prior_of.covariance; }) require("the prior's covariance", model.prior_of.covariance);
+}
 
 }  // namespace kalscan::detail
