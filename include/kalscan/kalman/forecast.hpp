@@ -48,7 +48,7 @@ template <class T, int N, int M>
 [[nodiscard]] forecast_result<T, N, M> forecast(const kalman_model<T, N, M>& model,
                                                 const filter_result<T, N, M>& result, std::int64_t steps) {
   const std::int64_t length = result.mean.cols();
-  if (steps < 0 || steps > std::numeric_limits<std::int64_t>::max() - length)
+  if (steps < 0 || steps > (std::numeric_limits<std::int64_t>::max)() - length)
     detail::bad_model({"the forecast is of ", steps, " steps"});
   const auto start = prior_after(result);
   detail::check_model(model, {length + steps, length + steps, "data and forecast have"});

@@ -94,7 +94,7 @@ void run_and_judge(Out out, std::int64_t count, Run run) {
 
 /// Offsets that begin at 0 or later and do not decrease; within the steps of y where there is one.
 inline void require_offsets(const char* verb, const series_layout& series,
-                            std::int64_t steps = std::numeric_limits<std::int64_t>::max()) {
+                            std::int64_t steps = (std::numeric_limits<std::int64_t>::max)()) {
   std::int64_t before = 0;
   for (std::int64_t i = 0; series.offsets != nullptr && i <= series.count; ++i) {
     const std::int64_t at = series.offsets[i];

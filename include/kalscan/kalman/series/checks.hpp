@@ -43,7 +43,7 @@ class series_checks {
     if (series.count < 0) bad_argument(verb, "the number of series is " + std::to_string(series.count));
     if (series.longest < 0)
       bad_argument(verb, "the longest series has " + std::to_string(series.longest) + " steps");
-    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / (n * n);
+    constexpr std::int64_t most = (std::numeric_limits<std::int64_t>::max)() / (n * n);
     if (series.count > 0 && series.longest > most / series.count) {
       bad_argument(verb, {series.count, " series of ", series.longest, " steps have more numbers than can be counted"});
     }
