@@ -104,7 +104,7 @@ TEST_CASE("arithmetic on several numbers is that on each") {
     CHECK((a / b).x[i] == x / 2);
     CHECK((-a).x[i] == -x);
     CHECK(c.x[i] == (x + 2) * x - 2);
-    CHECK(kalscan::detail::reciprocal<kalscan::detail::inverse::bounded>(a).x[i] == 1 / x);
+    CHECK(kalscan::detail::reciprocal<kalscan::detail::rounding_mode::bounded>(a).x[i] == 1 / x);
   }
 }
 

@@ -83,7 +83,7 @@ class first_failure {
 
 /// Calls task(0) ... task(count - 1) side by side; they may throw.
 template <task_policy P>
-void run_throwing(const P& p, std::int64_t count, task_ref task) {
+void run_all(const P& p, std::int64_t count, task_ref task) {
   first_failure failure;
   const auto guarded = [&](std::int64_t i) {
     try {
@@ -97,7 +97,7 @@ void run_throwing(const P& p, std::int64_t count, task_ref task) {
 }
 template <task_policy P, class Task>
 void run_all(const P& p, std::int64_t count, Task task) {
-  run_throwing(p, count, task_ref(task));
+  run_all(p, count, task_ref(task));
 }
 
 /// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch

@@ -36,7 +36,7 @@ requires requires { typename X<typename widen<T>::type, N>; }
 struct widen<X<T, N>> {
   using type = X<typename widen<T>::type, N>;
 };
-template <template <class, inverse> class X, class T, inverse How>
+template <template <class, rounding_mode> class X, class T, rounding_mode How>
 struct widen<X<T, How>> {
   using type = X<typename widen<T>::type, How>;
 };

@@ -27,19 +27,19 @@ namespace detail {
 
 /// How the gradient of input i comes about, from the input's extent.
 template <class M>
-gathered gathering_of(std::size_t i, const std::array<std::int64_t, 4>& extent) {
+device_gathering gathering_of(std::size_t i, const extents& extent) {
   switch (M::inputs_info[i].varies) {
     case role::channel:
-      return gathered::channel;
+      return device_gathering::channel;
     case role::state:
-      return gathered::over_lanes;
+      return device_gathering::over_lanes;
     case role::parameter:
       break;
   }
-  return extent[1] == 1   ? gathered::over_time
-         : extent[2] == 1 ? gathered::over_lanes
-         : extent[3] == 1 ? gathered::channel
-                          : gathered::lane;
+  return extent[1] == 1   ? device_gathering::over_time
+         : extent[2] == 1 ? device_gathering::over_lanes
+         : extent[3] == 1 ? device_gathering::channel
+                          : device_gathering::lane;
 }
 
 /// The distance of the checkpoints that a shape needs.
@@ -74,12 +74,12 @@ struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::templat
     for_each_member(in, [&](const auto& x) {
       arrays.how[i] = gathering_of<M>(i, x.extent);
       arrays.lanes[i] =
-          memory.take<T>(arrays.how[i] == gathered::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
+          memory.take<T>(arrays.how[i] == device_gathering::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
       ++i;
     });
     const std::size_t first = memory.used();
     for (i = 0; i < M::inputs_info.size(); ++i)
-      arrays.time[i] = memory.take<T>(arrays.how[i] == gathered::over_time ? slots * lanes : 0);
+      arrays.time[i] = memory.take<T>(arrays.how[i] == device_gathering::over_time ? slots * lanes : 0);
     time_sums = memory.since(first);
   }
   template <class In>
@@ -173,7 +173,7 @@ template <class Call, class Arrays>
 void leave_out_absent(const Call& call, Arrays& arrays) {
   std::size_t i = 0;
   for_each_member(call.in_bar, [&](const auto& to) {
-    if (!to.present()) arrays.how[i] = gathered::nowhere;
+    if (!to.present()) arrays.how[i] = device_gathering::nowhere;
     ++i;
   });
 }
@@ -212,7 +212,7 @@ void sum_parts(const cuda& policy, const Call& call, const Arrays& arrays, std::
       .add = call.states.accumulate};
   for (std::size_t k = 0; k < M::inputs_info.size(); ++k) {
     parts.how[k] = arrays.how[k];
-    parts.parts[k] = arrays.how[k] == gathered::over_lanes ? arrays.lanes[k] : arrays.time[k];
+    parts.parts[k] = arrays.how[k] == device_gathering::over_lanes ? arrays.lanes[k] : arrays.time[k];
   }
   sum_gradients(policy, parts);
 }

@@ -101,7 +101,7 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief<T> step(const belief<T>& x, const kla_terms<T>& u) {
     if constexpr (Ordinary) {
-      return finite_step<detail::inverse::bounded>(x, u.a, u.aa, u.p, observation(u));
+      return finite_step<detail::rounding_mode::bounded>(x, u.a, u.aa, u.p, observation(u));
     } else {
       return lane(u).step(x, observation(u));
     }
@@ -190,7 +190,7 @@ struct kla_mixer {
   template <class T>
   KALSCAN_HD static constexpr belief<T> act(const information_map<T>& x, const belief<T>& before) {
     const auto [u, v, w] = kalscan::act(x, to_homogeneous(before));
-    const T i = detail::reciprocal<detail::inverse::approximate>(u), none = u - u;
+    const T i = detail::reciprocal<detail::rounding_mode::approximate>(u), none = u - u;
     return {w * i + none, v * i + none};
   }
 
@@ -230,7 +230,7 @@ struct kla_mixer {
 
  private:
   template <class T>
-  KALSCAN_HD static constexpr scalar_filter<T, detail::inverse::approximate> lane(const kla_terms<T>& u) {
+  KALSCAN_HD static constexpr scalar_filter<T, detail::rounding_mode::approximate> lane(const kla_terms<T>& u) {
     return {u.a, u.p};
   }
   template <class T>
@@ -240,7 +240,7 @@ struct kla_mixer {
   /// i = 1 / (1 + phi (a^2 P + p)).
   template <class T>
   KALSCAN_HD static constexpr T gain(const T& P, const kla_terms<T>& u) {
-    constexpr auto how = Ordinary ? detail::inverse::bounded : detail::inverse::approximate;
+    constexpr auto how = Ordinary ? detail::rounding_mode::bounded : detail::rounding_mode::approximate;
     return detail::reciprocal<how>(T(1) + u.Lambda * u.kk * (u.aa * P + u.p));
   }
   /// At infinite variance there is none, and 0 is read out.

@@ -137,7 +137,7 @@ struct vector_kla_mixer : isotropic_lanes {
   template <class T>
   KALSCAN_HD static constexpr rotating_element<T> absorb(const rotating_element<T>& x, const vector_kla_terms<T>& u) {
     const T phi = u.Lambda * u.kk, Lk = u.Lambda * u.k, predicted = u.aa * x.C + u.p, phiC = phi * predicted;
-    const T i = detail::reciprocal<detail::inverse::approximate>(T(1) + phiC);
+    const T i = detail::reciprocal<detail::rounding_mode::approximate>(T(1) + phiC);
     const T step_gain = u.a * i, C = predicted * i, gain = x.gain * step_gain;
     const vector3<T> innovation = value(u) + -(u.k * u.a) * x.b;
     return {gain,
@@ -178,7 +178,7 @@ struct vector_kla_mixer : isotropic_lanes {
   }
   template <class T>
   KALSCAN_HD static constexpr T gain(const T& predicted, const vector_kla_terms<T>& u) {
-    constexpr auto how = Ordinary ? detail::inverse::bounded : detail::inverse::approximate;
+    constexpr auto how = Ordinary ? detail::rounding_mode::bounded : detail::rounding_mode::approximate;
     return detail::reciprocal<how>(detail::fused(u.Lambda * u.kk, predicted, T(1)));
   }
   template <class T>

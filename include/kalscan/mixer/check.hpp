@@ -25,9 +25,6 @@ namespace kalscan::detail {
 template <class P>
 inline constexpr bool reads_values = true;
 
-/// The extents of a tensor [batch, time, channel, state], or the index of an entry.
-using extents = std::array<std::int64_t, 4>;
-
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_mixer(const std::string& what) {
   throw std::invalid_argument("kalscan: " + what);
 }

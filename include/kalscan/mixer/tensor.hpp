@@ -9,10 +9,17 @@
 #include <type_traits>
 
 namespace kalscan {
+namespace detail {
+
+/// The extents of a tensor [batch, time, channel, state], or the index of an entry.
+using extents = std::array<std::int64_t, 4>;
+
+}  // namespace detail
 
 /// A view of shape [batch, time, channel, state]. An axis of extent 1 is broadcast: a value given once for all states,
-/// say, is [B, L, M, 1], and one for all times and batches [1, 1, M, S]. Strides count elements and may be negative; where
-/// the extent is 1 they are 0: the constructors see to that, and so must who sets the fields. A view without data stands for an array that is not there.
+/// say, is [B, L, M, 1], and one for all times and batches [1, 1, M, S]. Strides count elements and may be negative.
+/// Where the extent is 1 they are 0: the constructors see to that, and so must who sets the fields. A view without data
+/// stands for an array that is not there.
 template <class T>
 struct tensor {
   using value_type = std::remove_const_t<T>;

@@ -175,7 +175,7 @@ template <class T>
   const bool none = largest < (std::numeric_limits<T>::min)();
   // A quarter of what is large: the device's instruction takes what is below 2^126.
   const T part = largest < T(1) ? T(1) : T(0.25);
-  const T scale = none ? T(0) : part * detail::reciprocal<detail::inverse::bounded>(part * largest);
+  const T scale = none ? T(0) : part * detail::reciprocal<detail::rounding_mode::bounded>(part * largest);
   const T w = none ? T(1) : r.w * scale, x = r.x * scale, y = r.y * scale, z = r.z * scale;
   const T i = detail::reciprocal_root(detail::fused(z, z, detail::sum_of_products(w, w, x, x, y, y)));
   return {{w * i, x * i, y * i, z * i}, scale * i};

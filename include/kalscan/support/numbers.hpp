@@ -60,20 +60,21 @@ KALSCAN_HD constexpr bool loses_digits(T d, T s) {
 }
 
 /// How a device takes a reciprocal in float: rounded as the host does it; by one instruction, within one unit in the last
-/// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0.
-enum class inverse { rounded, approximate, bounded };
+/// place; or by that instruction alone, for what is below 2^126, or where a subnormal result may become 0. The latter two
+/// allow `fused`, too.
+enum class rounding_mode { rounded, approximate, bounded };
 
 /// 1 / x for x >= 2^-124, below which a device may say infinity; of each number where x is several.
-template <inverse How, class T>
+template <rounding_mode How, class T>
 KALSCAN_HD constexpr T reciprocal(const T& x) {
   if constexpr (requires { typename T::number; }) {
     return T::of([&](int i) { return reciprocal<How>(x.x[i]); });
   } else {
 #if defined(__CUDA_ARCH__)
-    if constexpr (std::is_same_v<T, float> && How != inverse::rounded) {
+    if constexpr (std::is_same_v<T, float> && How != rounding_mode::rounded) {
       if (!std::is_constant_evaluated()) {
         // The instruction gives 0 where the result would be subnormal, so a quarter of x is inverted.
-        constexpr float scale = How == inverse::bounded ? 1.0F : 0.25F;
+        constexpr float scale = How == rounding_mode::bounded ? 1.0F : 0.25F;
         float y = 0;
         asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(scale * x));
         return scale * y;
@@ -88,12 +89,12 @@ KALSCAN_HD constexpr T reciprocal(const T& x) {
 /// with such instructions. Compilers contract `a * b + c` as they like, which depends on the code around it; formulas
 /// that are to give the same bits wherever they stand say it by this. With `rounded` the compiler decides. Where T holds
 /// several numbers, of each.
-template <inverse How = inverse::bounded, class T>
+template <rounding_mode How = rounding_mode::bounded, class T>
 KALSCAN_HD constexpr T fused(const T& a, const T& b, const T& c) {
   if constexpr (requires { typename T::number; }) {
     return T::of([&](int i) { return fused<How>(a.x[i], b.x[i], c.x[i]); });
   } else {
-    if constexpr (How != inverse::rounded) {
+    if constexpr (How != rounding_mode::rounded) {
       if (!std::is_constant_evaluated()) {
 #if defined(__CUDA_ARCH__)
         if constexpr (std::is_same_v<T, float>) return __fmaf_rn(a, b, c);

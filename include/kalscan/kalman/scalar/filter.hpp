@@ -12,7 +12,7 @@ namespace kalscan {
 
 /// Predict and update of a belief whose predicted variance, times phi, is finite: one division, no branch, no
 /// cancellation. `aa` is a^2. How a device divides, and what is rounded together, is a matter of `How`.
-template <detail::inverse How = detail::inverse::rounded, class T>
+template <detail::rounding_mode How = detail::rounding_mode::rounded, class T>
 KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, const T& aa, const T& p,
                                            const scalar_observation<T>& input) {
   const T predicted = detail::fused<How>(aa, before.variance, p);
@@ -27,7 +27,7 @@ KALSCAN_HD constexpr belief<T> finite_step(const belief<T>& before, const T& a, 
 /// recurrence of Kalman Linear Attention (arXiv 2602.10743), lambda' = lambda / (a^2 + p lambda) + phi and
 /// eta' = a / (a^2 + p lambda) eta + r, written with one division and no cancellation; it is exact at a = 0, p = 0 and
 /// phi = 0. An infinite variance (precision 0) is allowed. Lift and absorb need finite phi p and phi C.
-template <class T, detail::inverse How = detail::inverse::rounded>
+template <class T, detail::rounding_mode How = detail::rounding_mode::rounded>
 struct scalar_filter {
   using state_type = belief<T>;
   using input_type = scalar_observation<T>;

@@ -74,7 +74,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       if constexpr (is_parameter(k())) {
         time_sums[k()][j] += g(k());
         if constexpr (Varying) {
-          if (arrays.how[k()] == gathered::lane && lanes.owns(j))
+          if (arrays.how[k()] == device_gathering::lane && lanes.owns(j))
             put(member<k()>(call.in_bar).at(at.batch, at.first + t + step, lanes.m, lanes.s0 + j), g(k()));
         }
       }
@@ -159,7 +159,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
     }
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
-        if (arrays.how[k()] != gathered::channel) return;
+        if (arrays.how[k()] != device_gathering::channel) return;
         if constexpr (!framed) sum_over_group(channel_sum[k()], lanes.g, layout.group());
         const auto& to = member<k()>(call.in_bar);
         using E = typename std::remove_cvref_t<decltype(to)>::value_type;
@@ -201,7 +201,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
     leave_frame_of_step(step, channel_sum);
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
-        if (arrays.how[k()] == gathered::channel && lanes.owns_channel && lanes.g == 0)
+        if (arrays.how[k()] == device_gathering::channel && lanes.owns_channel && lanes.g == 0)
           put(this->template channel_gradient<k()>(t + step), channel_sum[k()]);
       }
     });
@@ -216,7 +216,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   __device__ __forceinline__ void go_on() {
     for_each_index<inputs>([&](auto k) {
       if constexpr (is_parameter(k())) {
-        if (arrays.how[k()] != gathered::over_time) return;
+        if (arrays.how[k()] != device_gathering::over_time) return;
         const T* from = time_sums_of<k()>();
 #pragma unroll
         for (int j = 0; j < States; ++j) {
@@ -297,7 +297,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   /// The sums over the chunk's steps of input K's gradient, into the workspace.
   template <std::size_t K>
   __device__ __forceinline__ void store_time_sums() const {
-    if (arrays.how[K] != gathered::over_time) return;
+    if (arrays.how[K] != device_gathering::over_time) return;
     T* to = time_sums_of<K>();
 #pragma unroll
     for (int j = 0; j < States; ++j) {

@@ -59,7 +59,7 @@ struct backward_arrays {
   unsigned* board;
   T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
   T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
-  gathered how[inputs];
+  device_gathering how[inputs];
 };
 
 /// From the first step to the last one. What is carried is the state.

@@ -109,7 +109,7 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
     }
     // f(sum, where it goes) for each number that is wanted.
     const auto each_sum = [&](auto* at_tile, auto k, auto f) {
-      if (arrays.how[k()] != gathered::channel) return;
+      if (arrays.how[k()] != device_gathering::channel) return;
 #pragma unroll
       for (int i = 0; i < count; ++i) {
         f(sum[i][k()], *known_global(at_tile));

@@ -16,8 +16,6 @@
 
 namespace kalscan::detail {
 
-using extents = std::array<std::int64_t, 4>;
-
 /// The index [b, t, m, s] of value i of a tensor, its last axis counted fastest.
 struct tensor_index {
   std::int64_t b, t, m, s;
@@ -30,8 +28,8 @@ struct tensor_index {
 
 inline constexpr int sum_threads = 128;
 
-/// How the gradient of an input comes about.
-enum class gathered : unsigned char {
+/// How a device's blocks hand on the gradient of an input.
+enum class device_gathering : unsigned char {
   nowhere,     // nobody asks for it
   lane,        // each lane has its own
   channel,     // summed over states
@@ -45,7 +43,7 @@ template <class T, std::size_t Inputs, class Tensors>
 struct unsummed_gradients {
   Tensors to;
   extents extent[Inputs] = {};
-  gathered how[Inputs] = {};
+  device_gathering how[Inputs] = {};
   // over_lanes: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
   const T* parts[Inputs] = {};
   std::int64_t channel_blocks, slots, batches, channels, states;
@@ -128,7 +126,7 @@ __global__ void __launch_bounds__(sum_threads, 5)
   std::size_t k = 0;
   while (blockIdx.x >= x.first_block[k + 1]) ++k;
   const unsigned first = x.first_block[k], blocks = x.first_block[k + 1] - first, block = blockIdx.x - first;
-  if (x.how[k] == gathered::over_lanes) {
+  if (x.how[k] == device_gathering::over_lanes) {
     sum_over_blocks(x, k, x.parts[k], block, blocks);
   } else if (x.one_each[k]) {
     sum_over_slots<true>(x, k, x.parts[k], block, blocks);
@@ -172,9 +170,9 @@ void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x)
     x.extent[i] = to.extent;
     x.first_block[i] = blocks;
     x.one_each[i] = false;
-    if (x.how[i] == gathered::over_lanes) {
+    if (x.how[i] == device_gathering::over_lanes) {
       blocks += sum_grid(count, sum_threads);
-    } else if (x.how[i] == gathered::over_time && count > 0) {
+    } else if (x.how[i] == device_gathering::over_time && count > 0) {
       x.one_each[i] = x.batches * x.slots * x.channels * x.states / count > 1024;
       blocks += sum_grid(count, x.one_each[i] ? 1 : sum_threads);
     }

@@ -259,7 +259,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       const std::int64_t to = tile + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
         if constexpr (over_lanes(k())) {
-          if (arrays.how[k()] != gathered::over_lanes) return;
+          if (arrays.how[k()] != device_gathering::over_lanes) return;
           sum_row(sums_of(step, lane_sum_of(k())) + part * layout.group() + g, arrays.lanes[k()] + to, part, sums.parts,
                   step < steps, static_cast<int>(S) - g * States);
         }

@@ -22,7 +22,7 @@ namespace kalscan::detail {
 template <class T>
 class gradient_sum {
  public:
-  explicit gradient_sum(const std::array<std::int64_t, 4>& extent)
+  explicit gradient_sum(const extents& extent)
       : sum_(static_cast<std::size_t>(extent[0] * extent[1] * extent[2] * extent[3])),
         view_(sum_.data(), extent[0], extent[1], extent[2], extent[3]) {}
   T& operator()(std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t s) { return view_(b, t, m, s); }
@@ -51,7 +51,7 @@ class gradient_sum {
   tensor<T> view_;
 };
 
-/// How the gradient of an input comes about.
+/// How the host's tasks hand on the gradient of an input.
 enum class gathering {
   direct,      // each lane's channel, perhaps summed over states, has a place of its own
   over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over strips of blocks
@@ -125,7 +125,7 @@ class gradient_parts {
   }
   template <class Slots>
   void write(Slots slots) {
-    std::array<std::array<std::int64_t, 4>, inputs> extent;
+    std::array<extents, inputs> extent;
     std::size_t i = 0;
     for_each_member(call_.in, [&](const auto& x) { extent[i++] = x.extent; });
     i = 0;
@@ -143,7 +143,7 @@ class gradient_parts {
   std::int64_t slots() const { return std::ssize(plan_.whole) + plan_.slots; }
 
   template <class E>
-  void write_over_lanes(std::size_t i, const std::array<std::int64_t, 4>& extent, const tensor<E>& to) {
+  void write_over_lanes(std::size_t i, const extents& extent, const tensor<E>& to) {
     const mixer_shape& s = call_.shape;
     aligned_vector<T> sum(static_cast<std::size_t>(s.states));
     for (std::int64_t b = 0; b < s.batch; ++b) {
@@ -164,7 +164,7 @@ class gradient_parts {
   }
 
   template <class E>
-  void write_over_time(const std::vector<slot_sums>& slots, const std::array<std::int64_t, 4>& extent,
+  void write_over_time(const std::vector<slot_sums>& slots, const extents& extent,
                        const tensor<E>& to) {
     gradient_sum<T> sum(extent);
     const std::int64_t S = call_.shape.states;
