@@ -324,9 +324,9 @@ TEST_CASE("what is no variance, and time that goes back, are refused") {
     return message_of([&] { static_cast<void>(log_likelihood(seq{}, model, y)); });
   };
   CHECK(refused(1, 1, 1) == "no std::invalid_argument");
-  CHECK(refused(-1, 1, 1) == "kalscan::filter: Q(0, 0) is -1, no variance");
-  CHECK(refused(1, -2, 1) == "kalscan::filter: R(0, 0) is -2, no variance");
-  CHECK(refused(1, 1, -3) == "kalscan::filter: the prior's covariance(0, 0) is -3, no variance");
+  CHECK(refused(-1, 1, 1) == "kalscan::log_likelihood: Q(0, 0) is -1, no variance");
+  CHECK(refused(1, -2, 1) == "kalscan::log_likelihood: R(0, 0) is -2, no variance");
+  CHECK(refused(1, 1, -3) == "kalscan::log_likelihood: the prior's covariance(0, 0) is -3, no variance");
   const numbers times{0, 2, 1};
   const kalscan::matern32<double> process{1.0, 1.0};
   CHECK_THROWS_WITH_AS(static_cast<void>(log_likelihood(seq{}, kalscan::observed_at(process, times.data(), 0.5), y)),

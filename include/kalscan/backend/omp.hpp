@@ -20,7 +20,8 @@ namespace kalscan {
 
 /// Runs on several CPU threads.
 ///
-/// threads   how many; 0 takes OpenMP's default. OpenMP may give fewer: the results do not depend on it.
+/// threads   how many; 0 takes OpenMP's default. OpenMP may give fewer: the results do not depend on it. It ends the
+///           program where the system cannot start so many.
 /// chunk     steps per chunk of time. 0 lets the library choose: a lane is cut only where there are at least two threads
 ///           for each lane and 256 steps for each of these; with outputs into one chunk more than it has threads, the
 ///           first one of another length because its state is known. A chunk of at least the length, such as whole_time,

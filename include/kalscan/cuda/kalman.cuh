@@ -88,6 +88,20 @@ void check_series(const char* verb, const cuda& policy, const series_layout& ser
   run(checks);
 }
 
+/// What `filter` and `log_likelihood` do; `verb` is named in errors.
+template <state_space_model Model>
+void filter_series(const char* verb, const cuda& policy, const Model& model, std::span<const model_number<Model>> y,
+                   const series_layout& series, const filter_arrays<model_number<Model>>& out) {
+  check_series<Model>(verb, policy, series, [&](auto& check) {
+    require_variances(verb, model);
+    check.data(y);
+    check.results(out);
+  });
+  using traversal = filter_traversal<Model>;
+  const std::int64_t chunk = chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
+  run_traversal(verb, policy, traversal{model, series, y.data(), out, chunk});
+}
+
 }  // namespace detail
 
 /// Bytes of workspace that suffice for filter, log_likelihood and smooth of `count` series of at most `longest` steps.
@@ -103,15 +117,7 @@ template <class Model>
 template <state_space_model Model>
 void filter(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
-  constexpr const char* verb = "filter";
-  detail::check_series<Model>(verb, policy, series, [&](auto& check) {
-    detail::require_variances(verb, model);
-    check.data(y);
-    check.results(out);
-  });
-  using traversal = detail::filter_traversal<Model>;
-  const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
-  detail::run_traversal(verb, policy, traversal{model, series, y.data(), out, chunk});
+  detail::filter_series("filter", policy, model, y, series, out);
 }
 /// One series.
 template <state_space_model Model>
@@ -126,7 +132,7 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
                     const series_layout& series, std::span<detail::model_number<Model>> out,
                     std::span<filter_status> status = {}) {
   detail::require_size("log_likelihood", "out", std::ssize(out), series.count);
-  kalscan::filter(policy, model, y, series, {.log_likelihood = out, .status = status});
+  detail::filter_series("log_likelihood", policy, model, y, series, {.log_likelihood = out, .status = status});
 }
 /// log p(y) of one series.
 template <state_space_model Model>

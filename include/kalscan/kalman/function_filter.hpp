@@ -115,22 +115,29 @@ decltype(auto) check_host_series(const char* verb, const P& policy, const series
   return tasks_of(policy);
 }
 
+/// What `filter` and `log_likelihood` do; `verb` is named in errors.
+template <host_policy P, state_space_model Model>
+void filter_series(const char* verb, const P& policy, const Model& model, std::span<const model_number<Model>> y,
+                   const series_layout& series, const filter_arrays<model_number<Model>>& out) {
+  decltype(auto) tasks = check_host_series<Model>(verb, policy, series, [&](auto& check) {
+    require_variances(verb, model);
+    check.data(y);
+    require_offsets(verb, series, std::ssize(y) / Model::observed);
+    check.results(out);
+  });
+  const std::int64_t chunk = host_chunk(tasks, series);
+  run_and_judge(out, series.count, [&](const auto& to) {
+    run_series_on_host(tasks, filter_traversal<Model>{model, series, y.data(), to, chunk});
+  });
+}
+
 }  // namespace detail
 
 /// Filters series: beliefs, predictions, last beliefs and log-likelihoods as there are arrays for them in `out`.
 template <host_policy P, state_space_model Model>
 void filter(const P& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& out) {
-  decltype(auto) tasks = detail::check_host_series<Model>("filter", policy, series, [&](auto& check) {
-    detail::require_variances("filter", model);
-    check.data(y);
-    detail::require_offsets("filter", series, std::ssize(y) / Model::observed);
-    check.results(out);
-  });
-  const std::int64_t chunk = detail::host_chunk(tasks, series);
-  detail::run_and_judge(out, series.count, [&](const auto& to) {
-    detail::run_series_on_host(tasks, detail::filter_traversal<Model>{model, series, y.data(), to, chunk});
-  });
+  detail::filter_series("filter", policy, model, y, series, out);
 }
 /// One series.
 template <host_policy P, state_space_model Model>
@@ -145,7 +152,7 @@ void log_likelihood(const P& policy, const Model& model, std::span<const detail:
                     const series_layout& series, std::span<detail::model_number<Model>> out,
                     std::span<filter_status> status = {}) {
   detail::require_size("log_likelihood", "out", std::ssize(out), series.count);
-  kalscan::filter(policy, model, y, series, {.log_likelihood = out, .status = status});
+  detail::filter_series("log_likelihood", policy, model, y, series, {.log_likelihood = out, .status = status});
 }
 /// log p(y) of one series.
 template <host_policy P, state_space_model Model>
