@@ -255,22 +255,10 @@ template <class Y, class Model>
 concept other_data_of = std::convertible_to<const Y&, data_type<Model>> && !std::same_as<Y, data_type<Model>> &&
                         !std::convertible_to<const Y&, std::span<const data_type<Model>>>;
 
-/// Refuses rows that do not fit fixed ones of `To` before Eigen converts them, which need not. A vector may stand for
-/// what is one of the other orientation.
-template <class To, class Y>
-To data_from(const Y& y) {
-  if constexpr (requires { Y::IsVectorAtCompileTime; }) {
-    const auto fits = [](Eigen::Index rows, Eigen::Index cols) {
-      return (To::RowsAtCompileTime == Eigen::Dynamic || rows == To::RowsAtCompileTime) &&
-             (To::ColsAtCompileTime == Eigen::Dynamic || cols == To::ColsAtCompileTime);
-    };
-    const bool vectors = To::IsVectorAtCompileTime && Y::IsVectorAtCompileTime;
-    if (!fits(y.rows(), y.cols()) && !(vectors && fits(y.cols(), y.rows()))) {
-      bad_model({"y is ", shape(y.rows(), y.cols()), ", but H has ", Eigen::Index{To::RowsAtCompileTime},
-                 " rows: give a column of so many for each step"});
-    }
-  }
-  return To(y);
+template <host_policy P, class Model, class Y>
+data_type<Model> data_from(const P& p, const Model&, const Y& y) {
+  check_arguments(p, [&] { require_rows<data_type<Model>>(y); });
+  return data_type<Model>(y);
 }
 
 template <class Y>
@@ -333,7 +321,7 @@ template <host_policy P, class Model>
 template <host_policy P, class Model, detail::other_data_of<Model> Y>
 [[nodiscard]] detail::filtered_type<Model> filter(const P& p, const Model& model, const Y& y,
                                                   filter_outputs outputs = {}) {
-  return kalscan::filter(p, model, detail::data_from<detail::data_type<Model>>(y), outputs);
+  return kalscan::filter(p, model, detail::data_from(p, model, y), outputs);
 }
 
 /// log p(y) of each series, the sum over all steps of the log-density of the innovation. Components count in their
@@ -365,7 +353,7 @@ template <host_policy P, class Model>
 }
 template <host_policy P, class Model, detail::other_data_of<Model> Y>
 [[nodiscard]] typename detail::model_types<Model>::number log_likelihood(const P& p, const Model& model, const Y& y) {
-  return kalscan::log_likelihood(p, model, detail::data_from<detail::data_type<Model>>(y));
+  return kalscan::log_likelihood(p, model, detail::data_from(p, model, y));
 }
 
 // Data that are none, with what to do instead.

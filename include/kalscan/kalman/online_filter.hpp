@@ -5,7 +5,9 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cmath>
+#include <concepts>
 #include <cstdint>
+#include <kalscan/kalman/diffuse/vague.hpp>
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -115,7 +117,8 @@ class online_filter {
   template <class Y>
     requires std::convertible_to<const Y&, Eigen::Vector<T, M>>
   [[nodiscard]] online_update<T, N> update(belief x, const Y& y, std::int64_t t) const {
-    return update(std::move(x), detail::data_from<Eigen::Vector<T, M>>(y), t);
+    detail::require_rows<Eigen::Vector<T, M>>(y);
+    return update(std::move(x), Eigen::Vector<T, M>(y), t);
   }
   [[nodiscard]] online_update<T, N> update(belief x, const Eigen::Vector<T, M>& y, std::int64_t t) const {
     require_belief(x);

@@ -193,7 +193,7 @@ template <host_policy P, class Model, detail::other_data_of<Model> Y>
   requires(!std::convertible_to<const Y&, detail::filtered_type<Model>>)
 [[nodiscard]] detail::smoothed_type<Model> smooth(const P& p, const Model& model, const Y& y,
                                                   filter_outputs outputs = {}) {
-  return kalscan::smooth(p, model, detail::data_from<detail::data_type<Model>>(y), outputs);
+  return kalscan::smooth(p, model, detail::data_from(p, model, y), outputs);
 }
 
 /// Data that are none, with what to do instead.

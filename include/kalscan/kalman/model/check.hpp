@@ -28,6 +28,21 @@ inline text_piece::extent shape(Eigen::Index rows, Eigen::Index cols) { return {
   bad_model(text(what));
 }
 
+/// Refuses rows that do not fit fixed ones of `To`: Eigen would convert them all the same. A vector may stand for one of
+/// the other orientation.
+template <class To, class Y>
+void require_rows(const Y& y) {
+  if constexpr (requires { Y::IsVectorAtCompileTime; }) {
+    const auto fits = [](Eigen::Index rows, Eigen::Index cols) {
+      return (To::RowsAtCompileTime == Eigen::Dynamic || rows == To::RowsAtCompileTime) &&
+             (To::ColsAtCompileTime == Eigen::Dynamic || cols == To::ColsAtCompileTime);
+    };
+    const bool vectors = To::IsVectorAtCompileTime && Y::IsVectorAtCompileTime;
+    if (fits(y.rows(), y.cols()) || (vectors && fits(y.cols(), y.rows()))) return;
+    bad_model({"y is ", shape(y.rows(), y.cols()), ", but H has ", Eigen::Index{To::RowsAtCompileTime},
+               " rows: give a column of so many for each step"});
+  }
+}
 // What follows compiles once for each number type.
 
 template <class T>
