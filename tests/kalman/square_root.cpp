@@ -160,6 +160,21 @@ TEST_CASE("20,000 steps in float: the square-root form follows where the covaria
   }
 }
 
+TEST_CASE("in float a Q that is given once and one that is given for each step are the same model") {
+  using float_model = kalscan::kalman_model<float, Dynamic, Dynamic>;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    const auto p = oracle::random_problem<float, Dynamic, Dynamic>(4, 2, 20, {}, seed);
+    float_model given = p.model;
+    const Eigen::MatrixXf Q = given.Q[0];
+    given.Q = std::vector<Eigen::MatrixXf>(20, Q);
+    const auto once = kalscan::filter(kalscan::seq{}, kalscan::square_root{p.model}, p.y);
+    const auto each = kalscan::filter(kalscan::seq{}, kalscan::square_root{given}, p.y);
+    CHECK(each.covariance == once.covariance);
+    CHECK(each.mean == once.mean);
+  }
+}
+
 TEST_CASE("what only all of the data tell to a millionth of the prior's deviation is smoothed in float as roots") {
   auto y = random_walk(unless_slow(6000, 1000));
   std::mt19937_64 engine(9);

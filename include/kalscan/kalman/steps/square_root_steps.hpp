@@ -66,7 +66,7 @@ class square_root_steps {
     if (model.Q.constant()) {
       detail::predict<X, N>(x, F, offset, root_.template cast<X>());
     } else {
-      detail::predict<X, N>(x, F, offset, root_of(model.Q[t].template cast<X>()));
+      detail::predict<X, N>(x, F, offset, root_of(model.Q[t].template cast<wide>()).template cast<X>());
     }
   }
 
