@@ -69,8 +69,8 @@ namespace detail {
 inline const char* description_of(step_failure reason) {
   switch (reason) {
     case step_failure::none: break;
-    case step_failure::innovation: return "the innovation covariance is not finite or not positive semi-definite";
-    case step_failure::contradiction: return "an observation without noise contradicts a prediction without variance";
+    case step_failure::innovation: return bad_innovation;
+    case step_failure::contradiction: return contradiction;
     case step_failure::mean: return "the mean is not finite";
     case step_failure::covariance: return "the covariance is not finite";
     case step_failure::carry: return "the summary of the steps before is not finite";

@@ -10,6 +10,9 @@
 namespace kalscan {
 namespace detail {
 
+inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
+inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
+
 template <class Index>
 std::string text_of_failure(Index series, Index step, const std::string& reason) {
   return text({"kalscan: series ", series, ", step ", step, ": ", reason});

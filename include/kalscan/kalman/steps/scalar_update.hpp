@@ -7,15 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/model/filter_error.hpp>
 #include <kalscan/kalman/steps/observation.hpp>
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 
 namespace kalscan::detail {
-
-inline constexpr const char* bad_innovation = "the innovation covariance is not finite or not positive semi-definite";
-inline constexpr const char* contradiction = "the observation contradicts a prediction that has no variance";
 
 /// A scalar observation h'x + N(0, d) of x ~ N(mean, P): the innovation v, its variance s = h'P h + d, the gain K = P h
 /// / s, and q = P h / sqrt(s).
