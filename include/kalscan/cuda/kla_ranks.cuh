@@ -137,7 +137,7 @@ struct rank_backward_pieces {
                      mine.time_sums.size() * ranks.all.steps.size()};
     const std::int64_t lanes = shape.channels * shape.states;
     for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
-      in_order[i] = memory.take<T>(mine.arrays.how[i] == gathered::over_time ? slots.all * lanes : 0);
+      in_order[i] = memory.take<T>(mine.arrays.how[i] == device_gathering::over_time ? slots.all * lanes : 0);
     const auto me = static_cast<std::size_t>(ranks.all.me);
     if (ranks.packed && cuts.slots != ranks.slots[me]) {
       bad_argument("backward", text({"the sequences have ", cuts.slots, " chunks, but steps[",
