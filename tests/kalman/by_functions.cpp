@@ -58,15 +58,17 @@ std::vector<MatrixXd> diffuse(const std::vector<MatrixXd>& directions, Index n) 
 }
 
 template <class Model>
-outcome smooth_padded(const Model& model, const series_type& y, Index n, std::int64_t chunk, std::int64_t beginning) {
+outcome smooth_padded(const Model& model, const series_type& y, Index n, std::int64_t chunk, std::int64_t beginning,
+                      std::int64_t window) {
   MatrixXd all = MatrixXd::Constant(components, y.cols(), std::numeric_limits<double>::quiet_NaN());
   all.topRows(y.rows()) = y;
   const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<double>(all), {.longest = y.cols()},
-                                                  chunk, 3, beginning);
+                                                  chunk, 3, beginning, window);
   outcome x;
-  auto& [smoothed, filter_failure, smoother_failure] = x;
+  auto& [smoothed, filter_failure, smoother_failure, same_in_place] = x;
   auto& filtered = smoothed.filtered;
   filter_failure = r.filtered[0].reason(), smoother_failure = r.smoothed[0].reason();
+  same_in_place = r.same_in_place;
   smoothed.mean = r.smoothed_mean.topRows(n), filtered.mean = r.mean.topRows(n);
   filtered.predicted_mean = r.predicted_mean.topRows(n);
   smoothed.covariance = corners(r.smoothed_covariance, n), filtered.covariance = corners(r.covariance, n);
@@ -79,9 +81,10 @@ outcome smooth_padded(const Model& model, const series_type& y, Index n, std::in
 
 }  // namespace
 
-outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk, std::int64_t beginning) {
+outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk, std::int64_t beginning,
+               std::int64_t window) {
   return smooth_padded(diffuse_functions_of<double, states, components>(padded(model)), y, model.states(), chunk,
-                       beginning);
+                       beginning, window);
 }
 
 }  // namespace by_functions

@@ -18,12 +18,15 @@ constexpr int most_states = 8, most_components = 4;
 struct outcome {
   result_type smoothed{};  ///< with predictions; the log-likelihood is that of all steps, without terms
   kalscan::step_failure filter_failure{}, smoother_failure{};
+  bool same_in_place{};  ///< whether smoothing in place left the same numbers
 };
 
-/// In chunks of so many steps, three to a block, of which those that start in the beginning are filtered. The prior
-/// must not have directions that are no components.
+/// In chunks of so many steps, three to a block, of which those that start in the beginning are filtered, and those that
+/// are smoothed by equations begin up to `window` steps later. The prior must not have directions that are no
+/// components.
 [[nodiscard]] outcome smooth(const model_type& model, const series_type& y, std::int64_t chunk,
-                             std::int64_t beginning = kalscan::detail::steps_from_start);
+                             std::int64_t beginning = kalscan::detail::steps_from_start,
+                             std::int64_t window = kalscan::detail::steps_from_start);
 
 /// Whether some component is without noise at some step.
 [[nodiscard]] inline bool reads_exactly(const model_type& model) {

@@ -2,6 +2,7 @@
 // Filter and smoother as their kernels run them, on the host, from arrays that begin as NaN.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -22,6 +23,7 @@ struct results {
   std::vector<kalscan::filter_status> filtered, smoothed;
   std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> directions, predicted_directions, smoothed_directions,
       final_directions;  // of all steps, under a diffuse prior
+  bool same_in_place = true;  // whether smoothing the filter's arrays in place left the same numbers
   std::vector<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> covariance_root, final_covariance_root;  // in that form
 };
 
@@ -29,7 +31,8 @@ template <class Model>
 results<typename Model::value_type> filter_and_smooth(const Model& model, const std::vector<typename Model::value_type>& y,
                                                       const kalscan::series_layout& series, std::int64_t chunk,
                                                       std::int64_t threads,
-                                                      std::int64_t beginning = kalscan::detail::steps_from_start) {
+                                                      std::int64_t beginning = kalscan::detail::steps_from_start,
+                                                      std::int64_t window = kalscan::detail::steps_from_start) {
   using T = typename Model::value_type;
   constexpr int n = Model::states, m = Model::observed;
   const std::size_t steps = y.size() / m, count = static_cast<std::size_t>(series.count);
@@ -60,10 +63,22 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
                                            covariance_root,
                                            final_covariance_root};
   run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk, beginning}, threads);
-  run(kalscan::detail::device_smoother_traversal<Model>{
-          model, series, y.data(), mean.data(), kalscan::detail::spreads_of<Model>(filtered).data(),
-          {smoothed_mean, smoothed, r.smoothed, smoothed_directions}, chunk, directions},
-      threads);
+  const kalscan::smoother_arrays<T> out{smoothed_mean, smoothed, r.smoothed, smoothed_directions};
+  const T* spread = kalscan::detail::spreads_of<Model>(filtered).data();
+  if constexpr (diffuse) {
+    using smoother = kalscan::detail::information_smoother<Model>;
+    run_diffuse(smoother{{model, series, y.data(), mean.data(), spread, out, chunk, directions}}, threads, window);
+    auto m = mean, P = covariance, D = directions;
+    std::vector<kalscan::filter_status> status(count);
+    run_diffuse(smoother{{model, series, y.data(), m.data(), P.data(), {m, P, status, D}, chunk, D}}, threads, window);
+    const auto same = [](const std::vector<T>& x, const std::vector<T>& z) {
+      return std::equal(x.begin(), x.end(), z.begin(), z.end(), [](T a, T b) { return a == b || (a != a && b != b); });
+    };
+    r.same_in_place = same(m, smoothed_mean) && same(P, smoothed) && same(D, smoothed_directions);
+  } else {
+    run(kalscan::detail::device_smoother_traversal<Model>{model, series, y.data(), mean.data(), spread, out, chunk},
+        threads);
+  }
   const auto vectors = [&](std::vector<T>& x) {
     return Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>>(x.data(), n, std::ssize(x) / n).eval();
   };

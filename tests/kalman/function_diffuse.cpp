@@ -92,18 +92,20 @@ void check_family(const diffuse_families::family& family) {
     const bool may_fail = by_functions::reads_exactly(p.model);
     ++(may_fail ? exact : noisy);
     struct cut {
-      std::int64_t chunk, beginning;
+      std::int64_t chunk, beginning, window = whole;
     };
-    for (const cut& c : {cut{1000, whole}, cut{3, whole}, cut{1, whole}, cut{3, 0}, cut{1, 0}}) {
-      const std::int64_t chunk = c.chunk, beginning = c.beginning;
+    for (const cut& c : {cut{1000, whole}, cut{3, whole}, cut{1, whole}, cut{3, 0}, cut{1, 0}, cut{1, whole, 3}}) {
+      const std::int64_t chunk = c.chunk, beginning = c.beginning, window = c.window;
       CAPTURE(name);
       CAPTURE(i);
       CAPTURE(chunk);
       CAPTURE(beginning);
-      const auto x = by_functions::smooth(p.model, p.y, chunk, beginning);
+      CAPTURE(window);
+      const auto x = by_functions::smooth(p.model, p.y, chunk, beginning, window);
       const bool filtered = x.filter_failure == kalscan::step_failure::none;
       const bool smoothed = filtered && x.smoother_failure == kalscan::step_failure::none;
       if (!may_fail) CHECK(smoothed);
+      CHECK(x.same_in_place);
       failed += filtered || chunk < 1000 ? 0 : 1;
       const auto e = errors_of(x.smoothed, expected);
       const double worst = std::max(filtered ? e.filtered : 0, smoothed ? e.smoothed : 0);
@@ -171,6 +173,42 @@ TEST_CASE("what later data do not tell is left unknown, and what they tell is ta
                                diffuse_oracle::conditioning(p.model, p.y));
       CHECK(e.filtered < 1e-10);
       CHECK(e.smoothed < 1e-10);
+    }
+  }
+}
+
+TEST_CASE("information that a reading without noise leaves not finite is told where equations are made of it") {
+  struct cut {
+    drawn x;
+    std::int64_t chunk;
+  };
+  for (const cut& c : {cut{{"noisy and exact readings of one direction", 97532}, 1000},
+                       cut{{"noisy and exact readings of one direction", 200685}, 1000},
+                       cut{{"priors diffuse in part", 200832}, 1}, cut{{"priors diffuse in part", 97152}, 1}}) {
+    CAPTURE(c.x.seed);
+    diffuse_families::source draw(c.x.seed);
+    const auto p = family_of(c.x.family).make(draw);
+    const auto x = by_functions::smooth(p.model, p.y, c.chunk);
+    CHECK(x.smoother_failure != kalscan::step_failure::none);
+  }
+}
+
+TEST_CASE("one reading tells of one direction, however far it is, and leaves the other unknown") {
+  const Index length = 150, at = 120;
+  const MatrixXd F{{0.95, -0.3}, {0.3, 0.95}}, H{{1, 0.5}};
+  const model_type model{F, 0.1 * MatrixXd::Identity(2, 2), H, MatrixXd::Identity(1, 1),
+                         diffuse_families::all_diffuse(2)};
+  series_type y = series_type::Constant(1, length, std::numeric_limits<double>::quiet_NaN());
+  y(0, at) = 3;
+  const diffuse_oracle::conditioning expected(model, y);
+  for (const std::int64_t chunk : {1000, 5, 1}) {
+    for (const std::int64_t window : {std::int64_t{0}, std::int64_t{7}, whole}) {
+      CAPTURE(chunk);
+      CAPTURE(window);
+      const auto x = by_functions::smooth(model, y, chunk, whole, window);
+      CHECK(x.smoother_failure == kalscan::step_failure::none);
+      CHECK(x.same_in_place);
+      CHECK(errors_of(x.smoothed, expected).smoothed < 1e-9);
     }
   }
 }

@@ -38,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
+#include <kalscan/kalman/device/diffuse_smoother.hpp>
 #include <kalscan/kalman/device/launch.cuh>
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/functions/square_root.hpp>
@@ -109,8 +110,13 @@ template <class Model>
 [[nodiscard]] std::size_t filter_workspace(const cuda& policy, std::int64_t longest, std::int64_t count = 1) {
   if (longest < 0) detail::bad_argument("filter_workspace", detail::text({"longest is ", longest}));
   if (count < 0) detail::bad_argument("filter_workspace", detail::text({"count is ", count}));
-  return (std::max)(detail::traversal_workspace<detail::filter_traversal<Model>>(policy, longest, count),
-                    detail::traversal_workspace<detail::device_smoother_traversal<Model>>(policy, longest, count));
+  std::size_t smoother = 0;
+  if constexpr (detail::has_diffuse_prior<Model>) {
+    smoother = detail::diffuse_smoother_pieces<Model>::size(policy, longest, count);
+  } else {
+    smoother = detail::traversal_workspace<detail::device_smoother_traversal<Model>>(policy, longest, count);
+  }
+  return (std::max)(detail::traversal_workspace<detail::filter_traversal<Model>>(policy, longest, count), smoother);
 }
 
 /// Filters series: beliefs, predictions, last beliefs and log-likelihoods as there are arrays for them in `out`.
@@ -145,8 +151,10 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
 /// square_root{model}, means and covariance_root. By the backward recursion of Bryson and Frazier (1963) and de Jong
 /// (Biometrika 76, 1989), which inverts no covariance. Covariances are differences from the filtered ones, with errors
 /// relative to these; in square-root form deviations keep their digits down to epsilon^(3/4) of the filtered ones, in
-/// float down to that of double. Under a diffuse prior what later data say is kept as equations in double, at all steps:
-/// the smoother then takes about three times as long.
+/// float down to that of double. Under a diffuse prior this is done at steps at which nothing is unknown any more. Before
+/// these, what later data say is kept as equations in double, which cost a step several times as much. They are made of
+/// the information at the last of these steps; where that has not the digits, data from there on are taken as equations,
+/// of a series that is cut in time those of 64 steps or a few more.
 template <state_space_model Model>
 void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,
@@ -158,11 +166,18 @@ void smooth(const cuda& policy, const Model& model, std::span<const detail::mode
     check.filtered_steps(filtered);
     check.results(out);
   });
-  using traversal = detail::device_smoother_traversal<Model>;
-  const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
-  detail::run_traversal(verb, policy,
-                        traversal{model, series, y.data(), filtered.mean.data(),
-                                  detail::spreads_of<Model>(filtered).data(), out, chunk, filtered.directions});
+  const auto spread = detail::spreads_of<Model>(filtered).data();
+  if constexpr (detail::has_diffuse_prior<Model>) {
+    using traversal = detail::information_smoother<Model>;
+    const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
+    detail::run_diffuse_smoother(
+        verb, policy,
+        traversal{{model, series, y.data(), filtered.mean.data(), spread, out, chunk, filtered.directions}});
+  } else {
+    using traversal = detail::device_smoother_traversal<Model>;
+    const std::int64_t chunk = detail::chunk_of_time<traversal>(policy.chunk, series.longest, series.count);
+    detail::run_traversal(verb, policy, traversal{model, series, y.data(), filtered.mean.data(), spread, out, chunk});
+  }
 }
 /// One series.
 template <state_space_model Model>

@@ -9,6 +9,8 @@
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/kalman/device/chunk_kernels.cuh>
 #include <kalscan/kalman/device/chunks.hpp>
+#include <kalscan/kalman/device/diffuse_kernels.cuh>
+#include <kalscan/kalman/device/diffuse_smoother.hpp>
 #include <kalscan/support/bad_argument.hpp>
 
 namespace kalscan::detail {
@@ -41,6 +43,12 @@ inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
   return static_cast<unsigned>(blocks);
 }
 
+/// Whether each series is taken by a thread.
+template <class Traversal>
+bool takes_whole_series(const Traversal& x) {
+  return x.series.longest <= x.chunk || x.series.count == 0;
+}
+
 /// Runs a traversal over whole series.
 template <class Traversal>
 void run_series(const char* verb, const cuda& policy, const Traversal& x) {
@@ -51,20 +59,17 @@ void run_series(const char* verb, const cuda& policy, const Traversal& x) {
   check_launch("replay_series");
 }
 
-/// Runs a traversal whose chunk is that of chunk_of_time.
+/// Runs a traversal over chunks, in memory that was taken for them.
 template <class Traversal>
-void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
-  const std::int64_t count = x.series.count, longest = x.series.longest;
-  if (longest <= x.chunk || count == 0) return run_series(verb, policy, x);
+void run_chunks(const char* verb, const cuda& policy, const Traversal& x,
+                const series_chunk_memory<Traversal>& memory) {
+  const std::int64_t count = x.series.count;
   constexpr int threads = chunk_threads_of<Traversal>;
   constexpr std::size_t shared = chunk_shared_bytes<Traversal>, carry_shared = carry_shared_bytes<Traversal>,
                         stages = stage_bytes<Traversal>(threads);
   allow_shared_memory(verb, &absorb_chunks<Traversal>, shared);
   allow_shared_memory(verb, &carry_chunks<Traversal>, carry_shared);
   allow_shared_memory(verb, &replay_chunks<Traversal>, stages);
-  require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
-  workspace_pieces pieces(policy.workspace);
-  const auto memory = take_chunk_memory<Traversal>(pieces, x.chunk, longest, count);
   const unsigned all = checked_blocks(verb, memory.blocks * count), each = checked_blocks(verb, count);
   absorb_chunks<<<all, threads, shared, policy.stream>>>(x, memory);
   check_launch("absorb_chunks");
@@ -75,6 +80,61 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   if (!x.has_sum()) return;
   add_sums<<<each, 128, 0, policy.stream>>>(x, memory);
   check_launch("add_sums");
+}
+
+/// Runs a traversal whose chunk is that of chunk_of_time.
+template <class Traversal>
+void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
+  if (takes_whole_series(x)) return run_series(verb, policy, x);
+  const std::int64_t count = x.series.count, longest = x.series.longest;
+  require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
+  workspace_pieces pieces(policy.workspace);
+  run_chunks(verb, policy, x, take_chunk_memory<Traversal>(pieces, x.chunk, longest, count));
+}
+
+/// The memory of a smoother under a diffuse prior.
+template <class Model>
+struct diffuse_smoother_pieces {
+  using known = information_smoother<Model>;
+  series_chunk_memory<known> chunks;
+  std::int64_t most_chunks;  // of a series
+  unknown_steps<typename known::T, known::n>* unknown;
+  typename equations_smoother<Model>::state* later;  // at the last of the unknown steps
+
+  diffuse_smoother_pieces(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest, std::int64_t count)
+      : chunks(take_chunk_memory<known>(pieces, chunk, longest, count)),
+        most_chunks((longest + chunk - 1) / chunk),
+        unknown(pieces.take<unknown_steps<typename known::T, known::n>>(most_chunks * count)),
+        later(pieces.take<typename equations_smoother<Model>::state>(most_chunks * count)) {}
+  static std::size_t size(const cuda& policy, std::int64_t longest, std::int64_t count) {
+    workspace_pieces none({});
+    diffuse_smoother_pieces(none, chunk_of_time<known>(policy.chunk, longest, count), longest, count);
+    return none.used();
+  }
+};
+
+/// Runs the smoother of a diffuse prior, whose chunk is that of chunk_of_time.
+template <class Model>
+void run_diffuse_smoother(const char* verb, const cuda& policy, information_smoother<Model> x) {
+  const std::int64_t count = x.series.count, longest = x.series.longest;
+  if (count == 0) return;
+  require_workspace(verb, policy, diffuse_smoother_pieces<Model>::size(policy, longest, count));
+  workspace_pieces pieces(policy.workspace);
+  const diffuse_smoother_pieces<Model> memory(pieces, x.chunk, longest, count);
+  x.unknown = memory.unknown;
+  x.most_chunks = memory.most_chunks;
+  if (takes_whole_series(x)) {
+    run_series(verb, policy, x);
+  } else {
+    run_chunks(verb, policy, x, memory.chunks);
+  }
+  if (longest == 0) return;
+  const unsigned grid = checked_blocks(verb, (memory.most_chunks * count + 63) / 64);
+  const equations_smoother<Model> rest(x);
+  begin_unknown<<<grid, 64, 0, policy.stream>>>(rest, x, memory.chunks, memory.later);
+  check_launch("begin_unknown");
+  replay_unknown<<<grid, 64, 0, policy.stream>>>(rest, x, memory.later);
+  check_launch("replay_unknown");
 }
 
 }  // namespace kalscan::detail

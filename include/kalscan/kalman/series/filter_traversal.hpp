@@ -79,7 +79,7 @@ struct filter_traversal {
           filter_rest(i, t, last, x);
           break;
         }
-        predict_stretch(model, i, t, x);
+        predict_stretch<residues_of<state>>(model, i, t, x);
       }
       observe_into<residues_of<state>>(x, readings_of(model, i, t, y + (begin + t) * m));
     }

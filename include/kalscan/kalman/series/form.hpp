@@ -84,17 +84,17 @@ KALSCAN_HD void belief_after(const small_root_element<X, N>& x, small_root_belie
 }
 
 /// Goes on with the transition that leads to step t.
-template <class Model, class T, int N>
+template <residues Residues, class Model, class T, int N>
 KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::int64_t t,
                                 small_filtering_element<T, N>& x) {
   const auto matrices = model.transition(series, t);
-  x.A = times<residues_of<prior_type<Model>>>(matrices.F, x.A);
+  x.A = times<Residues>(matrices.F, x.A);
   predict_by(model, series, t, matrices, x.b, x.C);
 }
-template <class Model, class X, int N>
+template <residues Residues, class Model, class X, int N>
 KALSCAN_HD void predict_stretch(const Model& model, std::int64_t series, std::int64_t t, small_root_element<X, N>& x) {
-  predict<residues_of<prior_type<Model>>>(x, as<X>(model.transition(series, t).F),
-                                          state_input_of<X>(model, series, t), root_of_noise<X>(model, series, t));
+  predict<Residues>(x, as<X>(model.transition(series, t).F), state_input_of<X>(model, series, t),
+                    root_of_noise<X>(model, series, t));
 }
 
 /// The transition that leads to step t, of a state counted from `mean`.

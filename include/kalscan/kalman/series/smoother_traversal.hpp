@@ -24,12 +24,13 @@ enum class filtered_rows { in_step, ahead };
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
 /// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
 /// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
-template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step>
+/// `Belief`: in what form; a small_belief also under a diffuse prior, for steps at which nothing is unknown any more.
+template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step, class Belief = prior_type<Model>>
 struct smoother_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using belief = prior_type<Model>;
+  using belief = Belief;
   using form = form_of<belief>;
   using number = typename form::number;
   using element = typename form::later_stretch;
@@ -74,12 +75,28 @@ struct smoother_traversal {
       if (t % 32 == 0 && has_faded(x.A)) break;
       const small_vector<T, n> mean_after = mean_at(t);
       add(x.b, as<number>(mean_before));
-      predict_stretch(model, i, t, x);
+      predict_stretch<residues_of<belief>>(model, i, t, x);
       observe_into<residues_of<belief>>(x, readings_of(model, i, t, y + (begin + t) * m));
       add(x.b, as<number>(mean_after), number(-1));
       mean_before = mean_after;
     }
     return x;
+  }
+
+  /// What the data of steps (first, last] and `later` ones say of the state at `first`; mean_at(t) is what the state at
+  /// t is counted from.
+  template <class MeanAt>
+  KALSCAN_HD state before_steps(std::int64_t i, std::int64_t first, std::int64_t last, state later,
+                                MeanAt mean_at) const {
+    const std::int64_t begin = series.begin(i);
+    small_vector<T, n> mean_after = mean_at(last);
+    for (std::int64_t t = last; t > first; --t) {
+      const small_vector<T, n> mean_before = mean_at(t - 1);
+      const auto readings = readings_of(model, i, t, y + (begin + t) * m);
+      later = act(lift(i, t, readings, mean_before, mean_after, [](int, const auto&, const auto&) {}), later);
+      mean_after = mean_before;
+    }
+    return later;
   }
 
   /// From the last step of a chunk to its first, or to step `first` where the chunk has earlier ones, and on to the state
@@ -119,7 +136,7 @@ struct smoother_traversal {
     KALSCAN_HD const state& after() const { return later_; }
     KALSCAN_HD T finish() const { return T(0); }
 
-   private:
+   protected:
     /// A device has the beliefs of small models read a step ahead, and each of their steps taken in full: registers for
     /// what has settled would leave room for fewer threads. By measurement up to 6 states in float and 4 in double.
     static constexpr bool reads_ahead = Rows == filtered_rows::ahead && sizeof(element) <= 400;

@@ -35,10 +35,10 @@ KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T
   return seen;
 }
 
-template <class T, int N>
-KALSCAN_HD bool is_zero(const small_vector<T, N>& x) {
+template <class T, int R, int C>
+KALSCAN_HD bool is_zero(const small_matrix<T, R, C>& x) {
   bool zero = true;
-  unrolled<N>([&](int i) { zero = zero && equal(x(i), T(0)); });
+  unrolled<C>([&](int j) { unrolled<R>([&](int i) { zero = zero && equal(x(i, j), T(0)); }); });
   return zero;
 }
 

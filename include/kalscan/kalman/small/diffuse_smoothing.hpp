@@ -9,6 +9,7 @@
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/kalman/small/roots.hpp>
+#include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/kalman/small/square_root.hpp>
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
@@ -93,6 +94,35 @@ KALSCAN_HD void take_likelihood(small_diffuse_belief<T, N>& x, const small_root_
     });
     if (!is_zero(h) || !equal(value, value)) take_unit_reading(h, value, 0, size, x);
   });
+}
+
+/// Whether of each direction that J tells of it tells so much that equations made of it have digits: by the pivots of
+/// its factorization, the rows in order.
+template <class T, int N>
+KALSCAN_HD bool makes_equations(const small_symmetric<T, N>& J) {
+  constexpr T least = sizeof(T) == 4 ? T(0x1p-7) : T(0x1p-20);
+  small_symmetric<T, N> left = J;
+  bool enough = true;
+  unrolled<N>([&](int k) {
+    const bool none = equal(J(k, k), T(0));
+    enough = enough && (none || left(k, k) > least * J(k, k));
+    const T inverse = none || !enough ? T(0) : 1 / left(k, k);
+    unrolled<N>([&](int j) {
+      const T scaled = inverse * left(j, k);
+      unrolled<N>([&](int i) {
+        if (i >= j && j > k) left(i, j) -= left(i, k) * scaled;
+      });
+    });
+  });
+  return enough;
+}
+/// Information as equations in numbers of type X. It is not finite where a state that no noise moves is read without
+/// noise: neither are they then, though J may tell nothing else.
+template <class X, class T, int N>
+KALSCAN_HD small_root_likelihood<X, N> equations_of(const small_likelihood<T, N>& x) {
+  auto readings = unit_readings_of(x.eta, x.J);
+  unrolled<N>([&](int i) { readings.w(0) += x.eta(i) * T(0); });
+  return {as<X>(readings.Z), as<X>(readings.w)};
 }
 
 }  // namespace detail
