@@ -319,6 +319,33 @@ TEST_CASE("ordinary series are not filtered again as roots, nor where one step a
   CHECK(!kalscan::filter(kalscan::seq{}, model_type{grows, I, model.H, model.R, model.prior}, y).covariance_root.empty());
 }
 
+/// Sensors whose noise has fewer sources than there are sensors, others at each step, and half of all readings lost.
+problem_type lost_readings(generator& g, Eigen::Index n, Eigen::Index) {
+  const Eigen::Index m = g.between(2, 4), length = 30;
+  const MatrixXd F = g.between(0, 1) ? MatrixXd(0.9 * g.rotation(n)) : identity(n), W = g.eighths(n, g.between(0, n));
+  std::vector<MatrixXd> H, R;
+  MatrixXd y(m, length);
+  VectorXd x = g.normal(n, 1);
+  for (Eigen::Index t = 0; t < length; ++t, x = (F * x + W * g.normal(W.cols(), 1)).eval()) {
+    const MatrixXd V = g.eighths(m, g.between(0, m));
+    H.push_back(g.normal(m, n)), R.push_back(V * V.transpose());
+    y.col(t) = H.back() * x + V * g.normal(V.cols(), 1);
+  }
+  for (double& value : y.reshaped()) value = g.between(0, 1) ? value : std::numeric_limits<double>::quiet_NaN();
+  const double variance = g.between(0, 1) ? 1 : 1e6;
+  return {{F, MatrixXd(W * W.transpose()), H, R, prior_type::of_first_state(VectorXd::Zero(n), variance * identity(n))},
+          y};
+}
+
+TEST_CASE("what later readings tell for certain takes no digits of what others tell of states known less before") {
+  for (std::uint64_t seed = 1; seed <= model_families::at_most(60); ++seed) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(lost_readings, seed);
+    const auto expected = oracle::run_by_scalars(p);
+    CHECK(errors_of(kalscan::seq{}, p, expected).worst() < bound);
+  }
+}
+
 TEST_CASE("several sensors far more precise than what is new in each step") {
   check_family([](generator& g, Eigen::Index n, Eigen::Index m) {
     const MatrixXd F = 0.95 * g.rotation(n), H = g.normal(m, n);

@@ -118,9 +118,9 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// depends on the data, not on threads. Covariances are symmetric and positive semi-definite up to rounding. Errors,
 /// memory and the effect of the policy as for `filter`.
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
-/// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
-/// least epsilon^(3/4) of the filtered ones, also where a later reading tells all; in float, where all readings have
-/// noise, that of double.
+/// square-root form, and of models that are read without noise, there in sequence. What later readings tell for certain
+/// is taken as certain; those with noise leave at least epsilon^(3/4) of the filtered deviations; in float, where all
+/// readings have noise, that of double.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {
