@@ -150,7 +150,9 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
 /// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
 /// from the next one instead, by roots, in sequence, and so are those before it until both ways agree; which steps those are
-/// depends on the data, not on threads. Covariances are symmetric and positive semi-definite up to rounding. Errors,
+/// depends on the data, not on threads. A series of which these are most steps is filtered again as roots, in sequence,
+/// and smoothed by these; its `filtered` is then theirs.
+/// Covariances are symmetric and positive semi-definite up to rounding. Errors,
 /// memory and the effect of the policy as for `filter`.
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
 /// square-root form, and of models that are read without noise, there in sequence. What later readings tell for certain
