@@ -81,6 +81,33 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
   return results;
 }
 
+template <bool Whole, host_policy P, class T, int N, int M>
+std::vector<smoother_result<T, N, M>> smooth_here(const P&, std::span<const kalman_model<T, N, M>>,
+                                                  std::vector<filter_result<T, N, M>>);
+
+/// Filters these series again, as roots, and smooths them.
+template <bool Whole, host_policy P, class T, int N, int M>
+void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, const std::vector<std::int64_t>& which,
+                  std::vector<smoother_result<T, N, M>>& results) {
+  std::vector<kalman_model<T, N, M>> own;
+  std::vector<observations<T, M>> series;
+  for (const std::int64_t i : which) {
+    own.push_back(of_series(models, i));
+    series.push_back(results[static_cast<std::size_t>(i)].filtered.y);
+  }
+  const auto& given = results[static_cast<std::size_t>(which[0])].filtered;
+  const filter_outputs outputs{.predictions = !given.predicted_covariance.empty(),
+                               .innovations = !given.innovation_covariance.empty()};
+  const std::vector<filter_step<T, N, M>> steppers(own.begin(), own.end());
+  auto filtered = start_filter<P, T, N, M>(p, steppers, series, outputs, true, beginning::diffuse);
+  stretch_sums<T> sums;
+  const auto all = choose<T, N, M>(filtered, series, true, [](std::int64_t) { return true; });
+  filter_roots<true, P, T, N, M>(p, own, series, filtered, outputs, sums, true, all);
+  sum_log_likelihood(filtered, sums, true);
+  auto smoothed = smooth_here<Whole, P, T, N, M>(p, own, std::move(filtered));
+  for (std::size_t k = 0; k < which.size(); ++k) results[static_cast<std::size_t>(which[k])] = std::move(smoothed[k]);
+}
+
 /// Whole: series with roots are not split in time, as in results of the default form.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
@@ -99,8 +126,16 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
     cancelled[static_cast<std::size_t>(i)].resize(f.covariance.size());
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
-  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest};
+  std::vector<std::int64_t> taken(results.size()), again;
+  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest, {}, taken};
   if (!as_covariances.empty()) run_sweep(p, sweep);
+  for (const std::int64_t i : as_covariances) {
+    const auto index = static_cast<std::size_t>(i);
+    // Where most steps go back from the next one, in sequence, covariances may lack digits everywhere, and roots, which
+    // do not, take no longer.
+    if (2 * taken[index] > results[index].mean.cols()) again.push_back(i);
+  }
+  if (!again.empty()) smooth_again<Whole, P, T, N, M>(p, models, again, results);
   using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
   std::vector<typename root_sweep::later_data> after(results.size());
   for (const auto* chosen : {&as_roots, &as_noiseless_roots}) {
@@ -134,14 +169,16 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
 /// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
 /// from the next one instead, by roots, in sequence, and so are those before it until both ways agree; which steps those are
-/// depends on the data, not on threads. Covariances are symmetric and positive semi-definite up to rounding. Errors,
-/// memory and the effect of the policy as for `filter`.
+/// depends on the data, not on threads. A series of which these are most steps is filtered again as roots, in sequence,
+/// and smoothed by these; its `filtered` is then the result of that. Covariances are symmetric and positive semi-definite
+/// up to rounding. Errors, memory and the effect of the policy as for `filter`.
+///
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
-/// square-root form, and of models that are read without noise, there in sequence. Smoothed deviations then are at
-/// least epsilon^(3/4) of the filtered ones, also where a later reading tells all; in float, where all readings have
-/// noise, that of double. Series that the default form carries as roots for another reason (read sharply, or with
-/// covariances that were outgrown, see filter) are smoothed by roots, too: in sequence where smooth filters them itself,
-/// split as the policy says where it is given results.
+/// square-root form, and of models that are read without noise, there in sequence. What later readings tell for certain
+/// is taken as certain; those with noise leave at least epsilon^(3/4) of the filtered deviations; in float, where all
+/// readings have noise, that of double. Series that the default form carries as roots for another reason (read sharply, or
+/// with covariances that were outgrown, see filter) are smoothed by roots, too: in sequence where smooth filters them
+/// itself, split as the policy says where it is given results.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {

@@ -53,6 +53,7 @@ struct smoother_sweep {
   std::int64_t longest;
   std::span<stretch_edges<T, N>> edges =
       {};  // of each result, where they are stretches: the caller then finishes the lanes
+  std::span<std::int64_t> taken_from_next = {};  // how many steps of each result were, where that is asked
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr bool lanes_apart = true;
@@ -153,10 +154,14 @@ struct smoother_sweep {
 
     /// Step t, or that before a stretch, is taken from the next one where it is `lost`, since its difference cancels, or
     /// where `next` was taken so and both still differ: the digits that N lacked there it lacks before, until these are
-    /// forgotten. Returns whether it was taken.
+    /// forgotten. Not where that cannot be right. Returns whether it was taken.
     bool take_from_next(std::int64_t t, bool lost, bool next) const {
       if (!lost && !next) return false;
       const belief x = from_next(t);
+      if (exceeds(x.covariance, t < 0 ? edges->filtered_before.covariance
+                                      : result->filtered.covariance[static_cast<std::size_t>(t)])) {
+        return false;
+      }
       if (!lost && agree(t < 0 ? edges->smoothed_before.covariance : result->covariance[static_cast<std::size_t>(t)],
                          x.covariance)) {
         return false;
@@ -166,6 +171,7 @@ struct smoother_sweep {
       } else {
         write(t, x);
       }
+      if (!sweep->taken_from_next.empty()) ++sweep->taken_from_next[static_cast<std::size_t>(series)];
       return true;
     }
 
@@ -196,6 +202,15 @@ struct smoother_sweep {
       for (Eigen::Index i = 0; i < terms.size(); ++i) {
         const T rounding = limits::epsilon() * terms(i) * terms(i);
         if (rounding > (limits::min)() && !(rounding <= tolerance * smoothed(i, i))) return true;
+      }
+      return false;
+    }
+
+    /// Whether a smoothed variance is far above the filtered one: then the latter is so large that its covariance has no
+    /// digits of what the next step tells.
+    static bool exceeds(const matrix& smoothed, const matrix& filtered) {
+      for (Eigen::Index i = 0; i < smoothed.rows(); ++i) {
+        if (!(smoothed(i, i) <= T(1.01) * filtered(i, i))) return true;
       }
       return false;
     }

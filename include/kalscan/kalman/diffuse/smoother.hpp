@@ -160,10 +160,24 @@ class diffuse_smoother {
     set_zero(root_, k + end_.rank(), end_.rank());
     for (Eigen::Index i = 0; i < end_.rank(); ++i) root_(k + i, i) = 1;
     set_identity(free_, k, k);
+    if (history.rounding.size() == 0) end_terms_ = terms_of_end(end_.own);
   }
 
   /// Of the state after the last step, given d.
   static matrix own_covariance(const history_type& history) { return matrix(history.after(history.size() - 1).C); }
+
+  /// How many times the variances are larger than what a pivot of the root leaves of them: where some combination of
+  /// the states is known far better than these, covariances with its error, which are divided by it, lose as many digits.
+  static T terms_of_end(const semidefinite_root<matrix>& own) {
+    T most = 1;
+    for (Eigen::Index j = 0; j < own.rank; ++j) {
+      const Eigen::Index pivot = own.pivot(j);
+      T squares = 0;
+      for (Eigen::Index k = 0; k <= j; ++k) squares += own.root(pivot, k) * own.root(pivot, k);
+      most = (std::max)(most, squares / (own.root(pivot, j) * own.root(pivot, j)));
+    }
+    return most;
+  }
 
   /// What is `coefficients` d + `of_error` g.
   unknowns of_unknowns(const matrix& coefficients, const matrix& of_error) const {
@@ -198,15 +212,19 @@ class diffuse_smoother {
     return rows;
   }
 
-  /// Whether the rounding of C - C N C is felt, and is more than that of P.
+  /// Whether the rounding of C - C N C, or of what the error of x_end has of it, is felt, and is more than that of P.
   [[gnu::noinline]] bool cancels(const view& C, const view& P, const matrix& smoothed) const {
     const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
+    // A covariance of the unknowns while they are hardly known has no digits of the states given these.
+    T of_end = end_terms_;
+    for (Eigen::Index i = 0; i < C.rows; ++i) of_end = P(i, i) > 100 * C(i, i) ? T(0) : of_end;
     for (Eigen::Index i = 0; i < C.rows; ++i) {
       T terms = 0;
       for (Eigen::Index j = 0; j < C.cols; ++j) terms += std::abs(C(i, j)) * std::sqrt(std::abs(N_(j, j)));
-      const T rounding = std::numeric_limits<T>::epsilon() * terms * terms;
+      const T squares = (std::max)(terms * terms, C(i, i) * of_end);
+      const T rounding = std::numeric_limits<T>::epsilon() * squares;
       const bool felt = smoothed(i, i) > 0 && rounding > tolerance * smoothed(i, i);
-      if (felt && terms * terms > 16 * P(i, i)) return true;
+      if (felt && squares > 16 * P(i, i)) return true;
     }
     return false;
   }
@@ -288,6 +306,7 @@ class diffuse_smoother {
   matrix root_{};         // of their covariance
   matrix free_{};         // of u
   std::size_t changes_;  // of the history that are still ahead
+  T end_terms_ = 0;      // see terms_of_end; 0 where something is read without noise
   vector r_{}, known_{};
   matrix M_{}, N_{}, chain_{}, to_old_{};  // chain: from x_t to x_end, given d
 };

@@ -88,6 +88,14 @@ Eigen::Vector<T, N> row_squares(const Eigen::Matrix<T, N, N>& x) {
   return sum;
 }
 
+/// The lengths of the rows of x: the deviations of what it is a root of.
+template <class T, int N>
+Eigen::Vector<T, N> row_lengths(const Eigen::Matrix<T, N, N>& x) {
+  Eigen::Vector<T, N> lengths = row_squares(x);
+  for (Eigen::Index i = 0; i < lengths.size(); ++i) lengths(i) = std::sqrt(lengths(i));
+  return lengths;
+}
+
 /// B u, where B has a column for each input. Eigen's product of these sizes is the one of large matrices.
 template <class T, int R>
 Eigen::Vector<T, R> times_inputs(const Eigen::Matrix<T, R, Eigen::Dynamic>& B, const T* u) {

@@ -13,6 +13,7 @@
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
+#include <kalscan/kalman/steps/exact_equations.hpp>
 #include <kalscan/kalman/steps/square_root_sweep.hpp>
 #include <limits>
 #include <span>
@@ -27,7 +28,8 @@ namespace detail {
 
 /// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
 /// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
-/// ones. Whole: time is not split.
+/// ones. What is told without error stands apart: as numbers far larger than the others of Z it would take their
+/// digits. Whole: time is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
   using steps_type = square_root_steps<T, N, M>;
@@ -37,6 +39,9 @@ struct square_root_smoother_sweep {
   struct state_type {
     Eigen::Matrix<wide, N, N> Z;
     Eigen::Vector<wide, N> w;
+    // Where something is read without noise:
+    exact_equations<wide, N> exact{};                  // what is told without error, which is apart from Z
+    Eigen::Matrix<wide, N, Eigen::Dynamic> largest{};  // the largest deviations up to each step
   };
 
   std::span<const steps_type> all_steps;
@@ -60,7 +65,7 @@ struct square_root_smoother_sweep {
   state_type act(const element& x, const state_type& s) const {
     element all = x;
     observe_likelihood<element, wide, N>(all, s.Z, s.w);
-    return {all.Z, all.w};
+    return {all.Z, all.w, {}, {}};
   }
 
   struct lane_type {
@@ -73,11 +78,14 @@ struct square_root_smoother_sweep {
     /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
     std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
     state_type start() const {
-      const auto none = no_steps<wide, N>(steps->model.states());
-      return {none.Z, none.w};
+      const Eigen::Index n = steps->model.states();
+      const auto none = no_steps<wide, N>(n);
+      if (!sweep->noiseless) return {none.Z, none.w, {}, {}};
+      return {none.Z, none.w, exact_equations<wide, N>(n), largest_deviations()};
     }
-    void finish(const state_type& x) const {
+    void finish(state_type x) const {
       if (result->filtered.beginning.size() == 0) return;
+      if (sweep->noiseless) x.exact.add_to(x.Z, x.w, x.largest.col(first()), tolerance());
       const auto mean = result->filtered.mean.col(first());
       auto& later = sweep->after_beginning[static_cast<std::size_t>(series)];
       later.Z.resize(x.w.size(), x.w.size());
@@ -102,62 +110,111 @@ struct square_root_smoother_sweep {
       bound(i, x);
       const square_root_belief<T, N> filtered{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
       auto smoothed = cast<wide>(filtered);
+      if (sweep->noiseless) observe_exact(i, x, smoothed);
       observe_likelihood<square_root_belief<wide, N>, wide, N>(smoothed, x.Z, x.w);
       const auto belief = cast<T>(smoothed);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
       result->mean.col(t) = belief.mean;
       result->covariance[i] = times(belief.root, transposed(belief.root));
-      x = sweep->act(lift(s), x);
+      if (!sweep->noiseless) {
+        x = sweep->act(lift(s), x);
+      } else if (t > first()) {
+        absorb_noiseless(t, x);
+      }
     }
 
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
       element x = no_steps<wide, N>(steps->model.states());
-      if (t > first()) absorb_step(t, x);
+      if (t > first()) steps->absorb(t, result->filtered.y.col(t), x);
       return x;
     }
-    /// To what the state after step t is known where it is known exactly.
-    root_rounding<T, N> known_to(std::size_t t) const { return {result->filtered.rounding[t]}; }
 
-    /// The magnitude of the terms of observation i, of states of such a size.
-    static T terms_of(const scalar_observations<T, N, M>& o, Eigen::Index i, const Eigen::Vector<T, N>& size) {
-      T sum = 0;
-      for (Eigen::Index j = 0; j < size.size(); ++j) sum += std::abs(o.H(i, j)) * size(j);
-      return sum;
+    /// To what the state after step t is known where it is known exactly.
+    root_rounding<wide, N> known_to(std::size_t t) const {
+      return {result->filtered.rounding[t].template cast<wide>()};
+    }
+    /// Of the terms of an equation without error, what counts as their rounding: it is taken from step to step.
+    static wide tolerance() { return static_cast<wide>(std::pow(std::numeric_limits<T>::epsilon(), T(0.75))); }
+
+    /// Of each state up to each step; what is new in the step counts, too.
+    Eigen::Matrix<wide, N, Eigen::Dynamic> largest_deviations() const {
+      const auto& P = result->filtered.covariance;
+      Eigen::Matrix<wide, N, Eigen::Dynamic> x(steps->model.states(), std::ssize(P));
+      for (Eigen::Index t = 0; t < x.cols(); ++t) {
+        for (Eigen::Index i = 0; i < x.rows(); ++i) {
+          const wide own = std::sqrt(wide(P[static_cast<std::size_t>(t)](i, i)) + wide(steps->model.Q[t](i, i)));
+          x(i, t) = t > 0 ? (std::max)(own, x(i, t - 1)) : own;
+        }
+      }
+      return x;
     }
 
-    /// As steps->absorb, where a reading may be certain given the state before: what it tells of that has no error, and
-    /// is told to epsilon^(3/4) of the filtered deviation, unless it was known already.
-    void absorb_step(std::int64_t t, element& x) const {
-      if (!sweep->noiseless) return steps->absorb(t, result->filtered.y.col(t), x);
+    /// Takes what is told without error into a filtered belief, unless it was known already.
+    void observe_exact(std::size_t t, const state_type& later, square_root_belief<wide, N>& x) const {
+      auto known = known_to(t);
+      const wide least = tolerance() * sum_of_terms(reach(later, t), row_lengths(x.root));
+      for (Eigen::Index k = 0; k < later.exact.count; ++k) {
+        const Eigen::Vector<wide, N> h = later.exact.rows.col(k);
+        const root_update<wide, N> update(x.root, h, wide(0));
+        if (!update.tells() || update.s <= 4 * known.along(h) + least * least) continue;
+        const Eigen::Vector<wide, N> K = update.gain();
+        for (int twice = 0; twice < 2; ++twice) x.mean += K * (later.exact.values(k) - h.dot(x.mean));
+        known.update(h, K, x.root);
+        update.apply(x.root);
+      }
+    }
+
+    /// The most that each entry of an equation without error can be, since no entry times the deviation exceeds one:
+    /// errors are relative to that.
+    static Eigen::Vector<wide, N> reach(const state_type& x, std::size_t t) {
+      Eigen::Vector<wide, N> most = x.largest.col(static_cast<Eigen::Index>(t));
+      for (Eigen::Index i = 0; i < most.size(); ++i) most(i) = most(i) > 0 ? 1 / most(i) : wide(0);
+      return most;
+    }
+
+    /// Takes x from step t to the one before. A reading without noise, or an equation without error, in which nothing
+    /// is left of the noise of the step, tells of the state before without error, unless that was known already.
+    void absorb_noiseless(std::int64_t t, state_type& x) const {
       const auto index = static_cast<std::size_t>(t - 1);
+      element step = no_steps<wide, N>(x.w.size());
+      exact_equations<wide, N> exact(x.w.size());
       root_rounding<wide, N> rounding{steps->noise_rounding(t).template cast<wide>()};
-      const root_rounding<T, N> before = known_to(index);
-      steps->template predict<wide>(t, x);
-      const auto& root = result->filtered.covariance_root[index];
-      Eigen::Vector<T, N> lengths = row_squares(root);
-      for (Eigen::Index i = 0; i < lengths.size(); ++i) lengths(i) = std::sqrt(lengths(i));
-      Eigen::Vector<T, N> size = magnitudes(steps->model.F[t], lengths);
+      const root_rounding<wide, N> before = known_to(index);
+      const Eigen::Matrix<wide, N, N> root = result->filtered.covariance_root[index].template cast<wide>();
+      const Eigen::Matrix<wide, N, N> F = steps->model.F[t].template cast<wide>();
+      steps->template predict<wide>(t, step);
+      const Eigen::Vector<wide, N> noise = row_lengths(step.U);
+      Eigen::Vector<wide, N> size = magnitudes(F, row_lengths(root));
+      const auto take = [&](const Eigen::Vector<wide, N>& h, const Eigen::Vector<wide, N>& entries, wide d, wide y,
+                            wide least) {
+        const root_update<wide, N> update(step.U, h, d);
+        const wide terms = sum_of_terms(entries, size), of_noise = least * sum_of_terms(entries, noise);
+        if (update.tells() && !(equal(d, 0) && update.s <= 4 * rounding.along(h) + of_noise * of_noise)) {
+          const Eigen::Vector<wide, N> gain = update.gain();
+          rounding.update(h, gain, step.U);
+          detail::observe<wide, N>(step, h, d, y);
+          for (Eigen::Index j = 0; j < size.size(); ++j) size(j) += std::abs(gain(j)) * terms;
+          return;
+        }
+        const Eigen::Vector<wide, N> row = times(transposed(step.A), h);
+        const wide variance = times(transposed(root), row).squaredNorm();
+        const wide unit = (std::max)(wide(root_rounding<T, N>::unit(h.size())), least * least);
+        if (variance <= 4 * (before.along(row) + unit * terms * terms)) return;
+        exact.add(row, y - h.dot(step.b), x.largest.col(t - 1), tolerance());
+      };
       const auto o = steps->observe(t, result->filtered.y.col(t));
       for (Eigen::Index i = 0; i < o.count; ++i) {
         const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
-        const root_update<wide, N> update(x.U, h, wide(o.d(i)));
-        if (update.tells() && !(equal(o.d(i), 0) && update.s <= 4 * rounding.along(h))) {
-          rounding.update(h, update.gain(), x.U);
-          detail::observe<wide, N>(x, h, wide(o.d(i)), wide(o.y(i)));
-          const T along = terms_of(o, i, size);
-          const Eigen::Vector<wide, N> gain = update.gain();
-          for (Eigen::Index j = 0; j < size.size(); ++j) size(j) += std::abs(static_cast<T>(gain(j))) * along;
-          continue;
-        }
-        const Eigen::Vector<wide, N> row = times(transposed(x.A), h);
-        const Eigen::Vector<T, N> r = row.template cast<T>();
-        const T variance = times(transposed(root), r).squaredNorm(), terms = terms_of(o, i, size);
-        if (variance <= 4 * (before.along(r) + root_rounding<T, N>::unit(r.size()) * terms * terms)) continue;
-        const wide deviation = std::sqrt(wide(variance)) * wide(std::pow(std::numeric_limits<T>::epsilon(), T(0.75)));
-        const wide v = wide(o.y(i)) - h.dot(x.b);
-        add_equation<Eigen::Matrix<wide, N, N>, Eigen::Vector<wide, N>>(x.Z, x.w, row / deviation, v / deviation);
+        take(h, h, wide(o.d(i)), wide(o.y(i)), 0);
       }
+      const auto entries = reach(x, index + 1);
+      for (Eigen::Index k = 0; k < x.exact.count; ++k) {
+        take(x.exact.rows.col(k), entries, 0, x.exact.values(k), tolerance());
+      }
+      observe_likelihood<element, wide, N>(step, x.Z, x.w);
+      x.Z = step.Z, x.w = step.w;
+      x.exact = exact;
     }
 
     void absorb(std::int64_t s, element& x) const {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// What later readings tell of a state without error.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <cmath>
+#include <kalscan/kalman/linalg/roots.hpp>
+#include <kalscan/support/numbers.hpp>
+
+namespace kalscan::detail {
+
+/// The magnitude of the terms of h'x, of an x of such a size.
+template <class V, class Size>
+typename V::Scalar sum_of_terms(const V& h, const Size& size) {
+  typename V::Scalar sum = 0;
+  for (Eigen::Index i = 0; i < h.size(); ++i) sum += std::abs(h(i)) * size(i);
+  return sum;
+}
+
+/// Equations row'x = value. Each has a component, its pivot, that those after it have not. They are scaled so that the
+/// largest term of each, of an x as large as was said when it came, is one.
+template <class T, int N>
+struct exact_equations {
+  Eigen::Matrix<T, N, N> rows{};
+  Eigen::Vector<T, N> values{};
+  Eigen::Vector<Eigen::Index, N> pivots{};
+  Eigen::Index count = 0;
+
+  exact_equations() = default;
+  explicit exact_equations(Eigen::Index n) {
+    rows.resize(n, n);
+    values.resize(n);
+    pivots.resize(n);
+  }
+
+  /// Adds row'x = value, unless no more than `tolerance` of it is left when the others are known. `size`: of x.
+  template <class Size>
+  void add(Eigen::Vector<T, N> row, T value, const Size& size, T tolerance) {
+    T terms = sum_of_terms(row, size), most = 0;
+    for (Eigen::Index k = 0; k < count; ++k) {
+      const T factor = row(pivots(k)) / rows(pivots(k), k);
+      if (equal(factor, 0)) continue;
+      terms += std::abs(factor) * sum_of_terms(Eigen::Vector<T, N>(rows.col(k)), size);
+      for (Eigen::Index i = 0; i < row.size(); ++i) row(i) -= factor * rows(i, k);
+      row(pivots(k)) = 0;
+      value -= factor * values(k);
+    }
+    Eigen::Index pivot = 0;
+    for (Eigen::Index i = 0; i < row.size(); ++i) {
+      const T own = std::abs(row(i)) * size(i);
+      if (own > most) most = own, pivot = i;
+    }
+    if (!(most > tolerance * terms)) return;
+    for (Eigen::Index i = 0; i < row.size(); ++i) rows(i, count) = row(i) / most;
+    values(count) = value / most;
+    pivots(count++) = pivot;
+  }
+
+  /// Adds them to Z'x = w, each with an error of `tolerance` beside its terms.
+  template <class Size>
+  void add_to(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w, const Size& size, T tolerance) const {
+    for (Eigen::Index k = 0; k < count; ++k) {
+      const Eigen::Vector<T, N> row = rows.col(k);
+      const T error = tolerance * sum_of_terms(row, size);
+      add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row / error, values(k) / error);
+    }
+  }
+};
+
+}  // namespace kalscan::detail
