@@ -15,6 +15,7 @@
 #include <numbers>
 #include <random>
 
+#include "../instrument.hpp"
 #include "device_chunks.hpp"
 
 namespace processes_tests {
@@ -142,7 +143,7 @@ void compare_dense(const series& x, const device_chunks::results<double>& r, con
 
 template <class Process>
 void check_dense(const Process& process, const std::function<real(real)>& kernel) {
-  const series x = draw_series(200);
+  const series x = draw_series(unless_slow(200, 70));
   const auto model = kalscan::observed_at(process, x.times.data(), 0.25);
   compare_dense(x, device_chunks::filter_and_smooth(model, x.y, {.longest = std::ssize(x.y)}, 16, 4), kernel, 0.25L);
 }

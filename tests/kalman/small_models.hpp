@@ -66,7 +66,10 @@ void for_random_models(Check check) {
     for (const std::int64_t length : {1, 2, unless_slow(47, 19)}) {
       CAPTURE(length);
       const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
-      for (const std::int64_t chunk : {1, 3, 16, 1000}) check(problem, chunk);
+      for (const std::int64_t chunk : {1, 3, 16, 1000}) {
+        if (chunk == 16 && under_an_instrument()) continue;  // one whole chunk and a rest, as 3 leaves
+        check(problem, chunk);
+      }
     }
   }
 }

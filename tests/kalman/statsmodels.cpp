@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../../examples/series.hpp"
+#include "../instrument.hpp"
 #include "oracle.hpp"
 
 namespace statsmodels_tests {
@@ -156,15 +157,19 @@ TEST_CASE("the Nile's level and log-likelihood are those of statsmodels, and rea
 
 TEST_CASE("the smoothed CO2 series, with its missing weeks, is that of statsmodels") {
   const auto proper = co2().prior;
-  check_co2(kalscan::seq{}, "co2_proper.csv", proper, 1e-9, 1e-9);
-  check_co2(kalscan::omp{2}, "co2_proper.csv", proper, 1e-9, 1e-9);
+  if (!under_an_instrument()) {
+    check_co2(kalscan::seq{}, "co2_proper.csv", proper, 1e-9, 1e-9);
+    check_co2(kalscan::omp{2}, "co2_proper.csv", proper, 1e-9, 1e-9);
+  }
   check_co2(kalscan::omp{3, 100}, "co2_proper.csv", proper, 1e-9, 1e-9);
 }
 
 TEST_CASE("the smoothed CO2 series under an exactly diffuse prior is that of 220-digit arithmetic") {
   const auto diffuse = prior_type::all_diffuse(6);
-  check_co2(kalscan::seq{}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
-  check_co2(kalscan::omp{2}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
+  if (!under_an_instrument()) {
+    check_co2(kalscan::seq{}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
+    check_co2(kalscan::omp{2}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
+  }
   check_co2(kalscan::omp{3, 100}, "co2_diffuse.csv", diffuse, 1e-6, 1e-8);
 }
 

@@ -25,7 +25,7 @@ TEST_CASE_TEMPLATE(
   std::uint64_t seed = 0;
   for (const given g :
        {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
+    for (const auto& size : ragged_shapes) {
       CAPTURE(size[1]);
       ++seed;
       check_backward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-11);

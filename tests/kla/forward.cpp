@@ -21,7 +21,7 @@ TEST_CASE_TEMPLATE(
   std::uint64_t seed = 0;
   for (const given g :
        {given::fixed, given::per_token, given::per_token_channel, given::per_token_state, given::per_batch}) {
-    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}, std::array{3, 16, 33, 5}}) {
+    for (const auto& size : ragged_shapes) {
       CAPTURE(size[1]);
       ++seed;
       check_forward(random_problem<M, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0), 1e-12);
@@ -52,13 +52,13 @@ TEST_CASE_TEMPLATE("the bits do not depend on the number of threads, whether tim
 }
 
 TEST_CASE("long narrow shapes are split by default, and say so by their bits") {
-  auto p = random_problem<kla, double>(1, 40000, 2, 1, 2);
+  auto p = random_problem<kla, double>(1, 33280, 2, 1, 2);
   std::mt19937_64 engine(2);
   fill(p.in[1], engine, 0, 1e-6), fill(p.in[4], engine, 0.9999, 1),
       fill(p.in[5], engine, 0, 1e-6);  // nothing is forgotten
-  const auto whole = run_forward<kla>(omp{2, 40000}, p), automatic = run_forward<kla>(omp{2}, p);
+  const auto whole = run_forward<kla>(omp{2, 33280}, p), automatic = run_forward<kla>(omp{2}, p);
   CHECK(same_bits(automatic.out, run_forward<kla>(omp{7}, p).out));
-  CHECK(same_bits(automatic.out, run_forward<kla>(omp{2, 8000}, p).out));
+  CHECK(same_bits(automatic.out, run_forward<kla>(omp{2, 6656}, p).out));
   CHECK(!same_bits(automatic.out, whole.out));
   CHECK(difference(automatic.out, whole.out) < 1e-10);
 }
@@ -98,11 +98,16 @@ TEST_CASE("step, token by token and in place, is the forward pass") {
 
 TEST_CASE_TEMPLATE("packed sequences, empty and short ones among them, have the bits of separate calls", M, kla, gla) {
   const std::vector<std::int64_t> offsets = {0, 5, 5, 6, 90, 90, 123, 124, 124};
+  int calls = 0;
   for (const given g : {given::fixed, given::per_token}) {
-    check_packed<M>(seq{}, offsets, g);
-    for (const omp& policy : policies) check_packed<M>(policy, offsets, g);
+    const auto check = [&](const auto& policy) {
+      const bool is_odd = calls++ % 2 == 1;  // with five policies, under an instrument, each has one kind of parameters
+      if (!is_odd || !under_an_instrument()) check_packed<M>(policy, offsets, g);
+    };
+    check(seq{});
+    for (const omp& policy : policies) check(policy);
   }
-  check_packed<M>(omp{2}, {0, 3, 40003, 40010}, given::fixed, unless_slow(21, 2));  // one of them is split by default
+  check_packed<M>(omp{2}, {0, 3, 33003, 33010}, given::fixed, unless_slow(21, 2));  // one of them is split by default
   check_packed<M>(omp{2}, {0, 0}, given::fixed);
 }
 
@@ -175,7 +180,7 @@ TEST_CASE("without outputs, states are advanced all the same; without states, th
 }
 
 TEST_CASE("states that grow without bound are not split by default, and a certain belief is never an overflow") {
-  auto p = random_problem<kla, float>(1, 40000, 2, 2, 11);
+  auto p = random_problem<kla, float>(1, 33280, 2, unless_slow(2, 1), 11);
   p.in[4].each([](float& x) { x = 1.1F; });
   p.in[5].each([](float& x) { x = 0; });
   const auto exact = run_forward<kla>(seq{}, p.as<long double>());

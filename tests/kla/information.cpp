@@ -20,6 +20,8 @@ namespace {
 /// observations leave nothing.
 bool is_between_forms(const family& f) { return f.precision > 1e-20 && f.precision < 1 && f.vector > 0; }
 
+const std::int64_t all_channels = unless_slow(3, 2), all_states = unless_slow(2, 1);
+
 /// Under an instrument a third of them, the packed last one among these.
 template <class F>
 void for_each_family(F f) {
@@ -36,7 +38,7 @@ void for_each_family(F f) {
 
 TEST_CASE("derivatives are those of the paper's recurrence, whatever is known before and however late it is observed") {
   for_each_family([](const family& f, std::uint64_t seed, given g) {
-    auto x = information_problem_of<double>(f, seed, g);
+    auto x = information_problem_of<double>(f, seed, g, all_channels, all_states);
     const double bound = is_between_forms(f) ? 1e-9 : 2e-13;
     CHECK(worst_difference(information_backward(seq{}, x), x.derivatives()) < bound);
     x.predicted = true;
@@ -46,7 +48,7 @@ TEST_CASE("derivatives are those of the paper's recurrence, whatever is known be
 
 TEST_CASE("and in float, on threads and in chunks of time, with and without checkpoints") {
   for_each_family([](const family& f, std::uint64_t seed, given g) {
-    const auto x = information_problem_of<float>(f, seed, g);
+    const auto x = information_problem_of<float>(f, seed, g, all_channels, all_states);
     const auto exact = x.derivatives();
     const double bound = is_between_forms(f) ? 1e-4 : 2e-5;
     CHECK(worst_difference(information_backward(seq{}, x), exact) < bound);

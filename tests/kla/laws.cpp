@@ -9,6 +9,8 @@
 #include <limits>
 #include <random>
 
+#include "../laws/random.hpp"
+
 namespace laws_tests {
 namespace {
 
@@ -30,13 +32,13 @@ using lane = kalscan::mixer_lane<M, double>;
 
 TEST_CASE("a lane of each mixer keeps the laws of a recurrence") {
   const auto tolerance = kalscan::relative(1e-12);
-  const auto kla = kalscan::check_recurrence(lane<kalscan::kla>{}, kla_input, belief, tolerance);
+  const auto kla = kalscan::check_recurrence(lane<kalscan::kla>{}, kla_input, belief, tolerance, usual);
   CHECK_MESSAGE(kla, kla.message());
-  const auto ordinary = kalscan::check_recurrence(lane<kalscan::kla::ordinary>{}, kla_input, belief, tolerance);
+  const auto ordinary = kalscan::check_recurrence(lane<kalscan::kla::ordinary>{}, kla_input, belief, tolerance, usual);
   CHECK_MESSAGE(ordinary, ordinary.message());
   const auto gla = kalscan::check_recurrence(
       lane<kalscan::gla>{}, gla_input, [](auto& e) { return kalscan::gla_state<double>{uniform(e, -1, 1)}; },
-      tolerance);
+      tolerance, usual);
   CHECK_MESSAGE(gla, gla.message());
 }
 
@@ -64,7 +66,7 @@ TEST_CASE("the adjoint's maps are a monoid") {
     return kalscan::belief_adjoint_map<double>{uniform(e, -1, 1), uniform(e, -1, 1), uniform(e, -1, 1),
                                                uniform(e, -1, 1)};
   };
-  const auto laws = kalscan::check_monoid(kalscan::belief_adjoint_monoid<double>{}, map, kalscan::relative(1e-13));
+  const auto laws = kalscan::check_monoid(kalscan::belief_adjoint_monoid<double>{}, map, kalscan::relative(1e-13), usual);
   CHECK_MESSAGE(laws, laws.message());
   struct swapped : kalscan::belief_adjoint_monoid<double> {
     kalscan::belief_adjoint_map<double> operator()(kalscan::belief_adjoint_map<double> x,

@@ -12,6 +12,7 @@
 
 #include "../errors.hpp"
 #include "../instrument.hpp"
+#include "../laws/random.hpp"
 #include "passes.hpp"
 #include "regimes.hpp"
 #include "shared.hpp"
@@ -48,7 +49,8 @@ kalscan::isotropic_belief<double> belief(std::mt19937_64& e) {
 
 TEST_CASE_TEMPLATE("rotations are a monoid, and of length 1 after a million", T, float, double) {
   const auto report =
-      kalscan::check_monoid(kalscan::rotation_monoid<T>{}, unit_quaternion<T>, kalscan::relative(64 * std::numeric_limits<T>::epsilon()));
+      kalscan::check_monoid(kalscan::rotation_monoid<T>{}, unit_quaternion<T>,
+                            kalscan::relative(64 * std::numeric_limits<T>::epsilon()), usual);
   CHECK_MESSAGE(report, report.message());
   std::mt19937_64 engine(1);
   kalscan::quaternion<T> product = kalscan::rotation_monoid<T>::identity();
@@ -74,22 +76,22 @@ TEST_CASE("the elements of turning filters and of their adjoints are monoids") {
     return kalscan::rotating_element<double>{uniform(e, -1, 1), unit_quaternion<double>(e), vector(e), uniform(e, 0, 2),
                                              vector(e),         uniform(e, 0, 2)};
   };
-  const auto elements = kalscan::check_monoid(kalscan::rotating_monoid<double>{}, element, kalscan::relative(1e-13));
+  const auto elements = kalscan::check_monoid(kalscan::rotating_monoid<double>{}, element, kalscan::relative(1e-13), usual);
   CHECK_MESSAGE(elements, elements.message());
   const auto map = [](std::mt19937_64& e) {
     return kalscan::rotating_adjoint_map<double>{uniform(e, -1, 1), unit_quaternion<double>(e), vector(e), vector(e),
                                                  uniform(e, -1, 1)};
   };
-  const auto maps = kalscan::check_monoid(kalscan::rotating_adjoint_monoid<double>{}, map, kalscan::relative(1e-13));
+  const auto maps = kalscan::check_monoid(kalscan::rotating_adjoint_monoid<double>{}, map, kalscan::relative(1e-13), usual);
   CHECK_MESSAGE(maps, maps.message());
 }
 
 TEST_CASE_TEMPLATE("a lane keeps the laws of a recurrence and of a mixer", M, rotating_kla, predicted) {
   const auto lane =
-      kalscan::check_recurrence(kalscan::mixer_lane<M, double>{}, inputs, belief, kalscan::relative(1e-12));
+      kalscan::check_recurrence(kalscan::mixer_lane<M, double>{}, inputs, belief, kalscan::relative(1e-12), usual);
   CHECK_MESSAGE(lane, lane.message());
   const auto report = kalscan::check_mixer(
-      M{}, [](auto& e) { return kalscan::mixer_trial<M>{belief(e), inputs(e)}; }, kalscan::relative(1e-6));
+      M{}, [](auto& e) { return kalscan::mixer_trial<M>{belief(e), inputs(e)}; }, kalscan::relative(1e-6), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
@@ -98,7 +100,7 @@ const std::int64_t most_states = unless_slow(17, 3), most_channels = unless_slow
 TEST_CASE("forward: omp gives what seq gives in long double") {
   std::uint64_t seed = 0;
   for (const given g : {given::fixed, given::per_token, given::per_token_state}) {
-    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}}) {
+    for (const auto& size : {ragged_shapes[0], ragged_shapes[1]}) {
       ++seed;
       check_forward(random_problem<rotating_kla, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0),
                     1e-12);
@@ -110,7 +112,7 @@ TEST_CASE("forward: omp gives what seq gives in long double") {
 TEST_CASE("backward: omp gives what seq gives in long double") {
   std::uint64_t seed = 0;
   for (const given g : {given::fixed, given::per_token}) {
-    for (const auto& size : {std::array{2, 41, 19, 3}, std::array{1, 100, 1, 1}}) {
+    for (const auto& size : {ragged_shapes[0], ragged_shapes[1]}) {
       ++seed;
       check_backward(random_problem<rotating_kla, double>(size[0], size[1], size[2], size[3], seed, g, seed % 2 == 0),
                      1e-11);

@@ -50,33 +50,33 @@ auto with_flags(Generate generate) {
 }  // namespace
 
 TEST_CASE("segments of an exact monoid form a monoid exactly") {
-  CHECK(kalscan::check_monoid(kalscan::segmented{concatenation{}}, with_flags(word), kalscan::exact));
+  CHECK(kalscan::check_monoid(kalscan::segmented{concatenation{}}, with_flags(word), kalscan::exact, usual));
   CHECK(kalscan::check_monoid(kalscan::segmented{kalscan::permutation_monoid<5>{}}, with_flags(shuffled),
-                              kalscan::exact));
+                              kalscan::exact, usual));
 }
 
 TEST_CASE_TEMPLATE("segments of affine maps form a monoid up to rounding", T, float, double) {
   const auto report = kalscan::check_monoid(kalscan::segmented{kalscan::affine_monoid<T>{}},
-                                            with_flags(decaying_map<T>), kalscan::ulps(16));
+                                            with_flags(decaying_map<T>), kalscan::ulps(16), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
 TEST_CASE("an exact monoid read backwards is a monoid exactly") {
-  CHECK(kalscan::check_monoid(kalscan::reversed{concatenation{}}, word, kalscan::exact));
-  CHECK(kalscan::check_monoid(kalscan::reversed{kalscan::permutation_monoid<5>{}}, shuffled, kalscan::exact));
+  CHECK(kalscan::check_monoid(kalscan::reversed{concatenation{}}, word, kalscan::exact, usual));
+  CHECK(kalscan::check_monoid(kalscan::reversed{kalscan::permutation_monoid<5>{}}, shuffled, kalscan::exact, usual));
 }
 
 TEST_CASE_TEMPLATE("affine maps read backwards form a monoid up to rounding", T, float, double) {
   const auto report = kalscan::check_monoid(kalscan::reversed{kalscan::affine_monoid<T>{}}, decaying_map<T>,
-                                            kalscan::ulps(16));
+                                            kalscan::ulps(16), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
 TEST_CASE("adaptors nest") {
   CHECK(kalscan::check_monoid(kalscan::segmented{kalscan::reversed<concatenation>{}}, with_flags(word),
-                              kalscan::exact));
+                              kalscan::exact, usual));
   CHECK(kalscan::check_monoid(kalscan::reversed<kalscan::segmented<concatenation>>{}, with_flags(word),
-                              kalscan::exact));
+                              kalscan::exact, usual));
 }
 
 TEST_CASE("a flag starts the running value anew") {

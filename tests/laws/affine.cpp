@@ -23,13 +23,13 @@ constexpr double bound = 16;
 }  // namespace
 
 TEST_CASE_TEMPLATE("affine maps form a monoid up to rounding", T, float, double, long double) {
-  const auto report = kalscan::check_monoid(kalscan::affine_monoid<T>{}, decaying_map<T>, kalscan::ulps(bound));
+  const auto report = kalscan::check_monoid(kalscan::affine_monoid<T>{}, decaying_map<T>, kalscan::ulps(bound), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
 TEST_CASE_TEMPLATE("the linear recurrence keeps the laws of a recurrence", T, float, double, long double) {
   const auto report = kalscan::check_recurrence(kalscan::linear_recurrence<T>{}, decaying_map<T>, draw::normal<T>,
-                                                kalscan::ulps(bound));
+                                                kalscan::ulps(bound), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
@@ -39,7 +39,7 @@ TEST_CASE("affine maps with whole numbers form a monoid exactly") {
     return kalscan::affine_map<double>{double(whole(engine)), double(whole(engine))};
   };
   const auto whole = [](std::mt19937_64& engine) { return double(std::uniform_int_distribution<int>(-9, 9)(engine)); };
-  const auto report = kalscan::check_recurrence(kalscan::linear_recurrence<double>{}, whole_map, whole, kalscan::exact);
+  const auto report = kalscan::check_recurrence(kalscan::linear_recurrence<double>{}, whole_map, whole, kalscan::exact, usual);
   CHECK_MESSAGE(report, report.message());
 }
 

@@ -11,6 +11,8 @@
 #include <kalscan/monoids/matrix.hpp>
 #include <kalscan/monoids/permutation.hpp>
 
+#include "random.hpp"
+
 namespace {
 
 kalscan::brackets few_brackets(std::mt19937_64& engine) {
@@ -43,9 +45,9 @@ kalscan::square_matrix<U, 2> any_matrix(std::mt19937_64& engine) {
 
 TEST_CASE("reduced bracket strings form a monoid exactly") {
   const kalscan::bicyclic_monoid m;
-  CHECK(kalscan::check_monoid(m, few_brackets, kalscan::exact));
+  CHECK(kalscan::check_monoid(m, few_brackets, kalscan::exact, usual));
   CHECK(kalscan::check_recurrence(kalscan::running<kalscan::bicyclic_monoid>{m}, few_brackets, few_brackets,
-                                  kalscan::exact));
+                                  kalscan::exact, usual));
 }
 
 TEST_CASE("matched brackets cancel and unmatched ones remain") {
@@ -57,9 +59,9 @@ TEST_CASE("matched brackets cancel and unmatched ones remain") {
 
 TEST_CASE("permutations of five form a monoid exactly") {
   const kalscan::permutation_monoid<5> m;
-  CHECK(kalscan::check_monoid(m, shuffled<5>, kalscan::exact));
+  CHECK(kalscan::check_monoid(m, shuffled<5>, kalscan::exact, usual));
   CHECK(kalscan::check_recurrence(kalscan::running<kalscan::permutation_monoid<5>>{m}, shuffled<5>, shuffled<5>,
-                                  kalscan::exact));
+                                  kalscan::exact, usual));
 }
 
 TEST_CASE("permutations of one and of 256 form monoids exactly") {
@@ -77,7 +79,7 @@ TEST_CASE("the earlier permutation acts first") {
 TEST_CASE_TEMPLATE("two by two matrices over unsigned integers form a monoid exactly", U, std::uint32_t,
                    std::uint64_t) {
   const kalscan::matrix_monoid<kalscan::plus_times<U>, 2> m;
-  CHECK(kalscan::check_monoid(m, any_matrix<U>, kalscan::exact));
+  CHECK(kalscan::check_monoid(m, any_matrix<U>, kalscan::exact, usual));
   CHECK(kalscan::check_recurrence(kalscan::running<kalscan::matrix_monoid<kalscan::plus_times<U>, 2>>{m},
-                                  any_matrix<U>, any_matrix<U>, kalscan::exact));
+                                  any_matrix<U>, any_matrix<U>, kalscan::exact, usual));
 }

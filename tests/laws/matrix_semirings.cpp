@@ -56,13 +56,13 @@ constexpr double log_bound = 32;
 TEST_CASE_TEMPLATE("real matrices form a monoid up to rounding", T, float, double, long double) {
   // Entries below 1/2 keep a product of three-by-three matrices below 1.5 times the largest operand.
   const auto report = kalscan::check_monoid(kalscan::matrix_monoid<kalscan::plus_times<T>, 3>{}, mixing_matrix<T>,
-                                            kalscan::ulps(16));
+                                            kalscan::ulps(16), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
 TEST_CASE_TEMPLATE("log-sum-exp matrices form a monoid up to rounding", T, float, double) {
   const auto report = kalscan::check_monoid(kalscan::matrix_monoid<kalscan::log_sum_exp<T>, 3>{}, log_matrix<T, 3>,
-                                            kalscan::ulps(log_bound));
+                                            kalscan::ulps(log_bound), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
@@ -70,7 +70,7 @@ TEST_CASE_TEMPLATE("the forward algorithm keeps the laws of a recurrence", T, fl
   std::mt19937_64 engine(1);
   for (int model = 0; model < 4; ++model) {
     const kalscan::hmm_forward<T, 3> hmm{log_matrix<T, 3>(engine)};
-    const auto report = kalscan::check_recurrence(hmm, log_vector<T, 3>, log_vector<T, 3>, kalscan::ulps(log_bound));
+    const auto report = kalscan::check_recurrence(hmm, log_vector<T, 3>, log_vector<T, 3>, kalscan::ulps(log_bound), usual);
     CHECK_MESSAGE(report, report.message());
   }
 }

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
+#include <kalscan/laws/report.hpp>
 #include <random>
+
+#include "../instrument.hpp"
 
 namespace draw {
 
@@ -26,3 +30,6 @@ T log_uniform(std::mt19937_64& engine, T low, T high) {
 inline bool one_in(std::mt19937_64& engine, unsigned n) { return engine() % n == 0; }
 
 }  // namespace draw
+
+/// Of laws that hold: trials as many as users have, fewer under an instrument.
+inline const kalscan::law_options usual{.trials = unless_slow<std::size_t>(kalscan::law_options{}.trials, 100)};

@@ -129,7 +129,7 @@ TEST_CASE_TEMPLATE("the scalar filter keeps the laws of a recurrence", T, float,
     // Two ends of a stretch with observations of weight 10^12 and 10^-12 differ by what was lost between them.
     const double bound = few<T> * (widest > 1 ? 30 : 1);
     const auto report = kalscan::check_recurrence(filter, observations(widest), any_belief<T>,
-                                                  kalscan::within(bound, element_or_belief<T>{}));
+                                                  kalscan::within(bound, element_or_belief<T>{}), usual);
     CHECK_MESSAGE(report, report.message());
   }
 }
@@ -147,11 +147,11 @@ TEST_CASE_TEMPLATE("the filter in the paper's coordinates keeps the laws, within
     const double bound = few<T> * (widest > 1 ? 1e3 : 10);
     const auto state = [](std::mt19937_64& engine) { return kalscan::to_homogeneous(any_belief<T>(engine)); };
     const auto information = kalscan::check_recurrence(kalscan::information_filter<T>{a, p}, observations(widest), state,
-                                                       kalscan::within(bound, map_or_belief<T>{}));
+                                                       kalscan::within(bound, map_or_belief<T>{}), usual);
     CHECK_MESSAGE(information, information.message());
     const auto precision = [](std::mt19937_64& engine) { return draw::log_uniform<T>(engine, -3, 3); };
     const auto mobius = kalscan::check_recurrence(kalscan::mobius_filter<T>{a, p}, observations(widest), precision,
-                                                  kalscan::within(bound, map_or_belief<T>{}));
+                                                  kalscan::within(bound, map_or_belief<T>{}), usual);
     CHECK_MESSAGE(mobius, mobius.message());
   }
 }
@@ -161,7 +161,7 @@ TEST_CASE_TEMPLATE("Möbius maps with positive entries form a monoid up to a fac
     const auto entry = [&] { return draw::log_uniform<T>(engine, -2, 2); };
     return kalscan::mobius_map<T>{entry(), entry(), entry(), entry()};
   };
-  const auto report = kalscan::check_monoid(kalscan::mobius_monoid<T>{}, map, kalscan::up_to_scale(few<T>));
+  const auto report = kalscan::check_monoid(kalscan::mobius_monoid<T>{}, map, kalscan::up_to_scale(few<T>), usual);
   CHECK_MESSAGE(report, report.message());
 }
 
