@@ -83,7 +83,7 @@ struct settled_gains {
 /// covariance nor the information J of later data changes.
 template <class T, int N, int M>
 struct settled_smoother {
-  small_symmetric<T, N> filtered, J, covariance;  // the last one smoothed
+  small_symmetric<T, N> filtered, J;
   small_matrix<T, N, N> A;                        // of the step, given later data
   small_matrix<T, N, M> K, g;  // gains of the step's data; and what they tell of the state before, a unit of innovation
   bool hold = false;
@@ -95,16 +95,13 @@ struct settled_smoother {
     });
   }
 
-  /// After a step whose smoothed covariance is `smoothed`, and which made J `J_before`, that of the state before:
-  /// whether either changed. A direction of which J tells little counts by its covariance. `all`: no component was
-  /// missing.
-  KALSCAN_HD void judge(const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& J_before, bool all) {
-    hold = all && same_but_rounding(J_before, J) && same_but_rounding(smoothed, covariance);
-    covariance = smoothed;
+  /// After a step whose smoothed covariance is `smoothed`, `later` that of the step after it, and which made J
+  /// `J_before`, that of the state before: whether either changed. A direction of which J tells little counts by its
+  /// covariance. `all`: no component was missing.
+  KALSCAN_HD void judge(const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
+                        const small_symmetric<T, N>& J_before, bool all) {
+    hold = all && same_but_rounding(J_before, J) && same_but_rounding(smoothed, later);
   }
-
-  /// The mean that is smoothed, less the filtered one.
-  KALSCAN_HD small_vector<T, N> deviation(const small_vector<T, N>& eta) const { return times(covariance, eta); }
 
   /// eta of the state before the step, whose filtered mean is `mean` and was predicted as b.
   KALSCAN_HD small_vector<T, N> before(const small_vector<T, N>& eta, small_vector<T, N> b,

@@ -179,12 +179,13 @@ struct smoother_traversal {
                           });
       }
       if constexpr (settles) settled_.J = later_.J;
-      smoothed_ = smoothed(filtered, later_, stretch, more);
+      const belief now = smoothed(filtered, later_, stretch, more);
       if constexpr (settles) {
         settled_.filtered = filtered.covariance;
         settled_.A = stretch.A;
-        settled_.judge(smoothed_.covariance, later_.J, all);
+        settled_.judge(now.covariance, smoothed_.covariance, later_.J, all);
       }
+      smoothed_ = now;
     }
 
     /// False where the step is not one that has settled.
@@ -196,7 +197,7 @@ struct smoother_traversal {
       unrolled<m>([&](int k) { same = same && readings.present[k]; });
       if (!same) return false;
       smoothed_.mean = filtered.mean;
-      add(smoothed_.mean, settled_.deviation(later_.eta));
+      add(smoothed_.mean, times(smoothed_.covariance, later_.eta));
       small_vector<T, n> b = mean_before(t);
       predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
       later_.eta = settled_.before(later_.eta, b, readings, filtered.mean);

@@ -146,12 +146,18 @@ KALSCAN_HD unit_readings<T, N> unit_readings_of(const small_vector<T, N>& eta, c
 }
 
 /// Calls take(h, w, first) for each of them that tells something: a column of Z, zero before `first`, and its value.
-/// Returns what is left of eta.
+/// Returns what is left of eta. Beyond 6 states a device takes them in a loop: straight code is more than its instruction
+/// cache holds (of 8, filter and smoother take 2.97 ms with it, 2.49 in a loop).
 template <class T, int N, class Take>
 KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, const small_symmetric<T, N>& J,
                                                Take take) {
   const unit_readings<T, N> x = unit_readings_of(eta, J);
-  unrolled<N>([&](int k) {
+#if defined(__CUDA_ARCH__)
+  constexpr bool straight_code = N <= 6;
+#else
+  constexpr bool straight_code = true;
+#endif
+  unrolled<N, straight_code>([&](int k) {
     small_vector<T, N> h{};
     bool tells = false;
     unrolled<N>([&](int i) {
@@ -159,7 +165,7 @@ KALSCAN_HD small_vector<T, N> for_each_reading(const small_vector<T, N>& eta, co
       h(i) = x.Z(i, k);
       tells = tells || !equal(h(i), T(0));
     });
-    if (tells) take(h, x.w(k), k);
+    if (tells) take(h, x.w(k), straight_code ? k : 0);
   });
   return x.rest;
 }
