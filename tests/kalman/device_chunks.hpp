@@ -68,13 +68,13 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
   if constexpr (diffuse) {
     using smoother = kalscan::detail::information_smoother<Model>;
     run_diffuse(smoother{{model, series, y.data(), mean.data(), spread, out, chunk, directions}}, threads, window);
-    auto m = mean, P = covariance, D = directions;
+    auto mu = mean, P = covariance, D = directions;
     std::vector<kalscan::filter_status> status(count);
-    run_diffuse(smoother{{model, series, y.data(), m.data(), P.data(), {m, P, status, D}, chunk, D}}, threads, window);
+    run_diffuse(smoother{{model, series, y.data(), mu.data(), P.data(), {mu, P, status, D}, chunk, D}}, threads, window);
     const auto same = [](const std::vector<T>& x, const std::vector<T>& z) {
       return std::equal(x.begin(), x.end(), z.begin(), z.end(), [](T a, T b) { return a == b || (a != a && b != b); });
     };
-    r.same_in_place = same(m, smoothed_mean) && same(P, smoothed) && same(D, smoothed_directions);
+    r.same_in_place = same(mu, smoothed_mean) && same(P, smoothed) && same(D, smoothed_directions);
   } else {
     run(kalscan::detail::device_smoother_traversal<Model>{model, series, y.data(), mean.data(), spread, out, chunk},
         threads);

@@ -94,20 +94,22 @@ struct equations_smoother : smoother_traversal<Model> {
   using base::n;
   using typename base::T, typename base::number, typename base::state;
 
-  std::int64_t window;  // data of so many steps may be taken as equations, of later ones as information
+  /// Data of so many steps may be taken as equations, of later ones, where there are as many, as information.
+  std::int64_t window;
 
   KALSCAN_HD explicit equations_smoother(const information_smoother<Model>& x, std::int64_t steps = steps_from_start)
       : base{x.model, x.series, x.y, x.mean, x.spread, x.out, x.chunk, x.directions}, window(steps) {}
 
   /// The equations of later data at the last of the unknown steps of chunk k. They are made of the information there,
-  /// or where that has not the digits, begin at the end of the series or, where that is farther than `window`, with the
-  /// information before a chunk, before(k).
+  /// or where that has not the digits, begin at the end of the series or, where that is farther than twice `window`, with
+  /// the information before a chunk, before(k).
   template <class Before>
   KALSCAN_HD state equations_at(const information_smoother<Model>& x, std::int64_t i, std::int64_t k,
                                 Before before) const {
     const auto& unknown = x.unknown_of(i, k);
     if (makes_equations(unknown.later.J)) return equations_of<number>(unknown.later);
-    const std::int64_t chunks = (window + x.chunk - 1) / x.chunk, from = k > chunks ? k - chunks : 0;
+    // Information of fewer steps than that may be singular, and its rounding would be taken for equations.
+    const std::int64_t chunks = (window + x.chunk - 1) / x.chunk, from = k > 2 * chunks ? k - chunks : 0;
     state later{};
     if (from > 0) later = equations_of<number>(before(from));
     // States are counted from smoothed means where these are written already: if that is where the filter's were, they
