@@ -69,9 +69,9 @@ struct information_smoother : smoother_by_information<Model> {
         if (at == nullptr) break;
         write_matrix(at, small_matrix<T, n, n>{});
       }
-      auto& unknown = own_.unknown_of(this->series_, k_);
-      unknown.last = this->goes_on_ ? this->to_ : -1;
-      if (this->goes_on_) unknown.later = this->later_;
+      unknown_steps<T, n>& left = own_.unknown_of(this->series_, k_);
+      left.last = this->goes_on_ ? this->to_ : -1;
+      if (this->goes_on_) left.later = this->later_;
       return T(0);
     }
 
@@ -94,28 +94,33 @@ struct equations_smoother : smoother_traversal<Model> {
   using base::n;
   using typename base::T, typename base::number, typename base::state;
 
-  /// Data of so many steps may be taken as equations, of later ones, where there are as many, as information.
   std::int64_t window;
 
   KALSCAN_HD explicit equations_smoother(const information_smoother<Model>& x, std::int64_t steps = steps_from_start)
       : base{x.model, x.series, x.y, x.mean, x.spread, x.out, x.chunk, x.directions}, window(steps) {}
 
-  /// The equations of later data at the last of the unknown steps of chunk k. They are made of the information there,
-  /// or where that has not the digits, begin at the end of the series or, where that is farther than twice `window`, with
-  /// the information before a chunk, before(k).
+  /// The equations of later data at the last of the unknown steps of chunk k. They are made of the information there, or
+  /// where that has not the digits, of that before a chunk `window` steps later, before(k), or 2, 4, 8 times as many; of
+  /// 16 times as many as it is. Where less than as many steps again are left, they begin at the end of the series.
   template <class Before>
   KALSCAN_HD state equations_at(const information_smoother<Model>& x, std::int64_t i, std::int64_t k,
                                 Before before) const {
-    const auto& unknown = x.unknown_of(i, k);
-    if (makes_equations(unknown.later.J)) return equations_of<number>(unknown.later);
-    // Information of fewer steps than that may be singular, and its rounding would be taken for equations.
-    const std::int64_t chunks = (window + x.chunk - 1) / x.chunk, from = k > 2 * chunks ? k - chunks : 0;
+    const auto& own = x.unknown_of(i, k);
+    if (makes_equations(own.later.J)) return equations_of<number>(own.later);
+    // Information of few steps may be singular, and its rounding would be taken for equations.
+    std::int64_t from = 0;
     state later{};
-    if (from > 0) later = equations_of<number>(before(from));
+    for (std::int64_t chunks = (window + x.chunk - 1) / x.chunk, most = 16 * chunks; k > 2 * chunks; chunks *= 2) {
+      const auto information = before(k - chunks);
+      if (chunks < most && !makes_equations(information.J)) continue;
+      from = k - chunks;
+      later = equations_of<number>(information);
+      break;
+    }
     // States are counted from smoothed means where these are written already: if that is where the filter's were, they
     // are all there is, and results elsewhere are to have the same bits.
     const std::int64_t end = x.series.length(i) - 1, last = end - from * x.chunk;
-    return base::before_steps(i, unknown.last, last, later, [&](std::int64_t t) {
+    return base::before_steps(i, own.last, last, later, [&](std::int64_t t) {
       if (t == last) return x.unknown_of(i, from).origin;
       const bool smoothed = !x.out.mean.empty() && t > x.unknown_of(i, (end - t) / x.chunk).last;
       return read_matrix<small_vector<T, n>>((smoothed ? x.out.mean.data() : x.mean) + (x.series.begin(i) + t) * n);
