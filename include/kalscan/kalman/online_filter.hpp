@@ -77,8 +77,7 @@ class online_filter {
     belief x{prior.mean, prior.covariance};
     if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
     const detail::vague_states<T, N, M> readings(step_.model);
-    const bool vague = readings.deviation([&](Eigen::Index i) { return prior.covariance(i, i); }) > readings.much();
-    if (has_root(x) || vague) x.root = root_steps::root_of(prior);
+    if (has_root(x) || readings.is_vague(prior.covariance)) x.root = root_steps::root_of(prior);
     return x;
   }
 

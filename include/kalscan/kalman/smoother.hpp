@@ -89,22 +89,23 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P&, std::span<const kalm
 template <bool Whole, host_policy P, class T, int N, int M>
 void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, const std::vector<std::int64_t>& which,
                   std::vector<smoother_result<T, N, M>>& results) {
-  std::vector<kalman_model<T, N, M>> own;
+  std::vector<kalman_model<T, N, M>> own;  // where each series has one
   std::vector<observations<T, M>> series;
   for (const std::int64_t i : which) {
-    own.push_back(of_series(models, i));
+    if (models.size() > 1) own.push_back(of_series(models, i));
     series.push_back(results[static_cast<std::size_t>(i)].filtered.y);
   }
+  if (models.size() > 1) models = own;
   const auto& given = results[static_cast<std::size_t>(which[0])].filtered;
   const filter_outputs outputs{.predictions = !given.predicted_covariance.empty(),
                                .innovations = !given.innovation_covariance.empty()};
-  const std::vector<filter_step<T, N, M>> steppers(own.begin(), own.end());
+  const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto filtered = start_filter<P, T, N, M>(p, steppers, series, outputs, true, beginning::diffuse);
   stretch_sums<T> sums;
   const auto all = choose<T, N, M>(filtered, series, true, [](std::int64_t) { return true; });
-  filter_roots<true, P, T, N, M>(p, own, series, filtered, outputs, sums, true, all);
+  filter_roots<true, P, T, N, M>(p, models, series, filtered, outputs, sums, true, all);
   sum_log_likelihood(filtered, sums, true);
-  auto smoothed = smooth_here<Whole, P, T, N, M>(p, own, std::move(filtered));
+  auto smoothed = smooth_here<Whole, P, T, N, M>(p, models, std::move(filtered));
   for (std::size_t k = 0; k < which.size(); ++k) results[static_cast<std::size_t>(which[k])] = std::move(smoothed[k]);
 }
 

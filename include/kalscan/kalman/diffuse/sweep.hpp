@@ -31,7 +31,7 @@ bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const v
   const auto& prior = stepper.model.prior;
   if (prior.has_diffuse()) return true;
   if (which == beginning::diffuse || stepper.noiseless || stepper.sharp) return false;
-  return vague.deviation([&](Eigen::Index j) { return prior.covariance(j, j); }) > vague.much();
+  return vague.is_vague(prior.covariance);
 }
 
 /// One series of a model of any sizes, as the steps of its beginning see it: these compile once for each number type.

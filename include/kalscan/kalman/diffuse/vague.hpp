@@ -49,6 +49,11 @@ class vague_states {
   T deviation(Variance variance) const {
     return reading_deviation<T>(precision_, variance);
   }
+  /// Of a covariance of the states.
+  template <class Covariance>
+  bool is_vague(const Covariance& P) const {
+    return deviation([&](Eigen::Index j) { return P(j, j); }) > much();
+  }
   /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }

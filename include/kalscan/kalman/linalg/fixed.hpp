@@ -96,6 +96,14 @@ Eigen::Vector<T, N> row_lengths(const Eigen::Matrix<T, N, N>& x) {
   return lengths;
 }
 
+/// The magnitude of the terms of h'x.
+template <class H, class X>
+typename H::Scalar sum_of_terms(const H& h, const X& x) {
+  typename H::Scalar sum = 0;
+  for (Eigen::Index i = 0; i < h.size(); ++i) sum += std::abs(h(i) * x(i));
+  return sum;
+}
+
 /// B u, where B has a column for each input. Eigen's product of these sizes is the one of large matrices.
 template <class T, int R>
 Eigen::Vector<T, R> times_inputs(const Eigen::Matrix<T, R, Eigen::Dynamic>& B, const T* u) {

@@ -84,7 +84,7 @@ struct settled_gains {
 template <class T, int N, int M>
 struct settled_smoother {
   small_symmetric<T, N> filtered, J;
-  small_matrix<T, N, N> A;                        // of the step, given later data
+  small_matrix<T, N, N> A;     // of the step, given later data
   small_matrix<T, N, M> K, g;  // gains of the step's data; and what they tell of the state before, a unit of innovation
   bool hold = false;
 

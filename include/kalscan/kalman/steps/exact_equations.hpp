@@ -5,18 +5,11 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cmath>
+#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/support/numbers.hpp>
 
 namespace kalscan::detail {
-
-/// The magnitude of the terms of h'x, of an x of such a size.
-template <class V, class Size>
-typename V::Scalar sum_of_terms(const V& h, const Size& size) {
-  typename V::Scalar sum = 0;
-  for (Eigen::Index i = 0; i < h.size(); ++i) sum += std::abs(h(i)) * size(i);
-  return sum;
-}
 
 /// Equations row'x = value. Each has a component, its pivot, that those after it have not. They are scaled so that the
 /// largest term of each, of an x as large as was said when it came, is one.

@@ -124,12 +124,6 @@ class square_root_steps {
     return root;
   }
 
-  /// The magnitude of the terms of h'x.
-  static T terms_of(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& x) {
-    T sum = 0;
-    for (Eigen::Index i = 0; i < h.size(); ++i) sum += std::abs(h(i) * x(i));
-    return sum;
-  }
 
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
@@ -139,7 +133,7 @@ class square_root_steps {
     const T v = o.y(i) - h.dot(mean), error = rounding ? 4 * rounding->along(h) : T(0);
     if (!std::isfinite(update.s)) return bad_innovation;
     if (!update.tells() || (equal(o.d(i), 0) && update.s <= error)) {
-      const T scale = o.terms(i) + terms_of(h, mean);
+      const T scale = o.terms(i) + sum_of_terms(h, mean);
       const bool agrees = std::abs(v) <= std::sqrt(std::numeric_limits<T>::epsilon()) * scale + std::sqrt(error);
       if (!agrees) return contradiction;
       if (!rounding) return nullptr;
@@ -155,7 +149,7 @@ class square_root_steps {
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
     if (rounding) {
       rounding->update(h, K, root);
-      const T terms = o.terms(i) + terms_of(h, mean);
+      const T terms = o.terms(i) + sum_of_terms(h, mean);
       Eigen::Vector<T, N> size = mean;
       for (Eigen::Index j = 0; j < size.size(); ++j) size(j) = std::abs(mean(j)) + terms * std::abs(K(j));
       rounding->round(size);
