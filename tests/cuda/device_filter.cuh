@@ -335,4 +335,54 @@ double check_whole(const Model& model, const std::vector<double>& y, double boun
   return expected.log_likelihood[0];
 }
 
+template <class Model>
+void check_settling(const Model& model, std::int64_t length, double bound) {
+  constexpr std::int64_t count = 5;
+  auto y = draw(length * count * Model::observed, false);
+  for (auto t = static_cast<std::size_t>(length / 30); t < y.size(); t += 333) y[t] = std::numeric_limits<double>::quiet_NaN();
+  // The last series has none.
+  for (std::size_t t = y.size() / 5 * 4; t < y.size(); ++t) y[t] = y[t] == y[t] ? y[t] : 0.5;
+  const kalscan::series_layout series{.longest = length, .count = count};
+  const auto expected = on_host(model, y, series);
+  const device_array<double> data(y);
+  for (const std::int64_t chunk : {std::int64_t{0}, std::int64_t{16}, std::int64_t{50}, length}) {
+    CAPTURE(chunk);
+    const device_results<double> results(static_cast<std::size_t>(length * count), count, Model::states);
+    const kalscan::cuda_workspace memory(kalscan::filter_workspace<Model>(kalscan::cuda{.chunk = chunk}, length, count));
+    const kalscan::cuda p{.workspace = memory, .chunk = chunk};
+    kalscan::filter(p, model, data.span(), series, results.filtered());
+    kalscan::smooth(p, model, data.span(), series, results.filtered(), results.smoothed());
+    check_close(results.host(), expected, bound);
+  }
+}
+
+/// Damped turns of neighbouring states, and inputs.
+template <int N>
+struct damped {
+  static constexpr int n = N, m = 2;
+  struct state_input {
+    KALSCAN_HD small_vector<double, n> operator()(std::int64_t series, std::int64_t t) const {
+      small_vector<double, n> x{{0.1 * static_cast<double>(t % 5), static_cast<double>(series), 0, 1}};
+      x(n - 1) = -1;
+      return x;
+    }
+  };
+  struct reading_input {
+    KALSCAN_HD small_vector<double, m> operator()(std::int64_t t) const { return {{0.2 * static_cast<double>(t % 7), 3}}; }
+  };
+  static auto model() {
+    small_matrix<double, n, n> F{};
+    small_symmetric<double, n> Q{};
+    small_matrix<double, m, n> H{};
+    small_belief<double, n> prior{};
+    for (int i = 0; i < n; ++i) {
+      F(i, i) = 0.8 + 0.01 * i, F(i, (i + 1) % n) = 0.1, Q(i, i) = 0.3, Q(i, 0) += 0.1;
+      H(0, i) = 1 - 0.2 * i, H(1, i) = 0.3 * i;
+      prior.mean(i) = i, prior.covariance(i, i) = 2;
+    }
+    return kalscan::model_of<double, n, m>(F, Q, H, small_symmetric<double, m>{{0.7, 0.2, 0.5}}, prior, true, state_input{},
+                                           reading_input{});
+  }
+};
+
 }  // namespace device_filter

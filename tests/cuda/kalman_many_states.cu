@@ -42,6 +42,12 @@ TEST_CASE("filter and smoother of 9 to 16 states on the device agree with the sa
 #endif
 }
 
+TEST_CASE("constant ones, whose covariances settle, do") {
+#ifndef KALSCAN_QUICK_CUDA  // compiled only
+  check_settling(damped<10>::model(), kla_test::under_a_tool() ? 500 : 9000, 1e-10);
+#endif
+}
+
 TEST_CASE("with diffuse priors they do") {
   // Five steps alone leave directions that next to nothing is known of.
   check<double, false>(turning<double, 9, 2>::diffuse_model(), turning<double, 9, 2>::diffuse_model(), 1e-6);

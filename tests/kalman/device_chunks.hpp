@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <kalscan/kalman/device/planned_traversals.hpp>
 #include <limits>
 #include <span>
 #include <vector>
@@ -62,7 +63,8 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
                                            final_directions,
                                            covariance_root,
                                            final_covariance_root};
-  run(kalscan::detail::filter_traversal<Model>{model, series, y.data(), filtered, chunk, beginning}, threads);
+  run(kalscan::detail::planned_traversal<kalscan::detail::device_filter<Model>>(model, series, y.data(), filtered, chunk, beginning),
+      threads);
   const kalscan::smoother_arrays<T> out{smoothed_mean, smoothed, r.smoothed, smoothed_directions};
   const T* spread = kalscan::detail::spreads_of<Model>(filtered).data();
   if constexpr (diffuse) {
@@ -76,7 +78,8 @@ results<typename Model::value_type> filter_and_smooth(const Model& model, const 
     };
     r.same_in_place = same(mu, smoothed_mean) && same(P, smoothed) && same(D, smoothed_directions);
   } else {
-    run(kalscan::detail::device_smoother_traversal<Model>{model, series, y.data(), mean.data(), spread, out, chunk},
+    run(kalscan::detail::planned_traversal<kalscan::detail::device_smoother<Model>>(model, series, y.data(), mean.data(), spread, out,
+                                                                                    chunk),
         threads);
   }
   const auto vectors = [&](std::vector<T>& x) {

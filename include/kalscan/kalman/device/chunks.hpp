@@ -45,14 +45,65 @@ inline constexpr std::int64_t many_series = 4096, short_series = 32;
 inline constexpr std::int64_t many_multiprocessors = 132;
 
 /// Steps of a chunk, `given` where that is not 0: as many chunks as a large device replays at once, and not so few steps
-/// that combining costs more than they do. A multiple of four, so that rows begin at multiples of 32 bytes.
+/// that combining costs more than they do; and no more than a traversal allows. A multiple of four, so that rows
+/// begin at multiples of 32 bytes.
 template <class Traversal>
 constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, std::int64_t count) {
   if (given > 0) return (std::min)(given, (std::max<std::int64_t>)(longest, 1));
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
   constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
   const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
-  return 4 * (std::max)(fours, std::int64_t{1});
+  const std::int64_t chunk = 4 * (std::max)(fours, std::int64_t{1});
+  if constexpr (requires { Traversal::longest_chunk; }) {
+    return (std::min)(chunk, Traversal::longest_chunk);
+  } else {
+    return chunk;
+  }
+}
+
+/// How a long series is cut. Near its ends, where covariances have not settled, a step costs many times as much as
+/// elsewhere: the first and the last chunks are short, as many as a warp has threads, so that these take such steps
+/// together and few of them. Counted from either end.
+struct cuts_with_short_ends {
+  static constexpr std::int64_t short_steps = 4, short_chunks = 32, end_steps = short_steps * short_chunks;
+
+  std::int64_t chunk;
+
+  /// Not where chunks are hardly longer than short ones, or so few that short ones would be many of them.
+  KALSCAN_HD constexpr bool has_short_ends(std::int64_t length) const {
+    return chunk >= 4 * short_steps && length / chunk >= 8 * short_chunks;
+  }
+  /// Of the length `chunk`, between short ends.
+  KALSCAN_HD constexpr std::int64_t long_chunks(std::int64_t length) const { return (length - 2 * end_steps) / chunk; }
+  KALSCAN_HD constexpr std::int64_t chunks(std::int64_t length) const {
+    if (!has_short_ends(length)) return (length + chunk - 1) / chunk;
+    const std::int64_t inner = long_chunks(length);
+    return inner + (length - inner * chunk + short_steps - 1) / short_steps;
+  }
+  /// Steps before chunk k.
+  KALSCAN_HD constexpr std::int64_t steps_before(std::int64_t k, std::int64_t length) const {
+    if (!has_short_ends(length)) return k * chunk;
+    const std::int64_t past = k > short_chunks ? k - short_chunks : 0, inner = long_chunks(length);
+    return k * short_steps + (past < inner ? past : inner) * (chunk - short_steps);
+  }
+  KALSCAN_HD constexpr std::int64_t steps_through(std::int64_t k, std::int64_t length) const {
+    const std::int64_t end = steps_before(k + 1, length);
+    return end < length ? end : length;
+  }
+  /// That a series of at most `longest` steps has at most.
+  constexpr std::int64_t most_chunks(std::int64_t longest) const {
+    return longest / chunk + 1 + (has_short_ends(longest) ? 2 * short_chunks + chunk / short_steps : 0);
+  }
+};
+
+/// Chunks that a series of at most `longest` steps has at most.
+template <class Traversal>
+constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
+  if constexpr (requires { Traversal::most_chunks(chunk, longest); }) {
+    return Traversal::most_chunks(chunk, longest);  // may be more than there are
+  } else {
+    return (longest + chunk - 1) / chunk;
+  }
 }
 
 }  // namespace kalscan::detail

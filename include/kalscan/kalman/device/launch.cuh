@@ -19,7 +19,7 @@ template <class Traversal>
 series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
                                           std::int64_t count) {
   constexpr std::int64_t threads = chunk_threads_of<Traversal>;
-  const std::int64_t chunks = (longest + chunk - 1) / chunk;
+  const std::int64_t chunks = longest > chunk ? most_chunks<Traversal>(chunk, longest) : 1;
   series_chunk_memory<Traversal> memory{};
   memory.blocks = (chunks + threads - 1) / threads;
   const std::int64_t blocks = chunks > 1 ? memory.blocks * count : 0;

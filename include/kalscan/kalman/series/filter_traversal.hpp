@@ -13,6 +13,7 @@
 #include <kalscan/kalman/small/diffuse.hpp>
 #include <kalscan/support/config.hpp>
 #include <span>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -22,7 +23,8 @@ namespace kalscan::detail {
 /// data tell may be so little of some direction that the summary of a chunk has no digit of it. Later chunks act on
 /// beliefs that may be improper still.
 inline constexpr std::int64_t steps_from_start = 64;
-template <state_space_model Model>
+/// `Plan`: what is known ahead of the model's steps, see no_plan.
+template <state_space_model Model, class Plan = no_plan<typename Model::value_type, Model::states, Model::observed>>
 struct filter_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
@@ -41,6 +43,7 @@ struct filter_traversal {
   filter_arrays<T> out;
   std::int64_t chunk;
   std::int64_t beginning = steps_from_start;  // under a diffuse prior; 0 where its steps are not at hand
+  Plan plan = {};
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return typename form::monoid{}(first, second);
@@ -101,10 +104,11 @@ struct filter_traversal {
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t first, std::int64_t last,
                            const state& before, steps_between)
         : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
-          begin_(x.series.begin(series)), belief_(before) {}
+          begin_(x.series.begin(series)), belief_(before), settled_(x.plan.filter_settling()) {}
     /// Where the belief before the steps came through elements.
     KALSCAN_HD void judge_carry() {
       if (judge_belief(belief_) != step_failure::none) fail(first_, step_failure::carry);
+      if (Model::constant && first_ > 0) settled_.enter(belief_);
     }
     KALSCAN_HD std::int64_t steps() const { return last_ - first_; }
     KALSCAN_HD std::int64_t first_row() const { return begin_ + first_; }
@@ -125,6 +129,8 @@ struct filter_traversal {
 
     /// The state after the chunk's steps, once they are taken.
     KALSCAN_HD const state& after() const { return belief_; }
+    /// What has settled.
+    KALSCAN_HD const auto& settled() const { return settled_; }
     /// Returns the log-likelihood of the chunk's data given all before.
     KALSCAN_HD T finish() const {
       report(x_.out.status, series_, failed_, wrong_);
@@ -146,7 +152,7 @@ struct filter_traversal {
         if constexpr (Model::constant) settled_.keep(k, innovation);
       });
       if constexpr (Model::constant) {
-        if (t > 0 && proper) settled_.judge(before, spread_of(belief_), readings);
+        if (t > 0 && proper) settled_.judge(before, belief_, readings);
       }
       room = keep_directions(x_.out.directions, t) && room;
       return wrong == step_failure::none && !room ? step_failure::improper : wrong;
@@ -183,7 +189,7 @@ struct filter_traversal {
     std::int64_t series_, first_, last_, length_, begin_, failed_ = 0;
     state belief_;
     log_density<T> density_{};
-    settled_gains<T, n, m> settled_{};
+    decltype(std::declval<const Plan&>().filter_settling()) settled_;
     step_failure wrong_ = step_failure::none;
   };
 
@@ -212,7 +218,7 @@ struct filter_traversal {
 
   /// The belief after steps [t, last), of which no results are kept.
   KALSCAN_HD state after_steps(std::int64_t i, std::int64_t t, std::int64_t last, const state& before) const {
-    const filter_traversal without_results{model, series, y, {}, chunk};
+    const filter_traversal without_results{model, series, y, {}, chunk, beginning, plan};
     replay_type rest(without_results, i, t, last, before, typename replay_type::steps_between{});
     for (std::int64_t j = 0; j < rest.steps(); ++j) rest.step(j);
     return rest.after();

@@ -1,22 +1,28 @@
 // SPDX-License-Identifier: MIT
-// Models of constant matrices whose covariances have settled: from there on only means change.
+// Models of constant matrices whose covariances have settled: from there on only means change. What they have settled
+// on is found as steps are taken; a device may know it ahead (kalman/device/constant_plan.hpp).
 #pragma once
 
 #include <cmath>
+#include <kalscan/kalman/series/form.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/kalman/small/roots.hpp>
+#include <kalscan/kalman/small/smoothing.hpp>
 #include <kalscan/support/config.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 
 namespace kalscan::detail {
 
-/// Whether two covariances, or informations, differ by no more than the rounding of a step.
+/// The rounding of a step, of the standard deviations. With less, rounding can go round in a circle for ever.
+template <class T>
+inline constexpr T rounding_of_step = 4 * std::numeric_limits<T>::epsilon();
+
+/// Whether two covariances, or informations, differ by no more than rounding.
 template <class T, int N>
-KALSCAN_HD bool same_but_rounding(const small_symmetric<T, N>& x, const small_symmetric<T, N>& y) {
-  constexpr T rounding = 4 * std::numeric_limits<T>::epsilon();
-  // Of the standard deviations. With less, rounding can go round in a circle for ever.
+KALSCAN_HD bool same_but_rounding(const small_symmetric<T, N>& x, const small_symmetric<T, N>& y,
+                                  T rounding = rounding_of_step<T>) {
   bool same = true;
   unrolled<N>([&](int i) { same = same && std::abs(x(i, i) - y(i, i)) <= rounding * x(i, i); });
   if (!same) return false;
@@ -43,6 +49,10 @@ struct settled_gains {
   small_vector<T, M> s{}, scale{};  // the innovations' variances, and 1 / sqrt(s)
   bool hold = false;
 
+  /// Before the first step.
+  template <class Belief>
+  KALSCAN_HD void enter(const Belief&) {}
+
   KALSCAN_HD void keep(int k, const small_innovation<T, N>& x) {
     unrolled<N>([&](int i) { K(i, k) = x.K(i); });
     s(k) = x.s;
@@ -51,18 +61,14 @@ struct settled_gains {
 
   /// After a step that began with the filtered covariance `before`, or a root of it: whether it left that as it was, up
   /// to the rounding of a step, and each component told something.
-  template <class Spread>
-  KALSCAN_HD void judge(const Spread& before, const Spread& after, const independent_readings<T, N, M>& o) {
-    hold = true;
-    unrolled<M>([&](int k) { hold = hold && o.present[k] && s(k) > 0; });
-    hold = hold && same_but_rounding(after, before);
+  template <class Spread, class Belief>
+  KALSCAN_HD void judge(const Spread& before, const Belief& after, const independent_readings<T, N, M>& o) {
+    hold = all_present(o);
+    unrolled<M>([&](int k) { hold = hold && s(k) > 0; });
+    hold = hold && same_but_rounding(spread_of(after), before);
   }
 
-  KALSCAN_HD bool serve(const independent_readings<T, N, M>& o) const {
-    bool all = hold;
-    unrolled<M>([&](int k) { all = all && o.present[k]; });
-    return all;
-  }
+  KALSCAN_HD bool serve(const independent_readings<T, N, M>& o) const { return hold && all_present(o); }
 
   /// The mean after the observation, from the predicted one. Calls seen(x) for each component, of x only v, s and
   /// scale.
@@ -88,6 +94,11 @@ struct settled_smoother {
   small_matrix<T, N, M> K, g;  // gains of the step's data; and what they tell of the state before, a unit of innovation
   bool hold = false;
 
+  /// Before the first step.
+  KALSCAN_HD void enter(const small_likelihood<T, N>&) {}
+
+  /// Before a step in full, of what later data say of its state; and of each of its readings.
+  KALSCAN_HD void begin(const small_likelihood<T, N>& later) { J = later.J; }
   KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) {
     unrolled<N>([&](int i) {
       K(i, k) = x.K(i);
@@ -95,13 +106,21 @@ struct settled_smoother {
     });
   }
 
-  /// After a step whose smoothed covariance is `smoothed`, `later` that of the step after it, and which made J
-  /// `J_before`, that of the state before: whether either changed. A direction of which J tells little counts by its
-  /// covariance. `all`: no component was missing.
-  KALSCAN_HD void judge(const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
-                        const small_symmetric<T, N>& J_before, bool all) {
-    hold = all && same_but_rounding(J_before, J) && same_but_rounding(smoothed, later);
+  /// After a step whose filtered and smoothed covariances are given, `later` the smoothed one of the step after it, and
+  /// `before` what is said of the state before: whether J or the smoothed covariance changed. A direction of which J
+  /// tells little counts by its covariance. A_: of the step, given later data. `all`: no component was missing.
+  KALSCAN_HD void judge(const small_symmetric<T, N>& filtered_, const small_matrix<T, N, N>& A_,
+                        const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
+                        const small_likelihood<T, N>& before, bool all) {
+    filtered = filtered_;
+    A = A_;
+    hold = all && same_but_rounding(before.J, J) && same_but_rounding(smoothed, later);
   }
+
+  /// Whether all steps to come are known to have the filtered covariance that has settled.
+  KALSCAN_HD static constexpr bool knows_filtered() { return false; }
+  /// What a step takes while `hold`; `smoothed` is the covariance of the step after it, and of all that have settled.
+  KALSCAN_HD const settled_smoother& of_step(small_symmetric<T, N>&) const { return *this; }
 
   /// eta of the state before the step, whose filtered mean is `mean` and was predicted as b.
   KALSCAN_HD small_vector<T, N> before(const small_vector<T, N>& eta, small_vector<T, N> b,
@@ -121,6 +140,13 @@ struct settled_smoother {
     add(own, transposed_times(A, rest));
     return own;
   }
+};
+
+/// Of a traversal that knows nothing ahead: what has settled is found step by step.
+template <class T, int N, int M>
+struct no_plan {
+  KALSCAN_HD settled_gains<T, N, M> filter_settling() const { return {}; }
+  KALSCAN_HD settled_smoother<T, N, M> smoother_settling() const { return {}; }
 };
 
 }  // namespace kalscan::detail

@@ -15,6 +15,7 @@
 #include <kalscan/support/config.hpp>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -25,7 +26,9 @@ enum class filtered_rows { in_step, ahead };
 /// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
 /// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
 /// `Belief`: in what form; a small_belief also under a diffuse prior, for steps at which nothing is unknown any more.
-template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step, class Belief = prior_type<Model>>
+/// `Plan`: what is known ahead of the model's steps, see no_plan.
+template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step, class Belief = prior_type<Model>,
+          class Plan = no_plan<typename Model::value_type, Model::states, Model::observed>>
 struct smoother_traversal {
   using model_type = Model;
   using T = typename Model::value_type;
@@ -45,6 +48,7 @@ struct smoother_traversal {
   smoother_arrays<T> out;
   std::int64_t chunk;
   std::span<const T> directions = {};  // of the filter, under a diffuse prior
+  Plan plan = {};
 
   KALSCAN_HD static element combine(const element& first, const element& second) {
     return typename form::later_monoid{}(second, first);
@@ -107,10 +111,15 @@ struct smoother_traversal {
 
     KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, std::int64_t k, const state& later,
                            bool goes_on = false, std::int64_t first = 0)
-        : x_(x), goes_on_(goes_on), series_(series), from_(x.series.length(series) - 1 - k * x.chunk),
-          begin_(x.series.begin(series)), later_(later), smoothed_{} {
-      const std::int64_t end = from_ - x.chunk;
+        : replay_type(x, series, later, x.series.length(series) - 1 - k * x.chunk, x.chunk, goes_on, first) {}
+    /// `count` steps back from step `from`.
+    KALSCAN_HD replay_type(const smoother_traversal& x, std::int64_t series, const state& later, std::int64_t from,
+                           std::int64_t count, bool goes_on, std::int64_t first)
+        : x_(x), goes_on_(goes_on), series_(series), from_(from), begin_(x.series.begin(series)), later_(later),
+          smoothed_{}, settled_(x.plan.smoother_settling()) {
+      const std::int64_t end = from_ - count;
       to_ = end < first - 1 ? first - 1 : end;
+      if constexpr (settles) settled_.enter(later_);
       if constexpr (reads_ahead) {
         if (from_ > to_) next_ = x_.filtered(series_, begin_, from_);
       }
@@ -135,6 +144,8 @@ struct smoother_traversal {
     /// What the chunk's data and all later ones say of the state before it: where the replay goes on.
     KALSCAN_HD const state& after() const { return later_; }
     KALSCAN_HD T finish() const { return T(0); }
+    /// What has settled.
+    KALSCAN_HD const auto& settled() const { return settled_; }
 
    protected:
     /// A device has the beliefs of small models read a step ahead, and each of their steps taken in full: registers for
@@ -172,35 +183,38 @@ struct smoother_traversal {
       bool all = more;
       if (more) {
         const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
-        unrolled<m>([&](int k) { all = all && readings.present[k]; });
+        all = all_present(readings);
         stretch = x_.lift(series_, t, readings, mean_before(t), mean_after(t, filtered),
                           [&](int k, const auto& g, const auto& innovation) {
                             if constexpr (settles) settled_.keep(k, g, innovation);
                           });
       }
-      if constexpr (settles) settled_.J = later_.J;
+      if constexpr (settles) settled_.begin(later_);
       const belief now = smoothed(filtered, later_, stretch, more);
-      if constexpr (settles) {
-        settled_.filtered = filtered.covariance;
-        settled_.A = stretch.A;
-        settled_.judge(now.covariance, smoothed_.covariance, later_.J, all);
-      }
+      if constexpr (settles)
+        settled_.judge(filtered.covariance, stretch.A, now.covariance, smoothed_.covariance, later_, all);
       smoothed_ = now;
     }
 
     /// False where the step is not one that has settled.
     KALSCAN_HD bool step_mean(std::int64_t t, bool more) {
-      if (!settled_.hold || !more) return false;
-      const belief filtered = filtered_at(t, more);
-      const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
-      bool same = same_but_rounding(settled_.filtered, filtered.covariance);
-      unrolled<m>([&](int k) { same = same && readings.present[k]; });
-      if (!same) return false;
-      smoothed_.mean = filtered.mean;
+      if (!settled_.hold) return false;
+      const auto& of_step = settled_.of_step(smoothed_.covariance);
+      if (!settled_.knows_filtered() &&
+          !same_but_rounding(of_step.filtered, x_.filtered(series_, begin_, t).covariance))
+        return false;
+      const small_vector<T, n> mean = x_.filtered_mean(begin_ + t);
+      small_vector<T, n> eta{};
+      if (more) {
+        const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
+        if (!all_present(readings)) return false;
+        small_vector<T, n> b = x_.filtered_mean(begin_ + t - 1);
+        predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
+        eta = of_step.before(later_.eta, b, readings, mean);
+      }
+      smoothed_.mean = mean;
       add(smoothed_.mean, times(smoothed_.covariance, later_.eta));
-      small_vector<T, n> b = mean_before(t);
-      predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
-      later_.eta = settled_.before(later_.eta, b, readings, filtered.mean);
+      later_.eta = eta;
       return true;
     }
 
@@ -210,14 +224,13 @@ struct smoother_traversal {
     state later_;
     belief smoothed_;
     belief next_{};  // filtered, of the step that comes next, where it is read ahead
-    settled_smoother<T, n, m> settled_{};
+    decltype(std::declval<const Plan&>().smoother_settling()) settled_;
   };
 
   KALSCAN_HD small_vector<T, n> filtered_mean(std::int64_t at) const {
     return read_matrix<small_vector<T, n>>(mean + at * n);
   }
 
- private:
   KALSCAN_HD belief filtered(std::int64_t i, std::int64_t begin, std::int64_t t) const {
     belief x{};
     x.mean = filtered_mean(begin + t);
@@ -234,6 +247,7 @@ struct smoother_traversal {
     return x;
   }
 
+ private:
   /// The data of step t, which lead from the state at t - 1 to that at t, each counted from its mean, as an element.
   /// `seen` as of observe_into.
   template <class Seen>

@@ -40,6 +40,12 @@ struct independent_readings {
   small_vector<T, M> d, y, terms;
   bool present[static_cast<std::size_t>(M)];
 };
+template <class T, int N, int M>
+KALSCAN_HD bool all_present(const independent_readings<T, N, M>& o) {
+  bool all = true;
+  unrolled<M>([&](int k) { all = all && o.present[k]; });
+  return all;
+}
 
 /// Each present component less what the noise of those before it tells of its own: by R = L diag(d) L' of the present
 /// components, with L unit lower triangular. R may be singular: what is left of a variance counts as zero when it may

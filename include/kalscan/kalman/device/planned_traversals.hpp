@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// The filter and the smoother of a constant model as a device runs them where what does not depend on data is computed
+// ahead (constant_plan.hpp). In a chunk with all components present they take means alone.
+#pragma once
+
+#include <cstdint>
+#include <kalscan/kalman/device/chunks.hpp>
+#include <kalscan/kalman/device/constant_plan.hpp>
+#include <kalscan/kalman/functions/model.hpp>
+#include <kalscan/kalman/series/access.hpp>
+#include <kalscan/kalman/series/filter_traversal.hpp>
+#include <kalscan/kalman/series/smoother_traversal.hpp>
+#include <kalscan/kalman/series/step.hpp>
+#include <kalscan/kalman/small/matrix.hpp>
+#include <kalscan/support/config.hpp>
+#include <limits>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+template <class Model>
+using model_plan = constant_plan<typename Model::value_type, Model::states, Model::observed>;
+
+/// Chunks are no longer than is planned, unless to combine so many more of them would cost more than that saves.
+template <class Model>
+inline constexpr std::int64_t longest_planned_chunk =
+    Model::states <= 8 ? std::int64_t{model_plan<Model>::most_steps} : (std::numeric_limits<std::int64_t>::max)();
+
+template <state_space_model Model>
+struct planned_filter : filter_traversal<Model, model_plan<Model>> {
+  using whole = filter_traversal<Model, model_plan<Model>>;
+  using typename whole::element, typename whole::state, typename whole::T;
+  static constexpr std::int64_t longest_chunk = longest_planned_chunk<Model>;
+
+  static constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
+    return cuts_with_short_ends{chunk}.most_chunks(longest);
+  }
+  KALSCAN_HD cuts_with_short_ends cuts() const { return {this->chunk}; }
+  KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return cuts().chunks(this->series.length(i)); }
+  KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
+    const std::int64_t length = this->series.length(i), first = cuts().steps_before(k, length),
+                       last = cuts().steps_through(k, length);
+    if (const auto* ahead = this->plan.of_stretch(last - first); ahead != nullptr && first > 0) {
+      small_vector<T, whole::n> b{}, eta{};
+      if (absorb_means(i, first, last, b, eta)) return {ahead->A, b, ahead->C, eta, ahead->J};
+    }
+    return this->absorb_steps(i, first, last);
+  }
+
+  struct replay_type : whole::replay_type {
+    using base = typename whole::replay_type;
+    KALSCAN_HD replay_type(const planned_filter& x, std::int64_t i, std::int64_t k, const state& before)
+        : replay_type(x, i, k, x.series.length(i), before) {}
+
+   private:
+    KALSCAN_HD replay_type(const planned_filter& x, std::int64_t i, std::int64_t k, std::int64_t length,
+                           const state& before)
+        : base(x, i, x.cuts().steps_before(k, length), x.cuts().steps_through(k, length), before,
+               typename base::steps_between{}) {
+      this->judge_carry();
+    }
+  };
+
+ private:
+  /// b and eta of the steps [first, last). False where a component is missing.
+  KALSCAN_HD bool absorb_means(std::int64_t i, std::int64_t first, std::int64_t last, small_vector<T, whole::n>& b,
+                               small_vector<T, whole::n>& eta) const {
+    const std::int64_t begin = this->series.begin(i);
+    for (std::int64_t t = first; t < last; ++t) {
+      const auto readings = readings_of(this->model, i, t, this->y + (begin + t) * this->m);
+      if (!all_present(readings)) return false;
+      predict_mean(this->model, i, t, this->model.transition(i, t), b);
+      this->plan.take(t - first, readings, b, eta);
+    }
+    return true;
+  }
+};
+
+template <state_space_model Model>
+struct planned_smoother : smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, model_plan<Model>> {
+  using whole = smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, model_plan<Model>>;
+  using typename whole::element, typename whole::state, typename whole::T;
+  static constexpr std::int64_t longest_chunk = longest_planned_chunk<Model>;
+
+  static constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
+    return cuts_with_short_ends{chunk}.most_chunks(longest);
+  }
+  KALSCAN_HD cuts_with_short_ends cuts() const { return {this->chunk}; }
+  KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return cuts().chunks(this->series.length(i)); }
+  KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
+    const std::int64_t length = this->series.length(i), last = length - 1 - cuts().steps_before(k, length),
+                       before = length - 1 - cuts().steps_through(k, length);
+    if (const auto* ahead = this->plan.of_stretch(last - before); ahead != nullptr && before >= 0) {
+      small_vector<T, whole::n> b{}, eta{};
+      if (absorb_means(i, before, last, b, eta)) return {ahead->A, b, ahead->C, eta, ahead->J};
+    }
+    const std::int64_t begin = this->series.begin(i);
+    return this->absorb_steps(i, before, last, [&](std::int64_t t) { return this->filtered_mean(begin + t); });
+  }
+
+  struct replay_type : whole::replay_type {
+    using base = typename whole::replay_type;
+    KALSCAN_HD replay_type(const planned_smoother& x, std::int64_t i, std::int64_t k, const state& later)
+        : replay_type(x, i, k, x.series.length(i), later) {}
+
+   private:
+    KALSCAN_HD replay_type(const planned_smoother& x, std::int64_t i, std::int64_t k, std::int64_t length,
+                           const state& later)
+        : base(x, i, later, length - 1 - x.cuts().steps_before(k, length),
+               x.cuts().steps_through(k, length) - x.cuts().steps_before(k, length), false, 0) {
+      // Rows of other chunks may be written by now: the results may take the filter's place.
+      const std::int64_t first = this->to_ + 1;
+      if (this->settled_.hold && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
+        this->settled_.enter_filtered(x.filtered(i, this->begin_, first).covariance);
+    }
+  };
+
+ private:
+  /// Whether no component of steps first ... last is missing.
+  KALSCAN_HD bool all_present_in(std::int64_t i, std::int64_t first, std::int64_t last) const {
+    const T* at = this->y + (this->series.begin(i) + first) * whole::m;
+    bool all = true;
+#if defined(__CUDA_ARCH__)
+#pragma unroll 4
+#endif
+    for (std::int64_t t = first; t <= last; ++t, at += whole::m) {
+      const auto y = read_matrix<small_vector<T, whole::m>>(at);
+      unrolled<whole::m>([&](int k) { all = all && equal(y(k), y(k)); });
+    }
+    return all;
+  }
+  /// b and eta of the steps (before, last], of states counted from their filtered means. False where a component is
+  /// missing.
+  KALSCAN_HD bool absorb_means(std::int64_t i, std::int64_t before, std::int64_t last, small_vector<T, whole::n>& b,
+                               small_vector<T, whole::n>& eta) const {
+    const std::int64_t begin = this->series.begin(i);
+    small_vector<T, whole::n> mean = this->filtered_mean(begin + before);
+    for (std::int64_t t = before + 1; t <= last; ++t) {
+      const auto readings = readings_of(this->model, i, t, this->y + (begin + t) * this->m);
+      if (!all_present(readings)) return false;
+      add(b, mean);
+      predict_mean(this->model, i, t, this->model.transition(i, t), b);
+      this->plan.take(t - before - 1, readings, b, eta);
+      mean = this->filtered_mean(begin + t);
+      add(b, mean, T(-1));
+    }
+    return true;
+  }
+};
+
+/// As a device runs them.
+template <class Model>
+using device_filter = std::conditional_t<has_plan<Model>, planned_filter<Model>, filter_traversal<Model>>;
+template <class Model>
+using device_smoother = std::conditional_t<has_plan<Model>, planned_smoother<Model>, device_smoother_traversal<Model>>;
+
+/// One of these, from what filter_traversal and smoother_traversal begin with.
+template <class Traversal, class... Fields>
+Traversal planned_traversal(const Fields&... fields) {
+  if constexpr (requires(Traversal t) { t.plan.of_step; }) {
+    Traversal x{{fields...}};
+    x.plan = plan_of(x.model, x.chunk, cuts_with_short_ends::short_steps, Traversal::replay_type::direction < 0);
+    return x;
+  } else {
+    return Traversal{fields...};
+  }
+}
+
+}  // namespace kalscan::detail
