@@ -124,8 +124,8 @@ struct planned_smoother : smoother_traversal<Model, filtered_rows::ahead, prior_
 #pragma unroll 4
 #endif
     for (std::int64_t t = first; t <= last; ++t, at += whole::m) {
-      const auto y = read_matrix<small_vector<T, whole::m>>(at);
-      unrolled<whole::m>([&](int k) { all = all && equal(y(k), y(k)); });
+      const auto read = read_matrix<small_vector<T, whole::m>>(at);
+      unrolled<whole::m>([&](int k) { all = all && equal(read(k), read(k)); });
     }
     return all;
   }
@@ -134,15 +134,15 @@ struct planned_smoother : smoother_traversal<Model, filtered_rows::ahead, prior_
   KALSCAN_HD bool absorb_means(std::int64_t i, std::int64_t before, std::int64_t last, small_vector<T, whole::n>& b,
                                small_vector<T, whole::n>& eta) const {
     const std::int64_t begin = this->series.begin(i);
-    small_vector<T, whole::n> mean = this->filtered_mean(begin + before);
+    small_vector<T, whole::n> origin = this->filtered_mean(begin + before);
     for (std::int64_t t = before + 1; t <= last; ++t) {
       const auto readings = readings_of(this->model, i, t, this->y + (begin + t) * this->m);
       if (!all_present(readings)) return false;
-      add(b, mean);
+      add(b, origin);
       predict_mean(this->model, i, t, this->model.transition(i, t), b);
       this->plan.take(t - before - 1, readings, b, eta);
-      mean = this->filtered_mean(begin + t);
-      add(b, mean, T(-1));
+      origin = this->filtered_mean(begin + t);
+      add(b, origin, T(-1));
     }
     return true;
   }

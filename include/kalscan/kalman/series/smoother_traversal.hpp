@@ -203,16 +203,16 @@ struct smoother_traversal {
       if (!settled_.knows_filtered() &&
           !same_but_rounding(of_step.filtered, x_.filtered(series_, begin_, t).covariance))
         return false;
-      const small_vector<T, n> mean = x_.filtered_mean(begin_ + t);
+      const small_vector<T, n> origin = x_.filtered_mean(begin_ + t);
       small_vector<T, n> eta{};
       if (more) {
         const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
         if (!all_present(readings)) return false;
         small_vector<T, n> b = x_.filtered_mean(begin_ + t - 1);
         predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
-        eta = of_step.before(later_.eta, b, readings, mean);
+        eta = of_step.before(later_.eta, b, readings, origin);
       }
-      smoothed_.mean = mean;
+      smoothed_.mean = origin;
       add(smoothed_.mean, times(smoothed_.covariance, later_.eta));
       later_.eta = eta;
       return true;
