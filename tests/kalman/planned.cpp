@@ -7,11 +7,13 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <kalscan/kalman/device/planned_traversals.hpp>
 #include <kalscan/kalman/function_filter.hpp>
 #include <limits>
 #include <random>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "device_chunks.hpp"
@@ -58,7 +60,7 @@ TEST_CASE("a long series is cut into chunks, with short ones at its ends") {
 }
 
 /// Its covariances settle within some tens of steps.
-template <class T, int N, int M>
+template <int N, int M>
 auto model_of_seed(std::uint64_t seed) {
   auto drawn = oracle::draw_problem(N, M, 1, {}, seed);
   drawn.model.R = Eigen::MatrixXd::Constant(M, M, 0.3) + Eigen::MatrixXd::Identity(M, M);
@@ -76,7 +78,7 @@ std::vector<double> data(std::int64_t size) {
 template <class T, int N, int M>
 void check_against_oracle(double bound, double missing) {
   const std::int64_t length = 4700;
-  const auto drawn = model_of_seed<T, N, M>(7);
+  const auto drawn = model_of_seed<N, M>(7);
   Eigen::MatrixXd y = Eigen::Map<const Eigen::MatrixXd>(data(length * M).data(), M, length);
   std::mt19937_64 engine(5);
   std::uniform_real_distribution<double> uniform;
@@ -115,7 +117,7 @@ struct reading_input {
 };
 
 auto model_with_inputs() {
-  const auto x = kalscan::constant_model(oracle::convert<double, 7, 2>(model_of_seed<double, 7, 2>(8)));
+  const auto x = kalscan::constant_model(oracle::convert<double, 7, 2>(model_of_seed<7, 2>(8)));
   const auto [F, Q] = x.transition(0, 0);
   const auto [H, R] = x.observation(0, 0);
   return kalscan::model_of<double, 7, 2>(F, Q, H, R, x.prior(0), true, state_input{}, reading_input{});
@@ -171,55 +173,115 @@ TEST_CASE("a planned model has inputs, and many series of any lengths") {
   near(planned.A, stepped.A, 1e-13), near(planned.b, stepped.b, 1e-12), near(planned.C, stepped.C, 1e-13);
   near(planned.eta, stepped.eta, 1e-12), near(planned.J, stepped.J, 1e-13);
 
-  // Smoothed in the place of the filtered beliefs, whatever the order of the chunks.
+  // Smoothed in the place of the filtered beliefs, chunks of earlier steps first.
   results same = found;
   auto in_place = smoother;
   in_place.mean = same.mean.data(), in_place.spread = same.covariance.data();
   in_place.out = kalscan::smoother_arrays<double>{same.mean, same.covariance};
-  device_chunks::run(in_place, 32);
+  std::vector<std::function<void()>> replays;
+  device_chunks::run(in_place, 32, [&](std::int64_t i, std::int64_t k, const auto& later) {
+    replays.push_back([&in_place, i, k, later] { replay_chunk(in_place, i, k, later); });
+    return 0.0;
+  });
+  std::for_each(replays.rbegin(), replays.rend(), [](const auto& replay) { replay(); });
   CHECK(same.mean == found.smoothed);
   CHECK(same.covariance == found.spread);
 }
 
+/// As in sequence, in chunks and whole; `still` of the steps leave the covariance as it was.
 template <class Model>
-void check_as_in_sequence(const Model& model, double bound, bool settles) {
-  const std::int64_t length = 600;
+void check_as_in_sequence(const Model& model, std::int64_t length, std::int64_t still, bool settles) {
+  const auto size = static_cast<std::size_t>(length);
   const auto y = data(length * 2);
-  std::vector<double> mean(600 * 7), covariance(600 * 49), smoothed = mean, spread = covariance;
-  const auto drawn = device_chunks::filter_and_smooth(model, y, {.longest = length}, 16, 32);
-  const kalscan::filter_arrays<double> filtered{.mean = mean, .covariance = covariance};
+  std::vector<double> mean(size * 7), covariance(size * 49), smoothed = mean, spread = covariance, sum(1);
+  const kalscan::filter_arrays<double> filtered{.mean = mean, .covariance = covariance, .log_likelihood = sum};
   kalscan::filter(kalscan::seq{}, model, std::span<const double>(y), filtered);
   kalscan::smooth(kalscan::seq{}, model, std::span<const double>(y), filtered, kalscan::smoother_arrays<double>{smoothed, spread});
-  CHECK(drawn.filtered[0].ok());
-  double worst = 0;
-  for (std::int64_t t = 0; t < length; ++t) {
-    for (int i = 0; i < 7; ++i) {
-      const auto at = static_cast<std::size_t>(t);
-      const double size = std::sqrt(covariance[at * 49 + static_cast<std::size_t>(8 * i)]) + 1e-9;
-      worst = std::max(worst, std::abs(drawn.mean(i, t) - mean[at * 7 + static_cast<std::size_t>(i)]) / (size + std::abs(mean[at * 7 + static_cast<std::size_t>(i)])));
-      worst = std::max(worst, std::abs(drawn.smoothed_mean(i, t) - smoothed[at * 7 + static_cast<std::size_t>(i)]) / (size + std::abs(mean[at * 7 + static_cast<std::size_t>(i)])));
-    }
-  }
-  CHECK(worst < bound);
   CHECK(plan_of(model, 16, 4, true).filter_settles == settles);
+  for (const std::int64_t chunk : {std::int64_t{16}, length}) {
+    CAPTURE(chunk);
+    const auto r = device_chunks::filter_and_smooth(model, y, {.longest = length}, chunk, 32);
+    CHECK(r.filtered[0].ok());
+    CHECK(r.smoothed[0].ok());
+    CHECK(std::abs(r.log_likelihood[0] - sum[0]) < 1e-9 * std::abs(sum[0]));
+    double worst = 0;
+    std::int64_t same = 0;
+    for (std::size_t t = 0; t < size; ++t) {
+      const auto row = static_cast<Eigen::Index>(t);
+      const auto of_mean = [t](const std::vector<double>& x) { return Eigen::Map<const Eigen::VectorXd>(x.data() + t * 7, 7); };
+      const auto of_matrix = [t](const std::vector<double>& x) { return Eigen::Map<const Eigen::MatrixXd>(x.data() + t * 49, 7, 7); };
+      const Eigen::VectorXd deviation = of_matrix(covariance).diagonal().cwiseSqrt().array() + 1e-9;
+      const Eigen::VectorXd size_of_mean = deviation.array() + of_mean(mean).array().abs();
+      worst = std::max(worst, (r.mean.col(row) - of_mean(mean)).cwiseQuotient(size_of_mean).cwiseAbs().maxCoeff());
+      worst = std::max(worst, (r.smoothed_mean.col(row) - of_mean(smoothed)).cwiseQuotient(size_of_mean).cwiseAbs().maxCoeff());
+      const Eigen::MatrixXd scale = deviation * deviation.transpose();
+      worst = std::max(worst, (r.covariance[t] - of_matrix(covariance)).cwiseQuotient(scale).cwiseAbs().maxCoeff());
+      worst = std::max(worst, (r.smoothed_covariance[t] - of_matrix(spread)).cwiseQuotient(scale).cwiseAbs().maxCoeff());
+      if (t > 0) same += r.covariance[t] == r.covariance[t - 1];
+    }
+    CHECK(worst < 1e-9);
+    if (chunk == length) CHECK(same >= still);
+  }
 }
 
-TEST_CASE("models that do not settle, or have readings without noise, are filtered as without a plan") {
+TEST_CASE("models that settle slowly, or never, are filtered as without a plan") {
   const auto x = model_with_inputs();
   const auto [F, Q] = x.transition(0, 0);
   const auto [H, R] = x.observation(0, 0);
-  auto growing = F;  // a state that nothing reads and that grows: its variance goes on
-  for (int j = 0; j < 7; ++j) growing(6, j) = growing(j, 6) = 0;
-  growing(6, 6) = 1;
+  const auto prior = x.prior(0);
+  const auto model_of = [&](const auto& f, const auto& q, const auto& h, const auto& belief) {
+    return kalscan::model_of<double, 7, 2>(f, q, h, R, belief);
+  };
+  auto apart = F;  // the last state beside the others
+  for (int j = 0; j < 7; ++j) apart(6, j) = apart(j, 6) = 0;
+  apart(6, 6) = 1;
   auto unread = H;
   unread(0, 6) = unread(1, 6) = 0;
-  check_as_in_sequence(kalscan::model_of<double, 7, 2>(growing, Q, unread, R, x.prior(0)), 1e-9, false);
+  check_as_in_sequence(model_of(apart, Q, unread, prior), 600, 0, false);  // its variance grows
+  auto known = prior;
+  auto quiet = Q;
+  for (int j = 0; j < 7; ++j) known.covariance(6, j) = quiet(6, j) = 0;
+  check_as_in_sequence(model_of(apart, quiet, H, known), 600, 300, false);  // a constant that is known: later data say ever more of it
+  small_matrix<double, 7, 7> slow{};
+  small_symmetric<double, 7> little{};
+  for (int i = 0; i < 7; ++i) slow(i, i) = 1, little(i, i) = 1e-4;
+  for (int i = 0; i < 6; ++i) slow(i, i + 1) = 0.01;
+  check_as_in_sequence(model_of(slow, little, H, prior), 4000, 200, true);
+}
+
+TEST_CASE("readings without noise, and what overflows, have no plan that hides them") {
+  const auto x = model_with_inputs();
+  const auto [F, Q] = x.transition(0, 0);
+  const auto [H, R] = x.observation(0, 0);
   auto twice = H;  // the same reading twice, without noise: the second one tells nothing new
   for (int j = 0; j < 7; ++j) twice(1, j) = twice(0, j);
-  const auto model = kalscan::model_of<double, 7, 2>(F, Q, twice, small_symmetric<double, 2>{}, x.prior(0));
-  const auto plan = plan_of(model, 16, 4, true);
+  const auto plan = plan_of(kalscan::model_of<double, 7, 2>(F, Q, twice, small_symmetric<double, 2>{}, x.prior(0)), 16, 4, true);
   CHECK(plan.of_stretch(16) == nullptr);
   CHECK(!plan.filter_settles);
+
+  auto huge = x.prior(0);
+  for (int i = 0; i < 7; ++i) huge.covariance(i, i) = 1.5e308;
+  auto growing = F;
+  for (int i = 0; i < 7; ++i) growing(i, i) = 0.9, growing(i, (i + 1) % 7) = 0.7;
+  const auto model = kalscan::model_of<double, 7, 2>(growing, Q, H, R, huge);
+  auto y = data(2 * 600);
+  for (std::size_t t = 0; t < 8; ++t) y[t] = nan;
+  for (const std::int64_t chunk : {16, 600}) {
+    const auto r = device_chunks::filter_and_smooth(model, y, {.longest = 600}, chunk, 32);
+    CHECK(!r.filtered[0].ok());
+    CHECK(r.filtered[0].step() < 16);
+  }
+}
+
+TEST_CASE("chunks are no longer than a plan, unless there would be many more of them") {
+  const auto x = kalscan::constant_model(oracle::convert<float, 7, 2>(model_of_seed<7, 2>(7)));
+  using filter = device_filter<std::remove_const_t<decltype(x)>>;
+  constexpr std::int64_t most = decltype(filter::plan)::most_steps;
+  CHECK(most == 64);
+  CHECK(chunk_of_time<filter>(0, 1'000'000, 1) == 32);
+  CHECK(chunk_of_time<filter>(0, 10'000'000, 1) == most);
+  CHECK(chunk_of_time<filter>(0, 100'000'000, 1) > 8 * most);
+  CHECK(chunk_of_time<filter>(100, 10'000'000, 1) == 100);
 }
 
 }  // namespace

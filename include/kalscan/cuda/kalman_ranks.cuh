@@ -20,8 +20,9 @@
 // bits are those of one device that is given this chunk. With a chunk given, all results
 // have the bits of one device with it, for any number of ranks. For either, stretches are whole blocks of
 // `filter_block` steps: but for the last stretch of the filter, and for the first one of the smoother, which counts
-// blocks from the end. Other stretches change the last bits, and so do several ranks where one device computes ahead what
-// does not depend on data (kalman.cuh). On one rank `inner` runs alone.
+// blocks from the end. Other stretches change the last bits. Constant models of 7 states and more with a proper prior are
+// filtered otherwise on one device alone, where what does not depend on data is computed ahead (kalman.cuh): its bits and
+// its chunks are others, and ranks do not gain from that. On one rank `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

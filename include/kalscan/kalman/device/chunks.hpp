@@ -45,7 +45,7 @@ inline constexpr std::int64_t many_series = 4096, short_series = 32;
 inline constexpr std::int64_t many_multiprocessors = 132;
 
 /// Steps of a chunk, `given` where that is not 0: as many chunks as a large device replays at once, and not so few steps
-/// that combining costs more than they do; and no more than a traversal allows. A multiple of four, so that rows
+/// that combining costs more than they do; or what a traversal makes of that. A multiple of four, so that rows
 /// begin at multiples of 32 bytes.
 template <class Traversal>
 constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, std::int64_t count) {
@@ -54,16 +54,16 @@ constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, s
   constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
   const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
   const std::int64_t chunk = 4 * (std::max)(fours, std::int64_t{1});
-  if constexpr (requires { Traversal::longest_chunk; }) {
-    return (std::min)(chunk, Traversal::longest_chunk);
+  if constexpr (requires { Traversal::chunk_for(chunk); }) {
+    return Traversal::chunk_for(chunk);
   } else {
     return chunk;
   }
 }
 
-/// How a long series is cut. Near its ends, where covariances have not settled, a step costs many times as much as
-/// elsewhere: the first and the last chunks are short, as many as a warp has threads, so that these take such steps
-/// together and few of them. Counted from either end.
+/// How a long series is cut, from its first step or, by the smoother, from its last. Near its ends, where covariances have
+/// not settled, a step costs many times as much as elsewhere: the first 32 chunks are short, so that all threads of a
+/// warp take such steps together, and few of them; and so are the last ones.
 struct cuts_with_short_ends {
   static constexpr std::int64_t short_steps = 4, short_chunks = 32, end_steps = short_steps * short_chunks;
 
@@ -99,8 +99,8 @@ struct cuts_with_short_ends {
 /// Chunks that a series of at most `longest` steps has at most.
 template <class Traversal>
 constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
-  if constexpr (requires { Traversal::most_chunks(chunk, longest); }) {
-    return Traversal::most_chunks(chunk, longest);  // may be more than there are
+  if constexpr (requires { Traversal::chunks_at_most(chunk, longest); }) {
+    return Traversal::chunks_at_most(chunk, longest);
   } else {
     return (longest + chunk - 1) / chunk;
   }

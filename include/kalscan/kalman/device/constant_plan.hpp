@@ -24,66 +24,76 @@
 
 namespace kalscan::detail {
 
-/// Covariances that came through elements settle on others than those that came step by step, by their rounding.
+/// How far a covariance may be from that which is known to settle, of the deviations: those of chunks come through
+/// elements, with more rounding than those of a step.
 template <class T>
 inline constexpr T rounding_of_carry = 16 * std::numeric_limits<T>::epsilon();
 
-/// The filter of a replay that has a plan: settled_gains, but what has settled is known ahead. A covariance that comes
-/// within rounding of it becomes it.
+/// settled_gains where it is known what covariances settle on: one that comes within rounding of that becomes it.
+/// Others settle as they do without a plan, such as change so slowly that each step's rounding keeps them away.
 template <class Plan>
-struct planned_filter_settling {
+struct planned_gains : settled_gains<typename Plan::T, Plan::n, Plan::m> {
+  using own = settled_gains<typename Plan::T, Plan::n, Plan::m>;
   const Plan* plan;
-  bool hold = false;
+  bool as_planned = false;
+
+  KALSCAN_HD explicit planned_gains(const Plan* p) : own{}, plan(p) {}
 
   template <class Belief>
   KALSCAN_HD void enter(Belief& x) {
-    hold = plan->filter_settles &&
-           same_but_rounding(x.covariance, plan->smoother.filtered, rounding_of_carry<typename Plan::T>);
-    if (hold) x.covariance = plan->smoother.filtered;
+    as_planned =
+        plan->filter_settles && same_but_rounding(plan->filtered, x.covariance, rounding_of_carry<typename Plan::T>);
+    if (as_planned) x.covariance = plan->filtered;
   }
-  template <class Innovation>
-  KALSCAN_HD void keep(int, const Innovation&) {}
   template <class Covariance, class Belief, class Readings>
-  KALSCAN_HD void judge(const Covariance&, Belief& after, const Readings&) {
+  KALSCAN_HD void judge(const Covariance& before, Belief& after, const Readings& o) {
     enter(after);
+    if (!as_planned) own::judge(before, after, o);
   }
   template <class Readings>
   KALSCAN_HD bool serve(const Readings& o) const {
-    return hold && all_present(o);
+    return as_planned ? all_present(o) : own::serve(o);
   }
   template <class Readings, class Mean, class Seen>
   KALSCAN_HD void observe(const Readings& o, Mean& mean, Seen seen) const {
-    plan->filter.observe(o, mean, seen);
+    if (as_planned) {
+      plan->filter.observe(o, mean, seen);
+    } else {
+      own::observe(o, mean, seen);
+    }
   }
 };
 
-/// The smoother of a replay that has a plan: settled_smoother, likewise, by what later data say.
+/// settled_smoother, likewise, by what later data say.
 template <class Plan>
-struct planned_smoother_settling {
+struct planned_smoothing : settled_smoother<typename Plan::T, Plan::n, Plan::m> {
+  using own = settled_smoother<typename Plan::T, Plan::n, Plan::m>;
   using likelihood = small_likelihood<typename Plan::T, Plan::n>;
   using covariance = small_symmetric<typename Plan::T, Plan::n>;
   using matrix = small_matrix<typename Plan::T, Plan::n, Plan::n>;
-
   const Plan* plan;
-  bool hold = false, filtered_known = false;
+  bool as_planned = false, filtered_known = false;
 
-  KALSCAN_HD bool knows_filtered() const { return filtered_known; }
+  KALSCAN_HD explicit planned_smoothing(const Plan* p) : own{}, plan(p) {}
+
   KALSCAN_HD void enter(likelihood& later) {
-    hold = plan->smoother.hold && same_but_rounding(later.J, plan->smoother.J, rounding_of_carry<typename Plan::T>);
-    if (hold) later.J = plan->smoother.J;
+    as_planned =
+        plan->smoother.hold && same_but_rounding(plan->smoother.J, later.J, rounding_of_carry<typename Plan::T>);
+    if (as_planned) later.J = plan->smoother.J;
+    this->hold = as_planned;
   }
-  /// Of steps with all components present that come after one whose filtered covariance is P.
+  /// Of steps with all components present after one whose filtered covariance is P.
   KALSCAN_HD void enter_filtered(const covariance& P) {
-    filtered_known = same_but_rounding(P, plan->smoother.filtered, rounding_of_carry<typename Plan::T>);
+    filtered_known = same_but_rounding(plan->filtered, P, rounding_of_carry<typename Plan::T>);
   }
-  KALSCAN_HD void begin(const likelihood&) {}
-  template <class Told, class Innovation>
-  KALSCAN_HD void keep(int, const Told&, const Innovation&) {}
-  KALSCAN_HD void judge(const covariance&, const matrix&, const covariance&, const covariance&, likelihood& before,
-                        bool) {
+  KALSCAN_HD bool knows_filtered() const { return as_planned && filtered_known; }
+  KALSCAN_HD void judge(const covariance& filtered, const matrix& A, const covariance& smoothed,
+                        const covariance& later, likelihood& before, bool all) {
     enter(before);
+    if (!as_planned) own::judge(filtered, A, smoothed, later, before, all);
   }
-  KALSCAN_HD const auto& of_step(covariance& smoothed) const {
+  KALSCAN_HD const own& of_step(covariance& smoothed) const {
+    if (!as_planned) return *this;
     smoothed = plan->smoothed;
     return plan->smoother;
   }
@@ -100,13 +110,14 @@ struct stretch_covariances {
 template <class T, int N, int M>
 struct settled_plan {
   stretch_covariances<T, N> long_stretch{}, short_stretch{};
+  small_symmetric<T, N> filtered{}, smoothed{};
   settled_gains<T, N, M> filter{};
   bool filter_settles = false;
-  settled_smoother<T, N, M> smoother{};  // its filtered covariance is the filter's, too
-  small_symmetric<T, N> smoothed{};
+  settled_smoother<T, N, M> smoother{};  // holds where the smoother settles
 };
 
-template <class T_, int N, int M>
+/// `Room`: bytes that it may have, as a part of a kernel's parameters.
+template <class T_, int N, int M, std::size_t Room>
 struct constant_plan : settled_plan<T_, N, M> {
   using T = T_;
   static constexpr int n = N, m = M;
@@ -115,16 +126,16 @@ struct constant_plan : settled_plan<T_, N, M> {
   struct step_gains {
     small_matrix<T, N, M> K, g;
   };
-  /// As many as leave room for a model in a kernel's parameters, which may have 32,764 bytes; 0 where there is none.
+  /// Of a stretch; 0 where there is no room.
   static constexpr int most_steps = [] {
-    constexpr std::size_t room = 24 * 1024, taken = sizeof(settled_plan<T, N, M>);
-    return taken > room ? 0 : (std::min)(64, static_cast<int>((room - taken) / sizeof(step_gains)) / 4 * 4);
+    constexpr std::size_t taken = sizeof(settled_plan<T, N, M>) + 64;
+    return taken > Room ? 0 : (std::min)(64, static_cast<int>((Room - taken) / sizeof(step_gains)) / 4 * 4);
   }();
 
   step_gains of_step[static_cast<std::size_t>(most_steps > 0 ? most_steps : 1)];
 
-  KALSCAN_HD planned_filter_settling<constant_plan> filter_settling() const { return {this}; }
-  KALSCAN_HD planned_smoother_settling<constant_plan> smoother_settling() const { return {this}; }
+  KALSCAN_HD auto filter_settling() const { return planned_gains<constant_plan>(this); }
+  KALSCAN_HD auto smoother_settling() const { return planned_smoothing<constant_plan>(this); }
 
   /// That of a stretch of so many steps, or null.
   KALSCAN_HD const stretch_covariances<T, N>* of_stretch(std::int64_t steps) const {
@@ -146,6 +157,15 @@ struct constant_plan : settled_plan<T_, N, M> {
   }
 };
 
+/// Of a model: a kernel's parameters may have 32,764 bytes, of which the model and the arrays have their part.
+template <class Model>
+inline constexpr std::size_t plan_room = [] {
+  constexpr std::size_t most = 24 * 1024, taken = sizeof(Model) + 2048;
+  return taken > 32'764 ? 0 : (std::min)(most, 32'764 - taken);
+}();
+template <class Model>
+using plan_of_model = constant_plan<typename Model::value_type, Model::states, Model::observed, plan_room<Model>>;
+
 /// A constant model as it is without inputs, which may be at hand on the device alone.
 template <class Model>
 struct model_without_inputs {
@@ -166,7 +186,7 @@ template <class Model>
 struct plan_maker {
   using T = typename Model::value_type;
   static constexpr int n = Model::states, m = Model::observed;
-  using plan_type = constant_plan<T, n, m>;
+  using plan_type = plan_of_model<Model>;
   using bare = model_without_inputs<Model>;
   using filter = filter_traversal<bare>;
   using smoother = smoother_traversal<bare>;
@@ -227,7 +247,7 @@ struct plan_maker {
     const filter x{model, {.longest = most_settling_steps + 1}, zeros.data(), {}, most_settling_steps + 1};
     typename filter::replay_type steps(x, 0, 1, most_settling_steps + 1, {{}, C}, {});
     for (std::int64_t j = 0; j < steps.steps() && !plan.filter_settles; ++j) {
-      plan.smoother.filtered = steps.step(j).covariance;
+      plan.filtered = steps.step(j).covariance;
       plan.filter = steps.settled();
       plan.filter_settles = plan.filter.hold;
     }
@@ -235,8 +255,7 @@ struct plan_maker {
   /// And of a smoother, by later data that have settled on J.
   void settle_smoother(const small_symmetric<T, n>& J) {
     std::array<T, static_cast<std::size_t>(most_smoothing_steps + 1) * n * n> filtered{};
-    for (std::int64_t t = 0; t <= most_smoothing_steps; ++t)
-      store(filtered.data() + t * (n * n), plan.smoother.filtered);
+    for (std::int64_t t = 0; t <= most_smoothing_steps; ++t) store(filtered.data() + t * (n * n), plan.filtered);
     const smoother x{model, {.longest = most_smoothing_steps + 1}, zeros.data(), zeros.data(), filtered.data(), {}, 1};
     typename smoother::replay_type steps(x, 0, {{}, J}, most_smoothing_steps, most_smoothing_steps, true, 0);
     for (std::int64_t j = 0; j < steps.steps() && !plan.smoother.hold; ++j) {
@@ -246,8 +265,8 @@ struct plan_maker {
   }
 };
 
-/// The plan of a model whose chunks have `steps` steps, or `short_steps`; of a smoother, or of a filter alone. Takes
-/// some microseconds of the host for each step. Chunks of more than most_steps steps are not planned.
+/// The plan of a model whose chunks have `steps` steps, or `short_steps`; of a smoother, or of a filter alone.
+/// Stretches of more than most_steps steps are not planned.
 template <class Model>
 auto plan_of(const Model& model, std::int64_t steps, std::int64_t short_steps, bool smooths) {
   plan_maker<Model> x{{model}, {}};
@@ -260,14 +279,13 @@ auto plan_of(const Model& model, std::int64_t steps, std::int64_t short_steps, b
   return x.plan;
 }
 
-/// Whether a device has plans: of models with so many states that their covariances have no room in registers, unless
-/// there is none for plans either.
+/// Whether a device has a plan of a model: where a step's covariances are more than a thread has registers for, if the
+/// plan fits a kernel's parameters.
 template <class Model>
 inline constexpr bool has_plan = [] {
   if constexpr (Model::constant &&
                 std::is_same_v<prior_type<Model>, small_belief<typename Model::value_type, Model::states>>) {
-    return Model::states > 6 &&
-           constant_plan<typename Model::value_type, Model::states, Model::observed>::most_steps >= 16;
+    return Model::states > 6 && plan_of_model<Model>::most_steps >= 16;
   } else {
     return false;
   }

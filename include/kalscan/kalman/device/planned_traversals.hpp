@@ -18,25 +18,28 @@
 
 namespace kalscan::detail {
 
-template <class Model>
-using model_plan = constant_plan<typename Model::value_type, Model::states, Model::observed>;
-
-/// Chunks are no longer than is planned, unless to combine so many more of them would cost more than that saves.
-template <class Model>
-inline constexpr std::int64_t longest_planned_chunk =
-    Model::states <= 8 ? std::int64_t{model_plan<Model>::most_steps} : (std::numeric_limits<std::int64_t>::max)();
-
-template <state_space_model Model>
-struct planned_filter : filter_traversal<Model, model_plan<Model>> {
-  using whole = filter_traversal<Model, model_plan<Model>>;
-  using typename whole::element, typename whole::state, typename whole::T;
-  static constexpr std::int64_t longest_chunk = longest_planned_chunk<Model>;
-
-  static constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
+/// What both have: how they cut time.
+template <class Whole>
+struct planned_cuts : Whole {
+  /// No longer than what is planned, while that makes no more than 8 times as many chunks of 7 or 8 states: those of
+  /// more cost too much to combine.
+  static constexpr std::int64_t chunk_for(std::int64_t chunk) {
+    constexpr std::int64_t most = decltype(Whole::plan)::most_steps;
+    return Whole::n <= 8 && chunk > most && chunk <= 8 * most ? most : chunk;
+  }
+  static constexpr std::int64_t chunks_at_most(std::int64_t chunk, std::int64_t longest) {
     return cuts_with_short_ends{chunk}.most_chunks(longest);
   }
   KALSCAN_HD cuts_with_short_ends cuts() const { return {this->chunk}; }
   KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return cuts().chunks(this->series.length(i)); }
+};
+
+template <state_space_model Model>
+struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model>>> {
+  using whole = filter_traversal<Model, plan_of_model<Model>>;
+  using planned_cuts<whole>::cuts;
+  using typename whole::element, typename whole::state, typename whole::T;
+
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t length = this->series.length(i), first = cuts().steps_before(k, length),
                        last = cuts().steps_through(k, length);
@@ -77,16 +80,12 @@ struct planned_filter : filter_traversal<Model, model_plan<Model>> {
 };
 
 template <state_space_model Model>
-struct planned_smoother : smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, model_plan<Model>> {
-  using whole = smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, model_plan<Model>>;
+struct planned_smoother
+    : planned_cuts<smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, plan_of_model<Model>>> {
+  using whole = smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, plan_of_model<Model>>;
+  using planned_cuts<whole>::cuts;
   using typename whole::element, typename whole::state, typename whole::T;
-  static constexpr std::int64_t longest_chunk = longest_planned_chunk<Model>;
 
-  static constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
-    return cuts_with_short_ends{chunk}.most_chunks(longest);
-  }
-  KALSCAN_HD cuts_with_short_ends cuts() const { return {this->chunk}; }
-  KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return cuts().chunks(this->series.length(i)); }
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t length = this->series.length(i), last = length - 1 - cuts().steps_before(k, length),
                        before = length - 1 - cuts().steps_through(k, length);
@@ -110,7 +109,7 @@ struct planned_smoother : smoother_traversal<Model, filtered_rows::ahead, prior_
                x.cuts().steps_through(k, length) - x.cuts().steps_before(k, length), false, 0) {
       // Rows of other chunks may be written by now: the results may take the filter's place.
       const std::int64_t first = this->to_ + 1;
-      if (this->settled_.hold && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
+      if (this->settled_.as_planned && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
         this->settled_.enter_filtered(x.filtered(i, this->begin_, first).covariance);
     }
   };
@@ -158,8 +157,11 @@ using device_smoother = std::conditional_t<has_plan<Model>, planned_smoother<Mod
 template <class Traversal, class... Fields>
 Traversal planned_traversal(const Fields&... fields) {
   if constexpr (requires(Traversal t) { t.plan.of_step; }) {
-    Traversal x{{fields...}};
-    x.plan = plan_of(x.model, x.chunk, cuts_with_short_ends::short_steps, Traversal::replay_type::direction < 0);
+    Traversal x{{{fields...}}};
+    if (x.series.longest == 0 || x.series.count == 0) return x;
+    constexpr std::int64_t short_steps = cuts_with_short_ends::short_steps;
+    const bool whole = x.series.longest <= x.chunk;  // absorbs nothing
+    x.plan = plan_of(x.model, whole ? short_steps : x.chunk, short_steps, Traversal::replay_type::direction < 0);
     return x;
   } else {
     return Traversal{fields...};

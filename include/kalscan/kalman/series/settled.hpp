@@ -142,7 +142,10 @@ struct settled_smoother {
   }
 };
 
-/// Of a traversal that knows nothing ahead: what has settled is found step by step.
+/// What a traversal knows ahead of its steps: nothing. A plan says by what its replays find what has settled, a
+/// settled_gains and a settled_smoother or what has their functions: enter, before the first step, of what comes from the
+/// chunks before; after each step in full keep, of its readings, and judge, which may bring what has come close to what
+/// is known to that; and serve, observe and of_step for steps that have settled.
 template <class T, int N, int M>
 struct no_plan {
   KALSCAN_HD settled_gains<T, N, M> filter_settling() const { return {}; }
