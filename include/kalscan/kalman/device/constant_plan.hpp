@@ -24,76 +24,59 @@
 
 namespace kalscan::detail {
 
-/// How far a covariance may be from that which is known to settle, of the deviations: those of chunks come through
-/// elements, with more rounding than those of a step.
-template <class T>
-inline constexpr T rounding_of_carry = 16 * std::numeric_limits<T>::epsilon();
-
-/// settled_gains where it is known what covariances settle on: one that comes within rounding of that becomes it.
-/// Others settle as they do without a plan, such as change so slowly that each step's rounding keeps them away.
+/// settled_gains where it is known what covariances settle on: one that comes close to that becomes it.
 template <class Plan>
-struct planned_gains : settled_gains<typename Plan::T, Plan::n, Plan::m> {
-  using own = settled_gains<typename Plan::T, Plan::n, Plan::m>;
+struct planned_gains {
   const Plan* plan;
-  bool as_planned = false;
-
-  KALSCAN_HD explicit planned_gains(const Plan* p) : own{}, plan(p) {}
+  bool hold = false;
 
   template <class Belief>
   KALSCAN_HD void enter(Belief& x) {
-    as_planned =
-        plan->filter_settles && same_but_rounding(plan->filtered, x.covariance, rounding_of_carry<typename Plan::T>);
-    if (as_planned) x.covariance = plan->filtered;
+    hold = plan->filter.hold && same_but_rounding(plan->filtered, x.covariance, plan->close);
+    if (hold) x.covariance = plan->filtered;
   }
+  template <class Innovation>
+  KALSCAN_HD void keep(int, const Innovation&) {}
   template <class Covariance, class Belief, class Readings>
-  KALSCAN_HD void judge(const Covariance& before, Belief& after, const Readings& o) {
+  KALSCAN_HD void judge(const Covariance&, Belief& after, const Readings&) {
     enter(after);
-    if (!as_planned) own::judge(before, after, o);
   }
   template <class Readings>
   KALSCAN_HD bool serve(const Readings& o) const {
-    return as_planned ? all_present(o) : own::serve(o);
+    return hold && all_present(o);
   }
   template <class Readings, class Mean, class Seen>
   KALSCAN_HD void observe(const Readings& o, Mean& mean, Seen seen) const {
-    if (as_planned) {
-      plan->filter.observe(o, mean, seen);
-    } else {
-      own::observe(o, mean, seen);
-    }
+    plan->filter.observe(o, mean, seen);
   }
 };
 
 /// settled_smoother, likewise, by what later data say.
 template <class Plan>
-struct planned_smoothing : settled_smoother<typename Plan::T, Plan::n, Plan::m> {
-  using own = settled_smoother<typename Plan::T, Plan::n, Plan::m>;
+struct planned_smoothing {
   using likelihood = small_likelihood<typename Plan::T, Plan::n>;
   using covariance = small_symmetric<typename Plan::T, Plan::n>;
   using matrix = small_matrix<typename Plan::T, Plan::n, Plan::n>;
   const Plan* plan;
-  bool as_planned = false, filtered_known = false;
-
-  KALSCAN_HD explicit planned_smoothing(const Plan* p) : own{}, plan(p) {}
+  bool hold = false, filtered_known = false;
 
   KALSCAN_HD void enter(likelihood& later) {
-    as_planned =
-        plan->smoother.hold && same_but_rounding(plan->smoother.J, later.J, rounding_of_carry<typename Plan::T>);
-    if (as_planned) later.J = plan->smoother.J;
-    this->hold = as_planned;
+    hold = plan->smoother.hold && same_but_rounding(plan->smoother.J, later.J, plan->close);
+    if (hold) later.J = plan->smoother.J;
   }
   /// Of steps with all components present after one whose filtered covariance is P.
   KALSCAN_HD void enter_filtered(const covariance& P) {
-    filtered_known = same_but_rounding(plan->filtered, P, rounding_of_carry<typename Plan::T>);
+    filtered_known = same_but_rounding(plan->filtered, P, plan->close);
   }
-  KALSCAN_HD bool knows_filtered() const { return as_planned && filtered_known; }
-  KALSCAN_HD void judge(const covariance& filtered, const matrix& A, const covariance& smoothed,
-                        const covariance& later, likelihood& before, bool all) {
+  KALSCAN_HD bool knows_filtered() const { return filtered_known; }
+  KALSCAN_HD void begin(const likelihood&) {}
+  template <class Told, class Innovation>
+  KALSCAN_HD void keep(int, const Told&, const Innovation&) {}
+  KALSCAN_HD void judge(const covariance&, const matrix&, const covariance&, const covariance&, likelihood& before,
+                        bool) {
     enter(before);
-    if (!as_planned) own::judge(filtered, A, smoothed, later, before, all);
   }
-  KALSCAN_HD const own& of_step(covariance& smoothed) const {
-    if (!as_planned) return *this;
+  KALSCAN_HD const auto& of_step(covariance& smoothed) const {
     smoothed = plan->smoothed;
     return plan->smoother;
   }
@@ -111,9 +94,9 @@ template <class T, int N, int M>
 struct settled_plan {
   stretch_covariances<T, N> long_stretch{}, short_stretch{};
   small_symmetric<T, N> filtered{}, smoothed{};
-  settled_gains<T, N, M> filter{};
-  bool filter_settles = false;
-  settled_smoother<T, N, M> smoother{};  // holds where the smoother settles
+  settled_gains<T, N, M> filter{};       // these hold where the filter settles
+  settled_smoother<T, N, M> smoother{};  // and this where the smoother does
+  T close = 0;                           // how close, of the deviations, a covariance is taken for settled
 };
 
 /// `Room`: bytes that it may have, as a part of a kernel's parameters.
@@ -191,12 +174,16 @@ struct plan_maker {
   using filter = filter_traversal<bare>;
   using smoother = smoother_traversal<bare>;
   using element = typename filter::element;
-  static constexpr std::int64_t most_settling_steps = 64, most_smoothing_steps = 16;
+  static constexpr std::int64_t settling_steps = 8;
   static constexpr int most_doublings = 16;
+  /// A covariance changes by the rounding of a step, 4 epsilon of its deviations, where it is 4 epsilon / (1 - c) from
+  /// that which it settles on, if distances shrink by c a step. Those of chunks come through elements, with more
+  /// rounding.
+  static constexpr T epsilon = std::numeric_limits<T>::epsilon(), closest = 16 * epsilon, farthest = 1024 * epsilon;
 
   bare model;
   plan_type plan;
-  std::array<T, static_cast<std::size_t>(most_settling_steps + 1) * n> zeros{};
+  std::array<T, static_cast<std::size_t>(settling_steps + 1) * n> zeros{};
 
   /// Returns what the last step leaves.
   element make_stretches(std::int64_t steps, std::int64_t short_steps) {
@@ -229,39 +216,59 @@ struct plan_maker {
     return std::isfinite(sum);
   }
 
-  /// Many stretches like x; false where they go on changing.
-  static bool repeat(element& x) {
-    for (int k = 0; k < most_doublings; ++k) {
-      const element before = x;
-      x = filter::combine(before, before);
-      if (!is_finite(x)) return false;
-      if (same_but_rounding(x.C, before.C, rounding_of_carry<T>) &&
-          same_but_rounding(x.J, before.J, rounding_of_carry<T>))
-        return true;
+  using covariance = small_symmetric<T, n>;
+  /// So many stretches like a first one that C and J do not change any more, if they settle. What the state before
+  /// tells of that after them shrinks by `shrinks` a step, in the deviations of C.
+  struct repeated_stretch {
+    element x;
+    bool C_settles = false, J_settles = false;
+    T shrinks = 1;
+  };
+  static repeated_stretch repeat(const element& first, std::int64_t steps) {
+    repeated_stretch many{first};
+    for (int k = 0; k < most_doublings && !(many.C_settles && many.J_settles); ++k) {
+      const element before = many.x;
+      many.x = filter::combine(before, before);
+      if (!is_finite(many.x)) return {first};
+      steps *= 2;
+      const T left = what_is_left(many.x);
+      if (left < T(0.5) && equal(many.shrinks, T(1))) many.shrinks = std::pow(left, T(1) / static_cast<T>(steps));
+      many.C_settles = left < T(0.5) && same_but_rounding(before.C, many.x.C, closest);
+      many.J_settles = same_but_rounding(before.J, many.x.J, closest);
     }
-    return false;
+    return many;
+  }
+  static T what_is_left(const element& x) {
+    T most = 0;
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) {
+        if (x.C(i, i) > 0 && x.C(j, j) > 0)
+          most = (std::max)(most, std::abs(x.A(i, j)) * std::sqrt(x.C(j, j) / x.C(i, i)));
+      }
+    }
+    return most;
   }
 
-  /// Steps of a filter that has settled on C.
-  void settle_filter(const small_symmetric<T, n>& C) {
-    const filter x{model, {.longest = most_settling_steps + 1}, zeros.data(), {}, most_settling_steps + 1};
-    typename filter::replay_type steps(x, 0, 1, most_settling_steps + 1, {{}, C}, {});
-    for (std::int64_t j = 0; j < steps.steps() && !plan.filter_settles; ++j) {
-      plan.filtered = steps.step(j).covariance;
-      plan.filter = steps.settled();
-      plan.filter_settles = plan.filter.hold;
-    }
+  /// Steps of a filter whose covariance goes to C: what is beside it shrinks by the square of `shrinks`.
+  void settle_filter(const covariance& C, T shrinks) {
+    const filter x{model, {.longest = settling_steps + 1}, zeros.data(), {}, settling_steps + 1};
+    typename filter::replay_type steps(x, 0, 1, settling_steps + 1, {{}, C}, {});
+    for (std::int64_t j = 0; j < steps.steps(); ++j) steps.step(j);
+    plan.filtered = steps.after().covariance;
+    plan.filter = steps.settled();
+    plan.close = (std::min)(farthest, (std::max)(closest, 4 * epsilon / (1 - shrinks * shrinks)));
+    plan.filter.hold = same_but_rounding(C, plan.filtered, plan.close);
+    for (int k = 0; k < m; ++k) plan.filter.hold = plan.filter.hold && plan.filter.s(k) > 0;
   }
   /// And of a smoother, by later data that have settled on J.
-  void settle_smoother(const small_symmetric<T, n>& J) {
-    std::array<T, static_cast<std::size_t>(most_smoothing_steps + 1) * n * n> filtered{};
-    for (std::int64_t t = 0; t <= most_smoothing_steps; ++t) store(filtered.data() + t * (n * n), plan.filtered);
-    const smoother x{model, {.longest = most_smoothing_steps + 1}, zeros.data(), zeros.data(), filtered.data(), {}, 1};
-    typename smoother::replay_type steps(x, 0, {{}, J}, most_smoothing_steps, most_smoothing_steps, true, 0);
-    for (std::int64_t j = 0; j < steps.steps() && !plan.smoother.hold; ++j) {
-      plan.smoothed = steps.step(j).covariance;
-      plan.smoother = steps.settled();
-    }
+  void settle_smoother(const covariance& J) {
+    std::array<T, static_cast<std::size_t>(2 * n * n)> filtered{};
+    store(filtered.data(), plan.filtered), store(filtered.data() + n * n, plan.filtered);
+    const smoother x{model, {.longest = 2}, zeros.data(), zeros.data(), filtered.data(), {}, 1};
+    typename smoother::replay_type steps(x, 0, {{}, J}, 1, 1, true, 0);
+    plan.smoothed = steps.step(0).covariance;
+    plan.smoother = steps.settled();
+    plan.smoother.hold = same_but_rounding(J, steps.after().J, plan.close);
   }
 };
 
@@ -270,12 +277,12 @@ struct plan_maker {
 template <class Model>
 auto plan_of(const Model& model, std::int64_t steps, std::int64_t short_steps, bool smooths) {
   plan_maker<Model> x{{model}, {}};
-  auto stretch = x.make_stretches((std::min)(steps, std::int64_t{x.plan.most_steps}), short_steps);
-  if (steps > x.plan.most_steps) x.plan.long_stretch.steps = 0;
-  if (plan_maker<Model>::repeat(stretch)) {
-    x.settle_filter(stretch.C);
-    if (smooths && x.plan.filter_settles) x.settle_smoother(stretch.J);
-  }
+  const std::int64_t planned = (std::min)(steps, std::int64_t{x.plan.most_steps});
+  const auto stretch = x.make_stretches(planned, short_steps);
+  if (planned < steps) x.plan.long_stretch.steps = 0;
+  const auto many = plan_maker<Model>::repeat(stretch, planned);
+  if (many.C_settles) x.settle_filter(many.x.C, many.shrinks);
+  if (smooths && many.J_settles && x.plan.filter.hold) x.settle_smoother(many.x.J);
   return x.plan;
 }
 

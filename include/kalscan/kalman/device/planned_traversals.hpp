@@ -109,7 +109,7 @@ struct planned_smoother
                x.cuts().steps_through(k, length) - x.cuts().steps_before(k, length), false, 0) {
       // Rows of other chunks may be written by now: the results may take the filter's place.
       const std::int64_t first = this->to_ + 1;
-      if (this->settled_.as_planned && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
+      if (this->settled_.hold && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
         this->settled_.enter_filtered(x.filtered(i, this->begin_, first).covariance);
     }
   };
