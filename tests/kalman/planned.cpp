@@ -229,8 +229,8 @@ TEST_CASE("models that settle slowly, or never, are filtered as without a plan")
   const auto [F, Q] = x.transition(0, 0);
   const auto [H, R] = x.observation(0, 0);
   const auto prior = x.prior(0);
-  const auto model_of = [&](const auto& f, const auto& q, const auto& h, const auto& belief) {
-    return kalscan::model_of<double, 7, 2>(f, q, h, R, belief);
+  const auto model_of = [&noise = R](const auto& f, const auto& q, const auto& h, const auto& belief) {
+    return kalscan::model_of<double, 7, 2>(f, q, h, noise, belief);
   };
   auto apart = F;  // the last state beside the others
   for (int j = 0; j < 7; ++j) apart(6, j) = apart(j, 6) = 0;

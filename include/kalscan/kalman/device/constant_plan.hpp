@@ -117,8 +117,8 @@ struct constant_plan : settled_plan<T_, N, M> {
 
   step_gains of_step[static_cast<std::size_t>(most_steps > 0 ? most_steps : 1)];
 
-  KALSCAN_HD auto filter_settling() const { return planned_gains<constant_plan>(this); }
-  KALSCAN_HD auto smoother_settling() const { return planned_smoothing<constant_plan>(this); }
+  KALSCAN_HD auto filter_settling() const { return planned_gains<constant_plan>{this}; }
+  KALSCAN_HD auto smoother_settling() const { return planned_smoothing<constant_plan>{this}; }
 
   /// That of a stretch of so many steps, or null.
   KALSCAN_HD const stretch_covariances<T, N>* of_stretch(std::int64_t steps) const {
