@@ -117,7 +117,7 @@ MUTANTS = [
      ["kalman/function_diffuse.cpp: a diffuse prior*"]),
     ("diffuse smoother: filtered means that are gone", K + "kalman/device/diffuse_smoother.hpp",
      "(smoothed ? x.out.mean.data() : x.mean)", "x.mean", ["kalman/function_diffuse.cpp: a diffuse prior*"]),
-    ("plan: eta without its gains", K + "kalman/device/constant_plan.hpp", "        eta(i) += v * gains.g(i, k);\n", "",
+    ("plan: eta without its gains", K + "kalman/series/settled.hpp", "        eta(i) += v * g(i, k);\n", "",
      ["kalman/planned.cpp"]),
     ("plan: covariances that have not settled", K + "kalman/device/constant_plan.hpp", "plan->filter.hold && same_but_rounding(",
      "plan->filter.hold || same_but_rounding(", ["kalman/planned.cpp"]),

@@ -243,7 +243,7 @@ TEST_CASE("a stretch of a series is smoothed as in the whole series, with the fi
   const auto model = readings.model();
   const auto& y = readings.y;
   using model_type = std::remove_cvref_t<decltype(model)>;
-  using traversal = kalscan::detail::device_smoother_traversal<model_type>;
+  using traversal = kalscan::detail::unplanned_device_smoother<model_type>;
   using kalscan::detail::counted_from_zero, kalscan::detail::replay_chunk;
   std::vector<double> mean(2 * y.size()), covariance(4 * y.size()), smoothed(mean), smoothed_covariance(covariance);
   kalscan::filter(kalscan::seq{}, model, std::span<const double>(y), {.mean = mean, .covariance = covariance});

@@ -24,15 +24,19 @@
 // which kalscan::cuda_many_states does in CMake.
 //
 // One long series is cut in time; of many, each is taken by a thread. Where policy.chunk is 0, filter and smoother cut each
-// in its own way, by the sizes and the type of the model. Of a model with constant F, Q, H and R, 7 states or more and a
-// proper prior, what does not depend on the data is computed once a call, by the host, which asks the model for these
-// matrices: 0.1 ms for 8 states, 0.3 ms for 12. Stretches without missing components then take means alone. Such a series
-// of 256 chunks and more has chunks of 4 steps at both ends, also where policy.chunk is given. Every verb enqueues its work in policy.stream and
+// in its own way, by the sizes and the type of the model. Every verb enqueues its work in policy.stream and
 // returns: it neither allocates nor waits, and may be captured into a graph. Its workspace must have
 // filter_workspace<Model>(...) bytes. Results have the same bits on every run: they depend on shapes and policy.chunk.
 // Wrong sizes, host memory and a small workspace throw std::invalid_argument before anything is enqueued; what CUDA
 // refuses throws kalscan::cuda_error. What goes wrong in a step is told by the status of its series, in device memory:
 // results from that step on mean nothing.
+//
+// Models of constant F, Q, H and R (model.constant) with 7 states or more and a proper prior, in covariance form, are
+// planned: filter and smooth compute what does not depend on data once a call, on the host, which asks the model for these
+// matrices; it takes 0.1 ms for 8 states, 0.3 ms for 12. Stretches without missing components then take means alone. Where
+// such a series has 256 chunks of 16 steps or more, some 128 steps at its beginning, and as many at its end, are cut into
+// chunks of 4, whatever policy.chunk is. A plan must fit a kernel's parameters, beside the model: in float that of 12
+// states and 11 components does, of 16 and 7; in double of 8 and 8, of 12 and 4, of 16 and 2. Others are taken as they are.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

@@ -20,9 +20,8 @@
 // bits are those of one device that is given this chunk. With a chunk given, all results
 // have the bits of one device with it, for any number of ranks. For either, stretches are whole blocks of
 // `filter_block` steps: but for the last stretch of the filter, and for the first one of the smoother, which counts
-// blocks from the end. Other stretches change the last bits. Constant models of 7 states and more with a proper prior are
-// filtered otherwise on one device alone, where what does not depend on data is computed ahead (kalman.cuh): its bits and
-// its chunks are others, and ranks do not gain from that. On one rank `inner` runs alone.
+// blocks from the end. Other stretches change the last bits. Models that one device plans (kalman.cuh) are not planned
+// over ranks: bits and chunks are others there. On one rank `inner` runs alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -207,7 +206,7 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
   if (p.communicator.size() == 1) return filter_workspace<Model>(p.inner, steps);
   const device_stretches all = stretches_of("filter_workspace", p, "the number of steps", steps);
   return (std::max)(rank_series_pieces<filter_traversal<Model>>::size(p.inner, all),
-                    rank_series_pieces<device_smoother_traversal<Model>>::size(p.inner, all));
+                    rank_series_pieces<unplanned_device_smoother<Model>>::size(p.inner, all));
 }
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
@@ -254,7 +253,7 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
             const filter_arrays<detail::model_number<Model>>& filtered,
             const smoother_arrays<detail::model_number<Model>>& out) {
   using namespace detail;
-  using traversal = device_smoother_traversal<Model>;
+  using traversal = unplanned_device_smoother<Model>;
   using T = model_number<Model>;
   constexpr const char* verb = "smooth";
   explain_device_smoother<Model>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Absorb, carry, replay over chunks of time, a thread each, for any traversal of series (filter_traversal says what one
-// is), and over whole series, a thread each. The order of all operations follows from shapes and chunk alone.
+// Absorb, carry, replay over chunks of time, a thread each, for any traversal of series (README.md says what one is), and
+// over whole series, a thread each. The order of all operations follows from shapes and chunk alone.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler

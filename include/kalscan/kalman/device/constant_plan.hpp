@@ -24,9 +24,9 @@
 
 namespace kalscan::detail {
 
-/// settled_gains where it is known what covariances settle on: one that comes close to that becomes it.
+/// As settled_filter, with the limit known: a covariance that is close enough to it is replaced by it.
 template <class Plan>
-struct planned_gains {
+struct planned_settled_filter {
   const Plan* plan;
   bool hold = false;
 
@@ -51,9 +51,9 @@ struct planned_gains {
   }
 };
 
-/// settled_smoother, likewise, by what later data say.
+/// As settled_smoother; what counts is J of later data.
 template <class Plan>
-struct planned_smoothing {
+struct planned_settled_smoother {
   using likelihood = small_likelihood<typename Plan::T, Plan::n>;
   using covariance = small_symmetric<typename Plan::T, Plan::n>;
   using matrix = small_matrix<typename Plan::T, Plan::n, Plan::n>;
@@ -94,7 +94,7 @@ template <class T, int N, int M>
 struct settled_plan {
   stretch_covariances<T, N> long_stretch{}, short_stretch{};
   small_symmetric<T, N> filtered{}, smoothed{};
-  settled_gains<T, N, M> filter{};       // these hold where the filter settles
+  settled_filter<T, N, M> filter{};      // these hold where the filter settles
   settled_smoother<T, N, M> smoother{};  // and this where the smoother does
   T close = 0;                           // how close, of the deviations, a covariance is taken for settled
 };
@@ -105,20 +105,16 @@ struct constant_plan : settled_plan<T_, N, M> {
   using T = T_;
   static constexpr int n = N, m = M;
 
-  /// What a step takes of an innovation of component k into b, and into eta of the state before the stretch.
-  struct step_gains {
-    small_matrix<T, N, M> K, g;
-  };
-  /// Of a stretch; 0 where there is no room.
+  /// Steps of the longest stretch that may be planned; 0 where there is no room.
   static constexpr int most_steps = [] {
-    constexpr std::size_t taken = sizeof(settled_plan<T, N, M>) + 64;
-    return taken > Room ? 0 : (std::min)(64, static_cast<int>((Room - taken) / sizeof(step_gains)) / 4 * 4);
+    constexpr std::size_t gains_of_step = sizeof(step_gains<T, N, M>), rest = sizeof(settled_plan<T, N, M>);
+    return rest > Room ? 0 : (std::min)(64, static_cast<int>((Room - rest) / gains_of_step) / 4 * 4);
   }();
 
-  step_gains of_step[static_cast<std::size_t>(most_steps > 0 ? most_steps : 1)];
+  step_gains<T, N, M> gains[static_cast<std::size_t>(most_steps > 0 ? most_steps : 1)];  // of the steps of a stretch
 
-  KALSCAN_HD auto filter_settling() const { return planned_gains<constant_plan>{this}; }
-  KALSCAN_HD auto smoother_settling() const { return planned_smoothing<constant_plan>{this}; }
+  KALSCAN_HD auto filter_settling() const { return planned_settled_filter<constant_plan>{this}; }
+  KALSCAN_HD auto smoother_settling() const { return planned_settled_smoother<constant_plan>{this}; }
 
   /// That of a stretch of so many steps, or null.
   KALSCAN_HD const stretch_covariances<T, N>* of_stretch(std::int64_t steps) const {
@@ -126,25 +122,14 @@ struct constant_plan : settled_plan<T_, N, M> {
     if (steps == this->long_stretch.steps) return &this->long_stretch;
     return steps == this->short_stretch.steps ? &this->short_stretch : nullptr;
   }
-  /// Takes step j of a stretch into b, which is its prediction, and eta.
-  KALSCAN_HD void take(std::int64_t j, const independent_readings<T, N, M>& o, small_vector<T, N>& b,
-                       small_vector<T, N>& eta) const {
-    const step_gains& gains = of_step[j];
-    unrolled<M>([&](int k) {
-      const T v = o.y(k) - sum_of<T, N>([&](int i) { return o.H(k, i) * b(i); });
-      unrolled<N>([&](int i) {
-        b(i) += v * gains.K(i, k);
-        eta(i) += v * gains.g(i, k);
-      });
-    });
-  }
 };
 
-/// Of a model: a kernel's parameters may have 32,764 bytes, of which the model and the arrays have their part.
+/// Bytes for the plan of a model. A kernel's parameters may have 32,764, of which the model and 2 KiB are others':
+/// arrays, layouts, and what alignment takes.
 template <class Model>
 inline constexpr std::size_t plan_room = [] {
-  constexpr std::size_t most = 24 * 1024, taken = sizeof(Model) + 2048;
-  return taken > 32'764 ? 0 : (std::min)(most, 32'764 - taken);
+  constexpr std::size_t most = 24 * 1024, others = sizeof(Model) + 2048;
+  return others > 32'764 ? 0 : (std::min)(most, 32'764 - others);
 }();
 template <class Model>
 using plan_of_model = constant_plan<typename Model::value_type, Model::states, Model::observed, plan_room<Model>>;
@@ -176,9 +161,8 @@ struct plan_maker {
   using element = typename filter::element;
   static constexpr std::int64_t settling_steps = 8;
   static constexpr int most_doublings = 16;
-  /// A covariance changes by the rounding of a step, 4 epsilon of its deviations, where it is 4 epsilon / (1 - c) from
-  /// that which it settles on, if distances shrink by c a step. Those of chunks come through elements, with more
-  /// rounding.
+  /// If distances to the limit shrink by c a step, a covariance whose step changes it by 4 epsilon of its deviations is
+  /// 4 epsilon / (1 - c) away. Those of chunks come through elements, with more rounding.
   static constexpr T epsilon = std::numeric_limits<T>::epsilon(), closest = 16 * epsilon, farthest = 1024 * epsilon;
 
   bare model;
@@ -194,13 +178,9 @@ struct plan_maker {
       } else {
         predict_stretch<residues::kept>(model, 0, 1, x);
       }
-      auto& gains = plan.of_step[j];
-      observe_into(x, readings_of(model, 0, 1, zeros.data()), [&](int k, const auto& told, const auto& innovation) {
-        for (int i = 0; i < n; ++i) {
-          gains.K(i, k) = innovation.K(i);
-          gains.g(i, k) = innovation.scale * innovation.scale * told(i);
-        }
-      });
+      auto& gains = plan.gains[j];
+      observe_into(x, readings_of(model, 0, 1, zeros.data()),
+                   [&](int k, const auto& told, const auto& innovation) { gains.keep(k, told, innovation); });
       if (!is_finite(x)) break;
       if (j + 1 == steps) plan.long_stretch = {steps, x.A, x.C, x.J};
       if (j + 1 == short_steps) plan.short_stretch = {short_steps, x.A, x.C, x.J};
@@ -217,8 +197,8 @@ struct plan_maker {
   }
 
   using covariance = small_symmetric<T, n>;
-  /// So many stretches like a first one that C and J do not change any more, if they settle. What the state before
-  /// tells of that after them shrinks by `shrinks` a step, in the deviations of C.
+  /// A stretch, doubled until C and J do not change any more, and whether they came to that. `shrinks`: the factor by
+  /// which a step multiplies what the state before tells, in the deviations of C.
   struct repeated_stretch {
     element x;
     bool C_settles = false, J_settles = false;
@@ -249,7 +229,7 @@ struct plan_maker {
     return most;
   }
 
-  /// Steps of a filter whose covariance goes to C: what is beside it shrinks by the square of `shrinks`.
+  /// Steps of a filter whose covariance goes to C; its distance to that shrinks by the square of `shrinks`.
   void settle_filter(const covariance& C, T shrinks) {
     const filter x{model, {.longest = settling_steps + 1}, zeros.data(), {}, settling_steps + 1};
     typename filter::replay_type steps(x, 0, 1, settling_steps + 1, {{}, C}, {});
@@ -286,8 +266,8 @@ auto plan_of(const Model& model, std::int64_t steps, std::int64_t short_steps, b
   return x.plan;
 }
 
-/// Whether a device has a plan of a model: where a step's covariances are more than a thread has registers for, if the
-/// plan fits a kernel's parameters.
+/// Whether a device plans a model: from 7 states on, where taking covariances along costs more than the plan, if that
+/// fits a kernel's parameters with enough steps for a chunk.
 template <class Model>
 inline constexpr bool has_plan = [] {
   if constexpr (Model::constant &&

@@ -43,9 +43,9 @@ struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t length = this->series.length(i), first = cuts().steps_before(k, length),
                        last = cuts().steps_through(k, length);
-    if (const auto* ahead = this->plan.of_stretch(last - first); ahead != nullptr && first > 0) {
+    if (const auto* known = this->plan.of_stretch(last - first); known != nullptr && first > 0) {
       small_vector<T, whole::n> b{}, eta{};
-      if (absorb_means(i, first, last, b, eta)) return {ahead->A, b, ahead->C, eta, ahead->J};
+      if (absorb_means(i, first, last, b, eta)) return {known->A, b, known->C, eta, known->J};
     }
     return this->absorb_steps(i, first, last);
   }
@@ -73,7 +73,7 @@ struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model
       const auto readings = readings_of(this->model, i, t, this->y + (begin + t) * this->m);
       if (!all_present(readings)) return false;
       predict_mean(this->model, i, t, this->model.transition(i, t), b);
-      this->plan.take(t - first, readings, b, eta);
+      this->plan.gains[t - first].take(readings, b, eta);
     }
     return true;
   }
@@ -81,17 +81,17 @@ struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model
 
 template <state_space_model Model>
 struct planned_smoother
-    : planned_cuts<smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, plan_of_model<Model>>> {
-  using whole = smoother_traversal<Model, filtered_rows::ahead, prior_type<Model>, plan_of_model<Model>>;
+    : planned_cuts<smoother_traversal<Model, filtered_rows::in_step, prior_type<Model>, plan_of_model<Model>>> {
+  using whole = smoother_traversal<Model, filtered_rows::in_step, prior_type<Model>, plan_of_model<Model>>;
   using planned_cuts<whole>::cuts;
   using typename whole::element, typename whole::state, typename whole::T;
 
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t length = this->series.length(i), last = length - 1 - cuts().steps_before(k, length),
                        before = length - 1 - cuts().steps_through(k, length);
-    if (const auto* ahead = this->plan.of_stretch(last - before); ahead != nullptr && before >= 0) {
+    if (const auto* known = this->plan.of_stretch(last - before); known != nullptr && before >= 0) {
       small_vector<T, whole::n> b{}, eta{};
-      if (absorb_means(i, before, last, b, eta)) return {ahead->A, b, ahead->C, eta, ahead->J};
+      if (absorb_means(i, before, last, b, eta)) return {known->A, b, known->C, eta, known->J};
     }
     const std::int64_t begin = this->series.begin(i);
     return this->absorb_steps(i, before, last, [&](std::int64_t t) { return this->filtered_mean(begin + t); });
@@ -139,7 +139,7 @@ struct planned_smoother
       if (!all_present(readings)) return false;
       add(b, origin);
       predict_mean(this->model, i, t, this->model.transition(i, t), b);
-      this->plan.take(t - before - 1, readings, b, eta);
+      this->plan.gains[t - before - 1].take(readings, b, eta);
       origin = this->filtered_mean(begin + t);
       add(b, origin, T(-1));
     }
@@ -151,12 +151,12 @@ struct planned_smoother
 template <class Model>
 using device_filter = std::conditional_t<has_plan<Model>, planned_filter<Model>, filter_traversal<Model>>;
 template <class Model>
-using device_smoother = std::conditional_t<has_plan<Model>, planned_smoother<Model>, device_smoother_traversal<Model>>;
+using device_smoother = std::conditional_t<has_plan<Model>, planned_smoother<Model>, unplanned_device_smoother<Model>>;
 
 /// One of these, from what filter_traversal and smoother_traversal begin with.
 template <class Traversal, class... Fields>
 Traversal planned_traversal(const Fields&... fields) {
-  if constexpr (requires(Traversal t) { t.plan.of_step; }) {
+  if constexpr (has_plan<typename Traversal::model_type>) {
     Traversal x{{{fields...}}};
     if (x.series.longest == 0 || x.series.count == 0) return x;
     constexpr std::int64_t short_steps = cuts_with_short_ends::short_steps;

@@ -31,7 +31,7 @@ bool is_finite_state(const small_root_likelihood<T, N>& x) {
   return is_finite_state(small_root_belief<T, N>{x.w, x.Z});
 }
 
-/// A chain is a series, its pieces are the chunks of the traversal (filter_traversal says what one is).
+/// A chain is a series, its pieces are the chunks of the traversal (kalman/device/README.md says what one is).
 template <class Traversal>
 class series_chains {
  public:

@@ -17,13 +17,13 @@
 
 namespace kalscan::detail {
 
-/// Chunk k of a series has its steps [k chunk, (k + 1) chunk). Chunks are numbered in the order in which they act.
-///
-/// Under a diffuse prior chunks that start in the beginning are filtered from the first step of all: what the first
-/// data tell may be so little of some direction that the summary of a chunk has no digit of it. Later chunks act on
-/// beliefs that may be improper still.
+/// Under a diffuse prior chunks that start before this step are filtered from the first step of all: what the first data
+/// tell may be so little of some direction that the summary of a chunk has no digit of it. Later chunks act on beliefs
+/// that may be improper still.
 inline constexpr std::int64_t steps_from_start = 64;
-/// `Plan`: what is known ahead of the model's steps, see no_plan.
+
+/// Chunk k of a series has its steps [k chunk, (k + 1) chunk), where derived ones do not cut otherwise. Chunks are numbered
+/// in the order in which they act. `Plan`: what is known ahead of the model's steps, see no_plan.
 template <state_space_model Model, class Plan = no_plan<typename Model::value_type, Model::states, Model::observed>>
 struct filter_traversal {
   using model_type = Model;
@@ -95,7 +95,7 @@ struct filter_traversal {
     static constexpr int direction = 1;
 
     KALSCAN_HD replay_type(const filter_traversal& x, std::int64_t series, std::int64_t k, const state& before,
-                           bool = false)
+                           bool /* goes_on, of the smoother */ = false)
         : replay_type(x, series, k * x.chunk, k * x.chunk + x.chunk, before, steps_between{}) {
       if (last_ > length_) last_ = length_;
       judge_carry();

@@ -44,7 +44,7 @@ KALSCAN_HD bool same_but_rounding(const small_lower<T, N>& x, const small_lower<
 
 /// What a step with all components present takes of its observation, as long as the covariance stays what it is.
 template <class T, int N, int M>
-struct settled_gains {
+struct settled_filter {
   small_matrix<T, N, M> K{};
   small_vector<T, M> s{}, scale{};  // the innovations' variances, and 1 / sqrt(s)
   bool hold = false;
@@ -85,13 +85,38 @@ struct settled_gains {
   }
 };
 
+/// Of a step whose covariances are known: what a unit of each component's innovation adds to b, the mean, and to eta, what
+/// data say of the state before the step or before a stretch that it ends.
+template <class T, int N, int M>
+struct step_gains {
+  small_matrix<T, N, M> K, g;
+
+  /// Of component k, which tells `told` of the state before.
+  KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) {
+    unrolled<N>([&](int i) {
+      K(i, k) = x.K(i);
+      g(i, k) = x.scale * x.scale * told(i);
+    });
+  }
+  /// Into b, the prediction, and eta.
+  KALSCAN_HD void take(const independent_readings<T, N, M>& o, small_vector<T, N>& b, small_vector<T, N>& eta) const {
+    unrolled<M>([&](int k) {
+      const T v = o.y(k) - sum_of<T, N>([&](int i) { return o.H(k, i) * b(i); });
+      unrolled<N>([&](int i) {
+        b(i) += v * K(i, k);
+        eta(i) += v * g(i, k);
+      });
+    });
+  }
+};
+
 /// What a step of the smoother takes of the data with all components present, as long as neither the filtered
 /// covariance nor the information J of later data changes.
 template <class T, int N, int M>
 struct settled_smoother {
   small_symmetric<T, N> filtered, J;
-  small_matrix<T, N, N> A;     // of the step, given later data
-  small_matrix<T, N, M> K, g;  // gains of the step's data; and what they tell of the state before, a unit of innovation
+  small_matrix<T, N, N> A;  // of the step, given later data
+  step_gains<T, N, M> gains;
   bool hold = false;
 
   /// Before the first step.
@@ -99,12 +124,7 @@ struct settled_smoother {
 
   /// Before a step in full, of what later data say of its state; and of each of its readings.
   KALSCAN_HD void begin(const small_likelihood<T, N>& later) { J = later.J; }
-  KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) {
-    unrolled<N>([&](int i) {
-      K(i, k) = x.K(i);
-      g(i, k) = x.scale * x.scale * told(i);
-    });
-  }
+  KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) { gains.keep(k, told, x); }
 
   /// After a step whose filtered and smoothed covariances are given, `later` the smoothed one of the step after it, and
   /// `before` what is said of the state before: whether J or the smoothed covariance changed. A direction of which J
@@ -127,13 +147,7 @@ struct settled_smoother {
                                        const independent_readings<T, N, M>& o,
                                        const small_vector<T, N>& mean) const {
     small_vector<T, N> own{};
-    unrolled<M>([&](int k) {
-      const T v = o.y(k) - sum_of<T, N>([&](int i) { return o.H(k, i) * b(i); });
-      unrolled<N>([&](int i) {
-        b(i) += v * K(i, k);
-        own(i) += v * g(i, k);
-      });
-    });
+    gains.take(o, b, own);
     add(b, mean, T(-1));
     small_vector<T, N> rest = eta;
     add(rest, times(J, b), T(-1));
@@ -142,13 +156,13 @@ struct settled_smoother {
   }
 };
 
-/// What a traversal knows ahead of its steps: nothing. A plan says by what its replays find what has settled, a
-/// settled_gains and a settled_smoother or what has their functions: enter, before the first step, of what comes from the
-/// chunks before; after each step in full keep, of its readings, and judge, which may bring what has come close to what
-/// is known to that; and serve, observe and of_step for steps that have settled.
+/// A traversal without a plan. A plan gives replays the objects that say when covariances have settled, filter_settling()
+/// and smoother_settling(). These have enter, before the first step; keep, for each reading, and judge, after each step in
+/// full; serve and observe, or of_step, for steps that have settled. A plan's enter and judge may replace a covariance that
+/// is close to what is known to be its limit by that.
 template <class T, int N, int M>
 struct no_plan {
-  KALSCAN_HD settled_gains<T, N, M> filter_settling() const { return {}; }
+  KALSCAN_HD settled_filter<T, N, M> filter_settling() const { return {}; }
   KALSCAN_HD settled_smoother<T, N, M> smoother_settling() const { return {}; }
 };
 

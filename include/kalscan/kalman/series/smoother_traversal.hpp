@@ -23,8 +23,9 @@ namespace kalscan::detail {
 enum class filtered_rows { in_step, ahead };
 
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
-/// [k chunk, (k + 1) chunk), and its element is that of the data of these steps. States are counted from their filtered
-/// means: then eta is made of innovations, and no digits are lost where states are large beside what is known of them.
+/// [k chunk, (k + 1) chunk), where derived ones do not cut otherwise, and its element is that of the data of these steps.
+/// States are counted from their filtered means: then eta is made of innovations, and no digits are lost where states are
+/// large beside what is known of them.
 /// `Belief`: in what form; a small_belief also under a diffuse prior, for steps at which nothing is unknown any more.
 /// `Plan`: what is known ahead of the model's steps, see no_plan.
 template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step, class Belief = prior_type<Model>,
@@ -199,9 +200,9 @@ struct smoother_traversal {
     /// False where the step is not one that has settled.
     KALSCAN_HD bool step_mean(std::int64_t t, bool more) {
       if (!settled_.hold) return false;
-      const auto& of_step = settled_.of_step(smoothed_.covariance);
+      const auto& known = settled_.of_step(smoothed_.covariance);
       if (!settled_.knows_filtered() &&
-          !same_but_rounding(of_step.filtered, x_.filtered(series_, begin_, t).covariance))
+          !same_but_rounding(known.filtered, x_.filtered(series_, begin_, t).covariance))
         return false;
       const small_vector<T, n> origin = x_.filtered_mean(begin_ + t);
       small_vector<T, n> eta{};
@@ -210,7 +211,7 @@ struct smoother_traversal {
         if (!all_present(readings)) return false;
         small_vector<T, n> b = x_.filtered_mean(begin_ + t - 1);
         predict_mean(x_.model, series_, t, x_.model.transition(series_, t), b);
-        eta = of_step.before(later_.eta, b, readings, origin);
+        eta = known.before(later_.eta, b, readings, origin);
       }
       smoothed_.mean = origin;
       add(smoothed_.mean, times(smoothed_.covariance, later_.eta));
@@ -262,8 +263,8 @@ struct smoother_traversal {
   }
 };
 
-/// As a device runs it.
+/// As a device runs it without a plan, and ranks always.
 template <state_space_model Model>
-using device_smoother_traversal = smoother_traversal<Model, filtered_rows::ahead>;
+using unplanned_device_smoother = smoother_traversal<Model, filtered_rows::ahead>;
 
 }  // namespace kalscan::detail

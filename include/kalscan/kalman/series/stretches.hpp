@@ -47,8 +47,8 @@ struct filter_stretch : filter_traversal<Model> {
 
 /// The steps from `from` to the last one of `series` of a smoother; chunks are counted back from there.
 template <state_space_model Model>
-struct smoother_stretch : device_smoother_traversal<Model> {
-  using whole = device_smoother_traversal<Model>;
+struct smoother_stretch : unplanned_device_smoother<Model> {
+  using whole = unplanned_device_smoother<Model>;
   std::int64_t from;
   const typename whole::T* mean_before;  // filtered, of the step before `from`
 

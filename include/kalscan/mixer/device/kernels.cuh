@@ -7,9 +7,10 @@
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//      3  launch_forward     cuda/kla_forward.cuh   a single token goes to the kernel in decode.cuh; where channels
-//                                                   abound, to line 5 with a channel a thread; what goes
-//                                                   by fours, to line 5 with that traversal; all else on:
+//      3  launch_forward     cuda/kla_forward.cuh   a single token, without offsets and checkpoints, goes to the kernel
+//                                                   in decode.cuh; where channels abound (16 states, float, not cut,
+//                                                   constant parameters), to line 5 with a channel a thread; what
+//                                                   goes by fours, to line 5 with that traversal; all else on:
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
@@ -25,8 +26,9 @@
 //     11  take_step          traversal.cuh          a step of all lanes of the thread
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
-// By fours (forward/fours_traversal.cuh) 7 to 12 are replay, take_chunk, whole_tile and take_step of half of the warps,
-// and help of the others. Where time is cut, chunks with a carry are replayed by fours, and all before that is as above.
+// By fours, four states of two channels a thread (forward/fours_traversal.cuh), 7 to 11 are replay, take_chunk, whole_tile
+// and take_step of half of the warps, and help of the others. Where time is cut, chunks with a carry are replayed by
+// fours, and all before that is as above.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
@@ -73,7 +75,8 @@ struct block_chunk {
 /// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
 /// of channels. With a relay that is on, it takes a turn of a sequence in place of a chunk. The Traversal has
 /// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
-/// and its direction of time.
+/// its direction of time, its layout_type, and of a launch States, threads, blocks a multiprocessor, shared_size,
+/// spares_registers and splits.
 template <class Traversal>
 __global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
