@@ -36,7 +36,7 @@
 // matrices; it takes 0.1 ms for 8 states, 0.3 ms for 12. Stretches without missing components then take means alone. Where
 // such a series has 256 chunks of 16 steps or more, some 128 steps at its beginning, and as many at its end, are cut into
 // chunks of 4, whatever policy.chunk is. A plan must fit a kernel's parameters, beside the model: in float that of 12
-// states and 11 components does, of 16 and 7; in double of 8 and 8, of 12 and 4, of 16 and 2. Others are taken as they are.
+// states and 12 components does, of 16 and 7; in double of 8 and 8, of 12 and 4, of 16 and 2. Others are taken as they are.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
