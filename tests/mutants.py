@@ -113,6 +113,8 @@ MUTANTS = [
     ("diffuse smoother: hardly known steps by information", K + "kalman/device/diffuse_smoother.hpp",
      "little = little || variance(i, step, j) > ", "little = little && variance(i, step, j) > ",
      ["kalman/function_diffuse.cpp: in float*"]),
+    ("beginning: differences are cleared by themselves", K + "kalman/diffuse/smoother.hpp", "if (noiseless()) clear();",
+     "clear();", ["kalman/families.cpp: what later data leave*"]),
     ("diffuse start: a quarter turn tells of a state", K + "kalman/diffuse/rounding.hpp",
      "      terms += turn(F, i) * std::abs(A(i, j));\n", "", ["kalman/diffuse.cpp: the cosine of*"]),
     ("diffuse smoother: what is not finite tells nothing", K + "kalman/small/diffuse_smoothing.hpp",
