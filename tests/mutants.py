@@ -113,6 +113,8 @@ MUTANTS = [
     ("diffuse smoother: hardly known steps by information", K + "kalman/device/diffuse_smoother.hpp",
      "little = little || variance(i, step, j) > ", "little = little && variance(i, step, j) > ",
      ["kalman/function_diffuse.cpp: in float*"]),
+    ("sharp: a shared shock does not count", K + "kalman/steps/observation.hpp",
+     "times > more && shares_noise<T, N>(Q, last, 1 / more)", "false", ["kalman/families.cpp: a sensor far more*"]),
     ("beginning: differences are cleared by themselves", K + "kalman/diffuse/smoother.hpp", "if (noiseless()) clear();",
      "clear();", ["kalman/families.cpp: what later data leave*"]),
     ("diffuse start: a quarter turn tells of a state", K + "kalman/diffuse/rounding.hpp",

@@ -312,7 +312,8 @@ TEST_CASE("ordinary series are not filtered again as roots, nor where one step a
   const MatrixXd I = identity(2);
   std::vector<MatrixXd> Q(10, I);
   Q[6] += MatrixXd::Constant(2, 2, 1e9);
-  const model_type model{I, Q, MatrixXd{{1, 0}}, identity(1), prior_type::of_first_state(VectorXd::Zero(2), I)};
+  const MatrixXd R = 1e4 * identity(1);  // of what is read more precisely roots are carried anyway
+  const model_type model{I, Q, MatrixXd{{1, 0}}, R, prior_type::of_first_state(VectorXd::Zero(2), I)};
   const MatrixXd y = MatrixXd::Constant(1, 10, std::numeric_limits<double>::quiet_NaN());
   CHECK(kalscan::filter(kalscan::seq{}, model, y).covariance_root.empty());
   const MatrixXd grows{{10, 0}, {10, 1}};
@@ -395,6 +396,17 @@ TEST_CASE("what later data leave of steps of a beginning that its end determines
     const problem_type p = model_families::draw(
         [](generator& g, Eigen::Index, Eigen::Index) { return hardly_invertible(g, 2, 1); }, seed);
     CHECK(errors_of(kalscan::seq{}, p, oracle::run_by_scalars(p)).worst() < 1e-7);
+  }
+}
+
+TEST_CASE("a sensor far more precise than a shock that moves another state, too, tells as much of that") {
+  for (const double variance : {1e-6, 1e-8, 1e-10}) {
+    CAPTURE(variance);
+    const MatrixXd F{{0.9, 1}, {-0.2, 0}}, Q{{1, -0.5625}, {-0.5625, 0.31640625}};  // an ARMA model, of rank one
+    problem_type p{{F, Q, MatrixXd{{1, 0}}, MatrixXd{{variance}}, prior_type::of_first_state(VectorXd::Zero(2), Q)},
+                   MatrixXd(1, 20)};
+    for (Eigen::Index t = 0; t < 20; ++t) p.y(0, t) = std::sin(3 * static_cast<double>(t));
+    for (const auto& policy : policies) CHECK(errors_of(policy, p, oracle::run_by_scalars(p)).worst() < 1e-9);
   }
 }
 
