@@ -61,7 +61,7 @@ struct information_smoother : smoother_by_information<Model> {
       if (at == nullptr || is_zero(read_matrix<small_matrix<T, n, n>>(at))) break;
     }
     const auto known_so_little = [&](std::int64_t step) {
-      constexpr T far = sizeof(T) == 4 ? T(0x1p10) : T(0x1p20);
+      constexpr T far = sizeof(T) == 4 ? T(0x1p14) : T(0x1p20);
       bool little = false;
       for (int j = 0; j < n; ++j) little = little || variance(i, step, j) > far * variance(i, end - 1, j);
       return little;

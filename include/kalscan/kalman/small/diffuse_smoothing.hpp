@@ -100,7 +100,7 @@ KALSCAN_HD void take_likelihood(small_diffuse_belief<T, N>& x, const small_root_
 /// the others were known. The inverse is found by sweeps (Goodnight, The American Statistician 33, 1979).
 template <class T, int N>
 KALSCAN_HD bool makes_equations(const small_symmetric<T, N>& J) {
-  constexpr T most = sizeof(T) == 4 ? T(0x1p6) : T(0x1p20);
+  constexpr T most = sizeof(T) == 4 ? T(0x1p8) : T(0x1p20);
   small_symmetric<T, N> x = J;  // becomes the inverse, with its sign changed
   bool enough = true;
   unrolled<N>([&](int k) {
