@@ -28,6 +28,9 @@ struct outcome {
                              std::int64_t beginning = kalscan::detail::steps_from_start,
                              std::int64_t window = kalscan::detail::steps_from_start);
 
+/// A model of up to 4 states and one component, the same in numbers of type float.
+[[nodiscard]] outcome smooth_in_float(const model_type& model, const series_type& y, std::int64_t chunk);
+
 /// Whether some component is without noise at some step.
 [[nodiscard]] inline bool reads_exactly(const model_type& model) {
   for (std::int64_t t = 0; t < model.R.size(); ++t) {

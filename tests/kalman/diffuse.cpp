@@ -120,6 +120,18 @@ TEST_CASE("a sum that exact readings never tell apart stays improper over steps 
   CHECK(improper == 20);
 }
 
+TEST_CASE("the cosine of a quarter turn is rounding, and tells nothing of a season") {
+  const double angle = std::numbers::pi / 2, cosine = std::cos(angle);
+  REQUIRE(cosine != 0);
+  const matrix F{{1, 0, 0, 0}, {0, cosine, 1, 0}, {0, -1, cosine, 0}, {0, 0, 0, -1}};
+  matrix Q = diffuse_families::zero(4);
+  Q(0, 0) = 0.016;
+  const model_type model{F, Q, matrix{{1, 1, 0, 1}}, matrix{{0.0}}, diffuse_families::all_diffuse(4)};
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  const series_type y{{-27.7, none, -25.5, none, -27.2, -6.8, none, -7.1, -27.1, -6.9}};
+  CHECK(defect(smoothed(model, y), diffuse_oracle::conditioning(model, y)) < bound);
+}
+
 TEST_CASE("what is forgotten until its variance underflows is not found again") {
   const std::vector<matrix> F{identity(2), identity(2), matrix{{0, 1e-170}, {1e-170, 0}}, identity(2)};
   series_type y(1, 4);

@@ -177,6 +177,32 @@ TEST_CASE("what later data do not tell is left unknown, and what they tell is ta
   }
 }
 
+template <class Steps>
+Steps rounded_to_float(const Steps& x) {
+  std::vector<MatrixXd> all;
+  for (std::int64_t t = 0; t < x.size(); ++t) all.push_back(x[t].template cast<float>().template cast<double>());
+  return x.constant() ? Steps(all[0]) : Steps(all);
+}
+
+TEST_CASE("in float, information that has lost the digits of a direction is not what smooths it") {
+  struct cut {
+    std::uint64_t seed;
+    std::int64_t chunk;
+    double bound = 1e-3;
+  };
+  for (const cut& c : {cut{1068, 1000}, cut{1068, 3}, cut{1068, 1}, cut{1320, 3}, cut{1297, 1000, 0.02}}) {
+    CAPTURE(c.seed);
+    CAPTURE(c.chunk);
+    diffuse_families::source draw(c.seed);
+    auto p = family_of("directions of which the data tell little").make(draw);
+    auto& m = p.model;
+    m = {rounded_to_float(m.F), rounded_to_float(m.Q), rounded_to_float(m.H), m.R, m.prior};
+    p.y = p.y.cast<float>().cast<double>().eval();
+    const auto x = by_functions::smooth_in_float(m, p.y, c.chunk);
+    CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(m, p.y)).smoothed < c.bound);
+  }
+}
+
 TEST_CASE("information that a reading without noise leaves not finite is told where equations are made of it") {
   struct cut {
     drawn x;

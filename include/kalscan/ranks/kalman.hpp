@@ -50,7 +50,8 @@ std::vector<rank_series<T, N>> series_of_ranks(const P& p, const char* verb,
       const std::string name = std::to_string(i), refused = ": such models are carried as roots, not run over ranks";
       if (!noise_is_definite(models[i])) bad_model("R of model " + name + " is singular at some step" + refused);
       if (reads_sharply(models[i])) {
-        bad_model("model " + name + " is sharp: Q moves a reading of more than one state by far more than R" + refused);
+        bad_model("model " + name + " is sharp: Q moves more than one state, and a reading of them by far more than R" +
+                  refused);
       }
     }
   });

@@ -43,18 +43,30 @@ struct information_smoother : smoother_by_information<Model> {
   KALSCAN_HD unknown_steps<T, n>& unknown_of(std::int64_t i, std::int64_t k) const {
     return unknown[i * most_chunks + k];
   }
+  KALSCAN_HD T variance(std::int64_t i, std::int64_t t, int j) const {  // filtered
+    return this->spread[(this->series.begin(i) + t) * (n * n) + j * (n + 1)];
+  }
   KALSCAN_HD std::int64_t first_of(std::int64_t i, std::int64_t k) const {
     const std::int64_t first = this->series.length(i) - (k + 1) * this->chunk;
     return first > 0 ? first : 0;
   }
-  /// The first step of a chunk at which nothing is unknown, or the one after its last. What is known stays known.
+  /// The first step of a chunk at which nothing is unknown, or the one after its last. What is known stays known. Steps
+  /// after unknown ones count with them while some filtered variance is so far above that of the chunk's last step that
+  /// the errors of information would be seen.
   KALSCAN_HD std::int64_t first_known(std::int64_t i, std::int64_t k) const {
-    const std::int64_t end = this->series.length(i) - k * this->chunk;
-    std::int64_t t = first_of(i, k);
+    const std::int64_t end = this->series.length(i) - k * this->chunk, first = first_of(i, k);
+    std::int64_t t = first;
     for (; t < end; ++t) {
       const T* at = directions_at<n>(this->directions, this->series.count, i, t);
       if (at == nullptr || is_zero(read_matrix<small_matrix<T, n, n>>(at))) break;
     }
+    const auto known_so_little = [&](std::int64_t step) {
+      constexpr T far = sizeof(T) == 4 ? T(0x1p14) : T(0x1p20);
+      bool little = false;
+      for (int j = 0; j < n; ++j) little = little || variance(i, step, j) > far * variance(i, end - 1, j);
+      return little;
+    };
+    while (t > first && t < end - 1 && known_so_little(t)) ++t;
     return t;
   }
 

@@ -68,6 +68,7 @@ class sampled_rounding {
     for (Eigen::Index i = 0; i < n; ++i) {
       T terms = 0;
       for (Eigen::Index k = 0; k < n; ++k) terms += std::abs(F(i, k) * A(k, j));
+      terms += turn(F, i) * std::abs(A(i, j));
       round(moved(i, j), terms, i, j);
     }
   }
@@ -91,6 +92,14 @@ class sampled_rounding {
   }
 
  private:
+  /// How far F turns state i and another one into each other, whatever their units: the diagonal of a quarter turn is
+  /// the rounding of a cosine, which tells of no state.
+  static T turn(const view& F, Eigen::Index i) {
+    T most = 0;
+    for (Eigen::Index k = 0; k < F.cols; ++k) most = (std::max)(most, -F(i, k) * F(k, i));
+    return std::sqrt(most);
+  }
+
   static constexpr T plausible = 32;  // an error is no more than this many times a sampled one
   static constexpr T epsilon = std::numeric_limits<T>::epsilon();
 

@@ -98,15 +98,17 @@ class diffuse_smoother {
     add_outer(x.covariance, -1, product, o.C);
     add_outer(x.covariance, -1, last, last);
     add_multiple(x.covariance.data(), n * n, T(1), o.C.data);
-    symmetrize(x.covariance);
-    clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); });
+    const auto clear = [&] { clear_null_variances(x.covariance, [](Eigen::Index) { return T(0); }); };
+    if (noiseless()) clear();
     const unknowns told = of_unknowns(coefficients, last);
     multiply(x.mean, o.A, known_);
     add_multiple(x.mean.data(), n, T(1), told.mean.data());
     add_product(x.mean, 1, o.C, r_);
     add_multiple(x.mean.data(), n, T(1), o.b.data);
+    // These have the errors of what was taken from a difference that is not positive: to clear it would leave them.
     add_outer(x.covariance, 1, told.root, told.root);
     symmetrize(x.covariance);
+    clear();
     set_zero(x.diffuse, n, n);
     add_outer(x.diffuse, 1, told.free, told.free);
     symmetrize(x.diffuse);
@@ -160,8 +162,11 @@ class diffuse_smoother {
     set_zero(root_, k + end_.rank(), end_.rank());
     for (Eigen::Index i = 0; i < end_.rank(); ++i) root_(k + i, i) = 1;
     set_identity(free_, k, k);
-    if (history.rounding.size() == 0) end_terms_ = terms_of_end(end_.own);
+    if (!noiseless()) end_terms_ = terms_of_end(end_.own);
   }
+
+  /// Whether something is read without noise.
+  bool noiseless() const { return history_.rounding.size() > 0; }
 
   /// Of the state after the last step, given d.
   static matrix own_covariance(const history_type& history) { return matrix(history.after(history.size() - 1).C); }
@@ -306,7 +311,7 @@ class diffuse_smoother {
   matrix root_{};         // of their covariance
   matrix free_{};         // of u
   std::size_t changes_;  // of the history that are still ahead
-  T end_terms_ = 0;      // see terms_of_end; 0 where something is read without noise
+  T end_terms_ = 0;      // see terms_of_end; 0 where noiseless
   vector r_{}, known_{};
   matrix M_{}, N_{}, chain_{}, to_old_{};  // chain: from x_t to x_end, given d
 };

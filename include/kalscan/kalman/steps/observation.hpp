@@ -143,24 +143,37 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
   return true;
 }
 
+/// Whether the noise of state j, by all but a small part of its variance, is that of another state.
+template <class T, int N>
+bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
+  for (Eigen::Index k = 0; k < Q.rows(); ++k) {
+    const T both = Q(j, j) * Q(k, k);
+    if (k != j && both > 0 && both - Q(j, k) * Q(j, k) < small * both) return true;
+  }
+  return false;
+}
+
 /// Whether the noise of a step may move a reading of several states by far more than the reading's own noise: of the
-/// sum that it tells, a covariance loses the digits at every step. Of a single state it keeps them.
+/// sum that it tells, a covariance loses the digits at every step. Of a single state it keeps them, and loses others only
+/// where that noise moves another state, too, of which the reading then tells as much.
 template <class T, int N, int M>
 bool reads_sharply(const kalman_model<T, N, M>& model) {
-  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4);
+  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4), more = 32 * much;
   if (model.H.empty() || model.R.empty() || model.Q.empty()) return false;
   const std::int64_t steps = (std::max)({model.H.size(), model.R.size(), model.Q.size()});
   const auto at = [](const auto& x, std::int64_t t) { return (std::min)(t, x.size() - 1); };  // lengths may differ
   for (std::int64_t t = 0; t < steps; ++t) {
+    const auto& Q = model.Q[at(model.Q, t)];
     for (Eigen::Index i = 0; i < model.observed(); ++i) {
       T moved = 0;
-      Eigen::Index states = 0;
+      Eigen::Index states = 0, last = 0;
       for (Eigen::Index j = 0; j < model.states(); ++j) {
         const T h = std::abs(model.H[at(model.H, t)](i, j));
-        moved += h * std::sqrt(model.Q[at(model.Q, t)](j, j));
-        states += h > 0 ? 1 : 0;
+        moved += h * std::sqrt(Q(j, j));
+        if (h > 0) ++states, last = j;
       }
-      if (states > 1 && moved * moved > much * model.R[at(model.R, t)](i, i)) return true;
+      const T times = moved * moved / model.R[at(model.R, t)](i, i);
+      if (states > 1 ? times > much : times > more && shares_noise<T, N>(Q, last, 1 / more)) return true;
     }
   }
   return false;
