@@ -16,6 +16,7 @@
 #include "device_filter.cuh"
 #include "tool.hpp"
 
+namespace kalman_tests {
 namespace {
 
 using namespace device_filter;
@@ -201,3 +202,4 @@ TEST_CASE("sizes that do not fit, host memory and a small workspace are refused"
 }
 
 }  // namespace
+}  // namespace kalman_tests

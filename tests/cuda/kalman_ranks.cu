@@ -19,6 +19,7 @@
 #include "device_array.hpp"
 #include "device_ranks.cuh"
 
+namespace kalman_ranks_tests {
 namespace {
 
 using kla_test::loopback_ranks, kla_test::loopback_counts, kla_test::random_bounds;
@@ -264,3 +265,4 @@ TEST_CASE("a filter over ranks refuses stretches that do not fit by name") {
 }
 
 }  // namespace
+}  // namespace kalman_ranks_tests

@@ -14,6 +14,7 @@
 #include "device_array.hpp"
 #include "device_filter.cuh"
 
+namespace kalman_roots_tests {
 namespace {
 
 using namespace device_filter;
@@ -125,3 +126,4 @@ TEST_CASE("arrays of roots that are not the form's, or that its smoother lacks, 
 }
 
 }  // namespace
+}  // namespace kalman_roots_tests

@@ -5,6 +5,7 @@
 #include "kla_device.cuh"
 #include "tool.hpp"
 
+namespace kla_forward_tests {
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
@@ -256,3 +257,4 @@ TEST_CASE("bad calls are refused by name") {
 }
 
 }  // namespace
+}  // namespace kla_forward_tests

@@ -7,6 +7,7 @@
 #include "tool.hpp"
 #include "turns.cuh"
 
+namespace kla_adjoint_tests {
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
@@ -369,3 +370,4 @@ TEST_CASE("half a final adjoint has zeros for the other half, and half an initia
 }
 
 }  // namespace
+}  // namespace kla_adjoint_tests

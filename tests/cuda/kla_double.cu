@@ -4,6 +4,7 @@
 
 #include "kla_device.cuh"
 
+namespace kla_double_tests {
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
@@ -31,3 +32,4 @@ TEST_CASE("double with parameters that vary fits a block's memory with any numbe
 }
 
 }  // namespace
+}  // namespace kla_double_tests

@@ -9,6 +9,7 @@
 #include "kla_device.cuh"
 #include "tool.hpp"
 
+namespace kla_fours_tests {
 using namespace kla_test;
 using kalscan::bfloat16;
 using kalscan::float16;
@@ -179,3 +180,5 @@ TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and 
 }
 
 }  // namespace
+}  // namespace kla_fours_tests
+#undef KALSCAN_TEST_STORAGE

@@ -7,6 +7,7 @@
 
 #include "kla_device.cuh"
 
+namespace kla_named_tests {
 using namespace kla_test;
 using kalscan::kla;
 
@@ -70,3 +71,4 @@ TEST_CASE("cuda_for refuses what it has no kernels for, by name") {
 }
 
 }  // namespace
+}  // namespace kla_named_tests

@@ -7,6 +7,7 @@
 #include "../kla/regimes.hpp"
 #include "kla_device.cuh"
 
+namespace kla_regimes_tests {
 using namespace kla_test;
 using kalscan::seq;
 
@@ -83,3 +84,4 @@ TEST_CASE("a million steps against double") {
 }
 
 }  // namespace
+}  // namespace kla_regimes_tests

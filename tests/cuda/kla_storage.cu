@@ -6,6 +6,7 @@
 
 #include "kla_device.cuh"
 
+namespace kla_storage_tests {
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
@@ -61,3 +62,5 @@ TEST_CASE_TEMPLATE("outputs and gradients are those of the rounded inputs, round
 }
 
 }  // namespace
+}  // namespace kla_storage_tests
+#undef KALSCAN_TEST_STORAGE

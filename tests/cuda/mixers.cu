@@ -6,6 +6,7 @@
 #include "tool.hpp"
 #include "turns.cuh"
 
+namespace mixers_tests {
 using namespace kla_test;
 using kalscan::kla;
 using kalscan::seq;
@@ -76,3 +77,5 @@ TEST_CASE_TEMPLATE("sequences taken in turns have the bits of those taken whole"
 }
 
 }  // namespace
+}  // namespace mixers_tests
+#undef KALSCAN_TEST_MIXER

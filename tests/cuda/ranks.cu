@@ -26,6 +26,7 @@
 #include <cstring>
 #endif
 
+namespace mixer_ranks_tests {
 using namespace kla_test;
 using kalscan::gla;
 using kalscan::kla;
@@ -649,3 +650,5 @@ TEST_CASE("NCCL: forward and backward from graphs, three times") {
 #endif
 
 }  // namespace
+}  // namespace mixer_ranks_tests
+#undef KALSCAN_TEST_MIXERS

@@ -21,6 +21,7 @@
 #include "device_array.hpp"
 #include "device_ranks.cuh"
 
+namespace scan_ranks_tests {
 namespace {
 
 using kla_test::loopback_ranks, kla_test::loopback_counts, kla_test::random_bounds;
@@ -361,3 +362,4 @@ TEST_CASE("scans over the GPUs of NCCL are the sequential ones") {
 #endif
 
 }  // namespace
+}  // namespace scan_ranks_tests

@@ -8,6 +8,7 @@
 #include "kla_device.cuh"
 #include "tool.hpp"
 
+namespace schedule_tests {
 using namespace kla_test;
 using kalscan::kla;
 
@@ -108,3 +109,5 @@ TEST_CASE("gradients have the same bits alone, packed, in a batch, and in pieces
 }
 
 }  // namespace
+}  // namespace schedule_tests
+#undef KALSCAN_TEST_SERVED
