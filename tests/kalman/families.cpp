@@ -301,7 +301,7 @@ TEST_CASE("states that no sensor reads grow over pieces of a series, and step by
 TEST_CASE("ordinary series are not filtered again as roots, nor where one step adds much noise") {
   for (const auto& family : model_families::all) {
     CAPTURE(family.name);
-    for (std::uint64_t seed = 1; seed <= (family.count < 100 ? 3U : 30U); ++seed) {
+    for (std::uint64_t seed = 1; seed <= model_families::at_most(family.count < 100 ? 3 : 30); ++seed) {
       CAPTURE(seed);
       const auto p = model_families::draw(family.draw, seed);
       const auto f = kalscan::filter(kalscan::seq{}, p.model, p.y);

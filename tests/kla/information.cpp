@@ -131,6 +131,7 @@ TEST_CASE("final beliefs feed the next call, and initial adjoints the call befor
     CAPTURE(f.precision);
     CAPTURE(f.gap);
     ++seed;
+    if (under_an_instrument() && seed % 3 != 1) continue;
     check(f, seed, seq{});
     check(f, seed, omp{2, 7});
   }
