@@ -509,6 +509,18 @@ TEST_CASE("ARMA models, of which all is known exactly in the end") {
   check_exact_family(model_families::arma(150), 150);
 }
 
+TEST_CASE("a shock that hardly moves what is read is known to its own digits under a diffuse prior, too") {
+  problem_type p = model_families::draw(model_families::one_shock(20), 860'020);
+  p.model.prior = prior_type::all_diffuse(p.model.states());
+  const diffuse_oracle::conditioning exact(p.model, p.y);
+  const auto f = kalscan::filter(kalscan::seq{}, p.model, p.y);
+  for (std::size_t t = 0; t < exact.filtered.size(); ++t) {
+    CAPTURE(t);
+    CHECK((f.covariance[t] - exact.filtered[t].covariance).norm() < 1e-10);
+    CHECK(std::abs(f.log_likelihood_terms[t] - exact.log_likelihood_terms[t]) < 1e-9);
+  }
+}
+
 TEST_CASE("one shock and a diffuse prior: what is known in the end, and the states given all data") {
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;

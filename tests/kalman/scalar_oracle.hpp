@@ -58,7 +58,8 @@ inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic
   for (Eigen::Index step = 0; step < y.cols(); ++step) {
     const auto t = static_cast<std::size_t>(step);
     const quad_vector u = model.u.size() > 0 ? quad_vector(model.u.col(step)) : quad_vector();
-    if (t > 0 || given_model.prior.before_first_transition) {
+    const bool predicted = t > 0 || given_model.prior.before_first_transition;
+    if (predicted) {
       m = model.F[t] * m;
       if (!model.B.empty()) m += model.B[t] * u;
       P = model.F[t] * P * model.F[t].transpose() + model.Q[t];
@@ -84,13 +85,19 @@ inline beliefs run_by_scalars(const problem<real, Eigen::Dynamic, Eigen::Dynamic
         z(i) -= l * z(k);
       }
       const quad_vector h = H.row(k).transpose();
-      const quad variance = h.dot(P * h);
-      quad terms = 0;
-      for (Eigen::Index i = 0; i < n; ++i) {
-        for (Eigen::Index j = 0; j < n; ++j) terms += size_of(h(i) * P(i, j) * h(j));
-      }
+      const auto terms_of = [&](const quad_matrix& X) {
+        quad sum = 0;
+        for (Eigen::Index i = 0; i < n; ++i) {
+          for (Eigen::Index j = 0; j < n; ++j) sum += size_of(h(i) * X(i, j) * h(j));
+        }
+        return sum;
+      };
+      const quad variance = h.dot(P * h), terms = terms_of(P);
+      // The noise of the step itself, which no reading of it has seen yet, is no rounding however small it is.
+      const quad shock = h.dot(model.Q[t] * h);
+      const bool fresh = predicted && shock > quad(1e-22L) * terms_of(model.Q[t]) && variance >= shock / 2;
       const quad ever = h.cwiseProduct(h).dot(size);
-      if (noise == 0 && (variance <= quad(1e-22L) * terms || variance <= quad(1e-26L) * ever)) continue;
+      if (noise == 0 && !fresh && (variance <= quad(1e-22L) * terms || variance <= quad(1e-26L) * ever)) continue;
       const quad s = variance + noise;
       const reading x{h, P * h / s, s, z(k) - h.dot(m)};
       const quad_matrix keep = I - x.K * h.transpose();

@@ -97,6 +97,7 @@ class conditional_state {
     if (!(variance >= -std::sqrt(std::numeric_limits<T>::epsilon()) * most)) x.wrong = bad_innovation;
     if (!(most + d <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
     if (variance < 0 || (equal(d, 0) && variance <= (std::max)(rounding() * most, along(E_, h)))) variance = 0;
+    if (noiseless_ && variance > 0 && variance < most / 1024) variance = read_root(h, x.gain);
     x.f = variance + d;
     for (Eigen::Index i = 0; x.f > 0 && i < h.size(); ++i) x.gain(i) /= x.f;
     return x;
@@ -148,6 +149,16 @@ class conditional_state {
   }
 
  private:
+  /// h'C h and C h by a root of C. Where few shocks move the state, and hardly what is read, h'C h is what is left of far
+  /// larger terms, but the rounding of a product h'U is relative to its own, of which h'C h is the square.
+  [[gnu::noinline]] T read_root(const vector& h, vector& Ch) const {
+    const matrix root = root_of<T>(C_);
+    vector along;
+    multiply_transposed(along, root, h);
+    multiply(Ch, root, along);
+    return dot(along, along);
+  }
+
   /// h'E h, of no more than rounding.
   [[gnu::noinline]] T along(const matrix& E, const vector& h) const {
     if (!noiseless_) return 0;
