@@ -104,7 +104,7 @@ TEST_CASE("a constant model of many states, planned ahead, keeps its digits, wit
   check_against_oracle<float, 7, 2>(2e-4, 0.003);
 }
 
-/// Inputs, and what a plan has.
+/// What inputs add, by series and step.
 struct state_input {
   KALSCAN_HD small_vector<double, 7> operator()(std::int64_t series, std::int64_t t) const {
     return {{std::sin(0.1 * static_cast<double>(t)), static_cast<double>(series), 0, 1, 0, 0, -1}};

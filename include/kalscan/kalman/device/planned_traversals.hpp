@@ -13,7 +13,6 @@
 #include <kalscan/kalman/series/step.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/support/config.hpp>
-#include <limits>
 #include <type_traits>
 
 namespace kalscan::detail {

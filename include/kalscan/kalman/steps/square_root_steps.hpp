@@ -124,7 +124,6 @@ class square_root_steps {
     return root;
   }
 
-
   const char* take(const scalar_observations<T, N, M>& o, Eigen::Index i, square_root_belief<T, N>& x,
                    root_rounding<T, N>* rounding, T& log_density) const {
     auto& [mean, root] = x;
