@@ -31,17 +31,22 @@ struct planned_cuts : Whole {
   }
   KALSCAN_HD cuts_with_short_ends cuts() const { return {this->chunk}; }
   KALSCAN_HD std::int64_t chunks(std::int64_t i) const { return cuts().chunks(this->series.length(i)); }
+  /// Chunk k has the steps [first_of, end_of), counted from where the cuts begin.
+  KALSCAN_HD std::int64_t first_of(std::int64_t i, std::int64_t k) const {
+    return cuts().steps_before(k, this->series.length(i));
+  }
+  KALSCAN_HD std::int64_t end_of(std::int64_t i, std::int64_t k) const {
+    return cuts().steps_through(k, this->series.length(i));
+  }
 };
 
 template <state_space_model Model>
 struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model>>> {
   using whole = filter_traversal<Model, plan_of_model<Model>>;
-  using planned_cuts<whole>::cuts;
   using typename whole::element, typename whole::state, typename whole::T;
 
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
-    const std::int64_t length = this->series.length(i), first = cuts().steps_before(k, length),
-                       last = cuts().steps_through(k, length);
+    const std::int64_t first = this->first_of(i, k), last = this->end_of(i, k);
     if (const auto* known = this->plan.of_stretch(last - first); known != nullptr && first > 0) {
       small_vector<T, whole::n> b{}, eta{};
       if (absorb_means(i, first, last, b, eta)) return {known->A, b, known->C, eta, known->J};
@@ -52,13 +57,7 @@ struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model
   struct replay_type : whole::replay_type {
     using base = typename whole::replay_type;
     KALSCAN_HD replay_type(const planned_filter& x, std::int64_t i, std::int64_t k, const state& before)
-        : replay_type(x, i, k, x.series.length(i), before) {}
-
-   private:
-    KALSCAN_HD replay_type(const planned_filter& x, std::int64_t i, std::int64_t k, std::int64_t length,
-                           const state& before)
-        : base(x, i, x.cuts().steps_before(k, length), x.cuts().steps_through(k, length), before,
-               typename base::steps_between{}) {
+        : base(x, i, x.first_of(i, k), x.end_of(i, k), before, typename base::steps_between{}) {
       this->judge_carry();
     }
   };
@@ -82,12 +81,11 @@ template <state_space_model Model>
 struct planned_smoother
     : planned_cuts<smoother_traversal<Model, filtered_rows::in_step, prior_type<Model>, plan_of_model<Model>>> {
   using whole = smoother_traversal<Model, filtered_rows::in_step, prior_type<Model>, plan_of_model<Model>>;
-  using planned_cuts<whole>::cuts;
   using typename whole::element, typename whole::state, typename whole::T;
 
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
-    const std::int64_t length = this->series.length(i), last = length - 1 - cuts().steps_before(k, length),
-                       before = length - 1 - cuts().steps_through(k, length);
+    const std::int64_t end = this->series.length(i) - 1, last = end - this->first_of(i, k),
+                       before = end - this->end_of(i, k);
     if (const auto* known = this->plan.of_stretch(last - before); known != nullptr && before >= 0) {
       small_vector<T, whole::n> b{}, eta{};
       if (absorb_means(i, before, last, b, eta)) return {known->A, b, known->C, eta, known->J};
@@ -99,13 +97,7 @@ struct planned_smoother
   struct replay_type : whole::replay_type {
     using base = typename whole::replay_type;
     KALSCAN_HD replay_type(const planned_smoother& x, std::int64_t i, std::int64_t k, const state& later)
-        : replay_type(x, i, k, x.series.length(i), later) {}
-
-   private:
-    KALSCAN_HD replay_type(const planned_smoother& x, std::int64_t i, std::int64_t k, std::int64_t length,
-                           const state& later)
-        : base(x, i, later, length - 1 - x.cuts().steps_before(k, length),
-               x.cuts().steps_through(k, length) - x.cuts().steps_before(k, length), false, 0) {
+        : base(x, i, later, x.series.length(i) - 1 - x.first_of(i, k), x.end_of(i, k) - x.first_of(i, k), false, 0) {
       // Rows of other chunks may be written by now: the results may take the filter's place.
       const std::int64_t first = this->to_ + 1;
       if (this->settled_.hold && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
