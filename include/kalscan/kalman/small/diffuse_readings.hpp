@@ -108,6 +108,21 @@ KALSCAN_HD void reduce_vague(small_diffuse_belief<T, N>& x, const small_vector<T
   });
 }
 
+/// What is read without noise is known then: what rounding left of it in the vague columns, of terms that may have been far
+/// larger than what is left of them, would be read again as if it told something. K is the gain: h'K = 1. Of states that
+/// are known exactly nothing is left.
+template <class T, int N>
+KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, const small_vector<T, N>& K) {
+  unrolled<N>([&](int j) {
+    if (!is_vague(x, j)) return;
+    const T left = sum_of<T, N>([&](int i) { return h(i) * x.directions(i, j); });
+    unrolled<N>([&](int i) {
+      T& g = x.directions(i, j);
+      if (!equal(g, T(0))) g -= K(i) * left;
+    });
+  });
+}
+
 /// The reading y = h x + N(0, d) of a belief of whose unknowns it tells a, which is not zero, and f of the vague ones:
 /// after Koopman (JASA 92, 1997). The innovation has the part of its variance that grows as s, and says nothing of
 /// likelihood else. `own` is the innovation that it would have had without unknowns. What it reads beside a d, of
@@ -173,6 +188,7 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
   });
   add(x.mean, seen.K, v);
   put_vague(x, remove_direction(x.directions, f, length, along, rounding), g);
+  if (equal(d, T(0))) clear_along(x, h, seen.K);
   return seen;
 }
 
