@@ -81,12 +81,14 @@ struct block_values {
         gathered(memory.take<X>(blocks.most * std::ssize(blocks.of_rank))),
         all(blocks.are_in_order() ? gathered : memory.take<X>(blocks.all)) {}
 
+  /// This rank has written `here` of them.
   template <class Communicator>
-  void gather(const Communicator& comm, const device_blocks& blocks, cudaStream_t stream) const {
+  void gather(const Communicator& comm, const device_blocks& blocks, std::int64_t here, cudaStream_t stream) const {
     if (blocks.most == 0) return;
     const auto most = static_cast<std::size_t>(blocks.most);
-    comm.all_gather(std::as_bytes(std::span(mine, most)),
-                    std::as_writable_bytes(std::span(gathered, most * blocks.of_rank.size())), stream);
+    const auto part = std::as_writable_bytes(std::span(mine, most));
+    clear_rest(part, static_cast<std::size_t>(here) * sizeof(X), stream);
+    comm.all_gather(part, std::as_writable_bytes(std::span(gathered, most * blocks.of_rank.size())), stream);
     if (all == gathered) return;
     for (std::size_t r = 0; r < blocks.of_rank.size(); ++r) {
       const auto bytes = static_cast<std::size_t>(blocks.of_rank[r]) * sizeof(X);
@@ -154,7 +156,7 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
     absorb_chunks<<<grid, threads, shared, stream>>>(x, mine);
     check_launch("absorb_chunks");
   }
-  pieces.totals.gather(p.communicator, pieces.blocks, stream);
+  pieces.totals.gather(p.communicator, pieces.blocks, pieces.here, stream);
   carry_chunks<<<1, carry_threads<blocks_type>, carry_shared, stream>>>(through, memory);
   check_launch("carry_chunks");
   if (grid > 0) {
@@ -162,7 +164,7 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
     check_launch("replay_chunks");
   }
   if (!whole.has_sum()) return;
-  pieces.sums.gather(p.communicator, pieces.blocks, stream);
+  pieces.sums.gather(p.communicator, pieces.blocks, pieces.here, stream);
   add_sums<<<1, 128, 0, stream>>>(through, memory);
   check_launch("add_sums");
 }

@@ -88,6 +88,13 @@ std::vector<std::int64_t> agreed_steps(const ranks<Communicator, Inner>& p, cons
   return numbers_of(agree(p.communicator, mine, names), {&rank_share::steps});
 }
 
+/// All ranks gather parts of one size. Clears what this rank has beyond the bytes that it wrote: nobody reads that, but
+/// memory that nobody wrote is not to be sent.
+inline void clear_rest(std::span<std::byte> part, std::size_t written, cudaStream_t stream) {
+  if (written >= part.size()) return;
+  require_success("cudaMemsetAsync", cudaMemsetAsync(part.data() + written, 0, part.size() - written, stream));
+}
+
 /// There are so many numbers for each rank.
 template <class Communicator, std::derived_from<cuda> Inner>
 void require_steps(const char* verb, const ranks<Communicator, Inner>& p, int numbers) {

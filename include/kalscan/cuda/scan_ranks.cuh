@@ -148,14 +148,18 @@ class scan_over_ranks {
   bool gather(const rank_scan_pieces<R>& pieces) const {
     const bool begins = comm_.rank() == course_.first, ends = comm_.rank() == course_.last;
     if (!Call::has_outputs || course_.first != course_.last) {
+      std::size_t written = 0;
       if (begins) {
         reduce_here(call_.recurrence, call_.initial, call_.start, pieces.total);
+        written = sizeof(state);
       } else if (!Call::has_outputs || !ends) {  // no one else needs the last element
         const typename summary<R>::type elements{call_.recurrence};
         reduce_here(elements, nullptr, elements.monoid().identity(), pieces.total);
+        written = sizeof(elements.monoid().identity());
       }
-      comm_.all_gather(std::span<const std::byte>(pieces.total, pieces.total_bytes),
-                       std::span(pieces.totals, pieces.total_bytes * all_.steps.size()), policy_.stream);
+      const std::span part(pieces.total, pieces.total_bytes);
+      clear_rest(part, written * static_cast<std::size_t>(call_.count), policy_.stream);
+      comm_.all_gather(part, std::span(pieces.totals, pieces.total_bytes * all_.steps.size()), policy_.stream);
     }
     if constexpr (!Call::has_outputs) {
       fold(pieces, course_.last + course_.direction, call_.final);
@@ -188,8 +192,9 @@ class scan_over_ranks {
 
   /// The last states, to all.
   void share_final(const rank_scan_pieces<R>& pieces) const {
-    const std::span<const std::byte> mine = bytes_of(call_.final);
+    const std::span<std::byte> mine = bytes_of(call_.final);
     if (mine.empty()) return;
+    if (comm_.rank() != course_.last) clear_rest(mine, 0, policy_.stream);
     comm_.all_gather(mine, pieces.finals, policy_.stream);
     require_success("cudaMemcpyAsync",
                     cudaMemcpyAsync(call_.final, pieces.finals.data() + mine.size() * std::size_t(course_.last),
