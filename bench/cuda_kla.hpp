@@ -25,13 +25,14 @@ struct shape_row {
   std::int64_t B, L, M;
   double floor = 0, forward_bar = 0, forward_goal = 0, backward_bar = 0, backward_goal = 0;  // ms; 0: not stated
 };
-inline constexpr std::array<shape_row, 7> shapes{{{8, 2048, 1024, 0.09, 0.30, 0.15, 0.98, 0.50},
+inline constexpr std::array<shape_row, 8> shapes{{{8, 2048, 1024, 0.09, 0.30, 0.15, 0.98, 0.50},
                                                   {1, 2048, 1024, 0.011, 0.053, 0.035, 0.25, 0.12},
                                                   {1, 8192, 1024, 0.044, 0.21, 0.12, 0.82, 0.40},
                                                   {1, 65536, 1024, 0.35, 1.6, 0.95, 6.0, 3.0},
                                                   {1, 16384, 256, 0.022, 0.118, 0.06, 0.45, 0.22},
                                                   {32, 1024, 2048, 0.35, 0.56, 0.50, 3.8, 1.9},
-                                                  {4, 4096, 2048, 0.18, 0.60, 0.30, 1.95, 1.0}}};
+                                                  {4, 4096, 2048, 0.18, 0.60, 0.30, 1.95, 1.0},
+                                                  {1, 2048, 4096, 0.045}}};
 
 template <class T>
 struct device_memory {

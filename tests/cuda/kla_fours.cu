@@ -57,7 +57,7 @@ stored_result<E> run_stored(const problem<kla, float>& p, std::int64_t chunk, st
   policy.workspace = memory;
   kalscan::forward(policy, kla{}, call.shape, call.in, call.out, call.states);
   ok(cudaDeviceSynchronize());
-  return {kalscan::detail::goes_by_fours(call), to_host(tokens.out), to_host(d.final)};
+  return {kalscan::detail::goes_by_fours<1>(call), to_host(tokens.out), to_host(d.final)};
 }
 
 /// The same bits either way; returns those by fours.
@@ -102,6 +102,19 @@ TEST_CASE_TEMPLATE("lengths around tiles and chunks, batches, one block of chann
   }
 }
 
+TEST_CASE("more channels than blocks with one for each taker serve") {
+  for (const std::int64_t L : or_few<std::int64_t>({17, 15, 16, 50}, 1)) {
+    check<float>(random_problem<kla, float>(67, L, 64, 16, 60), whole_time);
+    check<bfloat16>(random_problem<kla, float>(17, L, 256, 16, 61), whole_time);
+  }
+}
+
+TEST_CASE("half a block of channels more") {
+  for (const std::int64_t channels : {32, 96, 160}) {
+    check<float>(random_problem<kla, float>(3, 77, channels, 16, 62), whole_time);
+  }
+}
+
 TEST_CASE("packed sequences, empty and short ones among them") {
   const auto p = random_problem<kla, float>(1, 155, 64, 16, 5, given::fixed, false, {0, 5, 5, 6, 38, 90, 90, 123, 155});
   for (const std::int64_t chunk : chunks) check<float>(p, chunk);
@@ -133,8 +146,9 @@ TEST_CASE("sequences in turns") {
   if (under_a_tool()) return;
   int multiprocessors = 0;
   ok(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
-  const auto p = random_problem<kla, float>(2 * multiprocessors + 36, 200, 64, 16, 41);  // each takes two blocks at once
-  check<float>(p, whole_time);
+  for (const std::int64_t channels : {64, 32}) {  // each takes two blocks at once
+    check<float>(random_problem<kla, float>(2 * multiprocessors + 36, 200, channels, 16, 41), whole_time);
+  }
 }
 
 TEST_CASE("one output alone") {
@@ -163,13 +177,21 @@ TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and 
     const device_problem<kla, float> d(p, every, false);
     kalscan::detail::forward_call_t<kla, float> call{d.p.shape, d.in_views(), d.out_views(), d.states()};
     change(call);
-    return kalscan::detail::goes_by_fours(call);
+    CHECK(kalscan::detail::goes_by_fours<1>(call) >= kalscan::detail::goes_by_fours<2>(call));
+    return kalscan::detail::goes_by_fours<2>(call);
   };
   const auto nothing = [](auto&) {};
   const auto p = random_problem<kla, float>(2, 40, 64, 16, 44);
   CHECK(goes(p, nothing));
   CHECK(!goes(p, nothing, 16));
   CHECK(!goes(random_problem<kla, float>(2, 40, 96, 16, 44), nothing));
+  const auto few = [](std::int64_t sequences, std::int64_t channels) {
+    const device_problem<kla, float> d(random_problem<kla, float>(sequences, 2, channels, 16, 45), 0, false);
+    return kalscan::detail::few_fours(
+        kalscan::detail::forward_call_t<kla, float>{d.p.shape, d.in_views(), d.out_views(), d.states()});
+  };
+  CHECK((few(1, 64) && few(66, 64) && few(1, 32) && few(100, 96)));
+  CHECK(!(few(67, 64) || few(1, 48)));
   CHECK(!goes(random_problem<kla, float>(2, 40, 64, 16, 44, given::fixed, true), nothing));
   CHECK(!goes(p, [](auto& call) { call.in.Lambda.data += 1; }));
   CHECK(!goes(p, [](auto& call) { call.out.yvar.data += 2; }));

@@ -191,6 +191,15 @@ bool channels_abound(const Call& call) {
          device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
+/// Whether a call whose time is not cut goes by fours with a channel a thread: with two, half of an H200 would be idle, or
+/// there are no such blocks.
+template <class Call>
+bool few_fours(const Call& call) {
+  constexpr std::int64_t half = 132 / 2;
+  const std::int64_t channels = call.shape.sequences() * call.shape.channels;
+  return goes_by_fours<1>(call) && (!goes_by_fours<2>(call) || channels <= half * fours_block<2>::channels);
+}
+
 /// The launches of a forward call, its cuts made.
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
@@ -207,11 +216,13 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
         return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
       if constexpr (mixer_by_fours<M>) {
         using by_fours = device_fours_traversal<Call>;
+        using few_by_fours = device_fours_traversal<Call, 1>;
         using by_lanes = device_forward_traversal<Call, by_fours::layout_type::kind>;
         constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
-        if (sixteen && goes_by_fours(call) && shared <= most_shared_memory()) {
-          if (whole) return launch_traversal<by_fours>(policy, call, cuts, arrays);
-          return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
+        if (sixteen && shared <= most_shared_memory()) {
+          if (whole && few_fours(call)) return launch_traversal<few_by_fours>(policy, call, cuts, arrays);
+          if (whole && goes_by_fours<2>(call)) return launch_traversal<by_fours>(policy, call, cuts, arrays);
+          if (goes_by_fours<2>(call)) return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
         }
       }
     }
@@ -259,8 +270,8 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
 // vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
 // last are the fast layouts; KLA of 16 states in float, with parameters that do not vary and no checkpoints, is fastest
-// where channels are a multiple of 64 and each four of them lie as one vector. Checkpoints are cheap where `every` is a
-// multiple of 16.
+// where channels are a multiple of 64 (of 32 where time is not cut) and each four of them lie as one vector. Checkpoints
+// are cheap where `every` is a multiple of 16.
 //
 // With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
 // sequence comes: whole, in pieces, token by token, packed, alone or in a batch; so for KLA and gla, and for rotating KLA

@@ -26,9 +26,9 @@
 //     11  take_step          traversal.cuh          a step of all lanes of the thread
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
-// By fours, four states of two channels a thread (forward/fours_traversal.cuh), 7 to 11 are replay, take_chunk, whole_tile
-// and take_step of half of the warps, and help of the others. Where time is cut, chunks with a carry are replayed by
-// fours, and all before that is as above.
+// By fours, four states of one or two channels a thread (forward/fours_traversal.cuh), 7 to 11 are replay, take_chunk,
+// whole_tile and take_step of half of the warps, and help of the others. Where time is cut, chunks with a carry are
+// replayed by fours, and all before that is as above.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first

@@ -19,19 +19,25 @@
 
 namespace kalscan::detail {
 
-/// What a block of device_fours_traversal is.
+/// What a block of device_fours_traversal is. A taker has neighbouring channels, so many of them.
+template <int ChannelsOfTaker>
 struct fours_block {
-  static constexpr int states = 16, fours = states / 4, warp = 32, channels = 2 * warp, tile = 16;
+  static constexpr int channels_of_taker = ChannelsOfTaker;
+  static constexpr int states = 16, fours = states / 4, warp = 32, channels = channels_of_taker * warp, tile = 16;
   static constexpr int takers = fours * warp, helpers = 128, threads = takers + helpers;
-  // A helper has unit (step, quad of channels) of a tile, or (step, state), and that of so many steps later.
-  static constexpr int units = 2, unit_steps = tile / units;
-  static_assert(helpers == unit_steps * states && 4 * states == channels && takers == block_threads);
+  // A helper reads a quad of channels at one step of a tile and, if there are units left, at as many steps later; so it
+  // does a state.
+  static constexpr int quads = channels / 4, quad_steps = helpers / quads, state_steps = helpers / states;
+  static constexpr int channel_units = tile / quad_steps, state_units = tile / state_steps;
+  static_assert(channel_units * quad_steps == tile && state_units * state_steps == tile && takers == block_threads);
 };
 
 /// Where the terms of a tile and the sums of fours over it are in shared memory: terms of channels
 /// [row][step][channel], those of states [step][state], sums [four][output][step][channel].
-template <class M, class T>
-struct fours_tile : fours_block {
+template <class M, class T, int ChannelsOfTaker>
+struct fours_tile : fours_block<ChannelsOfTaker> {
+  using block = fours_block<ChannelsOfTaker>;
+  using block::channels, block::fours, block::states, block::tile;
   static constexpr int rows = static_cast<int>(channel_terms<M, T>);
   static constexpr int outputs = static_cast<int>(array_size<typename M::template outputs<T>, T>);
   using state_vec = vec<T, std::bit_ceil(static_cast<unsigned>(state_terms<M, T>))>;
@@ -47,12 +53,12 @@ bool has_quads_of_channels(const tensor<E>& x) {
          reinterpret_cast<std::uintptr_t>(x.data) % sizeof(vec<E, 4>) == 0;
 }
 
-/// Whether device_fours_traversal serves a call with 16 states and parameters that do not vary. Its shape, the layout of
-/// its arrays and what it asks for decide; bits are the same. Calls that leave checkpoints would take longer by fours.
-template <class Call>
+/// Whether blocks with so many channels a taker serve a call with 16 states and parameters that do not vary. Its shape, the
+/// layout of its arrays and what it asks for decide; bits are the same. Calls that leave checkpoints would take longer.
+template <int ChannelsOfTaker, class Call>
 bool goes_by_fours(const Call& call) {
   using M = typename Call::mixer;
-  if (call.shape.channels % fours_block::channels != 0) return false;
+  if (call.shape.channels % fours_block<ChannelsOfTaker>::channels != 0) return false;
   if (as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present()) return false;
   bool quads = true, writes = false;
   for_each_index<M::inputs_info.size()>([&](auto i) {
@@ -89,31 +95,36 @@ struct stored_quad {
 };
 
 /// Reads the inputs of a chunk tile by tile, writes their terms to shared memory, and its outputs to where they belong.
-template <class Call>
-struct fours_helper : fours_block {
+template <class Call, int ChannelsOfTaker>
+struct fours_helper : fours_block<ChannelsOfTaker> {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  using tile_type = fours_tile<M, T>;
+  using block = fours_block<ChannelsOfTaker>;
+  using tile_type = fours_tile<M, T, ChannelsOfTaker>;
+  using block::channel_units, block::fours, block::quad_steps, block::quads, block::state_steps, block::state_units;
+  using block::states, block::takers, block::tile;
   template <class Tensor>
   using stored = std::remove_const_t<typename std::remove_cvref_t<Tensor>::value_type>;
 
   const Call& call;
-  int step, column;  ///< of the first unit: its step, and its quad of channels and its state
+  int quad_step, quad, state_step, state;  ///< of the first units
   const char *channel_at[inputs_with<M, role::channel>], *state_at[inputs_with<M, role::state>];
   char* output_at[tile_type::outputs];
-  stored_quad channel[units][inputs_with<M, role::channel>];
-  T state[units][inputs_with<M, role::state>];
+  stored_quad of_channels[channel_units][inputs_with<M, role::channel>];
+  T of_state[state_units][inputs_with<M, role::state>];
 
   __device__ fours_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)
       : call(call_),
-        step((static_cast<int>(threadIdx.x) - takers) / states),
-        column(static_cast<int>(threadIdx.x) % states) {
-    const std::int64_t t = at.first + at.from + step, m = first_channel + 4 * column;
+        quad_step((static_cast<int>(threadIdx.x) - takers) / quads),
+        quad(static_cast<int>(threadIdx.x) % quads),
+        state_step((static_cast<int>(threadIdx.x) - takers) / states),
+        state(static_cast<int>(threadIdx.x) % states) {
+    const std::int64_t first = at.first + at.from, t = first + quad_step, m = first_channel + 4 * quad;
     for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
       channel_at[inputs_before<M>(i(), role::channel)] = reinterpret_cast<const char*>(x.at(at.batch, t, m, 0));
     });
     for_inputs<M, role::state>(call.in, [&](auto i, const auto& x) {
-      state_at[inputs_before<M>(i(), role::state)] = reinterpret_cast<const char*>(x.at(at.batch, t, 0, column));
+      state_at[inputs_before<M>(i(), role::state)] = reinterpret_cast<const char*>(x.at(at.batch, first + state_step, 0, state));
     });
     for_each_index<tile_type::outputs>(
         [&](auto o) { output_at[o()] = reinterpret_cast<char*>(member<o()>(call.out).at(at.batch, t, m, 0)); });
@@ -123,9 +134,9 @@ struct fours_helper : fours_block {
   /// once more (which is in a tile before if `left` is not positive).
   __device__ __forceinline__ void read(std::int64_t left) {
     if (left >= tile) {
-      read_at([&](int n) { return std::int64_t{n * unit_steps}; });
+      read_at([](int, int later) { return std::int64_t{later}; });
     } else {
-      read_at([&](int n) { return min(static_cast<std::int64_t>(step + n * unit_steps), left - 1) - step; });
+      read_at([&](int step, int later) { return min(static_cast<std::int64_t>(step + later), left - 1) - step; });
     }
     for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
       channel_at[inputs_before<M>(i(), role::channel)] += tile * bytes_of_step(x);
@@ -137,42 +148,50 @@ struct fours_helper : fours_block {
   template <class Steps>
   __device__ __forceinline__ void read_at(Steps steps_to) {
 #pragma unroll
-    for (int n = 0; n < units; ++n) {
+    for (int n = 0; n < channel_units; ++n) {
       for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
         constexpr int row = inputs_before<M>(i(), role::channel);
-        channel[n][row].template read<stored<decltype(x)>>(channel_at[row] + steps_to(n) * bytes_of_step(x));
+        const char* from = channel_at[row] + steps_to(quad_step, n * quad_steps) * bytes_of_step(x);
+        of_channels[n][row].template read<stored<decltype(x)>>(from);
       });
+    }
+#pragma unroll
+    for (int n = 0; n < state_units; ++n) {
       for_inputs<M, role::state>(call.in, [&](auto i, const auto& x) {
         using E = stored<decltype(x)>;
         constexpr int row = inputs_before<M>(i(), role::state);
-        state[n][row] =
-            stored_number<T, E>::hold(*reinterpret_cast<const E*>(state_at[row] + steps_to(n) * bytes_of_step(x)));
+        const char* from = state_at[row] + steps_to(state_step, n * state_steps) * bytes_of_step(x);
+        of_state[n][row] = stored_number<T, E>::hold(*reinterpret_cast<const E*>(from));
       });
     }
   }
 
   __device__ __forceinline__ void write(tile_type& to) const {
 #pragma unroll
-    for (int n = 0; n < units; ++n) {
-      const int t = step + n * unit_steps;
+    for (int n = 0; n < channel_units; ++n) {
+      const int t = quad_step + n * quad_steps;
       vec<T, 4> row[tile_type::rows];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         prepare_terms<M, T, role::channel>(
             [&](auto i) {
               using E = stored<decltype(member<i()>(call.in))>;
-              return channel[n][inputs_before<M>(i(), role::channel)].template number<T, E>(j);
+              return of_channels[n][inputs_before<M>(i(), role::channel)].template number<T, E>(j);
             },
             [&](std::int64_t k, T term) { row[k].x[j] = term; });
       }
 #pragma unroll
-      for (int k = 0; k < tile_type::rows; ++k) *reinterpret_cast<vec<T, 4>*>(&to.row[k][t][4 * column]) = row[k];
+      for (int k = 0; k < tile_type::rows; ++k) *reinterpret_cast<vec<T, 4>*>(&to.row[k][t][4 * quad]) = row[k];
+    }
+#pragma unroll
+    for (int n = 0; n < state_units; ++n) {
+      const int t = state_step + n * state_steps;
       prepare_terms<M, T, role::state>(
           [&](auto i) {
             using E = stored<decltype(member<i()>(call.in))>;
-            return stored_number<T, E>::number(state[n][inputs_before<M>(i(), role::state)]);
+            return stored_number<T, E>::number(of_state[n][inputs_before<M>(i(), role::state)]);
           },
-          [&](std::int64_t k, T term) { to.state[t][column].x[k] = term; });
+          [&](std::int64_t k, T term) { to.state[t][state].x[k] = term; });
     }
   }
 
@@ -183,15 +202,15 @@ struct fours_helper : fours_block {
       using E = stored<decltype(y)>;
       const std::int64_t stride = bytes_of_step(y);
 #pragma unroll
-      for (int n = 0; n < units; ++n) {
-        const int t = step + n * unit_steps;
+      for (int n = 0; n < channel_units; ++n) {
+        const int t = quad_step + n * quad_steps;
         vec<T, 4> of[fours];
 #pragma unroll
-        for (int f = 0; f < fours; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * column]);
+        for (int f = 0; f < fours; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * quad]);
         vec<E, 4> all;
 #pragma unroll
         for (int j = 0; j < 4; ++j) all.x[j] = static_cast<E>((of[0].x[j] + of[1].x[j]) + (of[2].x[j] + of[3].x[j]));
-        if (y.present() && t < steps) *reinterpret_cast<vec<E, 4>*>(output_at[o()] + n * unit_steps * stride) = all;
+        if (y.present() && t < steps) *reinterpret_cast<vec<E, 4>*>(output_at[o()] + n * quad_steps * stride) = all;
       }
       output_at[o()] += tile * stride;
     });

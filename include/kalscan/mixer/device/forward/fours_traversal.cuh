@@ -2,18 +2,20 @@
 // Forward's replay of channels of 16 states, faster where a multiprocessor has few warps: half of a block's warps only
 // take steps, the other half stages the inputs of the next tile and writes the outputs of the one before.
 //
-// A block has 64 neighbouring channels and 256 threads, and takes tiles of 16 steps:
+// A block has 64 neighbouring channels, or 32 where there are few, and 256 threads, and takes tiles of 16 steps:
 //
 //   - Warp w < 4 has states 4 w ... 4 w + 3, which are one four of the sums over states (readout_sums). Its thread l
-//     has these states of channels 2 l and 2 l + 1: eight lanes.
+//     has these states of channels 2 l and 2 l + 1, eight lanes, or of channel l alone.
 //   - So one address of a state's terms serves the whole warp and both channels, sums cross no threads, and neither
 //     exchanges nor stores to device memory stand between steps. The sums of a four go to shared memory.
-//   - Warps 4 ... 7 are the helpers. A helper has four neighbouring channels, and one state, of two steps of a tile. It
-//     reads them while a tile is computed, two tiles ahead, and writes them to shared memory as terms one tile ahead.
+//   - Warps 4 ... 7 are the helpers. A helper has four neighbouring channels, and one state, of one or two steps of a
+//     tile. It reads them while a tile is computed, two tiles ahead, and writes them to shared memory as terms one tile
+//     ahead.
 //   - Helpers add the fours of the tile before pairwise, as readout_sums and sum_over_group do, and write the outputs.
 //   - Terms and sums lie in two buffers in turn, and all threads of a block meet once a tile.
 //
-// Bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.198 ms, with that one 0.224.
+// Bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.189 ms, with that one 0.224, and
+// 1 x 2048 x 4096 0.121 with a channel a thread, 0.188 with two, when half of the multiprocessors have no block.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -30,6 +32,7 @@
 #include <kalscan/mixer/states.hpp>
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
+#include <utility>
 
 namespace kalscan::detail {
 
@@ -40,51 +43,56 @@ concept mixer_by_fours = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exi
                          (inputs_with<M, role::channel> > 0) && (inputs_with<M, role::state> > 0);
 
 /// Replays the chunks of calls that go by fours.
-template <class Call>
-struct device_fours_traversal : fours_block {
+template <class Call, int ChannelsOfTaker = 2>
+struct device_fours_traversal : fours_block<ChannelsOfTaker> {
+  using block = fours_block<ChannelsOfTaker>;
+  using block::channels, block::channels_of_taker, block::fours, block::states, block::takers, block::tile, block::warp;
   using M = typename Call::mixer;
   using T = typename Call::number;
   using direction = forward_in_time<Call>;
-  using layout_type = lane_layout<kind_for(states, false, 8)>;  ///< the blocks have the channels of this one's
-  using tile_type = fours_tile<M, T>;
+  using layout_type = lane_layout<kind_for(states, false, 4 * channels_of_taker)>;  ///< the blocks have the channels of this one's
+  using tile_type = fours_tile<M, T, channels_of_taker>;
   using lane_state = typename M::template state<T>;
-  using pair = vec<T, 2>;
-  static constexpr int States = 2, blocks = 2;
+  using numbers = vec<T, channels_of_taker>;
+  static constexpr int States = channels_of_taker, blocks = 2;
   static constexpr bool splits = false, spares_registers = false;
   static constexpr unsigned all = 0xffffffffU;
 
-  /// The states of a four: a thread has two of them, of a channel each.
+  /// The states of a four: a thread has one for each of its channels.
   struct state {
     lane_state x[4];
   };
   /// Which thread has which, for thread_lanes.
   struct taker_layout {
-    __device__ static int channel_of(int thread) { return thread % warp * 2; }
+    __device__ static int channel_of(int thread) { return thread % warp * channels_of_taker; }
     __device__ static int number_in_group(int thread) { return thread / warp; }
   };
   /// Where a thread's states come from and go to. Helpers have none.
   struct lanes_of_channels {
-    thread_lanes<M, T, 4> of[2];
+    thread_lanes<M, T, 4> of[States];
     bool helps;
 
     template <class From>
-    __device__ void load(const From& from, std::int64_t slot, state (&x)[2]) const {
+    __device__ void load(const From& from, std::int64_t slot, state (&x)[States]) const {
       if (helps) return;
-      of[0].load(from, slot, x[0].x), of[1].load(from, slot, x[1].x);
+#pragma unroll
+      for (int c = 0; c < States; ++c) of[c].load(from, slot, x[c].x);
     }
     template <class To>
-    __device__ void store(const To& to, std::int64_t slot, const state (&x)[2]) const {
+    __device__ void store(const To& to, std::int64_t slot, const state (&x)[States]) const {
       if (helps) return;
-      of[0].store(to, slot, x[0].x), of[1].store(to, slot, x[1].x);
+#pragma unroll
+      for (int c = 0; c < States; ++c) of[c].store(to, slot, x[c].x);
     }
     template <class Tensors>
-    __device__ void store(const Tensors& to, std::int64_t n, std::int64_t t, const state (&x)[2]) const {
-      of[0].store(to, n, t, x[0].x), of[1].store(to, n, t, x[1].x);
+    __device__ void store(const Tensors& to, std::int64_t n, std::int64_t t, const state (&x)[States]) const {
+#pragma unroll
+      for (int c = 0; c < States; ++c) of[c].store(to, n, t, x[c].x);
     }
   };
   using parked_type = parked_states<lane_state, T, 4>;
   KALSCAN_HD static constexpr std::size_t shared_size(const layout_type&) {
-    return 2 * sizeof(tile_type) + 2 * parked_type::size();
+    return 2 * sizeof(tile_type) + States * parked_type::size();
   }
 
   const Call& call;
@@ -92,7 +100,7 @@ struct device_fours_traversal : fours_block {
   std::int64_t first_channel;
   unsigned char* memory;
   lanes_of_channels lanes;
-  parameter_lanes<M, decltype(Call::in), 4, false> parameter[2];
+  parameter_lanes<M, decltype(Call::in), 4, false> parameter[States];
 
   __device__ device_fours_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
                                     const typename direction::arrays&, std::int64_t channel_block,
@@ -101,9 +109,12 @@ struct device_fours_traversal : fours_block {
         at(at_),
         first_channel(channel_block * channels),
         memory(memory_),
-        lanes{{{taker_layout{}, first_channel, call_.shape.channels, states},
-               {taker_layout{}, first_channel + 1, call_.shape.channels, states}},
-              threadIdx.x >= takers} {}
+        lanes(lanes_from(std::make_index_sequence<States>())) {}
+  template <std::size_t... C>
+  __device__ lanes_of_channels lanes_from(std::index_sequence<C...>) const {
+    return {{{taker_layout{}, first_channel + static_cast<std::int64_t>(C), call.shape.channels, states}...},
+            threadIdx.x >= takers};
+  }
 
   __device__ __forceinline__ tile_type& tile_of(int buffer) const {
     return reinterpret_cast<tile_type*>(memory)[buffer];
@@ -114,14 +125,15 @@ struct device_fours_traversal : fours_block {
   /// A barrier of all threads of the block, which helpers and takers reach at different places of the program.
   __device__ __forceinline__ static void meet() { asm volatile("barrier.sync 1;" ::: "memory"); }
 
-  __device__ __forceinline__ void load_start(state (&x)[2]) {
+  __device__ __forceinline__ void load_start(state (&x)[States]) {
     if (lanes.helps) return;
-    load_initial_states<4>(call, lanes.of[0], at.n, x[0].x), load_initial_states<4>(call, lanes.of[1], at.n, x[1].x);
+#pragma unroll
+    for (int c = 0; c < States; ++c) load_initial_states<4>(call, lanes.of[c], at.n, x[c].x);
   }
   __device__ __forceinline__ void go_on() {}
 
   /// The whole chunk from the states before it, which become those after it.
-  __device__ __forceinline__ void replay(state (&x)[2]) {
+  __device__ __forceinline__ void replay(state (&x)[States]) {
     if (lanes.helps) {
       if (at.from < at.to) help();
     } else {
@@ -131,7 +143,7 @@ struct device_fours_traversal : fours_block {
 
   __device__ __forceinline__ void help() const {
     std::int64_t left = at.to - at.from;
-    fours_helper<Call> mine(call, at, first_channel);
+    fours_helper<Call, channels_of_taker> mine(call, at, first_channel);
     mine.read(left);
     mine.write(tile_of(0));
     mine.read(left - tile);
@@ -150,9 +162,9 @@ struct device_fours_traversal : fours_block {
     mine.write_outputs(tile_of(buffer ^ 1), static_cast<int>(left) + tile);
   }
 
-  __device__ __forceinline__ void take_chunk(state (&x)[2]) {
+  __device__ __forceinline__ void take_chunk(state (&x)[States]) {
     const int four = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
-    for (int c = 0; c < 2; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
+    for (int c = 0; c < States; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
     bool ordinary = are_all_ordinary(x);
     int buffer = 0;
     if (at.from < at.to) meet();
@@ -162,10 +174,14 @@ struct device_fours_traversal : fours_block {
       const own_part part(tile_of(buffer), four, lanes.of[0].c);
       bool done = false;
       if (ordinary && steps == tile) {
-        parked(0).put(x[0].x), parked(1).put(x[1].x);
+#pragma unroll
+        for (int c = 0; c < States; ++c) parked(c).put(x[c].x);
         whole_tile(part, x);
         done = are_all_ordinary(x);
-        if (!done) parked(0).take(x[0].x), parked(1).take(x[1].x);
+        if (!done) {
+#pragma unroll
+          for (int c = 0; c < States; ++c) parked(c).take(x[c].x);
+        }
       }
       if (!done) {
         single_steps(part, steps, x);
@@ -175,14 +191,17 @@ struct device_fours_traversal : fours_block {
       buffer ^= 1;
     }
     if (at.to != at.length) return;
-    for (int c = 0; c < 2; ++c) {
+    for (int c = 0; c < States; ++c) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) x[c].x[j] = numbers_of(call.states.final, x[c].x[j]);
     }
     lanes.store(call.states.final, at.n, 0, x);
   }
-  __device__ __forceinline__ static bool are_all_ordinary(const state (&x)[2]) {
-    return __all_sync(all, are_ordinary<M, T, 4>(x[0].x) & are_ordinary<M, T, 4>(x[1].x));
+  __device__ __forceinline__ static bool are_all_ordinary(const state (&x)[States]) {
+    bool ordinary = true;
+#pragma unroll
+    for (int c = 0; c < States; ++c) ordinary &= are_ordinary<M, T, 4>(x[c].x);
+    return __all_sync(all, ordinary);
   }
 
   /// What a thread has of a tile's memory: of the rows its channels, four states, and where its sums go.
@@ -193,16 +212,16 @@ struct device_fours_traversal : fours_block {
 
     __device__ own_part(tile_type& of, int four, int channel)
         : rows(&of.row[0][0][channel]), states(&of.state[0][4 * four]), sums(&of.sum[four][0][0][channel]) {}
-    __device__ __forceinline__ const pair& row(int k, int step) const {
-      return *reinterpret_cast<const pair*>(rows + (k * tile + step) * channels);
+    __device__ __forceinline__ const numbers& row(int k, int step) const {
+      return *reinterpret_cast<const numbers*>(rows + (k * tile + step) * channels);
     }
-    __device__ __forceinline__ pair& sum(int output, int step) const {
-      return *reinterpret_cast<pair*>(sums + (output * tile + step) * channels);
+    __device__ __forceinline__ numbers& sum(int output, int step) const {
+      return *reinterpret_cast<numbers*>(sums + (output * tile + step) * channels);
     }
   };
   /// The terms of a thread's lanes at one step.
   struct step_terms {
-    pair row[tile_type::rows];
+    numbers row[tile_type::rows];
     typename tile_type::state_vec state[4];
 
     step_terms() = default;
@@ -214,7 +233,7 @@ struct device_fours_traversal : fours_block {
     }
   };
 
-  __device__ __forceinline__ void whole_tile(const own_part& part, state (&x)[2]) const {
+  __device__ __forceinline__ void whole_tile(const own_part& part, state (&x)[States]) const {
     constexpr int unrolled = 8;  // 16 would not fit the instruction cache
     step_terms next(part, 0);
 #pragma unroll 1
@@ -229,25 +248,29 @@ struct device_fours_traversal : fours_block {
     }
   }
   /// Up to a tile's steps by the formulas that hold everywhere.
-  __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[2]) const {
+  __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[States]) const {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) take_step<M>(step_terms(part, step), part, step, x);
   }
   /// A step of the thread's lanes by the formulas of Lane, and the sums of what they read out.
   template <class Lane>
-  __device__ __forceinline__ void take_step(const step_terms& u, const own_part& part, int step, state (&x)[2]) const {
-    typename M::template outputs<T> y[2];
+  __device__ __forceinline__ void take_step(const step_terms& u, const own_part& part, int step,
+                                            state (&x)[States]) const {
+    typename M::template outputs<T> y[States];
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
 #pragma unroll
-      for (int c = 0; c < 2; ++c) {
+      for (int c = 0; c < States; ++c) {
         const auto terms = lane_terms<M, T>([&](int k) { return u.row[k].x[c]; }, u.state[j], parameter[c], j);
         x[c].x[j] = Lane::step(x[c].x[j], terms);
         readout_sums<M, T, 4>::template add<Lane>(y[c], j == 0, x[c].x[j], terms);
       }
     }
     for_each_index<tile_type::outputs>([&](auto o) {
-      part.sum(o(), step) = {as_array<T>(y[0])[o()], as_array<T>(y[1])[o()]};
+      numbers sum;
+#pragma unroll
+      for (int c = 0; c < States; ++c) sum.x[c] = as_array<T>(y[c])[o()];
+      part.sum(o(), step) = sum;
     });
   }
 };
