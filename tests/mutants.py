@@ -312,6 +312,8 @@ MUTANTS = [
     ("kla: extend with a wrong r", K + "kla/kla.hpp",
      "kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k)",
      "kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda)", ["kla/check_mixer.cpp"]),
+    ("kla: extend in four with a wrong power of a", K + "kalman/scalar/information_map.hpp", "i == 2 ? r * a :",
+     "i == 2 ? r * aa :", ["kla/check_mixer.cpp"]),
     ("kla: a run is never large", K + "kla/kla.hpp", "return x.uu > large;", "return x.uu > x.uu * large;",
      ["kla/device_formulas.cpp"]),
     ("kla: act of a run without w", K + "kla/kla.hpp", "return {w * i + none, v * i + none};",

@@ -109,6 +109,13 @@ struct wrong_extend : variant<wrong_extend, kla> {
     return kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.v * u.k);  // r without the precision
   }
 };
+struct wrong_fourth : variant<wrong_fourth, kla> {
+  template <class T>
+  static kalscan::information_map<T> extend_in_four(const kalscan::information_map<T>& x,
+                                                    const kalscan::kla_terms<T>& u, int i) {
+    return kla::extend_in_four(x, u, i == 3 ? 2 : i);
+  }
+};
 struct wrong_run_act : variant<wrong_run_act, kla> {
   using kla::act;
   template <class T>
@@ -170,8 +177,8 @@ TEST_CASE("the mixers that ship, and the example's, pass") {
     CHECK_MESSAGE(report, report.message());
     CHECK(report.results.size() == laws);
   };
-  check(kalscan::check_mixer(kla{}, kla_trial<kla>, tolerance), 8 + 4 + 1 + 1 + 1 + 1);
-  check(kalscan::check_mixer(predicted_kla{}, kla_trial<predicted_kla>, tolerance), 16);
+  check(kalscan::check_mixer(kla{}, kla_trial<kla>, tolerance), 8 + 4 + 1 + 1 + 1 + 2);
+  check(kalscan::check_mixer(predicted_kla{}, kla_trial<predicted_kla>, tolerance), 17);
   check(kalscan::check_mixer(gla{}, gla_trial<gla>, tolerance), 5 + 4 + 1 + 1);
   const auto turning = [](std::mt19937_64& e) -> kalscan::mixer_trial<rotation> {
     return {{uniform(e, -1, 1), uniform(e, -1, 1)},
@@ -189,8 +196,9 @@ TEST_CASE("a planted fault is named by the law that it breaks") {
   CHECK(of_gla(wrong_act{}) == names{"lift"});
   CHECK(of_gla(wrong_absorb{}) == names{"absorb"});
   CHECK(of_kla(swapped_adjoint{}) == names{"adjoint elements"});
-  CHECK(of_kla(wrong_extend{}) == names{"runs"});
-  CHECK(of_kla(wrong_run_act{}) == names{"runs"});
+  CHECK(of_kla(wrong_extend{}) == names{"runs", "runs by four"});
+  CHECK(of_kla(wrong_fourth{}) == names{"runs by four"});
+  CHECK(of_kla(wrong_run_act{}) == names{"runs", "runs by four"});
   CHECK(of_kla(wrong_ordinary{}) == names{"ordinary"});
   const auto of_frame = [](auto frame) {
     using M = framed<decltype(frame)>;

@@ -91,6 +91,8 @@ TEST_CASE_TEMPLATE("four lanes as one number take the steps that each takes alon
     check_apart(lifted, j, element);
     check_apart(combined, j, O::template adjoint_monoid<float>()(element, map[j]));
     check_apart(extended, j, M::extend(run[j], u[j]));
+    for (int i = 0; i < 4; ++i)
+      check_apart(M::extend_in_four(together(run), all_u, i), j, M::extend_in_four(run[j], u[j], i));
   }
 }
 

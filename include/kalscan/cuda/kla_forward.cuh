@@ -217,12 +217,10 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
       if constexpr (mixer_by_fours<M>) {
         using by_fours = device_fours_traversal<Call>;
         using few_by_fours = device_fours_traversal<Call, 1>;
-        using by_lanes = device_forward_traversal<Call, by_fours::layout_type::kind>;
         constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
         if (sixteen && shared <= most_shared_memory()) {
           if (whole && few_fours(call)) return launch_traversal<few_by_fours>(policy, call, cuts, arrays);
-          if (whole && goes_by_fours<2>(call)) return launch_traversal<by_fours>(policy, call, cuts, arrays);
-          if (goes_by_fours<2>(call)) return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
+          if (goes_by_fours<2>(call)) return launch_traversal<by_fours>(policy, call, cuts, arrays);
         }
       }
     }

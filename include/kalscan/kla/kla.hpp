@@ -177,6 +177,11 @@ struct kla_mixer {
   KALSCAN_HD static constexpr information_map<T> extend(const information_map<T>& x, const kla_terms<T>& u) {
     return kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k);
   }
+  /// Step i of four whose parameters are the same.
+  template <class T>
+  KALSCAN_HD static constexpr information_map<T> extend_in_four(const information_map<T>& x, const kla_terms<T>& u, int i) {
+    return kalscan::extend_in_four(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k, i);
+  }
   template <class T>
   KALSCAN_HD static constexpr bool is_large(const information_map<T>& x) {
     constexpr T large = detail::power_of_two<T>(std::numeric_limits<T>::max_exponent / 4);

@@ -209,6 +209,26 @@ class mixer_laws {
           return both(numbers_of(M::act(run, x)), numbers_of(after(x, all)));
         },
         s, A);
+    if constexpr (requires(const typename M::template run<double>& x, const terms& u) { M::extend_in_four(x, u, 0); }) {
+      book_.check(
+          "runs by four", "act(A as a run by four, s) == steps(A, s) where the parameters of four steps are the same",
+          [](const state& x, std::vector<inputs> all) {
+            auto run = M::template no_steps<double>();
+            for (std::size_t t = 0; t < all.size(); ++t) {
+              all[t] = with_parameters(all[t], all[t - t % 4]);
+              const bool one_of_four = t - t % 4 + 4 <= all.size();
+              run = one_of_four ? M::extend_in_four(run, prepared(all[t]), static_cast<int>(t % 4))
+                                : M::extend(run, prepared(all[t]));
+              if (t % 4 == 3 || !one_of_four) run = M::rescaled(run);
+            }
+            return both(numbers_of(M::act(run, x)), numbers_of(after(x, all)));
+          },
+          s, A);
+    }
+  }
+  static inputs with_parameters(const inputs& u, const inputs& of) {
+    return from_fields<inputs, double>(
+        [&](auto i) { return as_array<double>(M::inputs_info[i()].varies == role::parameter ? of : u)[i()]; });
   }
 
   /// The adjoints of the outputs of step t: they differ from step to step, by a factor.

@@ -99,8 +99,8 @@ KALSCAN_HD constexpr homogeneous_belief<T> act(const information_map<T>& x, cons
 template <class T>
 KALSCAN_HD constexpr homogeneous_belief<T> extend(const homogeneous_belief<T>& x, const T& a, const T& aa, const T& p,
                                                   const T& phi, const T& r) {
-  const T v = aa * x.v + p * x.u;
-  return {x.u + phi * v, v, a * x.w + r * v};
+  const T v = detail::fused(aa, x.v, p * x.u);
+  return {detail::fused(phi, v, x.u), v, detail::fused(r, v, a * x.w)};
 }
 
 /// A stretch of time and such a step more. Eleven multiply-adds, where a filtering_element takes a division and more;
@@ -112,6 +112,19 @@ KALSCAN_HD constexpr information_map<T> extend(const information_map<T>& x, cons
   const auto [uu, vu, wu] = extend(homogeneous_belief<T>{x.uu, x.vu, x.wu}, a, aa, p, phi, r);
   const auto [uv, vv, wv] = extend(homogeneous_belief<T>{x.uv, x.vv, x.wv}, a, aa, p, phi, r);
   return {uu, uv, vu, vv, wu, wv, a * x.ww};
+}
+
+/// The same for step i of four whose a is the same. The vector's parts are multiplied by a^4 once for all four, and what
+/// comes in at step i by what is left of that: 46 products in place of 52.
+template <class T>
+KALSCAN_HD constexpr information_map<T> extend_in_four(const information_map<T>& x, const T& a, const T& aa, const T& p,
+                                                       const T& phi, const T& r, int i) {
+  const T vu = detail::fused(aa, x.vu, p * x.uu), vv = detail::fused(aa, x.vv, p * x.uv);
+  const T uu = detail::fused(phi, vu, x.uu), uv = detail::fused(phi, vv, x.uv);
+  const T in = i == 3 ? r : i == 2 ? r * a : i == 1 ? r * aa : r * (aa * a);
+  if (i > 0) return {uu, uv, vu, vv, detail::fused(in, vu, x.wu), detail::fused(in, vv, x.wv), x.ww};
+  const T four = aa * aa;
+  return {uu, uv, vu, vv, detail::fused(in, vu, four * x.wu), detail::fused(in, vv, four * x.wv), four * x.ww};
 }
 
 /// Composition of information maps, the matrix product later * earlier; `earlier` acts first. Associative as maps: up

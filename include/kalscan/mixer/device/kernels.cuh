@@ -27,8 +27,7 @@
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
 // By fours, four states of one or two channels a thread (forward/fours_traversal.cuh), 7 to 11 are replay, take_chunk,
-// whole_tile and take_step of half of the warps, and help of the others. Where time is cut, chunks with a carry are
-// replayed by fours, and all before that is as above.
+// whole_tile and take_step of half of the warps, and help of the others.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
 // (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
@@ -164,9 +163,8 @@ void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, 
 }
 
 /// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
-/// that are not cut are taken in turns where that keeps the device busier. Chunks after their carries are replayed by
-/// Replay, whose blocks have as many channels.
-template <class Traversal, class Replay = Traversal, class Call, class Arrays>
+/// that are not cut are taken in turns where that keeps the device busier.
+template <class Traversal, class Call, class Arrays>
 void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   using direction = typename Traversal::direction;
   const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
@@ -200,7 +198,7 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
     if constexpr (on_stretch<Call>) {
       if (!direction::stops(ends_of(call))) call.link->send(call.leaving.data, carried);
     }
-    if (!done) launch_blocks<Replay>(policy, call, cuts, arrays, relay{}, blocks, device_pass::last);
+    if (!done) launch_blocks<Traversal>(policy, call, cuts, arrays, relay{}, blocks, device_pass::last);
   }
 }
 

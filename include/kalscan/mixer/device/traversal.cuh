@@ -104,6 +104,16 @@ struct parked_states {
   }
 };
 
+/// A run of steps, or several side by side, and step i of the four that are taken at once.
+template <class M, bool Varying, class Run, class Terms>
+__device__ __forceinline__ Run extended(const Run& run, const Terms& u, int i) {
+  if constexpr (!Varying && requires { M::extend_in_four(run, u, i); }) {
+    return M::extend_in_four(run, u, i);
+  } else {
+    return M::extend(run, u);
+  }
+}
+
 /// For steps whose outputs nobody wants.
 struct no_readout {};
 

@@ -330,7 +330,8 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
     if constexpr (mixer_with_runs<M>) {
       this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
-        from_wide<T>(M::extend(to_wide<typename M::template run<numbers>, T>(e), this->wide_terms(staged, i)), e);
+        const auto run = to_wide<typename M::template run<numbers>, T>(e);
+        from_wide<T>(extended<M, Kind.varying>(run, this->wide_terms(staged, i), i), e);
       });
       bool large = false;
 #pragma unroll

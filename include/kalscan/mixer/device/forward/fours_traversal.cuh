@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Forward's replay of channels of 16 states, faster where a multiprocessor has few warps: half of a block's warps only
-// take steps, the other half stages the inputs of the next tile and writes the outputs of the one before.
+// Forward, channels of 16 states, faster where a multiprocessor has few warps: half of a block's warps only take steps,
+// the other half stages the inputs of the next tile and writes the outputs of the one before.
 //
 // A block has 64 neighbouring channels, or 32 where there are few, and 256 threads, and takes tiles of 16 steps:
 //
@@ -36,13 +36,14 @@
 
 namespace kalscan::detail {
 
-/// Mixers that have such a traversal: those with formulas without branches, two numbers a state, and inputs of both
-/// kinds that helpers read.
+/// Mixers that have such a traversal: those with formulas and runs of steps without branches, two numbers a state, and
+/// inputs of both kinds that helpers read.
 template <class M>
-concept mixer_by_fours = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exists && M::state_info.size() == 2 &&
-                         (inputs_with<M, role::channel> > 0) && (inputs_with<M, role::state> > 0);
+concept mixer_by_fours = mixer_with_runs<M> && !mixer_with_frame<M> && ordinary_of<M>::exists &&
+                         M::state_info.size() == 2 && (inputs_with<M, role::channel> > 0) &&
+                         (inputs_with<M, role::state> > 0);
 
-/// Replays the chunks of calls that go by fours.
+/// Replays and absorbs the chunks of calls that go by fours; with a channel a taker, of those whose time is not cut.
 template <class Call, int ChannelsOfTaker = 2>
 struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   using block = fours_block<ChannelsOfTaker>;
@@ -55,12 +56,17 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   using lane_state = typename M::template state<T>;
   using numbers = vec<T, channels_of_taker>;
   static constexpr int States = channels_of_taker, blocks = 2;
-  static constexpr bool splits = false, spares_registers = false;
+  static constexpr bool splits = direction::splits && channels_of_taker > 1;
+  static constexpr bool spares_registers = false;
   static constexpr unsigned all = 0xffffffffU;
 
   /// The states of a four: a thread has one for each of its channels.
   struct state {
     lane_state x[4];
+  };
+  /// What a chunk made of them.
+  struct element {
+    typename direction::element x[4];
   };
   /// Which thread has which, for thread_lanes.
   struct taker_layout {
@@ -71,6 +77,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   struct lanes_of_channels {
     thread_lanes<M, T, 4> of[States];
     bool helps;
+    T* memory;  ///< shared, for what is stored
 
     template <class From>
     __device__ void load(const From& from, std::int64_t slot, state (&x)[States]) const {
@@ -78,11 +85,38 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
 #pragma unroll
       for (int c = 0; c < States; ++c) of[c].load(from, slot, x[c].x);
     }
-    template <class To>
-    __device__ void store(const To& to, std::int64_t slot, const state (&x)[States]) const {
+    __device__ void store(const lane_array<lane_state, T>& to, std::int64_t slot, const state (&x)[States]) const {
       if (helps) return;
 #pragma unroll
       for (int c = 0; c < States; ++c) of[c].store(to, slot, x[c].x);
+    }
+    /// By way of shared memory, a row for each number and channel, since a thread's numbers lie far apart.
+    __device__ void store(const lane_array<typename direction::element, T>& to, std::int64_t slot,
+                          const element (&x)[States]) const {
+      constexpr int row = states + 4, of_block = channels * states / 4;
+      constexpr auto numbers = static_cast<int>(array_size<typename direction::element, T>);
+      static_assert(numbers * channels * row * sizeof(T) <= 2 * sizeof(tile_type));
+      if (helps) return;
+      for_each_index<numbers>([&](auto i) {
+#pragma unroll
+        for (int c = 0; c < States; ++c) {
+          vec<T, 4> four;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) four.x[j] = as_array<T>(x[c].x[j])[i()];
+          const int at_row = static_cast<int>(i()) * channels + of[0].c + c;
+          *reinterpret_cast<vec<T, 4>*>(memory + at_row * row + of[0].s0) = four;
+        }
+      });
+      takers_meet();
+      T* const first = to.at(slot, (of[0].m - of[0].c) * states);
+#pragma unroll
+      for (int i = 0; i < numbers; ++i) {
+#pragma unroll
+        for (int k = static_cast<int>(threadIdx.x); k < of_block; k += takers) {
+          reinterpret_cast<vec<T, 4>*>(first + i * to.lanes)[k] =
+              *reinterpret_cast<const vec<T, 4>*>(memory + (i * channels + k / 4) * row + k % 4 * 4);
+        }
+      }
     }
     template <class Tensors>
     __device__ void store(const Tensors& to, std::int64_t n, std::int64_t t, const state (&x)[States]) const {
@@ -113,7 +147,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   template <std::size_t... C>
   __device__ lanes_of_channels lanes_from(std::index_sequence<C...>) const {
     return {{{taker_layout{}, first_channel + static_cast<std::int64_t>(C), call.shape.channels, states}...},
-            threadIdx.x >= takers};
+            threadIdx.x >= takers, reinterpret_cast<T*>(memory)};
   }
 
   __device__ __forceinline__ tile_type& tile_of(int buffer) const {
@@ -124,6 +158,9 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   }
   /// A barrier of all threads of the block, which helpers and takers reach at different places of the program.
   __device__ __forceinline__ static void meet() { asm volatile("barrier.sync 1;" ::: "memory"); }
+  __device__ __forceinline__ static void takers_meet() {
+    asm volatile("barrier.sync 2, %0;" ::"n"(takers) : "memory");
+  }
 
   __device__ __forceinline__ void load_start(state (&x)[States]) {
     if (lanes.helps) return;
@@ -135,12 +172,21 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   /// The whole chunk from the states before it, which become those after it.
   __device__ __forceinline__ void replay(state (&x)[States]) {
     if (lanes.helps) {
-      if (at.from < at.to) help();
+      if (at.from < at.to) help<true>();
     } else {
       take_chunk(x);
     }
   }
+  /// The whole chunk as runs of steps.
+  __device__ __forceinline__ void absorb(element (&e)[States]) {
+    if (lanes.helps) {
+      if (at.from < at.to) help<false>();
+    } else {
+      absorb_chunk(e);
+    }
+  }
 
+  template <bool Emit>
   __device__ __forceinline__ void help() const {
     std::int64_t left = at.to - at.from;
     fours_helper<Call, channels_of_taker> mine(call, at, first_channel);
@@ -154,12 +200,61 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
     for (; left > 0; left -= tile) {  // takers are at the tile of `buffer`
       if (left > tile) mine.write(tile_of(buffer ^ 1));
       mine.read(left - 2 * tile);
-      if (!first) mine.write_outputs(tile_of(buffer ^ 1), tile);
+      if (Emit && !first) mine.write_outputs(tile_of(buffer ^ 1), tile);
       first = false;
       meet();
       buffer ^= 1;
     }
-    mine.write_outputs(tile_of(buffer ^ 1), static_cast<int>(left) + tile);
+    if (Emit) mine.write_outputs(tile_of(buffer ^ 1), static_cast<int>(left) + tile);
+  }
+
+  __device__ __forceinline__ void absorb_chunk(element (&e)[States]) {
+    const int four = __shfl_sync(all, lanes.of[0].g, 0);
+#pragma unroll
+    for (int c = 0; c < States; ++c) {
+      parameter[c].load(call.in, lanes.of[c], at.batch, 0);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) e[c].x[j] = M::template no_steps<T>();
+    }
+    int buffer = 0;
+    if (at.from < at.to) meet();
+#pragma unroll 1
+    for (std::int64_t t = at.from; t < at.to; t += tile) {
+      const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
+      const own_part part(tile_of(buffer), four, lanes.of[0].c);
+      int step = 0;
+#pragma unroll 1
+      for (; step + 4 <= steps; step += 4) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          each_lane(step_terms(part, step + i),
+                    [&](int c, int j, const auto& u) { e[c].x[j] = extended<M, false>(e[c].x[j], u, i); });
+        }
+        rescale(e);
+      }
+#pragma unroll 1
+      for (; step < steps; ++step) {
+        each_lane(step_terms(part, step), [&](int c, int j, const auto& u) { e[c].x[j] = M::extend(e[c].x[j], u); });
+        rescale(e);
+      }
+      meet();
+      buffer ^= 1;
+    }
+  }
+  /// All together, so that it is seldom.
+  __device__ __forceinline__ static void rescale(element (&e)[States]) {
+    bool large = false;
+#pragma unroll
+    for (int c = 0; c < States; ++c) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) large = large | M::is_large(e[c].x[j]);
+    }
+    if (__all_sync(all, !large)) return;
+#pragma unroll
+    for (int c = 0; c < States; ++c) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) e[c].x[j] = M::rescaled(e[c].x[j]);
+    }
   }
 
   __device__ __forceinline__ void take_chunk(state (&x)[States]) {
@@ -252,20 +347,25 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) take_step<M>(step_terms(part, step), part, step, x);
   }
+  /// Calls f(channel, state of the four, terms) for the thread's lanes.
+  template <class F>
+  __device__ __forceinline__ void each_lane(const step_terms& u, F f) const {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+#pragma unroll
+      for (int c = 0; c < States; ++c)
+        f(c, j, lane_terms<M, T>([&](int k) { return u.row[k].x[c]; }, u.state[j], parameter[c], j));
+    }
+  }
   /// A step of the thread's lanes by the formulas of Lane, and the sums of what they read out.
   template <class Lane>
   __device__ __forceinline__ void take_step(const step_terms& u, const own_part& part, int step,
                                             state (&x)[States]) const {
     typename M::template outputs<T> y[States];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-#pragma unroll
-      for (int c = 0; c < States; ++c) {
-        const auto terms = lane_terms<M, T>([&](int k) { return u.row[k].x[c]; }, u.state[j], parameter[c], j);
-        x[c].x[j] = Lane::step(x[c].x[j], terms);
-        readout_sums<M, T, 4>::template add<Lane>(y[c], j == 0, x[c].x[j], terms);
-      }
-    }
+    each_lane(u, [&](int c, int j, const auto& terms) {
+      x[c].x[j] = Lane::step(x[c].x[j], terms);
+      readout_sums<M, T, 4>::template add<Lane>(y[c], j == 0, x[c].x[j], terms);
+    });
     for_each_index<tile_type::outputs>([&](auto o) {
       numbers sum;
 #pragma unroll
