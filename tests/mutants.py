@@ -278,7 +278,7 @@ MUTANTS = [
     ("device: a slot in the sequence before it", K + "mixer/device/time_cuts.hpp", "(first_slot[middle] <= slot ?",
      "(first_slot[middle] < slot ?", ["kla/device_indices.cpp"]),
     ("device: chunks of any number of steps", K + "kalman/device/chunks.hpp",
-     "chunk = 4 * (std::max)(fours, std::int64_t{1});", "chunk = (std::max)(4 * fours - 1, std::int64_t{4});",
+     "chunk = 4 * (std::max)(quarter, std::int64_t{1});", "chunk = (std::max)(4 * quarter - 1, std::int64_t{4});",
      ["kalman/device_cuts.cpp"]),
     ("device: fewer chunks than fit", K + "kalman/device/chunks.hpp", "longest * count + 4 * chunks - 1",
      "longest * count + 4 * chunks", ["kalman/device_cuts.cpp"]),

@@ -120,7 +120,7 @@ template <class Model>
   if (count < 0) detail::bad_argument("filter_workspace", detail::text({"count is ", count}));
   std::size_t smoother = 0;
   if constexpr (detail::has_diffuse_prior<Model>) {
-    smoother = detail::diffuse_smoother_pieces<Model>::size(policy, longest, count);
+    smoother = detail::diffuse_smoother_memory<Model>::size(policy, longest, count);
   } else {
     smoother = detail::traversal_workspace<detail::device_smoother<Model>>(policy, longest, count);
   }

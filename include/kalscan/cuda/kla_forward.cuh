@@ -12,7 +12,7 @@
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
 #include <kalscan/mixer/device/forward/forward_traversal.cuh>
-#include <kalscan/mixer/device/forward/fours_traversal.cuh>
+#include <kalscan/mixer/device/forward/helped_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/kernels.cuh>
 #include <kalscan/mixer/device/layout.hpp>
@@ -133,16 +133,16 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
 
 /// The workspace of a forward call.
 template <class M, class T>
-struct forward_pieces : carry_pieces<forward_arrays<M, T>, typename M::template state<T>, T> {
+struct forward_memory : carry_memory<forward_arrays<M, T>, typename M::template state<T>, T> {
   std::int64_t* numbers = nullptr;
 
-  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
-    numbers = memory.take<std::int64_t>(cut_numbers(shape));
-    this->take(memory, shape, cuts, stretch);
+  forward_memory(workspace_arena& arena, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    numbers = arena.take<std::int64_t>(cut_numbers(shape));
+    this->take(arena, shape, cuts, stretch);
   }
   static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool stretch = false) {
-    workspace_pieces none({});
-    forward_pieces(none, shape, cuts, stretch);
+    workspace_arena none({});
+    forward_memory(none, shape, cuts, stretch);
     return none.used();
   }
 };
@@ -205,13 +205,13 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
       const bool whole = cuts.slots == cuts.sequences, sixteen = call.shape.states == 16 && !parameters_vary(call);
       if (whole && sixteen && channels_abound(call))
         return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
-      if constexpr (mixer_by_fours<M>) {
-        using by_fours = device_fours_traversal<Call>;
-        using by_lanes = device_forward_traversal<Call, by_fours::layout_type::kind>;
-        constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
-        if (sixteen && goes_by_fours(call) && shared <= most_shared_memory()) {
-          if (whole) return launch_traversal<by_fours>(policy, call, cuts, arrays);
-          return launch_traversal<by_lanes, by_fours>(policy, call, cuts, arrays);
+      if constexpr (mixer_with_helpers<M>) {
+        using with_helpers = device_helped_traversal<Call>;
+        using without_helpers = device_forward_traversal<Call, with_helpers::layout_type::kind>;
+        constexpr std::size_t shared = with_helpers::shared_size({}) + sizeof(block_chunk);
+        if (sixteen && goes_with_helpers(call) && shared <= most_shared_memory()) {
+          if (whole) return launch_traversal<with_helpers>(policy, call, cuts, arrays);
+          return launch_traversal<without_helpers, with_helpers>(policy, call, cuts, arrays);
         }
       }
     }
@@ -238,11 +238,11 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
-  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, stretch));
-  workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, call.shape, cuts, stretch);
-  send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward<kernels_of<P>::value>(policy, pieces.linked(call, link), cuts, pieces.arrays);
+  require_workspace("forward", policy, forward_memory<M, T>::size(call.shape, cuts, stretch));
+  workspace_arena arena(policy.workspace);
+  const forward_memory<M, T> memory(arena, call.shape, cuts, stretch);
+  send_cuts(policy, call.shape, cuts, memory.numbers);
+  launch_forward<kernels_of<P>::value>(policy, memory.linked(call, link), cuts, memory.arrays);
 }
 
 }  // namespace detail
@@ -286,7 +286,7 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 template <class T = float, mixer M>
 [[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
-  return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(policy, shape));
+  return detail::forward_memory<M, T>::size(shape, detail::forward_cuts<M>(policy, shape));
 }
 
 }  // namespace kalscan

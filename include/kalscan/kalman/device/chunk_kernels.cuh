@@ -47,18 +47,18 @@ __device__ X get_words(const unsigned* from, std::int64_t stride) {
   return x;
 }
 
-/// An X of an array that begins at a multiple of 16 bytes, in the widest pieces that its size allows.
+/// An X of an array that begins at a multiple of 16 bytes, in the widest packets that its size allows.
 template <class X>
 __device__ X read_whole(const X* from) {
-  using small_piece = std::conditional_t<sizeof(X) % 8 == 0, uint2, unsigned>;
-  using piece_type = std::conditional_t<sizeof(X) % 16 == 0, uint4, small_piece>;
+  using small_packet = std::conditional_t<sizeof(X) % 8 == 0, uint2, unsigned>;
+  using packet_type = std::conditional_t<sizeof(X) % 16 == 0, uint4, small_packet>;
   if constexpr (in_registers<X>) {
-    constexpr int pieces = sizeof(X) / sizeof(piece_type);
-    piece_type piece[pieces];
+    constexpr int packets = sizeof(X) / sizeof(packet_type);
+    packet_type packet[packets];
 #pragma unroll
-    for (int k = 0; k < pieces; ++k) piece[k] = reinterpret_cast<const piece_type*>(from)[k];
+    for (int k = 0; k < packets; ++k) packet[k] = reinterpret_cast<const packet_type*>(from)[k];
     X x;
-    std::memcpy(&x, piece, sizeof(X));
+    std::memcpy(&x, packet, sizeof(X));
     return x;
   } else {
     return *from;

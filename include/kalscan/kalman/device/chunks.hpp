@@ -52,8 +52,8 @@ constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, s
   if (given > 0) return (std::min)(given, (std::max<std::int64_t>)(longest, 1));
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
   constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
-  const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
-  const std::int64_t chunk = 4 * (std::max)(fours, std::int64_t{1});
+  const std::int64_t quarter = (longest * count + 4 * chunks - 1) / (4 * chunks);
+  const std::int64_t chunk = 4 * (std::max)(quarter, std::int64_t{1});
   if constexpr (requires { Traversal::chunk_for(chunk); }) {
     return Traversal::chunk_for(chunk);
   } else {

@@ -50,9 +50,10 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
 
   static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
 
-  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
-  /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
-  /// the step's rows, behind those over channels, and those over a group are taken once a tile.
+  /// Whether steps are taken one by one, in a loop: where a step's adjoint is so long that the unrolled code of four
+  /// steps would not fit a scheduler's instruction cache, and takes so many registers that the loop should hold nothing
+  /// else. Its sums over a thread's states then go to the step's rows, behind those over channels, and sums over a group
+  /// are made once a tile.
   static constexpr bool one_by_one =
       base::parks_pointers && lane_sums > 0 && ordinary_of<M>::exists &&
       lane_sums + rows_of_channel_sums <= base::rows_of_step;

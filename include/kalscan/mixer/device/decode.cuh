@@ -186,16 +186,16 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
 
 /// The token of sequence n, one lane after the other, wherever it lies and whatever its state.
 template <int States, class Call, class Thread>
-__device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, std::int64_t n) {
+__device__ void step_lane_by_lane(const Call& call, const Thread& lanes, int group, std::int64_t n) {
   using M = typename Call::mixer;
   using T = typename Call::number;
   constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   using sums_type = readout_sums<M, T, States>;
   sums_type sums;
 #pragma unroll
-  for (int four = 0; four < States; four += 4) {
+  for (int quartet = 0; quartet < States; quartet += 4) {
 #pragma unroll 1
-    for (int j = four; j < four + 4 && lanes.owns(j); ++j) {
+    for (int j = quartet; j < quartet + 4 && lanes.owns(j); ++j) {
       const int s = lanes.s0 + j;
       const auto u = terms_of_lane<M, T>(call.in, n, 0, lanes.m, s);
       const auto after = M::step(call.states.initial(n, lanes.m, s), u);
@@ -204,7 +204,7 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
       for_each_index<Thread::words_of_state>([&](auto k) {
         if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
       });
-      sums_type::template add<M>(sums.fours[four / 4], j == four, after, u);
+      sums_type::template add<M>(sums.quartets[quartet / 4], j == quartet, after, u);
     }
   }
   const auto sum = sums.total();
@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(block_threads, Layout::known && Layout::states
 #pragma unroll 1
   for (std::int64_t n = some * most; n < end; ++n) {
     n = step_vectors<Layout::kind>(call, lanes, layout.group(), n, end);
-    if (n < end) step_by_lanes<Layout::states>(call, lanes, layout.group(), n);
+    if (n < end) step_lane_by_lane<Layout::states>(call, lanes, layout.group(), n);
   }
 }
 

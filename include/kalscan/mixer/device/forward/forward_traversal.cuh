@@ -137,12 +137,12 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 #pragma unroll 1
       for (int step = begin; step < begin + distance; step += 4) {
         if constexpr (!Emit) {
-          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+          this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
             this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
           });
         } else {
           T sum[outputs][4];
-          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+          this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
             readout_sums<M, T, States> sums;
             this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
             const auto y = sums.total();
@@ -299,7 +299,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       int step = 0;
 #pragma unroll 1
       for (; step + 4 <= steps; step += 4) {
-        absorb_four(buffer, step, t, e);
+        absorb_four_steps(buffer, step, t, e);
         turn(buffer, step + 3);
       }
 #pragma unroll 1
@@ -327,9 +327,9 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       return M::template monoid<T>().identity();
     }
   }
-  __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
+  __device__ __forceinline__ void absorb_four_steps(int buffer, int step, std::int64_t t, element (&e)[States]) {
     if constexpr (mixer_with_runs<M>) {
-      this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+      this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
         from_wide<T>(M::extend(to_wide<typename M::template run<numbers>, T>(e), this->wide_terms(staged, i)), e);
       });
       bool large = false;
@@ -339,7 +339,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 #pragma unroll
       for (int j = 0; j < States; ++j) e[j] = M::rescaled(e[j]);
     } else {
-      this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+      this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
 #pragma unroll
         for (int j = 0; j < States; ++j) e[j] = M::absorb(e[j], this->terms(staged, i, j));
       });

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
-// Forward's replay of channels of 16 states, faster where a multiprocessor has few warps: half of a block's warps only
-// take steps, the other half stages the inputs of the next tile and writes the outputs of the one before.
+// Forward's replay of channels of 16 states by specialized warps: half of a block's warps, the takers, only take steps;
+// the other half, the helpers, stages the inputs of the next tile and writes the outputs of the one before. It is faster
+// than forward_traversal.cuh where a multiprocessor has few warps.
 //
 // A block has 64 neighbouring channels and 256 threads, and takes tiles of 16 steps:
 //
-//   - Warp w < 4 has states 4 w ... 4 w + 3, which are one four of the sums over states (readout_sums). Its thread l
-//     has these states of channels 2 l and 2 l + 1: eight lanes.
-//   - So one address of a state's terms serves the whole warp and both channels, sums cross no threads, and neither
-//     exchanges nor stores to device memory stand between steps. The sums of a four go to shared memory.
-//   - Warps 4 ... 7 are the helpers. A helper has four neighbouring channels, and one state, of two steps of a tile. It
-//     reads them while a tile is computed, two tiles ahead, and writes them to shared memory as terms one tile ahead.
-//   - Helpers add the fours of the tile before pairwise, as readout_sums and sum_over_group do, and write the outputs.
-//   - Terms and sums lie in two buffers in turn, and all threads of a block meet once a tile.
+//   - Warp w < 4 has states 4 w ... 4 w + 3: a quartet, whose read-outs are added one after the other (readout_sums).
+//     Its thread l has these states of channels 2 l and 2 l + 1: eight lanes.
+//   - So one address of a state's terms serves the whole warp and both channels, sums cross no threads, and between
+//     steps nothing is exchanged or stored to device memory. The sums of a quartet go to shared memory.
+//   - Warps 4 ... 7 are the helpers. A helper stages, for two steps of a tile, the inputs of four neighbouring channels
+//     and of one state. While tile k is computed it loads those of tile k + 2 into registers and writes those of tile
+//     k + 1, loaded before, to shared memory as terms.
+//   - Helpers add the sums of the quartets of tile k - 1 pairwise, as readout_sums and sum_over_group do, and write the
+//     outputs.
+//   - There are two buffers for terms and sums, used alternately, and one barrier of the whole block a tile.
 //
-// Bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.198 ms, with that one 0.224.
+// The bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.198 ms, by
+// device_forward_traversal 0.224.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -21,7 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/carry.cuh>
-#include <kalscan/mixer/device/forward/fours_helper.cuh>
+#include <kalscan/mixer/device/forward/tile_helper.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/time_cuts.hpp>
@@ -33,27 +37,27 @@
 
 namespace kalscan::detail {
 
-/// Mixers that have such a traversal: those with formulas without branches, two numbers a state, and inputs of both
-/// kinds that helpers read.
+/// Mixers that have such a traversal: those with branch-free formulas (`ordinary`), two numbers a state, and inputs of
+/// channels and of states, which helpers read.
 template <class M>
-concept mixer_by_fours = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exists && M::state_info.size() == 2 &&
-                         (inputs_with<M, role::channel> > 0) && (inputs_with<M, role::state> > 0);
+concept mixer_with_helpers = mixer<M> && !mixer_with_frame<M> && ordinary_of<M>::exists && M::state_info.size() == 2 &&
+                             (inputs_with<M, role::channel> > 0) && (inputs_with<M, role::state> > 0);
 
-/// Replays the chunks of calls that go by fours.
+/// Replays the chunks of calls for which goes_with_helpers.
 template <class Call>
-struct device_fours_traversal : fours_block {
+struct device_helped_traversal : helped_block {
   using M = typename Call::mixer;
   using T = typename Call::number;
   using direction = forward_in_time<Call>;
-  using layout_type = lane_layout<kind_for(states, false, 8)>;  ///< the blocks have the channels of this one's
-  using tile_type = fours_tile<M, T>;
+  using layout_type = lane_layout<kind_for(states, false, 8)>;  ///< its blocks have as many channels
+  using tile_type = helped_tile<M, T>;
   using lane_state = typename M::template state<T>;
   using pair = vec<T, 2>;
   static constexpr int States = 2, blocks = 2;
   static constexpr bool splits = false, spares_registers = false;
   static constexpr unsigned all = 0xffffffffU;
 
-  /// The states of a four: a thread has two of them, of a channel each.
+  /// The states of a quartet of one channel. A thread has two of these, one for each of its channels.
   struct state {
     lane_state x[4];
   };
@@ -94,9 +98,9 @@ struct device_fours_traversal : fours_block {
   lanes_of_channels lanes;
   parameter_lanes<M, decltype(Call::in), 4, false> parameter[2];
 
-  __device__ device_fours_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
-                                    const typename direction::arrays&, std::int64_t channel_block,
-                                    unsigned char* memory_)
+  __device__ device_helped_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
+                                     const typename direction::arrays&, std::int64_t channel_block,
+                                     unsigned char* memory_)
       : call(call_),
         at(at_),
         first_channel(channel_block * channels),
@@ -131,7 +135,7 @@ struct device_fours_traversal : fours_block {
 
   __device__ __forceinline__ void help() const {
     std::int64_t left = at.to - at.from;
-    fours_helper<Call> mine(call, at, first_channel);
+    tile_helper<Call> mine(call, at, first_channel);
     mine.read(left);
     mine.write(tile_of(0));
     mine.read(left - tile);
@@ -151,7 +155,7 @@ struct device_fours_traversal : fours_block {
   }
 
   __device__ __forceinline__ void take_chunk(state (&x)[2]) {
-    const int four = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
+    const int quartet = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
     for (int c = 0; c < 2; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
     bool ordinary = are_all_ordinary(x);
     int buffer = 0;
@@ -159,7 +163,7 @@ struct device_fours_traversal : fours_block {
 #pragma unroll 1
     for (std::int64_t t = at.from; t < at.to; t += tile) {
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
-      const own_part part(tile_of(buffer), four, lanes.of[0].c);
+      const own_part part(tile_of(buffer), quartet, lanes.of[0].c);
       bool done = false;
       if (ordinary && steps == tile) {
         parked(0).put(x[0].x), parked(1).put(x[1].x);
@@ -191,8 +195,8 @@ struct device_fours_traversal : fours_block {
     const typename tile_type::state_vec* states;
     T* sums;
 
-    __device__ own_part(tile_type& of, int four, int channel)
-        : rows(&of.row[0][0][channel]), states(&of.state[0][4 * four]), sums(&of.sum[four][0][0][channel]) {}
+    __device__ own_part(tile_type& of, int quartet, int channel)
+        : rows(&of.row[0][0][channel]), states(&of.state[0][4 * quartet]), sums(&of.sum[quartet][0][0][channel]) {}
     __device__ __forceinline__ const pair& row(int k, int step) const {
       return *reinterpret_cast<const pair*>(rows + (k * tile + step) * channels);
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What half of a block's warps does for the others in fours_traversal.cuh: inputs to shared memory, outputs from there.
+// What the helpers of helped_traversal.cuh do, half of a block's warps: they bring inputs to shared memory, and outputs
+// from there to device memory.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -19,55 +20,56 @@
 
 namespace kalscan::detail {
 
-/// What a block of device_fours_traversal is.
-struct fours_block {
-  static constexpr int states = 16, fours = states / 4, warp = 32, channels = 2 * warp, tile = 16;
-  static constexpr int takers = fours * warp, helpers = 128, threads = takers + helpers;
-  // A helper has unit (step, quad of channels) of a tile, or (step, state), and that of so many steps later.
+/// The sizes of a block of device_helped_traversal. A quartet is four neighbouring states of a channel.
+struct helped_block {
+  static constexpr int states = 16, quartets = states / 4, warp = 32, channels = 2 * warp, tile = 16;
+  static constexpr int takers = quartets * warp, helpers = 128, threads = takers + helpers;
+  // Of a tile, a helper has the inputs of four channels and of one state at `step`, and at unit_steps later.
   static constexpr int units = 2, unit_steps = tile / units;
   static_assert(helpers == unit_steps * states && 4 * states == channels && takers == block_threads);
 };
 
-/// Where the terms of a tile and the sums of fours over it are in shared memory: terms of channels
-/// [row][step][channel], those of states [step][state], sums [four][output][step][channel].
+/// A tile in shared memory: the terms of channels [row][step][channel], those of states [step][state], and what the
+/// states of each quartet read out, summed: [quartet][output][step][channel].
 template <class M, class T>
-struct fours_tile : fours_block {
+struct helped_tile : helped_block {
   static constexpr int rows = static_cast<int>(channel_terms<M, T>);
   static constexpr int outputs = static_cast<int>(array_size<typename M::template outputs<T>, T>);
   using state_vec = vec<T, std::bit_ceil(static_cast<unsigned>(state_terms<M, T>))>;
   T row[rows][tile][channels];
   state_vec state[tile][states];
-  T sum[fours][outputs][tile][channels];
+  T sum[quartets][outputs][tile][channels];
 };
 
-/// Whether numbers of neighbouring channels lie so that four of them are one vector.
+/// Whether every four neighbouring channels are one vector: side by side in memory, and aligned.
 template <class E>
-bool has_quads_of_channels(const tensor<E>& x) {
+bool are_vectors_of_channels(const tensor<E>& x) {
   return x.stride[2] == 1 && x.stride[0] % 4 == 0 && x.stride[1] % 4 == 0 &&
          reinterpret_cast<std::uintptr_t>(x.data) % sizeof(vec<E, 4>) == 0;
 }
 
-/// Whether device_fours_traversal serves a call with 16 states and parameters that do not vary. Its shape, the layout of
-/// its arrays and what it asks for decide; bits are the same. Calls that leave checkpoints would take longer by fours.
+/// Whether device_helped_traversal takes a call with 16 states and parameters that do not vary with time: that depends
+/// on its number of channels, on the layout of its arrays and on which outputs it asks for. The bits are the same either
+/// way. Calls that leave checkpoints would take longer with helpers.
 template <class Call>
-bool goes_by_fours(const Call& call) {
+bool goes_with_helpers(const Call& call) {
   using M = typename Call::mixer;
-  if (call.shape.channels % fours_block::channels != 0) return false;
+  if (call.shape.channels % helped_block::channels != 0) return false;
   if (as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present()) return false;
-  bool quads = true, writes = false;
+  bool vectors = true, writes = false;
   for_each_index<M::inputs_info.size()>([&](auto i) {
     if constexpr (M::inputs_info[i()].varies == role::channel)
-      quads = quads && has_quads_of_channels(member<i()>(call.in));
+      vectors = vectors && are_vectors_of_channels(member<i()>(call.in));
   });
   for_each_member(call.out, [&](const auto& y) {
-    quads = quads && (!y.present() || has_quads_of_channels(y));
+    vectors = vectors && (!y.present() || are_vectors_of_channels(y));
     writes = writes || y.present();
   });
-  return quads && writes;
+  return vectors && writes;
 }
 
 /// Four neighbouring numbers of storage type E, held in registers as they lie in memory until they are needed.
-struct stored_quad {
+struct stored_four {
   std::uint32_t words[8];  ///< as many of them as E has bytes; the others take no registers
 
   template <class E>
@@ -90,21 +92,21 @@ struct stored_quad {
 
 /// Reads the inputs of a chunk tile by tile, writes their terms to shared memory, and its outputs to where they belong.
 template <class Call>
-struct fours_helper : fours_block {
+struct tile_helper : helped_block {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  using tile_type = fours_tile<M, T>;
+  using tile_type = helped_tile<M, T>;
   template <class Tensor>
   using stored = std::remove_const_t<typename std::remove_cvref_t<Tensor>::value_type>;
 
   const Call& call;
-  int step, column;  ///< of the first unit: its step, and its quad of channels and its state
+  int step, column;  ///< the first of the helper's two steps; its state, and the number of its four channels
   const char *channel_at[inputs_with<M, role::channel>], *state_at[inputs_with<M, role::state>];
   char* output_at[tile_type::outputs];
-  stored_quad channel[units][inputs_with<M, role::channel>];
+  stored_four channel[units][inputs_with<M, role::channel>];
   T state[units][inputs_with<M, role::state>];
 
-  __device__ fours_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)
+  __device__ tile_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)
       : call(call_),
         step((static_cast<int>(threadIdx.x) - takers) / states),
         column(static_cast<int>(threadIdx.x) % states) {
@@ -176,7 +178,7 @@ struct fours_helper : fours_block {
     }
   }
 
-  /// The outputs of a tile, of which `steps` are in the chunk: after each other, from its first tile on.
+  /// Writes the outputs of a tile, of which `steps` are in the chunk. To be called for the tiles in order.
   __device__ __forceinline__ void write_outputs(const tile_type& from, int steps) {
     for_each_index<tile_type::outputs>([&](auto o) {
       const auto& y = member<o()>(call.out);
@@ -185,9 +187,9 @@ struct fours_helper : fours_block {
 #pragma unroll
       for (int n = 0; n < units; ++n) {
         const int t = step + n * unit_steps;
-        vec<T, 4> of[fours];
+        vec<T, 4> of[quartets];
 #pragma unroll
-        for (int f = 0; f < fours; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * column]);
+        for (int f = 0; f < quartets; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * column]);
         vec<E, 4> all;
 #pragma unroll
         for (int j = 0; j < 4; ++j) all.x[j] = static_cast<E>((of[0].x[j] + of[1].x[j]) + (of[2].x[j] + of[3].x[j]));
