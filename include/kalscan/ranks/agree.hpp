@@ -55,7 +55,7 @@ std::vector<X> gather_all(const C& comm, const X& mine) {
 /// What a rank has of a call, which need not be what others have. Each verb tells what it needs.
 struct rank_share {
   std::int64_t steps = 0;   // of time
-  std::int64_t pieces = 0;  // into which it is cut
+  std::int64_t pieces = 0;  // into which these steps are cut
   // Of mixers: sequences, whether the first one is the rest of another rank's last one, and steps of the first and the
   // last one.
   std::int64_t sequences = 0, continues = 0, first_length = 0, last_length = 0;

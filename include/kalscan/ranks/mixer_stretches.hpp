@@ -33,7 +33,7 @@ struct mixer_stretches {
     std::int64_t number;
     std::vector<int> ranks;
   };
-  /// Of packed sequences: those at the ends of stretches, with who has a part of them.
+  /// Of packed sequences: those at the ends of stretches, with the ranks that have a stretch of them.
   std::vector<held> at_ends{};
 
   bool shares(const held& x) const { return x.ranks.size() > 1; }

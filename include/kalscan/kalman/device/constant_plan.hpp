@@ -174,9 +174,9 @@ struct plan_maker {
     element x{};
     for (std::int64_t j = 0; j < steps; ++j) {
       if (j == 0) {
-        begin_stretch(model, 0, 1, small_vector<T, n>{}, x);
+        begin_element(model, 0, 1, small_vector<T, n>{}, x);
       } else {
-        predict_stretch<residues::kept>(model, 0, 1, x);
+        predict_element<residues::kept>(model, 0, 1, x);
       }
       auto& gains = plan.gains[j];
       observe_into(x, readings_of(model, 0, 1, zeros.data()),
