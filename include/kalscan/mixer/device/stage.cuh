@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How inputs reach the lanes: a tile of steps is read into registers while the tile before it is computed, then becomes
-// terms in shared memory, where the threads that share it read whole vectors. Strides and storage types end here.
+// terms in shared memory, where the threads that share it read whole vectors. So all other code is free of strides and
+// storage types.
 #pragma once
 
 #include <algorithm>
