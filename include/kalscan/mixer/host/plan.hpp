@@ -59,8 +59,8 @@ inline std::int64_t chunk_of_stretch(std::int64_t length, std::int64_t wanted, b
   return (wanted + multiple - 1) / multiple * multiple;
 }
 
-/// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 lines of
-/// channels and at least 2^15 steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone.
+/// Time is split into chunks of `wanted` steps where that is not 0; else into 5 equal chunks where there are fewer than 4
+/// lines of channels (counted over the batch), at least 2^15 steps, and no gain above one. With offsets each sequence is judged as if it were alone.
 /// `multiple` divides all bounds but the last. Where this rank shares a sequence with others, its stretch of that counts
 /// as split, whatever its length: into chunks of `wanted` steps, or into one.
 template <class Call>
