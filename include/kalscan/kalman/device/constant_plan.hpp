@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What chunks and steps of a constant model do apart from their data, computed once, on the host, and given to kernels
-// as a parameter: the covariances of a stretch with all components present and the gains of its steps, and those of
-// steps whose covariances have settled.
+// The plan of a constant model: what does not depend on data, computed once a call, on the host, and given to kernels as a
+// parameter. It has the covariances of a stretch in which no component is missing and the gains of its steps, and the
+// covariances and gains of steps whose covariances have settled.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@
 
 namespace kalscan::detail {
 
-/// As settled_filter, with the limit known: a covariance that is close enough to it is replaced by it.
+/// As settled_filter, with a known limit: a covariance that is close enough to the limit is replaced by it.
 template <class Plan>
 struct planned_settled_filter {
   const Plan* plan;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How a chunk of a traversal is replayed into arrays, and where it leaves what failed.
+// How a chunk of a traversal is replayed into arrays, and how its failures get into the status of a series.
 #pragma once
 
 #include <atomic>

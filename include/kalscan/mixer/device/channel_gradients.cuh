@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where backward's gradients of channels go, which are summed over states; and these sums where a step's adjoint is
-// long: once a tile, by the threads of a group, from what each has left in shared memory.
+// Backward's gradients of channels, which are sums over states: where they are written and, for mixers whose step has a
+// long adjoint, how they are summed: once a tile, by the threads of a group, from what each has left in shared memory.
 #pragma once
 
 #include <cstddef>
@@ -88,8 +88,8 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (over_states(k())) next_gradient<k()>(parked_gradient<k()>());
     });
   }
-  /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
-  /// every group()-th step from g on.
+  /// Once all steps of a tile have left their sums: adds these over the threads of a group and writes the gradients. Thread g
+  /// takes every group()-th step from g on.
   __device__ __forceinline__ void sum_over_states() const {
     constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
     if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
@@ -131,8 +131,8 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
       }
     });
   }
-  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
-  /// neighbours read from different banks.
+  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own number, so that
+  /// neighbouring threads read from different banks.
   template <int First, int Count>
   __device__ __forceinline__ row sum_of_group(const row* from) const {
     if constexpr (Count == 1) {

@@ -143,8 +143,9 @@ class backward_traversal {
         [](std::int64_t, std::int64_t) {});
   }
 
-  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
-  /// wanted of the initial ones'. The states are those before step t of the tile.
+  /// take_final converts the final states' adjoints from the form in which they are given to the one that is carried,
+  /// give_initial to the form in which those of the initial states are wanted. The states are those before step t of the
+  /// tile.
   void take_final(std::int64_t t, T* bar) {
     if constexpr (has_own_form<decltype(call_.states.final_bar)>) {
       if (states_.ordinary() && is_plain(call_.states.final_bar)) return;
@@ -203,8 +204,8 @@ class backward_traversal {
     }
   }
 
-  /// The tile's steps backwards: changes the adjoints of the line's states and, with Gradients, puts those of the
-  /// inputs where `sums_` wants them.
+  /// Takes the tile's steps backwards: changes the adjoints of the line's states and, with Gradients, adds those of the
+  /// inputs to the arrays of `sums_`.
   template <bool Gradients>
   void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
     if constexpr (requires { typename M::ordinary; }) {

@@ -27,8 +27,8 @@ class gradient_sums {
   static constexpr std::size_t inputs = M::inputs_info.size();
   static constexpr std::int64_t W = line_width<T>;
 
-  /// Where a tile's loops put the gradients: of a channel [step][lane], of a state [step][state][lane] and of a
-  /// parameter [state][lane], to be added to; of a parameter in a tile whose parameters vary, [step][state][lane].
+  /// The arrays to which a tile's loops write gradients: [step][channel] for an input of channels, [step][state][channel] for
+  /// one of states and for a parameter that varies with time; for one that does not, [state][channel], to which they add.
   struct places {
     std::array<T*, inputs> field;
   };
@@ -64,7 +64,7 @@ class gradient_sums {
     return x;
   }
 
-  /// What line g of the task has put there for steps [t, t + steps).
+  /// Takes what line g of the task has put there for steps [t, t + steps).
   void add_line(const sequence_range& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
     std::size_t i = 0;
     for_each_member(call_.in_bar, [&](const auto& to) {
@@ -84,7 +84,7 @@ class gradient_sums {
     });
   }
 
-  /// All lines are through with steps [t, t + steps).
+  /// To be called when all lines are done with steps [t, t + steps).
   void finish_tile(const sequence_range& at, std::int64_t t, std::int64_t steps) {
     const std::int64_t S = call_.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
@@ -100,7 +100,7 @@ class gradient_sums {
     }
   }
 
-  /// All steps of the slot are done.
+  /// To be called when all steps of the slot are done.
   void finish(std::int64_t slot) {
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_time) continue;
