@@ -64,14 +64,14 @@ struct rank_scan_memory {
       chunks.elements = arena.take<element>(count * chunks.chunks);
       chunks.states = arena.take<state>(count * (chunks.chunks + 1));
     } else {
-      using summary_type = typename summary<R>::type;
+      using of_elements = typename element_recurrence<R>::type;
       constexpr std::size_t largest = (std::max)(sizeof(state), sizeof(element));
       total_bytes = workspace_arena::rounded(static_cast<std::size_t>(count) * largest);
       const auto bytes = static_cast<std::int64_t>(total_bytes);
       total = arena.take<std::byte>(bytes), totals = arena.take<std::byte>(bytes * ranks);
       entering = arena.take<state>(count);
       const std::size_t own = (std::max)(scan_workspace(policy, r, length, count),
-                                         scan_workspace(policy, summary_type{r}, length, count));
+                                         scan_workspace(policy, of_elements{r}, length, count));
       here = {arena.take<std::byte>(static_cast<std::int64_t>(own)), own};
     }
     const std::size_t bytes = static_cast<std::size_t>(count * ranks) * sizeof(state);
@@ -129,7 +129,7 @@ class scan_over_ranks {
     return {reinterpret_cast<std::byte*>(first), static_cast<std::size_t>(call_.count) * sizeof(X)};
   }
 
-  /// By chunks: from rank to rank.
+  /// With a fixed chunk: the states go from rank to rank.
   void relay(const rank_scan_memory<R>& memory) const {
     const chunk_memory<Call, row_stretches> chunks{course_.ends(), memory.chunks.elements, memory.chunks.states,
                                                    memory.chunks.chunk, memory.chunks.chunks};
@@ -144,14 +144,15 @@ class scan_over_ranks {
         });
   }
 
-  /// By one element a stretch. Returns whether all is done: of a reduction the totals are then on all ranks.
+  /// Without a chunk: gathers one element a stretch. Returns whether all is done, as it is for a reduction, whose totals are
+  /// then on all ranks.
   bool gather(const rank_scan_memory<R>& memory) const {
     const bool begins = comm_.rank() == course_.first, ends = comm_.rank() == course_.last;
     if (!Call::has_outputs || course_.first != course_.last) {
       if (begins) {
         reduce_here(call_.recurrence, call_.initial, call_.start, memory.total);
       } else if (!Call::has_outputs || !ends) {  // no one else needs the last element
-        const typename summary<R>::type elements{call_.recurrence};
+        const typename element_recurrence<R>::type elements{call_.recurrence};
         reduce_here(elements, nullptr, elements.monoid().identity(), memory.total);
       }
       comm_.all_gather(std::span<const std::byte>(memory.total, memory.total_bytes),

@@ -146,7 +146,7 @@ struct planned_smoother
   }
 };
 
-/// As a device runs them.
+/// The traversals that a device runs for a model: planned ones where the model has a plan.
 template <class Model>
 using device_filter = std::conditional_t<has_plan<Model>, planned_filter<Model>, filter_traversal<Model>>;
 template <class Model>

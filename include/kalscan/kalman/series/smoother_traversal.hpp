@@ -104,8 +104,8 @@ struct smoother_traversal {
     return later;
   }
 
-  /// From the last step of a chunk to its first, or to step `first` where the chunk has earlier ones, and on to the state
-  /// before it where `goes_on`.
+  /// The steps of a chunk from the last to the first, but none before step `first`. With `goes_on` what later data say is
+  /// then carried to the state before these steps.
   class replay_type {
    public:
     static constexpr int direction = -1;
@@ -263,7 +263,7 @@ struct smoother_traversal {
   }
 };
 
-/// As a device runs it without a plan, and ranks always.
+/// The smoother that a device runs without a plan, and that ranks always run.
 template <state_space_model Model>
 using unplanned_device_smoother = smoother_traversal<Model, filtered_rows::ahead>;
 

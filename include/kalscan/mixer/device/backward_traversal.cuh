@@ -286,7 +286,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       if constexpr (is_parameter(k())) store_time_sums<k()>();
     });
   }
-  /// From the numbers that are given of the final states' adjoints to what is carried.
+  /// Converts the adjoints of the final states from the form in which they are given to the one that is carried.
   __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
 #pragma unroll
     for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);

@@ -162,11 +162,11 @@ struct lane_array {
   T* data;
   std::int64_t lanes;  // of a slot
 
-  /// From a number of a lane to the same one of the next slot.
+  /// The distance from a number of a lane to the same number in the next slot.
   KALSCAN_HD std::int64_t slot_size() const { return count * lanes; }
   /// The first number of a lane; the others follow at distances of `lanes`.
   KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
-  /// From and to where a lane's first number is.
+  /// Reads, or writes, the value whose first number is at `first`.
   KALSCAN_HD X get(const T* first) const {
     return from_fields<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
   }
@@ -216,7 +216,7 @@ KALSCAN_HD constexpr auto ends_of(const Call& call) {
     return whole_ends{};
   }
 }
-/// The same of sequence n.
+/// The same for sequence n.
 template <class Call>
 KALSCAN_HD constexpr auto ends_of(const Call& call, [[maybe_unused]] std::int64_t n) {
   if constexpr (on_stretch<Call>) {

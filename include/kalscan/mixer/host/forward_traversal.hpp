@@ -153,7 +153,7 @@ class forward_traversal {
                  call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
-  /// In the form that is wanted. Uses `saved_`.
+  /// Stores the final states in the form that is wanted. Uses `saved_`.
   void store_final(std::int64_t n, const T* states) {
     for (std::int64_t g = 0; g < lines_; ++g) {
       const T* line = states + g * line_length();

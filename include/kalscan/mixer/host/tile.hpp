@@ -214,7 +214,7 @@ class tile_stage {
 
   std::int64_t line_parameters() const { return call_.shape.states * parameter_terms<M, T> * W; }
 
-  /// From Rows rows of Width values of the inputs that vary as R, the terms that do: [row][term][value].
+  /// Makes the terms that vary as R, [row][term][value], from `rows` rows of Width values of the inputs that do.
   template <role R, std::int64_t Width>
   KALSCAN_FLATTEN void prepare_terms(std::int64_t rows, T* to) {
     constexpr std::int64_t terms = terms_before<M, T>(info::count, R);

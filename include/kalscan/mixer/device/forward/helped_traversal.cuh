@@ -232,7 +232,7 @@ struct device_helped_traversal : helped_block {
       }
     }
   }
-  /// Up to a tile's steps by the formulas that hold everywhere.
+  /// Takes `steps` steps of a tile by the formulas that hold everywhere.
   __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[2]) const {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) take_step<M>(step_terms(part, step), part, step, x);
