@@ -9,9 +9,9 @@
 //     4. replay   as on one rank; then the state after the last piece goes to all
 //
 // What is carried through is each piece's element, never a rank's total: with the same pieces the results have the same
-// bits on any number of ranks. Where an element cannot tell the state (`act` gives nothing), its rank takes the steps
-// and gathers the state: one round more for each such rank in a row. Ranks must be alike: each finds by the same
-// arithmetic where that is so.
+// bits on any number of ranks. Where an element is out of range (`act` gives nothing), its rank takes the steps and sends
+// the state to all: one more round for each such rank in a row. Each rank finds by its own arithmetic where that is so:
+// ranks must be machines that compute alike.
 #pragma once
 
 #include <algorithm>
@@ -30,20 +30,21 @@
 
 namespace kalscan::detail {
 
-/// Chains whose sequences are shared: beside what `piecewise` asks for,
+/// Chains whose sequences ranks share. They have, beside what `piecewise` asks for,
 ///
 ///     shared()                     a table: ranks/shared_sequences.hpp
 ///     number(i)                    the number of chain i among the shared ones, or -1 where this rank has all of it
-///     local(id)                    the other direction; -1 where this rank has nothing of it
-///     sent_state, sent_element     what a state and an element are on a rank that they came to
+///     local(id)                    the chain that has this number, or -1 where this rank has nothing of it
+///     sent_state, sent_element     the types of a state and an element that came from another rank
 ///     put_start(id, to)            writes the state before all pieces, on the first holder
 ///     put_state(id, x, to), put_element(id, x, to), get_state(id, from), get_element(id, from)
-///     state_size(), element_size() of these in bytes, or nothing where they differ
-///     advance(id, element, state)  changes the sent state as `act` would; false where the element cannot tell
-///     take(id, state)              a sent state as one that chains go on from
-///     leave(i, state)              the state that goes from this rank's pieces to the next rank's
-///     pass(id, state)              the state where this rank is, which has no piece
-///     starts_move                  whether the state at the beginning is the first holder's to give
+///                                  write and read messages
+///     state_size(), element_size() the bytes of these in a message, or nothing where they differ
+///     advance(id, element, state)  changes the sent state as `act` would; false where the element is out of range
+///     take(id, state)              a sent state as a state of the chains
+///     leave(i, state)              called with the state after this rank's pieces
+///     pass(id, state)              called with that state where this rank has no piece
+///     starts_move                  whether the first holder gives the state at the beginning, even if it has no piece
 ///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every
 ///                                  holder
 template <class C>
@@ -67,7 +68,7 @@ struct pieces_here {
   }
 };
 
-/// One call on one rank.
+/// The passes of one call, on one rank.
 template <communicator Communicator, task_policy P, shareable C>
 class chains_over_ranks {
   using table = shared_sequences;
@@ -98,7 +99,7 @@ class chains_over_ranks {
   }
 
  private:
-  /// Where no piece is on the first holder, its state goes to the first owner.
+  /// Where the first holder has no piece, sends its state to the first owner.
   void start() {
     if (std::none_of(shared_.holders.begin(), shared_.holders.end(), table::starts_elsewhere)) return;
     byte_string mine;
@@ -118,7 +119,7 @@ class chains_over_ranks {
     });
   }
 
-  /// Through the pieces that are here, of the chains that begin here or of the others.
+  /// Carries states through the pieces that are here: of the chains that begin here, or of the others, as `which` says.
   template <class Which>
   void carry_here(Which which) {
     const pieces_here<C> here{&c_};
@@ -133,7 +134,7 @@ class chains_over_ranks {
     if (c_.number(i) >= 0) carried_[static_cast<std::size_t>(c_.number(i))] = true;
   }
 
-  /// A chain on its course through the ranks: `owner` is the next one, and so many elements are behind it.
+  /// A chain on its course through the ranks: the holder that it comes to next, and the number of elements used so far.
   struct course {
     sent_state state{};
     std::size_t owner = 0, element = 0;
@@ -204,7 +205,7 @@ class chains_over_ranks {
     }
   }
 
-  /// To the last owner, or to one whose elements cannot tell.
+  /// Takes a chain's state to the last owner, or to one with an element that is out of range.
   void advance(std::int64_t id, const std::vector<holder>& holders, course& x) {
     for (;; ++x.owner) {
       const holder& one = holders[x.owner];
@@ -222,7 +223,7 @@ class chains_over_ranks {
     }
   }
 
-  /// The state after the last piece, to all; and no rank is done before all are.
+  /// Sends the state after the last piece to all. No rank returns before all are done.
   void end() {
     byte_string mine;
     const bool wanted = c_.wants_end();

@@ -162,7 +162,8 @@ class mixer_stretch : public mixer_chains<Make> {
   }
 
   shared_sequences table_{};
-  std::vector<std::int64_t> numbers_, entries_{};  // of shared sequences, for entries of the plan; and back
+  // The number of the shared sequence that an entry of the plan is, and the entry of a shared sequence.
+  std::vector<std::int64_t> numbers_, entries_{};
   std::vector<aligned_vector<T>> arrived_;
   bool unseen_ = false, wants_end_ = false;
 };
@@ -188,7 +189,7 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
               [&](std::int64_t first_line, std::int64_t last_line) { return traversal(call, first_line, last_line); });
 }
 
-/// The slots of all ranks for what all times share, in the order of sequences and, of one sequence, of time.
+/// The partial sums of all ranks for gradients of what all times share, in the order of sequences and then of time.
 template <class P, class Parts>
 class slots_of_ranks {
   using T = typename Parts::T;
@@ -197,7 +198,7 @@ class slots_of_ranks {
   slots_of_ranks(const P& p, Parts& parts, const mixer_stretches& all) : p_(p), parts_(parts), all_(all) {}
 
   std::vector<typename Parts::slot_sums> operator()(std::size_t i) {
-    if ((all_.varying >> i & 1) != 0) return parts_.all_slots(i);  // of one token here, and of others on other ranks
+    if ((all_.varying >> i & 1) != 0) return parts_.all_slots(i);  // one token here: those of others are elsewhere
     const auto length = static_cast<std::size_t>(parts_.slot_length());
     byte_string mine, memory;
     std::int64_t count = 0;
