@@ -22,8 +22,8 @@
 //
 // A proper prior that is vague beside the readings silently costs digits: where it predicts a reading with r times the
 // deviation of what is new in the reading, the first beliefs lose a factor of up to r^2 (in double they are off by 4e-8
-// deviations at r = 10^4, by 4e-4 at 10^6, and lost at 10^8). Give such a model as square_root{model}, which keeps them, or with a diffuse prior; a
-// kalman_model chooses by itself.
+// deviations at r = 10^4, by 4e-4 at 10^6, and lost at 10^8). Give such a model as square_root{model}, which keeps
+// these digits, or with a diffuse prior; a kalman_model chooses by itself.
 //
 // The prior may be diffuse in part, a small_diffuse_belief: exactly, as the limit of large variances, with the
 // log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that

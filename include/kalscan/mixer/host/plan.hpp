@@ -60,9 +60,9 @@ inline std::int64_t chunk_of_stretch(std::int64_t length, std::int64_t wanted, b
 }
 
 /// Time is split into chunks of `wanted` steps where that is not 0; else into 5 equal chunks where there are fewer than 4
-/// lines of channels (counted over the batch), at least 2^15 steps, and no gain above one. With offsets each sequence is judged as if it were alone.
-/// `multiple` divides all bounds but the last. Where this rank shares a sequence with others, its stretch of that counts
-/// as split, whatever its length: into chunks of `wanted` steps, or into one.
+/// lines of channels (counted over the batch), at least 2^15 steps, and no gain above one. With offsets each sequence is
+/// judged as if it were alone. `multiple` divides all bounds but the last. Where this rank shares a sequence with others,
+/// its stretch of that counts as split, whatever its length: into chunks of `wanted` steps, or into one.
 template <class Call>
 mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::int64_t multiple) {
   constexpr std::int64_t few_lines = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
