@@ -284,7 +284,7 @@ MUTANTS = [
     ("device: a slot in the sequence before it", K + "mixer/device/time_cuts.hpp", "(first_slot[middle] <= slot ?",
      "(first_slot[middle] < slot ?", ["kla/device_indices.cpp"]),
     ("device: chunks of any number of steps", K + "kalman/device/chunks.hpp",
-     "chunk = 4 * (std::max)(fours, std::int64_t{1});", "chunk = (std::max)(4 * fours - 1, std::int64_t{4});",
+     "chunk = 4 * (std::max)(quarter, std::int64_t{1});", "chunk = (std::max)(4 * quarter - 1, std::int64_t{4});",
      ["kalman/device_cuts.cpp"]),
     ("device: fewer chunks than fit", K + "kalman/device/chunks.hpp", "longest * count + 4 * chunks - 1",
      "longest * count + 4 * chunks", ["kalman/device_cuts.cpp"]),
@@ -307,7 +307,7 @@ MUTANTS = [
     # Kalman Linear Attention and its like.
     ("seq: the sum over states begins anew with the second", K + "mixer/host/seq.hpp",
      "sums = s == 0 ? M::readout(state, u)", "sums = s <= 1 ? M::readout(state, u)", ["kla/forward.cpp"]),
-    ("blocks: the sum over states has none but the last", K + "mixer/host/block.hpp", "if constexpr (first()) {",
+    ("lines: the sum over states has none but the last", K + "mixer/host/line.hpp", "if constexpr (first()) {",
      "if constexpr (first() || true) {", ["kla/forward.cpp"]),
     ("kla: extend with a wrong r", K + "kla/kla.hpp",
      "kalscan::extend(x, u.a, u.aa, u.p, u.Lambda * u.kk, u.vLambda * u.k)",
@@ -327,8 +327,8 @@ MUTANTS = [
     ("rotating: torque with the wrong sign", K + "kla/vector_kla.hpp",
      "const vector3<T> torque = cross(x.mean(), carried);", "const vector3<T> torque = cross(carried, x.mean());",
      ["kla/rotating.cpp"]),
-    ("gradients: strips of channels by the batch", K + "mixer/host/run.hpp", "strip = blocks_of_strip(plan)",
-     "strip = std::clamp<std::int64_t>(plan.blocks * call.shape.batch / 16, 1, 8)", ["kla/schedule.cpp"]),
+    ("gradients: strips of channels by the batch", K + "mixer/host/run.hpp", "strip = lines_of_strip(plan)",
+     "strip = std::clamp<std::int64_t>(plan.lines * call.shape.batch / 16, 1, 8)", ["kla/schedule.cpp"]),
     ("rotating: the general step rounds in its own way", K + "kla/vector_kla.hpp",
      "if (detail::equal(before.variance, detail::infinity<T>) ||", "if (true ||", ["kla/schedule.cpp"]),
     ("rotating: eta is not turned back", K + "kalman/scalar/rotating_element.hpp",
@@ -347,7 +347,7 @@ MUTANTS = [
      "time_direction::forward ? k : pieces(i) - 1 - k", "time_direction::forward ? k : k", ["kla/gains.cpp"]),
     ("mixers: half the lanes in a gradient", K + "mixer/host/gradients.hpp", "half = W / 2; half > 0; half /= 2",
      "half = W / 2; half > 1; half /= 2", ["kla/backward.cpp"]),
-    ("mixers: a tile is not taken back", K + "mixer/host/block.hpp",
+    ("mixers: a tile is not taken back", K + "mixer/host/line.hpp",
      "if (advance == 0) std::copy_n(saved, length, state);", "", ["kla/forward.cpp", "kla/regimes.cpp"]),
 ]
 

@@ -31,6 +31,7 @@
 namespace kalscan {
 namespace detail {
 
+/// What is written at each step: nothing, or the state before or after it.
 enum class emit { nothing, before, after };
 
 /// The cost of one absorb over that of one step: what the recurrence says in `absorb_cost`, else 1.
@@ -43,7 +44,7 @@ constexpr double absorb_cost_of() {
   }
 }
 
-/// A recurrence over rows, writing each state before or after its step.
+/// A recurrence over rows, as a sweep.
 template <emit Emit, recurrence R, class In, class Out, class Initial, class Final>
 struct recurrence_sweep {
   using state_type = typename R::state_type;

@@ -48,7 +48,7 @@ void check_cuts() {
   CHECK(chunk_of_time<Traversal>(0, 0, 1) == 1);
 }
 
-TEST_CASE("chunks are as many as a large device replays at once, of whole fours of steps; series are whole where they abound") {
+TEST_CASE("chunks are as many as a large device replays at once, of multiples of four steps; series are whole where they abound") {
   for_each_traversal([]<class X>(X) { check_cuts<X>(); });
 }
 

@@ -23,7 +23,7 @@ problem<M, T> burst(std::int64_t channels, std::int64_t length, std::int64_t fro
     if (!M::inputs_info[i].gain) continue;
     const auto g = p.in[i].view();
     for (std::int64_t t = 0; t < length; ++t) {
-      // One channel alone has them: its neighbours in a block go on as they would without it.
+      // One channel alone has them: its neighbours in a line go on as they would without it.
       for (std::int64_t m = 0; m < channels; ++m)
         for (std::int64_t s = 0; s < 2; ++s) g(0, t, m, s) = m == channels - 1 && t >= from && t < to ? gain : T(0.5);
     }

@@ -80,7 +80,7 @@ inline const std::vector<omp> policies =
     under_an_instrument() ? std::vector<omp>{omp{2, 0}, omp{3, 1}, omp{8, 16}, omp{2, 33}}
                           : std::vector<omp>{omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
 
-/// Lengths beside tiles and chunks; channels that leave blocks of both number types ragged, or fill none.
+/// Lengths beside tiles and chunks; channels that leave lines of both number types ragged, or fill none.
 using shape_list = std::vector<std::array<std::int64_t, 4>>;
 inline const shape_list ragged_shapes =
     unless_slow<shape_list>({{2, 41, 19, 3}, {1, 100, 1, 1}, {3, 16, 33, 5}}, {{2, 41, 9, 2}, {1, 100, 1, 1}, {3, 16, 17, 1}});

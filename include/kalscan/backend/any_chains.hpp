@@ -36,8 +36,8 @@ class any_tasks {
   std::int64_t chunk_;
 };
 
-/// Any chains, as `piecewise` says. Holds a reference: they must outlive it. A state and an element is what std::any
-/// holds.
+/// Any chains that are `piecewise`. Holds a reference: they must outlive it. Its states and elements are std::any, which
+/// holds theirs.
 template <bool HasOutputs>
 class any_chains {
  public:

@@ -41,8 +41,8 @@ constexpr void explain_policy() {
 
 }  // namespace detail
 
-/// Set to true by a back end each of whose callers has a stretch of all the time: verbs that do more than run a sweep
-/// have overloads for it.
+/// Set to true by a back end whose callers, the ranks, each have a stretch of one time axis. Verbs that do more than run a
+/// sweep have overloads for it.
 template <class P>
 inline constexpr bool shares_time = false;
 
@@ -68,8 +68,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     act(element, state)        the state after the stretch that the element summarizes
 ///     splits()                   whether lift, absorb and act may be used; if not, each lane is replayed in order
 ///     whole_lanes                optional: true where splits() never is, so that nothing is compiled for it
-///     lanes_apart                optional: true where lanes lie apart in memory, as series do: nothing is won by taking
-///                                neighbours through time together
+///     lanes_apart                optional: true where lanes share no cache lines, as series do, so that nothing is won
+///                                by taking neighbours through time together
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
 ///     end_stretch(state)         optional: called with the state after the last step of each stretch that is replayed
@@ -78,8 +78,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///                                else on the rank where time begins, even if that has no steps
 ///     ends_unseen                optional, over ranks: true where finish() does not use the state, which then is not
 ///                                sent to all ranks
-///     in_registers               optional: true where states and elements are plain numbers, and few, so that a loop
-///                                over steps is worth all the code that it calls
+///     in_registers               optional: true where states and elements are so few plain numbers that they fit
+///                                registers: loops over steps then inline all that they call
 ///
 /// and a lane has
 ///
@@ -109,7 +109,7 @@ concept sweep = requires(const S& s, std::int64_t i) {
   lane.finish(std::as_const(state));
 };
 
-/// Tasks by number, called through a pointer: so that what runs them is compiled once. Holds a reference: the callable
+/// Tasks by number, called through a pointer, so that what runs them is compiled once. Holds a reference: the callable
 /// must outlive it.
 class task_ref {
  public:

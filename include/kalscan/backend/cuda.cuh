@@ -120,20 +120,20 @@ void require_device_memory(const char* verb, const Name& argument, const void* p
   }
 }
 
-/// A call's workspace, handed out piece by piece.
-class workspace_pieces {
+/// A call's workspace, handed out array by array.
+class workspace_arena {
  public:
   static constexpr std::size_t alignment = 256;
   static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-  explicit workspace_pieces(std::span<std::byte> memory) : memory_(memory) {}
+  explicit workspace_arena(std::span<std::byte> memory) : memory_(memory) {}
   template <class T>
   T* take(std::int64_t count) {
-    T* piece = reinterpret_cast<T*>(memory_.data() + used_);
+    T* array = reinterpret_cast<T*>(memory_.data() + used_);
     used_ += rounded(static_cast<std::size_t>(count) * sizeof(T));
-    return count > 0 ? piece : nullptr;
+    return count > 0 ? array : nullptr;
   }
-  /// The bytes handed out so far. Pieces of no memory at all tell how much a call would take.
+  /// The bytes handed out so far. An arena of no memory at all tells how much a call would take.
   std::size_t used() const { return used_; }
   /// What was handed out after the first `from` bytes.
   std::span<std::byte> since(std::size_t from) const { return {memory_.data() + from, used_ - from}; }
@@ -152,8 +152,8 @@ inline void require_workspace(const char* verb, const cuda& policy, std::size_t 
   if (policy.workspace.size() < bytes) {
     bad_argument(verb, text({"workspace has ", policy.workspace.size(), " bytes, but ", bytes, " are needed"}));
   }
-  if (reinterpret_cast<std::uintptr_t>(policy.workspace.data()) % workspace_pieces::alignment != 0) {
-    bad_argument(verb, text({"workspace is not aligned to ", workspace_pieces::alignment, " bytes"}));
+  if (reinterpret_cast<std::uintptr_t>(policy.workspace.data()) % workspace_arena::alignment != 0) {
+    bad_argument(verb, text({"workspace is not aligned to ", workspace_arena::alignment, " bytes"}));
   }
   require_device_memory(verb, "workspace", policy.workspace.data());
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `seq` for what runs on tasks: one after the other, on the calling thread.
+// How `seq` runs what is made of tasks: one after the other, on the calling thread.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ inline void run_tasks(const in_order&, std::int64_t count, task_ref task) {
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 
-/// The policy itself, if it runs tasks.
+/// What runs the tasks of a policy: in_order for `seq`, else the policy itself.
 inline in_order tasks_of(const seq&) { return {}; }
 template <task_policy P>
 const P& tasks_of(const P& p) {

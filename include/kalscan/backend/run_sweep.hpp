@@ -29,17 +29,17 @@ inline std::vector<std::int64_t> equal_chunks(std::int64_t length, std::int64_t 
   return bounds;
 }
 
-/// How many workers each lane gets where nobody has fixed the chunk: 1 unless there are more of them than lanes, and
-/// steps enough for each, below which starting it costs more than it saves.
+/// How many workers share a lane where nobody has fixed the chunk: 1, unless there are at least two workers for each lane
+/// and 256 steps for each of these. With fewer steps it costs more to start a worker than it saves.
 inline int workers_beside(int workers, std::int64_t lanes, std::int64_t length) {
   constexpr std::int64_t shortest_split = 256;
   const auto beside = static_cast<int>(workers / (std::max)(lanes, std::int64_t{1}));
   return beside > 1 && length >= shortest_split * beside ? beside : 1;
 }
 
-/// Chunks that keep `workers` equally busy. While one replays the first chunk, the others absorb one chunk each; then,
-/// with outputs, all replay one chunk each, so that there is one chunk more than workers. Without outputs the absorbed
-/// chunks are done. Either way the first chunk is `absorb_cost` times as long as the others.
+/// Chunks that keep `workers` equally busy. With outputs there is one chunk more than workers: while one worker replays the
+/// first chunk, the others absorb one each; then all workers replay one each. Without outputs there are as many chunks as
+/// workers, and the absorbed ones are done. Either way the first chunk is `absorb_cost` times as long as the others.
 inline std::vector<std::int64_t> uneven_chunks(std::int64_t length, int workers, double absorb_cost, bool has_outputs) {
   const int others = has_outputs ? workers : workers - 1;
   absorb_cost = std::clamp(absorb_cost, 0.1, 10.0);  // no chunk may be empty
@@ -52,15 +52,15 @@ inline std::vector<std::int64_t> uneven_chunks(std::int64_t length, int workers,
   return bounds;
 }
 
-/// x after step(lane, t, x) for each t in [first, last). It is a local of the loop, so that it can stay in registers.
+/// x after step(lane, t, x) for each t in [first, last). x is a local variable here, so that it can stay in registers.
 template <sweep S, class Lane, class X, class Step>
 X each_step(Lane lane, std::int64_t first, std::int64_t last, X x, Step step) {
   for (std::int64_t t = first; t < last; ++t) step(lane, t, x);
   return x;
 }
-/// The same, where it can indeed: with all that the loop calls made part of it, and a function of its own. Left to
-/// itself, g++ calls an operator that many scans of a program use, and within the rest of a sweep it keeps x in memory:
-/// the loop then takes two to seven times as long.
+/// The same for states that fit registers: everything that the loop calls is inlined, and the loop is a function of its
+/// own. Otherwise g++ does not inline an operator that many scans of a program use, and inlined into a sweep it keeps x in
+/// memory; either makes the loop take two to seven times as long.
 template <sweep S, class Lane, class X, class Step>
 requires S::in_registers
 [[gnu::flatten, gnu::noinline]] X each_step(Lane lane, std::int64_t first, std::int64_t last, X x, Step step) {
@@ -82,7 +82,7 @@ sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t
                       [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
 }
 
-/// Whether neighbouring lanes have nothing to share: those of sweeps that say so, or that are never cut in time.
+/// Whether neighbouring lanes share no cache lines: in sweeps that say so, or that are never cut in time.
 template <sweep S>
 constexpr bool lanes_lie_apart() {
   return requires { requires S::lanes_apart; } || requires { requires S::whole_lanes; };
@@ -97,7 +97,7 @@ void replay_each_lane(const S& s, std::int64_t first, std::int64_t last) {
   }
 }
 
-/// Whole lanes. Neighbours of a [time, lane] array go through time together, to share cache lines.
+/// Whole lanes. Neighbours of a [time, lane] array are taken through time together, since they share cache lines.
 template <sweep S>
 void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
   if (last - first == 1) return replay_each_lane(s, first, last);
@@ -113,8 +113,9 @@ void replay_lanes(const S& s, std::int64_t first, std::int64_t last) {
   for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i].finish(states[i]);
 }
 
-/// Whether a state went out of the range of its numbers in a chunk: NaN, or infinite where it is one number. A product
-/// of gains may, where no state on the way does. A state of another kind says by operator== whether it holds a NaN.
+/// Whether the action of a chunk's element took a finite state out of the range of its numbers: to NaN, or to infinity for a
+/// state that is one number. A product of gains may be out of range where no state is. Whether a state of several
+/// numbers holds a NaN is told by its operator==.
 template <class State>
 bool went_out_of_range(const State& before, const State& after) {
   if constexpr (std::is_floating_point_v<State>) {
@@ -157,7 +158,7 @@ struct cut_lanes {
   void finish(std::int64_t i, const state& x) const { sweep.lane(i).finish(x); }
 };
 
-/// Where time is cut: the bounds of the chunks, none where lanes are taken whole.
+/// The bounds of the chunks into which time is cut; empty where lanes are taken whole.
 template <task_policy P>
 std::vector<std::int64_t> cuts_of_time(const P& p, std::int64_t lanes, std::int64_t length, double absorb_cost,
                                        bool has_outputs) {
@@ -168,7 +169,7 @@ std::vector<std::int64_t> cuts_of_time(const P& p, std::int64_t lanes, std::int6
   return uneven_chunks(length, beside, absorb_cost, has_outputs);
 }
 
-/// Lanes first ... last - 1 through a pointer, as task_ref.
+/// Takes lanes [first, last) through a pointer to a function, as task_ref does with tasks.
 class lanes_ref {
  public:
   template <class Take>
@@ -183,15 +184,15 @@ class lanes_ref {
   void (*call_)(const void*, std::int64_t, std::int64_t);
 };
 
-/// Lanes side by side, in blocks of neighbours.
+/// Lanes side by side; a task takes some neighbours.
 template <task_policy P>
 void run_whole_lanes(const P& p, std::int64_t lanes, lanes_ref take) {
-  constexpr std::int64_t widest_block = 64;
+  constexpr std::int64_t most = 64;
   const std::int64_t workers = worker_count(p);
-  const std::int64_t block = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, widest_block);
-  const std::int64_t tasks = (lanes + block - 1) / block;
+  const std::int64_t width = std::clamp<std::int64_t>((lanes + workers - 1) / workers, 1, most);
+  const std::int64_t tasks = (lanes + width - 1) / width;
   if (tasks == 1) return take(0, lanes);  // a short series is done before threads have started
-  run_all(p, tasks, [&](std::int64_t task) { take(task * block, (std::min)(lanes, (task + 1) * block)); });
+  run_all(p, tasks, [&](std::int64_t task) { take(task * width, (std::min)(lanes, (task + 1) * width)); });
 }
 
 }  // namespace detail

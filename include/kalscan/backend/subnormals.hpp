@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Subnormal numbers, which processors for x86 take a hundred times as long for as for others.
+// How to do without subnormal numbers: x86 processors take a hundred times as long for them as for others.
 #pragma once
 
 #include <kalscan/support/config.hpp>

@@ -4,7 +4,7 @@
 // backwards.
 //
 // A chain is work that a state passes through from one end of time to the other: a lane of a scan, a series of a
-// filter, a block of channels of a mixer. It is cut into pieces of time, numbered in the order in which the state meets
+// filter, neighbouring channels of a mixer. It is cut into pieces of time, numbered in the order in which the state meets
 // them: from the first step on for a filter, from the last one on for a smoother or an adjoint. Chains do not depend on
 // each other, and each may be cut in its own way. `run_chains` takes three passes, each a set of tasks that run side by
 // side:
@@ -46,10 +46,10 @@ namespace detail {
 ///     start(i)                     the state before piece 0
 ///     replay(i, k, state)          takes piece k: changes the state, writes the outputs
 ///     absorb(i, k)                 piece k as an element
-///     act(i, k, element, state)    the state after piece k from that before it, or nothing where the element cannot
-///                                  tell: then piece k is replayed at once
+///     act(i, k, element, state)    the state after piece k from that before it; or nothing, where the element is out of
+///                                  range: then piece k is replayed at once
 ///     finish(i, state)             takes the state after the last piece, when all outputs of the chain are there
-///     has_outputs                  false when only finish matters: pieces are then absorbed or replayed, not both
+///     has_outputs                  false when only finish matters: no piece is then both absorbed and replayed
 template <class C>
 using chain_state_t = decltype(std::declval<C&>().start(0));
 template <class C>
@@ -100,16 +100,15 @@ void run_all(const P& p, std::int64_t count, Task task) {
   run_all(p, count, task_ref(task));
 }
 
-/// Which pieces of a chain an engine has at hand: all. Where time is shared out further, over ranks, it has a stretch
-/// of neighbouring ones.
+/// Says that all pieces of every chain are here. Over ranks, others say it: there a rank has some neighbouring pieces.
 struct all_pieces {
   static constexpr bool all_here(std::int64_t) { return true; }
   static constexpr bool first_here(std::int64_t) { return true; }
   static constexpr bool last_here(std::int64_t) { return true; }
 };
 
-/// The three passes over chains. `Here` says of each chain which pieces are here; where the first one is not, the state
-/// before those that are arrives between the first pass and the others.
+/// The three passes over chains. `Here` says whether the first, the last and all pieces of a chain are here. Where the
+/// first is not, somebody calls `arrive` between the first pass and the others.
 template <task_policy P, piecewise C, class Here = all_pieces>
 class chain_passes {
  public:
@@ -152,7 +151,7 @@ class chain_passes {
         x.after.emplace(arrived ? *arrived : c_.start(i));
         c_.replay(i, 0, *x.after);
       } else if (absorbs(i, k)) {
-        // Products of gains below one fade, and would stay subnormal for the rest of the piece.
+        // Products of gains below one become subnormal, and would stay so, which is slow, for the rest of the piece.
         const no_new_subnormals guard;
         x.element.emplace(c_.absorb(i, k));
       }
@@ -192,7 +191,7 @@ class chain_passes {
 
   /// The element of a piece, after `absorb`.
   const auto& element(std::int64_t i, std::int64_t k) { return *at(i, k).element; }
-  /// The state into what follows the pieces that are here, after `carry`; there are some.
+  /// The state after the last piece that is here, as the next rank needs it; after `carry`. There is such a piece.
   const state& leaving(std::int64_t i) { return *at(i, c_.pieces(i) - 1).after; }
   /// The state at the chain's end, after `replay`, where its last piece is here.
   const state& end(std::int64_t i) {
@@ -208,7 +207,7 @@ class chain_passes {
   }
 
  private:
-  /// `after` is the state after a piece, until the next piece starts from it and leaves its own in its place.
+  /// `after` is the state after a piece until the next piece is replayed, which overwrites it with its own.
   struct piece_summary {
     std::optional<state> after{};
     std::optional<chain_element_t<C>> element{};
@@ -224,7 +223,7 @@ class chain_passes {
   state& before_piece(std::int64_t i, std::int64_t k) {
     return k == 0 ? *arrivals_[static_cast<std::size_t>(i)] : *at(i, k - 1).after;
   }
-  /// The chain's last element is needed only where no replay follows.
+  /// Whether piece k becomes an element. The last one of a chain need not where a replay follows.
   bool absorbs(std::int64_t i, std::int64_t k) const {
     return !C::has_outputs || k + 1 < c_.pieces(i) || !here_.last_here(i);
   }

@@ -26,7 +26,7 @@ back_end<M> thrust_back_end(const std::string& name, const System& system) {
 
 }  // namespace detail
 
-/// Of CCCL 3.0 the OpenMP system scans in sequence, on one thread.
+/// The OpenMP system of CCCL 3.0 scans in sequence, on one thread.
 template <monoid M>
 [[nodiscard]] std::vector<back_end<M>> thrust_back_ends() {
   std::vector<back_end<M>> all{detail::thrust_back_end<M>("Thrust OpenMP", thrust::omp::par)};

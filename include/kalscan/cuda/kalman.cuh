@@ -120,7 +120,7 @@ template <class Model>
   if (count < 0) detail::bad_argument("filter_workspace", detail::text({"count is ", count}));
   std::size_t smoother = 0;
   if constexpr (detail::has_diffuse_prior<Model>) {
-    smoother = detail::diffuse_smoother_pieces<Model>::size(policy, longest, count);
+    smoother = detail::diffuse_smoother_memory<Model>::size(policy, longest, count);
   } else {
     smoother = detail::traversal_workspace<detail::device_smoother<Model>>(policy, longest, count);
   }
@@ -161,8 +161,8 @@ void log_likelihood(const cuda& policy, const Model& model, std::span<const deta
 /// relative to these; in square-root form deviations keep their digits down to epsilon^(3/4) of the filtered ones, in
 /// float down to that of double. Under a diffuse prior this is done at steps at which nothing is unknown any more. Before
 /// these, what later data say is kept as equations in double, which cost a step several times as much. They are made of
-/// the information at the last of these steps; where that has not the digits, data from there on are taken as equations,
-/// of a series that is cut in time those of 64 to 2,048 steps, until information has them.
+/// the information at the last of these steps. Where that has too few digits, data from there on are taken as equations,
+/// too, until information has the digits; in a series that is cut in time, data of 64 to 2,048 steps.
 template <state_space_model Model>
 void smooth(const cuda& policy, const Model& model, std::span<const detail::model_number<Model>> y,
             const series_layout& series, const filter_arrays<detail::model_number<Model>>& filtered,

@@ -76,10 +76,10 @@ template <class X>
 struct block_values {
   X *mine, *gathered, *all;
 
-  block_values(workspace_pieces& memory, const device_blocks& blocks)
-      : mine(memory.take<X>(blocks.most)),
-        gathered(memory.take<X>(blocks.most * std::ssize(blocks.of_rank))),
-        all(blocks.are_in_order() ? gathered : memory.take<X>(blocks.all)) {}
+  block_values(workspace_arena& arena, const device_blocks& blocks)
+      : mine(arena.take<X>(blocks.most)),
+        gathered(arena.take<X>(blocks.most * std::ssize(blocks.of_rank))),
+        all(blocks.are_in_order() ? gathered : arena.take<X>(blocks.all)) {}
 
   /// This rank has written `here` of them.
   template <class Communicator>
@@ -101,7 +101,7 @@ struct block_values {
 
 /// The workspace of a pass over a series on a rank.
 template <class Traversal>
-struct rank_series_pieces {
+struct rank_series_memory {
   static constexpr std::int64_t threads = chunk_threads_of<Traversal>;
   std::int64_t chunk;
   device_blocks blocks;
@@ -112,20 +112,20 @@ struct rank_series_pieces {
   typename Traversal::state* carries;
   typename Traversal::T *last_mean, *last_means;  // of this rank and, of the smoother, of all
 
-  rank_series_pieces(workspace_pieces& memory, const cuda& policy, const device_stretches& ranks)
+  rank_series_memory(workspace_arena& arena, const cuda& policy, const device_stretches& ranks)
       : chunk(chunk_over_ranks<typename Traversal::model_type>(policy, ranks.all(), ranks.size())),
         blocks(blocks_over_ranks(ranks, chunk * threads, goes_back)),
         here(blocks.of_rank[static_cast<std::size_t>(ranks.me)]),
         first(blocks.before[static_cast<std::size_t>(ranks.me)]),
-        before(memory.take<unsigned>(here * threads * words_of<typename Traversal::element>)),
-        totals(memory, blocks),
-        sums(memory, blocks),
-        carries(memory.take<typename Traversal::state>(blocks.all)),
-        last_mean(memory.take<typename Traversal::T>(means)),
-        last_means(memory.take<typename Traversal::T>(means * ranks.size())) {}
+        before(arena.take<unsigned>(here * threads * words_of<typename Traversal::element>)),
+        totals(arena, blocks),
+        sums(arena, blocks),
+        carries(arena.take<typename Traversal::state>(blocks.all)),
+        last_mean(arena.take<typename Traversal::T>(means)),
+        last_means(arena.take<typename Traversal::T>(means * ranks.size())) {}
   static std::size_t size(const cuda& policy, const device_stretches& ranks) {
-    workspace_pieces none({});
-    rank_series_pieces(none, policy, ranks);
+    workspace_arena none({});
+    rank_series_memory(none, policy, ranks);
     return none.used();
   }
 
@@ -136,19 +136,19 @@ struct rank_series_pieces {
 
 /// Runs a stretch of a series. `whole` carries states through the blocks of all ranks.
 template <class Communicator, class Inner, class Stretch, class Traversal>
-void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const rank_series_pieces<Traversal>& pieces,
+void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const rank_series_memory<Traversal>& memory,
                     const Stretch& x, const Traversal& whole) {
   using blocks_type = with_chunks<Traversal>;
   constexpr int threads = chunk_threads_of<Traversal>;
   constexpr std::size_t shared = chunk_shared_bytes<Traversal>, carry_shared = carry_shared_bytes<blocks_type>,
                         stages = stage_bytes<Traversal>(threads);
   const cudaStream_t stream = p.inner.stream;
-  const blocks_type through{whole, pieces.blocks.all * threads};
-  const series_chunk_memory<Stretch> mine{pieces.before, pieces.totals.mine, pieces.carries + pieces.first,
-                                          pieces.sums.mine, pieces.here};
-  const series_chunk_memory<blocks_type> memory{nullptr, pieces.totals.all, pieces.carries, pieces.sums.all,
-                                                pieces.blocks.all};
-  const unsigned grid = checked_blocks(verb, pieces.here);
+  const blocks_type through{whole, memory.blocks.all * threads};
+  const series_chunk_memory<Stretch> mine{memory.before, memory.totals.mine, memory.carries + memory.first,
+                                          memory.sums.mine, memory.here};
+  const series_chunk_memory<blocks_type> all{nullptr, memory.totals.all, memory.carries, memory.sums.all,
+                                             memory.blocks.all};
+  const unsigned grid = checked_blocks(verb, memory.here);
   allow_shared_memory(verb, &absorb_chunks<Stretch>, shared);
   allow_shared_memory(verb, &carry_chunks<blocks_type>, carry_shared);
   allow_shared_memory(verb, &replay_chunks<Stretch>, stages);
@@ -156,16 +156,16 @@ void launch_stretch(const char* verb, const ranks<Communicator, Inner>& p, const
     absorb_chunks<<<grid, threads, shared, stream>>>(x, mine);
     check_launch("absorb_chunks");
   }
-  pieces.totals.gather(p.communicator, pieces.blocks, pieces.here, stream);
-  carry_chunks<<<1, carry_threads<blocks_type>, carry_shared, stream>>>(through, memory);
+  memory.totals.gather(p.communicator, memory.blocks, memory.here, stream);
+  carry_chunks<<<1, carry_threads<blocks_type>, carry_shared, stream>>>(through, all);
   check_launch("carry_chunks");
   if (grid > 0) {
     replay_chunks<<<grid, threads, stages, stream>>>(x, mine);
     check_launch("replay_chunks");
   }
   if (!whole.has_sum()) return;
-  pieces.sums.gather(p.communicator, pieces.blocks, pieces.here, stream);
-  add_sums<<<1, 128, 0, stream>>>(through, memory);
+  memory.sums.gather(p.communicator, memory.blocks, memory.here, stream);
+  add_sums<<<1, 128, 0, stream>>>(through, all);
   check_launch("add_sums");
 }
 
@@ -180,10 +180,10 @@ device_stretches stretches_of_series(const char* verb, const ranks<Communicator,
 }
 
 template <class Traversal>
-rank_series_pieces<Traversal> series_pieces(const char* verb, const cuda& policy, const device_stretches& ranks) {
-  require_workspace(verb, policy, rank_series_pieces<Traversal>::size(policy, ranks));
-  workspace_pieces memory(policy.workspace);
-  return {memory, policy, ranks};
+rank_series_memory<Traversal> series_memory(const char* verb, const cuda& policy, const device_stretches& ranks) {
+  require_workspace(verb, policy, rank_series_memory<Traversal>::size(policy, ranks));
+  workspace_arena arena(policy.workspace);
+  return {arena, policy, ranks};
 }
 
 }  // namespace detail
@@ -207,8 +207,8 @@ template <class Model, class Communicator, std::derived_from<cuda> Inner>
   using namespace detail;
   if (p.communicator.size() == 1) return filter_workspace<Model>(p.inner, steps);
   const device_stretches all = stretches_of("filter_workspace", p, "the number of steps", steps);
-  return (std::max)(rank_series_pieces<filter_traversal<Model>>::size(p.inner, all),
-                    rank_series_pieces<unplanned_device_smoother<Model>>::size(p.inner, all));
+  return (std::max)(rank_series_memory<filter_traversal<Model>>::size(p.inner, all),
+                    rank_series_memory<unplanned_device_smoother<Model>>::size(p.inner, all));
 }
 
 /// Filters one series: `y` and the arrays of steps in `out` are those of this rank's stretch. Throws
@@ -227,16 +227,16 @@ void filter(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
     check.results(out);
   });
   const device_stretches all = stretches_of_series<Model>(verb, p, y);
-  const auto pieces = series_pieces<traversal>(verb, p.inner, all);
+  const auto memory = series_memory<traversal>(verb, p.inner, all);
   const std::int64_t from = all.before();
   filter_arrays<model_number<Model>> rows = out;
   rows.mean = counted_from_zero(out.mean, from * n);
   rows.covariance = counted_from_zero(out.covariance, from * n * n);
   rows.predicted_mean = counted_from_zero(out.predicted_mean, from * n);
   rows.predicted_covariance = counted_from_zero(out.predicted_covariance, from * n * n);
-  traversal whole{model, {.longest = all.all()}, counted_from_zero(y, from * m).data(), rows, pieces.chunk};
+  traversal whole{model, {.longest = all.all()}, counted_from_zero(y, from * m).data(), rows, memory.chunk};
   if (from > 0) whole.beginning = 0;  // the steps before `from` are on other ranks
-  launch_stretch(verb, p, pieces, filter_stretch<Model>{whole, from, from + all.steps_here()}, whole);
+  launch_stretch(verb, p, memory, filter_stretch<Model>{whole, from, from + all.steps_here()}, whole);
 }
 
 /// log p(y) of all ranks' steps, on each of them.
@@ -267,13 +267,13 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
     check.results(out);
   });
   const device_stretches all = stretches_of_series<Model>(verb, p, y);
-  const auto pieces = series_pieces<traversal>(verb, p.inner, all);
+  const auto memory = series_memory<traversal>(verb, p.inner, all);
   const std::int64_t from = all.before(), to = from + all.steps_here();
-  const T* last_mean = to > from ? filtered.mean.data() + (to - from - 1) * n : pieces.last_mean;
+  const T* last_mean = to > from ? filtered.mean.data() + (to - from - 1) * n : memory.last_mean;
   p.communicator.all_gather(std::as_bytes(std::span(last_mean, n)),
-                            std::as_writable_bytes(std::span(pieces.last_means, n * all.steps.size())),
+                            std::as_writable_bytes(std::span(memory.last_means, n * all.steps.size())),
                             p.inner.stream);
-  const T* mean_before = all.previous() < 0 ? nullptr : pieces.last_means + all.previous() * n;
+  const T* mean_before = all.previous() < 0 ? nullptr : memory.last_means + all.previous() * n;
   const smoother_arrays<T> rows{counted_from_zero(out.mean, from * n), counted_from_zero(out.covariance, from * n * n),
                                 out.status};
   const traversal whole{model,
@@ -282,8 +282,8 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
                         counted_from_zero(filtered.mean, from * n).data(),
                         counted_from_zero(filtered.covariance, from * n * n).data(),
                         rows,
-                        pieces.chunk};
-  launch_stretch(verb, p, pieces, smoother_stretch<Model>{whole, from, mean_before}, whole);
+                        memory.chunk};
+  launch_stretch(verb, p, memory, smoother_stretch<Model>{whole, from, mean_before}, whole);
 }
 
 }  // namespace kalscan

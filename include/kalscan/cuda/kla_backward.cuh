@@ -50,23 +50,23 @@ int backward_every(const mixer_shape& shape) {
 
 /// The workspace of a backward call.
 template <class M, class T>
-struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::template state<T>, T> {
-  using backward_pieces::carry_pieces::arrays;
-  forward_pieces<M, T> forward;
+struct backward_memory : carry_memory<backward_arrays<M, T>, typename M::template state<T>, T> {
+  using backward_memory::carry_memory::arrays;
+  forward_memory<M, T> forward;
   state_tensors<M, T> checkpoints{};
   std::span<std::byte> time_sums{};  ///< those of all inputs
 
   /// `slots`: of sums over the steps of a chunk.
   template <class In>
-  backward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, const In& in,
+  backward_memory(workspace_arena& arena, const mixer_shape& shape, const time_cuts& cuts, const In& in,
                   bool has_checkpoints, bool stretch, std::int64_t slots)
-      : forward(memory, shape, cuts, stretch) {
+      : forward(arena, shape, cuts, stretch) {
     const std::int64_t lanes = shape.channels * shape.states;
-    this->take(memory, shape, cuts, stretch);
+    this->take(arena, shape, cuts, stretch);
     if (!has_checkpoints) {
       const std::int64_t times = checkpoint_count(shape, backward_every<M, T>(shape));
       checkpoints = from_fields<state_tensors<M, T>, tensor<T>>([&](auto) {
-        return tensor<T>(memory.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
+        return tensor<T>(arena.take<T>(shape.batch * times * lanes), shape.batch, times, shape.channels, shape.states);
       });
     }
     const std::int64_t blocks = channel_blocks(shape);
@@ -74,18 +74,18 @@ struct backward_pieces : carry_pieces<backward_arrays<M, T>, typename M::templat
     for_each_member(in, [&](const auto& x) {
       arrays.how[i] = gathering_of<M>(i, x.extent);
       arrays.lanes[i] =
-          memory.take<T>(arrays.how[i] == device_gathering::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
+          arena.take<T>(arrays.how[i] == device_gathering::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
       ++i;
     });
-    const std::size_t first = memory.used();
+    const std::size_t first = arena.used();
     for (i = 0; i < M::inputs_info.size(); ++i)
-      arrays.time[i] = memory.take<T>(arrays.how[i] == device_gathering::over_time ? slots * lanes : 0);
-    time_sums = memory.since(first);
+      arrays.time[i] = arena.take<T>(arrays.how[i] == device_gathering::over_time ? slots * lanes : 0);
+    time_sums = arena.since(first);
   }
   template <class In>
   static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, const In& in, bool has_checkpoints) {
-    workspace_pieces none({});
-    backward_pieces(none, shape, cuts, in, has_checkpoints, false, cuts.slots);
+    workspace_arena none({});
+    backward_memory(none, shape, cuts, in, has_checkpoints, false, cuts.slots);
     return none.used();
   }
 };
@@ -179,22 +179,22 @@ void leave_out_absent(const Call& call, Arrays& arrays) {
 }
 
 /// Both passes; what blocks and chunks share is still to be summed. Links as of run_forward.
-template <device_policy P, class Call, class Pieces, class Link>
-void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Pieces& pieces, bool has_checkpoints,
+template <device_policy P, class Call, class Memory, class Link>
+void launch_passes(const P& policy, const Call& call, time_cuts& cuts, const Memory& memory, bool has_checkpoints,
                    const Link& forward, const Link& backward) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
   using M = typename Call::mixer;
-  send_cuts(policy, call.shape, cuts, pieces.forward.numbers);
+  send_cuts(policy, call.shape, cuts, memory.forward.numbers);
   Call with = call;
   if (!has_checkpoints) {
     // Forward replays its last chunk together with the others, so that a shorter one gains nothing.
     const bool evens = std::is_null_pointer_v<Link> && policy.chunk <= 0;
-    launch_forward<kernels>(policy, pieces.forward.linked(checkpoint_call(call, pieces.checkpoints), forward),
-                            evens ? even_cuts(cuts) : cuts, pieces.forward.arrays);
-    with.states.checkpoints = read_only<M>(pieces.checkpoints);
+    launch_forward<kernels>(policy, memory.forward.linked(checkpoint_call(call, memory.checkpoints), forward),
+                            evens ? even_cuts(cuts) : cuts, memory.forward.arrays);
+    with.states.checkpoints = read_only<M>(memory.checkpoints);
     with.states.every = backward_every<M, typename Call::number>(call.shape);
   }
-  launch_backward<kernels>(policy, pieces.linked(with, backward), cuts, pieces.arrays);
+  launch_backward<kernels>(policy, memory.linked(with, backward), cuts, memory.arrays);
 }
 
 /// The sums of what a pass has left, over the given slots of chunks a batch.
@@ -233,13 +233,13 @@ void run_backward(const P& policy, const Call& call) {
   require_device_adjoints(call);
   time_cuts cuts = backward_cuts<M, T>(policy, call.shape);
   const bool given = has_checkpoints<M, T>(call.shape, call.states);
-  require_workspace("backward", policy, backward_pieces<M, T>::size(call.shape, cuts, call.in, given));
-  workspace_pieces memory(policy.workspace);
-  backward_pieces<M, T> pieces(memory, call.shape, cuts, call.in, given, false, cuts.slots);
-  leave_out_absent(call, pieces.arrays);
+  require_workspace("backward", policy, backward_memory<M, T>::size(call.shape, cuts, call.in, given));
+  workspace_arena arena(policy.workspace);
+  backward_memory<M, T> memory(arena, call.shape, cuts, call.in, given, false, cuts.slots);
+  leave_out_absent(call, memory.arrays);
   if (has_no_lanes(policy, call)) return;
-  launch_passes(policy, call, cuts, pieces, given, nullptr, nullptr);
-  sum_parts(policy, call, pieces.arrays, cuts.slots / call.shape.batch);
+  launch_passes(policy, call, cuts, memory, given, nullptr, nullptr);
+  sum_parts(policy, call, memory.arrays, cuts.slots / call.shape.batch);
 }
 
 }  // namespace detail
@@ -270,7 +270,7 @@ template <mixer M, class In>
                                const std::type_identity_t<mixer_adjoints<M, number_t<In>>>& states = {}) {
   using T = number_t<In>;
   detail::require_sizes(shape);
-  return detail::backward_pieces<M, T>::size(shape, detail::backward_cuts<M, T>(policy, shape), in,
+  return detail::backward_memory<M, T>::size(shape, detail::backward_cuts<M, T>(policy, shape), in,
                                              detail::has_checkpoints<M, T>(shape, states));
 }
 

@@ -12,7 +12,7 @@
 #include <kalscan/mixer/check.hpp>
 #include <kalscan/mixer/device/decode.cuh>
 #include <kalscan/mixer/device/forward/forward_traversal.cuh>
-#include <kalscan/mixer/device/forward/fours_traversal.cuh>
+#include <kalscan/mixer/device/forward/helped_traversal.cuh>
 #include <kalscan/mixer/device/gradient_sums.cuh>
 #include <kalscan/mixer/device/kernels.cuh>
 #include <kalscan/mixer/device/layout.hpp>
@@ -25,14 +25,14 @@
 
 namespace kalscan {
 
-/// The calls of mixers for which a program compiles kernels.
+/// The calls for which a policy has kernels: those that a program compiles.
 struct mixer_kernels {
   int states = 0;               ///< of a channel; 0: any number up to 128
   bool parameters_vary = true;  ///< parameters may be given per token
-  bool above_128 = false;       ///< with states = 0: up to 256, which those above 128 share kernels for
+  bool above_128 = false;       ///< with states = 0: any number up to 256; those above 128 share kernels
 };
 
-/// Those for every call.
+/// Kernels for every call.
 inline constexpr mixer_kernels all_mixer_kernels{.above_128 = true};
 
 /// The policy `cuda` for mixers with the kernels that are named; `cuda` has those of mixer_kernels{}. Those of one number
@@ -67,11 +67,11 @@ struct kernels_of<cuda_for<Kernels>> {
 template <class P>
 concept device_policy = requires { kernels_of<P>::value; };
 
-/// Device memory is not looked at: signs and NaN of inputs are left to the caller.
+/// Values in device memory are not checked: signs and NaN of inputs are the caller's.
 template <device_policy P>
 inline constexpr bool reads_values<P> = false;
 
-/// The call has kernels.
+/// Throws unless the policy has kernels for the call.
 template <device_policy P, class Call>
 void require_kernels(const char* verb, const P& policy, const Call& call) {
   constexpr mixer_kernels kernels = kernels_of<P>::value;
@@ -98,12 +98,12 @@ void require_device_tensor(const char* verb, const Name& name, const Tensor& x) 
   const auto& e = x.extent;
   if (e[0] * e[1] * e[2] * e[3] > 0) require_device_memory(verb, name, x.data);
 }
-/// `of` and the name of state i.
+/// What makes the name of the i-th tensor of states, with `of` before it.
 template <class M, class States>
 auto device_state_name(const char* of, const States& x, std::size_t i) {
   return [of, &x, i] { return std::string(of) + describe_state<M>(x, i).name; };
 }
-/// Every array of a call lies where the device can reach it.
+/// Throws unless the device can reach every array of a call.
 template <class M, class In, class States>
 void require_device_inputs(const char* verb, const In& in, const States& x) {
   std::size_t i = 0;
@@ -122,7 +122,8 @@ void require_device_inputs(const char* verb, const In& in, const States& x) {
 template <class M>
 inline constexpr bool has_large_state = M::state_info.size() > 2;
 
-/// Of larger states a multiprocessor has room for two blocks, and time is cut so that each pass has as many at once.
+/// Where states are large, a multiprocessor has room for two blocks: time is cut into so many chunks that each pass fills
+/// that room.
 template <class M>
 inline constexpr device_fill fill_of = has_large_state<M> ? device_fill{512, 2 * 528} : device_fill{};
 
@@ -133,25 +134,25 @@ time_cuts forward_cuts(const cuda& policy, const mixer_shape& shape) {
 
 /// The workspace of a forward call.
 template <class M, class T>
-struct forward_pieces : carry_pieces<forward_arrays<M, T>, typename M::template state<T>, T> {
+struct forward_memory : carry_memory<forward_arrays<M, T>, typename M::template state<T>, T> {
   std::int64_t* numbers = nullptr;
 
-  forward_pieces(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
-    numbers = memory.take<std::int64_t>(cut_numbers(shape));
-    this->take(memory, shape, cuts, stretch);
+  forward_memory(workspace_arena& arena, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+    numbers = arena.take<std::int64_t>(cut_numbers(shape));
+    this->take(arena, shape, cuts, stretch);
   }
   static std::size_t size(const mixer_shape& shape, const time_cuts& cuts, bool stretch = false) {
-    workspace_pieces none({});
-    forward_pieces(none, shape, cuts, stretch);
+    workspace_arena none({});
+    forward_memory(none, shape, cuts, stretch);
     return none.used();
   }
 };
 
-/// The kind of lanes that serves these states, for the argument of a generic lambda.
+/// The kernel for so many states, as a type that can be the argument of a generic lambda.
 template <int States, bool Vary, int Most>
 using kernel_for = std::integral_constant<lanes_kind, kind_for(States, Vary, Most)>;
 
-/// Calls f(kernel_for) for the call's kernel. What f instantiates is compiled for all of Kernels.
+/// Calls f(kernel_for) for the call's kernel. f is instantiated for every kernel that calls of Kernels may need.
 template <mixer_kernels Kernels, int Most, class Call, class F>
 void with_lanes(const Call& call, F f) {
   constexpr bool may_vary = Kernels.parameters_vary && inputs_with<typename Call::mixer, role::parameter> > 0;
@@ -181,8 +182,8 @@ void with_lanes(const Call& call, F f) {
 /// 0.64 ms on an H200, with eight states a thread 0.73.
 inline constexpr lanes_kind channel_of_thread{.states = 16, .group = 1, .full = true, .splits = false, .tile = 16};
 
-/// Whether there are so many channels that whole blocks of such threads fill an H200 with two warps a scheduler, and
-/// whether a block of them has its shared memory on all devices.
+/// Whether there are so many channels that, with a channel a thread, whole blocks give each scheduler of an H200 two warps,
+/// and whether a block needs no more shared memory than every device has.
 template <class Call>
 bool channels_abound(const Call& call) {
   constexpr std::int64_t enough = 2 * 528 * 32;
@@ -191,16 +192,16 @@ bool channels_abound(const Call& call) {
          device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
-/// Whether a call whose time is not cut goes by fours with a channel a thread: with two, half of an H200 would be idle, or
-/// there are no such blocks.
+/// Whether a call whose time is not cut goes with helpers and one channel a taker: with two, half of an H200 would be idle,
+/// or there are no such blocks.
 template <class Call>
-bool few_fours(const Call& call) {
+bool has_few_channels(const Call& call) {
   constexpr std::int64_t half = 132 / 2;
   const std::int64_t channels = call.shape.sequences() * call.shape.channels;
-  return goes_by_fours<1>(call) && (!goes_by_fours<2>(call) || channels <= half * fours_block<2>::channels);
+  return goes_with_helpers<1>(call) && (!goes_with_helpers<2>(call) || channels <= half * helped_block<2>::channels);
 }
 
-/// The launches of a forward call, its cuts made.
+/// Launches a forward call whose time is cut by `cuts`.
 template <mixer_kernels Kernels, class Call>
 void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
                     const forward_arrays<typename Call::mixer, typename Call::number>& arrays) {
@@ -214,24 +215,25 @@ void launch_forward(const cuda& policy, const Call& call, const time_cuts& cuts,
       const bool whole = cuts.slots == cuts.sequences, sixteen = call.shape.states == 16 && !parameters_vary(call);
       if (whole && sixteen && channels_abound(call))
         return launch_traversal<device_forward_traversal<Call, channel_of_thread>>(policy, call, cuts, arrays);
-      if constexpr (mixer_by_fours<M>) {
-        using by_fours = device_fours_traversal<Call>;
-        using few_by_fours = device_fours_traversal<Call, 1>;
-        constexpr std::size_t shared = by_fours::shared_size({}) + sizeof(block_chunk);
+      if constexpr (mixer_with_helpers<M>) {
+        using with_helpers = device_helped_traversal<Call>;
+        using of_few_channels = device_helped_traversal<Call, 1>;
+        constexpr std::size_t shared = with_helpers::shared_size({}) + sizeof(block_chunk);
         if (sixteen && shared <= most_shared_memory()) {
-          if (whole && few_fours(call)) return launch_traversal<few_by_fours>(policy, call, cuts, arrays);
-          if (goes_by_fours<2>(call)) return launch_traversal<by_fours>(policy, call, cuts, arrays);
+          if (whole && has_few_channels(call)) return launch_traversal<of_few_channels>(policy, call, cuts, arrays);
+          if (goes_with_helpers<2>(call)) return launch_traversal<with_helpers>(policy, call, cuts, arrays);
         }
       }
     }
   }
-  // Eight states a thread: fewer instructions than with four, and latencies as well hidden. Large ones lack registers.
+  // Up to eight states a thread: fewer instructions than with four, and latencies are hidden as well. For eight large
+  // states there are no registers.
   with_lanes<Kernels, large ? 4 : 8>(call, [&](auto lanes) {
     launch_traversal<device_forward_traversal<Call, lanes()>>(policy, call, cuts, arrays);
   });
 }
 
-/// `link`: nullptr on one device, a carry_link on a stretch.
+/// `link`: nullptr on one device, a carry_link over ranks.
 template <device_policy P, class Call, class Link = std::nullptr_t>
 void run_forward(const P& policy, const Call& call, const Link& link = nullptr) {
   constexpr bool stretch = !std::is_null_pointer_v<Link>;
@@ -247,11 +249,11 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
   if (call.shape.sequences() * call.shape.channels == 0) return;
   if (call.shape.states == 0) return for_each_member(call.out, [&](const auto& y) { fill_zero(policy, y); });
   time_cuts cuts = forward_cuts<M>(policy, call.shape);
-  require_workspace("forward", policy, forward_pieces<M, T>::size(call.shape, cuts, stretch));
-  workspace_pieces memory(policy.workspace);
-  const forward_pieces<M, T> pieces(memory, call.shape, cuts, stretch);
-  send_cuts(policy, call.shape, cuts, pieces.numbers);
-  launch_forward<kernels_of<P>::value>(policy, pieces.linked(call, link), cuts, pieces.arrays);
+  require_workspace("forward", policy, forward_memory<M, T>::size(call.shape, cuts, stretch));
+  workspace_arena arena(policy.workspace);
+  const forward_memory<M, T> memory(arena, call.shape, cuts, stretch);
+  send_cuts(policy, call.shape, cuts, memory.numbers);
+  launch_forward<kernels_of<P>::value>(policy, memory.linked(call, link), cuts, memory.arrays);
 }
 
 }  // namespace detail
@@ -259,16 +261,16 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 // forward and step with the policy `cuda`: shapes, options and results as in <kalscan/kla/forward.hpp>, with these
 // differences.
 //
-// All arrays lie in device memory; host pointers are refused by name. Values are not looked at: signs and NaN of inputs
-// are the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
+// All arrays lie in device memory; host pointers are refused by name. Values are not checked: signs and NaN of inputs are
+// the caller's, and nan_check::on is refused. `offsets` lie in host memory and need not outlive the call.
 //
 // Up to 128 states, and up to 256 where cuda_for asks for them; 4, 8, 16, 32 and 64 have kernels of their own, and cuda_for
 // compiles those of one number alone.
 // A program that calls from more than one file compiles the kernels in each: put the call into a function of one .cu.
-// `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and they, k and q lie as
-// vectors of 16 bytes; else lanes go one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
+// `step` is fast where S is a multiple of 4 (of 8 above 128), states are given as moments, and states, k and q lie as
+// vectors of 16 bytes; else lanes are taken one by one. Storage may be bfloat16 or float16, arithmetic then is float. Channels
 // last are the fast layouts; KLA of 16 states in float, with parameters that do not vary and no checkpoints, is fastest
-// where channels are a multiple of 64 (of 32 where time is not cut) and each four of them lie as one vector. Checkpoints
+// where channels are a multiple of 64 (of 32 where time is not cut) and every four of them are one aligned vector. Checkpoints
 // are cheap where `every` is a multiple of 16.
 //
 // With chunk = whole_time no bit of a token's outputs and of the states after it depends on the calls in which its
@@ -295,7 +297,7 @@ void run_forward(const P& policy, const Call& call, const Link& link = nullptr) 
 template <class T = float, mixer M>
 [[nodiscard]] std::size_t forward_workspace(const cuda& policy, const M&, const mixer_shape& shape) {
   detail::require_sizes(shape);
-  return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(policy, shape));
+  return detail::forward_memory<M, T>::size(shape, detail::forward_cuts<M>(policy, shape));
 }
 
 }  // namespace kalscan

@@ -118,26 +118,26 @@ inline constexpr bool has_parameters = inputs_with<M, role::parameter> > 0;
 
 /// The workspace of a backward call on a rank.
 template <class M, class T>
-struct rank_backward_pieces {
+struct rank_backward_memory {
   time_cuts cuts;
   device_slots slots;
-  backward_pieces<M, T> mine;
+  backward_memory<M, T> mine;
   std::span<std::byte> gathered_sums{};
   T* in_order[M::inputs_info.size()] = {};
 
   template <class In>
-  rank_backward_pieces(workspace_pieces& memory, const cuda& policy, const mixer_device_stretches& ranks,
+  rank_backward_memory(workspace_arena& arena, const cuda& policy, const mixer_device_stretches& ranks,
                        const mixer_shape& shape, const In& in, bool has_checkpoints)
       : cuts(backward_cuts<M, T>(policy, shape)),
         slots(ranks.packed ? slots_over_ranks(ranks.slots) : slots_over_ranks(ranks.all, shape, [&](const auto& x) {
           return backward_cuts<M, T>(policy, x).slots;
         })),
-        mine(memory, shape, cuts, in, has_checkpoints, true, slots.most) {
-    gathered_sums = {memory.take<std::byte>(std::ssize(mine.time_sums) * ranks.all.size()),
+        mine(arena, shape, cuts, in, has_checkpoints, true, slots.most) {
+    gathered_sums = {arena.take<std::byte>(std::ssize(mine.time_sums) * ranks.all.size()),
                      mine.time_sums.size() * ranks.all.steps.size()};
     const std::int64_t lanes = shape.channels * shape.states;
     for (std::size_t i = 0; i < M::inputs_info.size(); ++i)
-      in_order[i] = memory.take<T>(mine.arrays.how[i] == device_gathering::over_time ? slots.all * lanes : 0);
+      in_order[i] = arena.take<T>(mine.arrays.how[i] == device_gathering::over_time ? slots.all * lanes : 0);
     const auto me = static_cast<std::size_t>(ranks.all.me);
     if (ranks.packed && cuts.slots != ranks.slots[me]) {
       bad_argument("backward", text({"the sequences have ", cuts.slots, " chunks, but steps[",
@@ -148,24 +148,24 @@ struct rank_backward_pieces {
 };
 
 /// The sums of all ranks' chunks, in the order of one device with all of the time.
-template <class Communicator, class Inner, class Pieces, class T>
-void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const mixer_shape& shape, const T*) {
-  const std::span<std::byte> mine = pieces.mine.time_sums;
+template <class Communicator, class Inner, class Memory, class T>
+void gather_time_sums(const ranks<Communicator, Inner>& p, Memory& memory, const mixer_shape& shape, const T*) {
+  const std::span<std::byte> mine = memory.mine.time_sums;
   if (mine.empty()) return;
-  p.communicator.all_gather(mine, pieces.gathered_sums, p.inner.stream);
-  auto& arrays = pieces.mine.arrays;
+  p.communicator.all_gather(mine, memory.gathered_sums, p.inner.stream);
+  auto& arrays = memory.mine.arrays;
   const std::size_t lane_bytes = static_cast<std::size_t>(shape.channels * shape.states) * sizeof(T);
-  for (std::size_t i = 0; i < std::size(pieces.in_order); ++i) {
-    if (pieces.in_order[i] == nullptr) continue;
+  for (std::size_t i = 0; i < std::size(memory.in_order); ++i) {
+    if (memory.in_order[i] == nullptr) continue;
     const auto at = reinterpret_cast<const std::byte*>(arrays.time[i]) - mine.data();
-    for (std::size_t r = 0; r < pieces.slots.of_batch.size(); ++r) {
+    for (std::size_t r = 0; r < memory.slots.of_batch.size(); ++r) {
       // Of each batch the chunks of this rank, after those of the ranks before it.
-      const std::size_t row = static_cast<std::size_t>(pieces.slots.of_batch[r]) * lane_bytes;
+      const std::size_t row = static_cast<std::size_t>(memory.slots.of_batch[r]) * lane_bytes;
       if (row == 0) continue;
-      const std::size_t whole_row = static_cast<std::size_t>(pieces.slots.all / shape.batch) * lane_bytes;
-      std::byte* to = reinterpret_cast<std::byte*>(pieces.in_order[i]);
-      to += static_cast<std::size_t>(pieces.slots.first[r]) * lane_bytes;
-      const std::byte* from = pieces.gathered_sums.data() + r * mine.size() + at;
+      const std::size_t whole_row = static_cast<std::size_t>(memory.slots.all / shape.batch) * lane_bytes;
+      std::byte* to = reinterpret_cast<std::byte*>(memory.in_order[i]);
+      to += static_cast<std::size_t>(memory.slots.first[r]) * lane_bytes;
+      const std::byte* from = memory.gathered_sums.data() + r * mine.size() + at;
       const cudaStream_t stream = p.inner.stream;
       if (shape.batch == 1) {  // one sequence may have rows of 2 GiB, which cudaMemcpy2DAsync refuses
         require_success("cudaMemcpyAsync", cudaMemcpyAsync(to, from, row, cudaMemcpyDeviceToDevice, stream));
@@ -175,7 +175,7 @@ void gather_time_sums(const ranks<Communicator, Inner>& p, Pieces& pieces, const
                                           cudaMemcpyDeviceToDevice, stream));
       }
     }
-    arrays.time[i] = pieces.in_order[i];
+    arrays.time[i] = memory.in_order[i];
   }
 }
 
@@ -198,11 +198,11 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
     }
   }
   const bool given = has_checkpoints<M, T>(call.shape, call.states);
-  workspace_pieces none({});
-  rank_backward_pieces<M, T>(none, p.inner, all, call.shape, call.in, given);
+  workspace_arena none({});
+  rank_backward_memory<M, T>(none, p.inner, all, call.shape, call.in, given);
   require_workspace("backward", p.inner, none.used());
-  workspace_pieces memory(p.inner.workspace);
-  rank_backward_pieces<M, T> pieces(memory, p.inner, all, call.shape, call.in, given);
+  workspace_arena arena(p.inner.workspace);
+  rank_backward_memory<M, T> memory(arena, p.inner, all, call.shape, call.in, given);
   const auto& of_ranks = all.sequences;
   const bool none_packed = std::all_of(of_ranks.begin(), of_ranks.end(), [](std::int64_t x) { return x == 0; });
   const bool no_sequences = all.packed ? none_packed : call.shape.batch == 0;
@@ -215,11 +215,11 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
     call.ends = all.ends();
     const rank_link forward(p.communicator, p.inner.stream, all.previous(), all.next());
     const rank_link backward(p.communicator, p.inner.stream, all.next(), all.previous());
-    launch_passes(p.inner, call, pieces.cuts, pieces.mine, given, forward, backward);
+    launch_passes(p.inner, call, memory.cuts, memory.mine, given, forward, backward);
   }
-  gather_time_sums(p, pieces, call.shape, static_cast<const T*>(nullptr));
-  leave_out_absent(call, pieces.mine.arrays);
-  sum_parts(p.inner, call, pieces.mine.arrays, pieces.slots.all / call.shape.batch);
+  gather_time_sums(p, memory, call.shape, static_cast<const T*>(nullptr));
+  leave_out_absent(call, memory.mine.arrays);
+  sum_parts(p.inner, call, memory.mine.arrays, memory.slots.all / call.shape.batch);
 }
 
 /// `told` is what is told of parameters and checkpoints.
@@ -274,7 +274,7 @@ template <class T = float, class Communicator, detail::device_policy Inner, mixe
 [[nodiscard]] std::size_t forward_workspace(const ranks<Communicator, Inner>& p, const M& m, const mixer_shape& shape) {
   if (p.communicator.size() == 1) return forward_workspace<T>(p.inner, m, shape);
   detail::require_sizes(shape);
-  return detail::forward_pieces<M, T>::size(shape, detail::forward_cuts<M>(p.inner, shape), true);
+  return detail::forward_memory<M, T>::size(shape, detail::forward_cuts<M>(p.inner, shape), true);
 }
 
 /// The bytes of workspace that `backward` needs on this rank, by a policy that has the steps of all ranks: those of
@@ -288,8 +288,8 @@ template <class Communicator, detail::device_policy Inner, mixer M, class In>
   if (p.communicator.size() == 1) return backward_workspace(p.inner, m, shape, in, states);
   detail::require_sizes(shape);
   const detail::mixer_device_stretches all = detail::stretches_of("backward_workspace", p, shape);
-  detail::workspace_pieces none({});
-  detail::rank_backward_pieces<M, T>(none, p.inner, all, shape, in, detail::has_checkpoints<M, T>(shape, states));
+  detail::workspace_arena none({});
+  detail::rank_backward_memory<M, T>(none, p.inner, all, shape, in, detail::has_checkpoints<M, T>(shape, states));
   return none.used();
 }
 

@@ -71,7 +71,7 @@ ranks(Communicator, Inner, Steps) -> ranks<Communicator, Inner>;
 
 namespace detail {
 
-/// Of all ranks the first of these numbers, then of all the next one.
+/// The first of these numbers of all ranks, then the second of all ranks, and so on.
 inline std::vector<std::int64_t> numbers_of(const std::vector<rank_call>& all,
                                             std::initializer_list<std::int64_t rank_share::*> numbers) {
   std::vector<std::int64_t> x;

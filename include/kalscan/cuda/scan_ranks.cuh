@@ -45,7 +45,7 @@ inline constexpr bool scans_on_device<ranks<Communicator, Inner>> = true;
 
 /// The workspace of a verb on a rank, whatever the verb.
 template <class R>
-struct rank_scan_pieces {
+struct rank_scan_memory {
   using state = typename R::state_type;
   using element = element_t<monoid_t<R>>;
   using call = scan_arguments<emit::nothing, R>;
@@ -57,25 +57,25 @@ struct rank_scan_pieces {
   std::span<std::byte> here{};                   // of this device's own verbs
   std::span<std::byte> finals{};
 
-  rank_scan_pieces(workspace_pieces& memory, const cuda& policy, const R& r, std::int64_t length, std::int64_t count,
+  rank_scan_memory(workspace_arena& arena, const cuda& policy, const R& r, std::int64_t length, std::int64_t count,
                    std::int64_t ranks) {
     if (policy.chunk > 0) {
       chunks.chunk = policy.chunk, chunks.chunks = chunks_of_row(length, policy.chunk);
-      chunks.elements = memory.take<element>(count * chunks.chunks);
-      chunks.states = memory.take<state>(count * (chunks.chunks + 1));
+      chunks.elements = arena.take<element>(count * chunks.chunks);
+      chunks.states = arena.take<state>(count * (chunks.chunks + 1));
     } else {
-      using summary_type = typename summary<R>::type;
+      using of_elements = typename element_recurrence<R>::type;
       constexpr std::size_t largest = (std::max)(sizeof(state), sizeof(element));
-      total_bytes = workspace_pieces::rounded(static_cast<std::size_t>(count) * largest);
+      total_bytes = workspace_arena::rounded(static_cast<std::size_t>(count) * largest);
       const auto bytes = static_cast<std::int64_t>(total_bytes);
-      total = memory.take<std::byte>(bytes), totals = memory.take<std::byte>(bytes * ranks);
-      entering = memory.take<state>(count);
+      total = arena.take<std::byte>(bytes), totals = arena.take<std::byte>(bytes * ranks);
+      entering = arena.take<state>(count);
       const std::size_t own = (std::max)(scan_workspace(policy, r, length, count),
-                                         scan_workspace(policy, summary_type{r}, length, count));
-      here = {memory.take<std::byte>(static_cast<std::int64_t>(own)), own};
+                                         scan_workspace(policy, of_elements{r}, length, count));
+      here = {arena.take<std::byte>(static_cast<std::int64_t>(own)), own};
     }
     const std::size_t bytes = static_cast<std::size_t>(count * ranks) * sizeof(state);
-    finals = {memory.take<std::byte>(static_cast<std::int64_t>(bytes)), bytes};
+    finals = {arena.take<std::byte>(static_cast<std::int64_t>(bytes)), bytes};
   }
 };
 
@@ -108,19 +108,19 @@ class scan_over_ranks {
       : verb_(verb), comm_(p.communicator), policy_(p.inner), call_(call), all_(all), course_(all, goes_back) {}
 
   void run() {
-    const auto pieces_in = [&](workspace_pieces memory) {
-      rank_scan_pieces<R> x(memory, policy_, call_.recurrence, call_.length, call_.count, comm_.size());
-      return std::pair(x, memory.used());
+    const auto memory_in = [&](workspace_arena arena) {
+      rank_scan_memory<R> x(arena, policy_, call_.recurrence, call_.length, call_.count, comm_.size());
+      return std::pair(x, arena.used());
     };
-    require_workspace(verb_, policy_, pieces_in(workspace_pieces({})).second);
-    const rank_scan_pieces<R> pieces = pieces_in(workspace_pieces(policy_.workspace)).first;
+    require_workspace(verb_, policy_, memory_in(workspace_arena({})).second);
+    const rank_scan_memory<R> memory = memory_in(workspace_arena(policy_.workspace)).first;
     if (policy_.chunk > 0) {
-      if (all_.takes_part()) relay(pieces);
+      if (all_.takes_part()) relay(memory);
     } else {
-      here_ = policy_, here_.workspace = pieces.here;
-      if (gather(pieces)) return;
+      here_ = policy_, here_.workspace = memory.here;
+      if (gather(memory)) return;
     }
-    if (call_.final != nullptr) share_final(pieces);
+    if (call_.final != nullptr) share_final(memory);
   }
 
  private:
@@ -129,47 +129,48 @@ class scan_over_ranks {
     return {reinterpret_cast<std::byte*>(first), static_cast<std::size_t>(call_.count) * sizeof(X)};
   }
 
-  /// By chunks: from rank to rank.
-  void relay(const rank_scan_pieces<R>& pieces) const {
-    const chunk_memory<Call, row_stretches> memory{course_.ends(), pieces.chunks.elements, pieces.chunks.states,
-                                                   pieces.chunks.chunk, pieces.chunks.chunks};
+  /// With a fixed chunk: the states go from rank to rank.
+  void relay(const rank_scan_memory<R>& memory) const {
+    const chunk_memory<Call, row_stretches> chunks{course_.ends(), memory.chunks.elements, memory.chunks.states,
+                                                   memory.chunks.chunk, memory.chunks.chunks};
     launch_chunk_passes(
-        verb_, policy_, call_, memory,
+        verb_, policy_, call_, chunks,
         [&] {
-          if (!memory.begin) comm_.receive(bytes_of(memory.states), course_.previous, policy_.stream);
+          if (!chunks.begin) comm_.receive(bytes_of(chunks.states), course_.previous, policy_.stream);
         },
         [&] {
-          if (!memory.end)
-            comm_.send(bytes_of(memory.states + memory.chunks * call_.count), course_.next, policy_.stream);
+          if (!chunks.end)
+            comm_.send(bytes_of(chunks.states + chunks.chunks * call_.count), course_.next, policy_.stream);
         });
   }
 
-  /// By one element a stretch. Returns whether all is done: of a reduction the totals are then on all ranks.
-  bool gather(const rank_scan_pieces<R>& pieces) const {
+  /// Without a chunk: gathers one element a stretch. Returns whether all is done, as it is for a reduction, whose totals are
+  /// then on all ranks.
+  bool gather(const rank_scan_memory<R>& memory) const {
     const bool begins = comm_.rank() == course_.first, ends = comm_.rank() == course_.last;
     if (!Call::has_outputs || course_.first != course_.last) {
       std::size_t written = 0;
       if (begins) {
-        reduce_here(call_.recurrence, call_.initial, call_.start, pieces.total);
+        reduce_here(call_.recurrence, call_.initial, call_.start, memory.total);
         written = sizeof(state);
       } else if (!Call::has_outputs || !ends) {  // no one else needs the last element
-        const typename summary<R>::type elements{call_.recurrence};
-        reduce_here(elements, nullptr, elements.monoid().identity(), pieces.total);
+        const typename element_recurrence<R>::type elements{call_.recurrence};
+        reduce_here(elements, nullptr, elements.monoid().identity(), memory.total);
         written = sizeof(elements.monoid().identity());
       }
-      const std::span part(pieces.total, pieces.total_bytes);
+      const std::span part(memory.total, memory.total_bytes);
       clear_rest(part, written * static_cast<std::size_t>(call_.count), policy_.stream);
-      comm_.all_gather(part, std::span(pieces.totals, pieces.total_bytes * all_.steps.size()), policy_.stream);
+      comm_.all_gather(part, std::span(memory.totals, memory.total_bytes * all_.steps.size()), policy_.stream);
     }
     if constexpr (!Call::has_outputs) {
-      fold(pieces, course_.last + course_.direction, call_.final);
+      fold(memory, course_.last + course_.direction, call_.final);
       return true;
     } else {
       if (!all_.takes_part()) return false;
       Call here = call_;
       if (!begins) {
-        fold(pieces, comm_.rank(), pieces.entering);
-        here.initial = pieces.entering;
+        fold(memory, comm_.rank(), memory.entering);
+        here.initial = memory.entering;
       }
       if (!ends) here.final = nullptr;
       run_on_device(verb_, here_, here);
@@ -183,21 +184,21 @@ class scan_over_ranks {
                   scan_arguments<emit::nothing, X>{r, call_.in, {}, call_.count, call_.length, initial, start,
                                                    reinterpret_cast<typename X::state_type*>(out)});
   }
-  void fold(const rank_scan_pieces<R>& pieces, int end, state* out) const {
-    const rank_totals<R> totals{pieces.totals, static_cast<std::int64_t>(pieces.total_bytes)};
+  void fold(const rank_scan_memory<R>& memory, int end, state* out) const {
+    const rank_totals<R> totals{memory.totals, static_cast<std::int64_t>(memory.total_bytes)};
     fold_totals_kernel<R><<<static_cast<unsigned>((call_.count + 127) / 128), 128, 0, policy_.stream>>>(
         call_.recurrence, totals, course_.first, end, course_.direction, call_.count, out);
     check_launch("fold_totals_kernel");
   }
 
   /// The last states, to all.
-  void share_final(const rank_scan_pieces<R>& pieces) const {
+  void share_final(const rank_scan_memory<R>& memory) const {
     const std::span<std::byte> mine = bytes_of(call_.final);
     if (mine.empty()) return;
     if (comm_.rank() != course_.last) clear_rest(mine, 0, policy_.stream);
-    comm_.all_gather(mine, pieces.finals, policy_.stream);
+    comm_.all_gather(mine, memory.finals, policy_.stream);
     require_success("cudaMemcpyAsync",
-                    cudaMemcpyAsync(call_.final, pieces.finals.data() + mine.size() * std::size_t(course_.last),
+                    cudaMemcpyAsync(call_.final, memory.finals.data() + mine.size() * std::size_t(course_.last),
                                     mine.size(), cudaMemcpyDeviceToDevice, policy_.stream));
   }
 
@@ -242,8 +243,8 @@ template <class MonoidOrRecurrence, class Communicator, std::derived_from<cuda> 
   const std::size_t alone = scan_workspace(p.inner, m, length, count);
   if (p.communicator.size() == 1) return alone;
   using R = typename detail::recurrence_of<MonoidOrRecurrence>::type;
-  detail::workspace_pieces none({});
-  detail::rank_scan_pieces<R>(none, p.inner, R{m}, length, count, p.communicator.size());
+  detail::workspace_arena none({});
+  detail::rank_scan_memory<R>(none, p.inner, R{m}, length, count, p.communicator.size());
   return none.used();
 }
 

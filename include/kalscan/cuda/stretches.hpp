@@ -86,7 +86,7 @@ device_slots slots_over_ranks(const device_stretches& ranks, mixer_shape shape, 
   }
   return x;
 }
-/// The same of packed sequences, of which the ranks have these.
+/// The same for packed sequences, where `slots` has the number of slots of each rank.
 inline device_slots slots_over_ranks(std::span<const std::int64_t> slots) {
   device_slots x;
   for (const std::int64_t here : slots) {

@@ -35,7 +35,7 @@ struct smoother_result;
 
 namespace detail {
 
-/// What a filter runs, a model or the square-root form of one, and what that takes and gives.
+/// The types that belong to what a filter runs: a model, or the square-root form of one.
 template <class Model>
 struct model_types;
 template <class T, int N, int M>
@@ -80,7 +80,7 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
   }
 }
 
-/// What one series needs room for. Of beliefs that are not kept there is one, which a diffuse beginning ends with.
+/// Makes room for the results of one series. Without `keeps` there is room for one belief: that after a diffuse beginning.
 template <class T, int N, int M>
 void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepper, const observations<T, M>& y,
                filter_outputs outputs, bool keeps) {
@@ -103,8 +103,7 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   }
 }
 
-/// Copies a series into the result that keeps it, parts of it side by side: most of the time its memory is touched for
-/// the first time.
+/// Copies a series into its result, in parallel: most of the time goes into touching new memory for the first time.
 template <host_policy P, class T, int M>
 void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& to) {
   constexpr std::int64_t at_once = 1 << 16;
@@ -119,8 +118,8 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
   for (std::int64_t k = 0; k < parts; ++k) copy(k);
 }
 
-/// Makes room for the results, and filters the beginnings that are not ordinary steps. `vague` is of the steppers,
-/// or of models with more steps than these have.
+/// Makes room for the results, and filters the beginnings that are not ordinary steps. `vague` has an entry for each of the
+/// steppers; over ranks the caller makes it, from the steps of all ranks.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -136,14 +135,14 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
   }
   const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, which, vague};
   if (beginnings.any()) run_sweep(p, beginnings);
-  for (std::size_t i = 0; i < series.size() && which != beginning::diffuse; ++i) {  // roots lose nothing by growth
+  for (std::size_t i = 0; i < series.size() && which != beginning::diffuse; ++i) {  // else roots are carried: no growth
     results[i].first_variances =
         first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
   }
   return results;
 }
 
-/// The series for which belongs(i) holds.
+/// Chooses the series for which belongs(i) holds.
 template <class T, int N, int M, class Belongs>
 chosen_series choose(const std::vector<filter_result<T, N, M>>& results, std::span<const observations<T, M>> series,
                      bool whole, Belongs belongs) {
@@ -166,7 +165,7 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stre
   }
 }
 
-/// Filters the chosen series as roots from where their beginnings end. Whole: none is split in time.
+/// Filters the chosen series as roots, from the end of their beginnings on. With Whole none is split in time.
 template <bool Whole, host_policy P, class T, int N, int M>
 void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
                   std::vector<filter_result<T, N, M>>& results, filter_outputs outputs, stretch_sums<T>& sums,
@@ -185,10 +184,9 @@ void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std
   run_sweep(p, square_root_filter_sweep<T, N, M, Whole>{steps, series, results, outputs, &sums, chosen});
 }
 
-/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Models that are read
-/// without noise are carried as roots in any form: where nothing but a noiseless reading holds a variance down, its
-/// digits fade from a covariance. So are those read sharply, and series whose covariances were outgrown are filtered
-/// again.
+/// What the public functions do. Without `keeps` the results hold the log-likelihood alone. Noiseless models are carried as
+/// roots: where only a noiseless reading keeps a variance small, a covariance loses its digits. So are sharp ones.
+/// Series that turn out to be outgrown are filtered again, as roots.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                 std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -250,7 +248,7 @@ template <class Y, class Model>
 concept data_of = std::convertible_to<const Y&, data_type<Model>> ||
                   std::convertible_to<const Y&, std::span<const data_type<Model>>>;
 
-/// One series in another type than the model's, such as a matrix whose sizes are not fixed.
+/// One series in a type that converts to the model's, such as a matrix whose sizes are not fixed.
 template <class Y, class Model>
 concept other_data_of = std::convertible_to<const Y&, data_type<Model>> && !std::same_as<Y, data_type<Model>> &&
                         !std::convertible_to<const Y&, std::span<const data_type<Model>>>;
@@ -290,8 +288,8 @@ constexpr void explain_data() {
 /// of directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
-/// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step; a
-/// noise-free observation of a stretch's unknown beginning has no finite information. With fixed N and M and a prior
+/// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step: a
+/// noise-free observation would give infinite information on the unknown state before a chunk. With fixed N and M and a prior
 /// that is neither diffuse nor vague beside R, and R regular, nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
@@ -356,7 +354,7 @@ template <host_policy P, class Model, detail::other_data_of<Model> Y>
   return kalscan::log_likelihood(p, model, detail::data_from(p, model, y));
 }
 
-// Data that are none, with what to do instead.
+// For arguments that are no data: says what to pass instead.
 template <host_policy P, class Model, class Y, class... Rest>
   requires(std::is_class_v<detail::data_type<Model>> && !detail::data_of<Y, Model>)
 void filter(const P&, const Model&, const Y&, const Rest&...) {

@@ -8,21 +8,22 @@
 // and F may be singular.
 //
 // R may be singular. What is read exactly and moved by Q at each step, as in ARMA models, is filtered and smoothed.
-// A chunk of time (under a diffuse prior one that starts at step 64 or later), or the smoother, that reads exactly what
-// nothing but the unknown state before it moves has no finite summary: its step fails, which is told. A reading of
-// what is known exactly already tells nothing, and must agree; where rounding hides that it is known, beliefs stay
-// right to 2e-9 of the size of the states, but the log-likelihood may have a term too many (in 26 of 5,908 random
-// models that repeat noiseless readings of sums of states; kalman_model keeps bounds on rounding for that).
+// An exact reading of what nothing but the unknown state before moves would be infinite information on that state: in a
+// chunk of time (under a diffuse prior one that starts at step 64 or later), and in the smoother, such a step fails, which
+// the status or an exception tells. A reading of what is known exactly already tells nothing, and must agree; where
+// rounding hides that it is known, beliefs stay right to 2e-9 of the size of the states, but the log-likelihood may have
+// a term too many (in 26 of 5,908 random models that repeat noiseless readings of sums of states; kalman_model keeps
+// bounds on rounding for that).
 //
 // Covariances are carried, not roots: where Q has not full rank their digits fade over long series (constant velocity
 // in two dimensions with Q of rank one, 20,000 steps in double: the log-likelihood is off by 7, where chunks of 500
 // steps leave 0.01; in float such series are lost). square_root{model} is for these, for proper priors: the same calls
 // then carry roots (<kalscan/kalman/functions/square_root.hpp>), and the smoother takes covariance_root from the filter.
 //
-// A proper prior that is vague beside the readings costs digits: where a reading's deviation by it is r times that of what
-// is new in the reading, the first beliefs lose a factor of up to r^2 (in double 4e-8 deviations at r = 10^4, 4e-4 at 10^6,
-// all at 10^8), in silence. Give such a model as square_root{model}, which keeps them, or with a diffuse prior; a
-// kalman_model chooses by itself.
+// A proper prior that is vague beside the readings silently costs digits: where it predicts a reading with r times the
+// deviation of what is new in the reading, the first beliefs lose a factor of up to r^2 (in double they are off by 4e-8
+// deviations at r = 10^4, by 4e-4 at 10^6, and lost at 10^8). Give such a model as square_root{model}, which keeps
+// these digits, or with a diffuse prior; a kalman_model chooses by itself.
 //
 // The prior may be diffuse in part, a small_diffuse_belief: exactly, as the limit of large variances, with the
 // log-likelihood of <kalscan/kalman/filter.hpp>. <kalscan/kalman/series/series.hpp> says how beliefs are given that
@@ -31,7 +32,7 @@
 // error of 8e-11 deviations. The smoother begins with the covariance that the filter wrote, and loses epsilon times the
 // ratio of filtered and smoothed variances: there 2e-6 deviations at those steps alone (kalman_model keeps these digits);
 // in float that is lost. What later data tell is kept as equations then, in double, so that directions of which they tell
-// little keep their digits, and those of which they tell nothing stay unknown.
+// little keep their digits, and directions of which they tell nothing stay unknown.
 //
 // Results go into the caller's arrays; those that are empty are not computed. Policies: `seq`, `omp`, or a task_policy
 // of one's own. Of many series, each is taken as a whole; few long ones are cut in time, into chunks of `omp`'s chunk,

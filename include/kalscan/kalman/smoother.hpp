@@ -89,7 +89,7 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P&, std::span<const kalm
 template <bool Whole, host_policy P, class T, int N, int M>
 void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, const std::vector<std::int64_t>& which,
                   std::vector<smoother_result<T, N, M>>& results) {
-  std::vector<kalman_model<T, N, M>> own;  // where each series has one
+  std::vector<kalman_model<T, N, M>> own;  // used where each series has a model of its own
   std::vector<observations<T, M>> series;
   for (const std::int64_t i : which) {
     if (models.size() > 1) own.push_back(of_series(models, i));
@@ -109,7 +109,7 @@ void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, con
   for (std::size_t k = 0; k < which.size(); ++k) results[static_cast<std::size_t>(which[k])] = std::move(smoothed[k]);
 }
 
-/// Whole: series with roots are not split in time, as in results of the default form.
+/// With Whole, series with roots are not split in time: results of the default form are smoothed so.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                   std::vector<filter_result<T, N, M>> filtered) {
@@ -132,8 +132,8 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
   if (!as_covariances.empty()) run_sweep(p, sweep);
   for (const std::int64_t i : as_covariances) {
     const auto index = static_cast<std::size_t>(i);
-    // Where most steps go back from the next one, in sequence, covariances may lack digits everywhere, and roots, which
-    // do not, take no longer.
+    // Where most steps were taken from the next one, in sequence, covariances may lack digits everywhere. Roots have them,
+    // and take no longer.
     if (2 * taken[index] > results[index].mean.cols()) again.push_back(i);
   }
   if (!again.empty()) smooth_again<Whole, P, T, N, M>(p, models, again, results);
@@ -167,19 +167,18 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 }  // namespace detail
 
 /// Smooths what `filter` returned for the same model, by the backward recursion of Bryson and Frazier (1963) and de
-/// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
-/// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
-/// from the next one instead, by roots, in sequence, and so are those before it until both ways agree; which steps those are
-/// depends on the data, not on threads. A series of which these are most steps is filtered again as roots, in sequence,
-/// and smoothed by these; its `filtered` is then the result of that. Covariances are symmetric and positive semi-definite
-/// up to rounding. Errors, memory and the effect of the policy as for `filter`.
+/// Jong (Biometrika 76, 1989), which inverts no covariance: F and Q may be singular, and variances may vanish. Where later
+/// data tell far more of a state than all data before, its difference of covariances cancels: such a step is smoothed
+/// from the next one instead, by roots and in sequence, and so are the steps before it until both ways agree. Which steps
+/// these are depends on the data, not on threads. If they are most steps of a series, it is filtered again as roots, in
+/// sequence, and smoothed by roots; `filtered` then has the results of that filter. Covariances are symmetric, and
+/// positive semi-definite up to rounding. Errors, memory and the effect of the policy are as for `filter`.
 ///
-/// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
-/// square-root form, and of models that are read without noise, there in sequence. What later readings tell for certain
-/// is taken as certain; those with noise leave at least epsilon^(3/4) of the filtered deviations; in float, where all
-/// readings have noise, that of double. Series that the default form carries as roots for another reason (read sharply, or
-/// with covariances that were outgrown, see filter) are smoothed by roots, too: in sequence where smooth filters them
-/// itself, split as the policy says where it is given results.
+/// A result with roots is smoothed by roots, with what later data tell as n more observations of each state. So it is for
+/// the square-root form, and for noiseless models (there in sequence). What later readings without noise tell is taken as
+/// certain; readings with noise leave at least epsilon^(3/4) of the filtered deviations (in float, where all readings have
+/// noise, with the epsilon of double). Sharp and outgrown series (see filter) are smoothed by roots, too: in sequence where
+/// smooth filters them itself, split as the policy says where it is given results.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p, const kalman_model<T, N, M>& model,
                                                            std::vector<filter_result<T, N, M>> filtered) {
@@ -197,7 +196,7 @@ template <host_policy P, class T, int N, int M>
   return std::move(smooth(p, model, std::move(one)).front());
 }
 
-/// Each result has the model of its own that it came from.
+/// Each result has a model of its own: the one that it came from.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<smoother_result<T, N, M>> smooth(const P& p,
                                                            const std::vector<kalman_model<T, N, M>>& models,
@@ -234,7 +233,7 @@ template <host_policy P, class Model, detail::other_data_of<Model> Y>
   return kalscan::smooth(p, model, detail::data_from(p, model, y), outputs);
 }
 
-/// Data that are none, with what to do instead.
+/// For arguments that are no data: says what to pass instead.
 template <host_policy P, class Model, class Y, class... Rest>
   requires(std::is_class_v<detail::data_type<Model>> && !detail::data_of<Y, Model> &&
            !std::convertible_to<const Y&, detail::filtered_type<Model>> &&

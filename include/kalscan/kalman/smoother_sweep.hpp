@@ -23,8 +23,8 @@
 
 namespace kalscan::detail {
 
-/// Where the steps at hand are a stretch of a series: whether there are steps behind the last of them, and the step
-/// before the first one, which the sweep then smooths, too.
+/// What a rank that has a stretch of a series must know of the steps around it: whether there are steps after it, and the
+/// last step before it, if there is one, which this rank's sweep smooths, too.
 template <class T, int N>
 struct stretch_edges {
   bool has_before = false, has_after = false;
@@ -49,11 +49,11 @@ struct smoother_sweep {
   std::span<const filter_step<T, N, M>> steppers;  // one for all series, or one each
   std::span<smoother_result<T, N, M>> results;
   std::span<const std::int64_t> chosen;    // of the results
-  std::span<std::vector<char>> cancelled;  // whether the smoothed covariance of a step has lost digits
+  std::span<std::vector<char>> cancelled;  // for each step, whether its smoothed covariance has lost digits
   std::int64_t longest;
   std::span<stretch_edges<T, N>> edges =
-      {};  // of each result, where they are stretches: the caller then finishes the lanes
-  std::span<std::int64_t> taken_from_next = {};  // how many steps of each result were, where that is asked
+      {};  // one for each result, over ranks: the caller then finishes the lanes
+  std::span<std::int64_t> taken_from_next = {};  // counts those steps of each result, if it is not empty
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr bool lanes_apart = true;
@@ -79,9 +79,9 @@ struct smoother_sweep {
     bool has_before() const { return edges && edges->has_before; }
     bool has_after() const { return edges && edges->has_after; }
     std::int64_t time(std::int64_t s) const { return result->filtered.mean.cols() - 2 - s; }
-    /// Where the prior was diffuse, the sweep ends at the first belief that is well known.
+    /// The last step that the sweep comes to: where there was a beginning, its end.
     std::int64_t first() const { return (std::max<std::int64_t>)(result->filtered.beginning.size() - 1, 0); }
-    /// Time -1 is the step before a stretch.
+    /// The last step that `lift` leads to. -1 is the step before this rank's stretch.
     std::int64_t last_lift() const { return has_before() ? -1 : first(); }
 
     state_type start() const {
@@ -142,8 +142,8 @@ struct smoother_sweep {
     void finish(const state_type&) const {
       if (!edges) finish();
     }
-    /// When all steps behind these are smoothed. `taken`: the last step was taken from the next one. Returns whether the
-    /// first one was.
+    /// To be called when all later steps are smoothed. `taken`: whether the step after these was taken from the next one.
+    /// Returns whether the first of these was.
     bool finish(bool taken = false) const {
       for (std::int64_t t = result->filtered.mean.cols() - 2; t >= first(); --t) {
         taken = take_from_next(t, (*cancelled)[static_cast<std::size_t>(t)], taken);
@@ -152,9 +152,10 @@ struct smoother_sweep {
       return taken;
     }
 
-    /// Step t, or that before a stretch, is taken from the next one where it is `lost`, since its difference cancels, or
-    /// where `next` was taken so and both still differ: the digits that N lacked there it lacks before, until these are
-    /// forgotten. Not where that cannot be right. Returns whether it was taken.
+    /// Takes step t (-1: the step before this rank's stretch) from the smoothed belief of the next one, if it is `lost`,
+    /// since its difference of covariances cancels; or if the next one was taken so (`next`) and both ways still differ here:
+    /// digits that N lacks at a step it also lacks at those before, until that step is forgotten. Not if the result would
+    /// be less certain than the filtered belief. Returns whether the step was taken.
     bool take_from_next(std::int64_t t, bool lost, bool next) const {
       if (!lost && !next) return false;
       const belief x = from_next(t);
@@ -175,7 +176,7 @@ struct smoother_sweep {
       return true;
     }
 
-    /// The steps of the beginning, when its last state is smoothed.
+    /// Smooths the steps of the beginning, the last of which is smoothed already.
     void smooth_beginning() const {
       const auto& filtered = result->filtered;
       beginning_of_lane steps(*this);
@@ -186,7 +187,7 @@ struct smoother_sweep {
       smooth_from_end<T>(steps, filtered.beginning, change, result->covariance[static_cast<std::size_t>(steps.end)]);
       std::reverse(result->diffuse.begin(), result->diffuse.end());
     }
-    /// The same where the later data are readings Z'x = Z' mean + v + N(0, I) of its last state.
+    /// The same from what later data tell of its last state x: readings Z'x = Z' mean + v + N(0, I).
     void smooth_beginning(const dense_matrix<T>& Z, const dense_vector<T>& v) const {
       beginning_of_lane steps(*this);
       smooth_from_readings<T>(steps, result->filtered.beginning, Z, v);
@@ -194,7 +195,7 @@ struct smoother_sweep {
     }
 
    private:
-    /// Whether the rounding of P - P N P is felt in some variance: where later data tell far more than all before.
+    /// Whether P - P N P cancels in some variance: where later data tell far more than all data before.
     static bool cancels(const matrix& P, const matrix& N_, const matrix& smoothed) {
       const vector terms = magnitudes(P, deviations(N_));
       using limits = std::numeric_limits<T>;
@@ -206,8 +207,8 @@ struct smoother_sweep {
       return false;
     }
 
-    /// Whether a smoothed variance is far above the filtered one: then the latter is so large that its covariance has no
-    /// digits of what the next step tells.
+    /// Whether a smoothed variance is above the filtered one, as no exact one is: the filtered covariance is then so large
+    /// that it has no digits of what the next step tells.
     static bool exceeds(const matrix& smoothed, const matrix& filtered) {
       for (Eigen::Index i = 0; i < smoothed.rows(); ++i) {
         if (!(smoothed(i, i) <= T(1.01) * filtered(i, i))) return true;
@@ -225,7 +226,7 @@ struct smoother_sweep {
     }
 
    public:
-    /// Step t, or that before a stretch, from the smoothed belief of the next.
+    /// The smoothed belief of step t from that of the next one.
     belief from_next(std::int64_t t) const {
       const auto next = static_cast<std::size_t>(t + 1);
       const belief filtered =

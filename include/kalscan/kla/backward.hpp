@@ -23,9 +23,9 @@ namespace kalscan {
 /// zero.
 ///
 /// States are not kept but computed again from checkpoints, tile by tile. With `every` = 16 this takes one more pass
-/// over the steps, with longer stretches two. `omp` allocates, besides tiles, the checkpoints that it is not given (2 /
-/// 16 of B x L x M x S numbers at most, fewer beyond 4096 steps) and a sum of size B x L x S for each input that
-/// channels share and each strip of 1 to 8 blocks of them. Every sum has an order that depends on the shape, on `every`
+/// over the steps, with larger ones two. `omp` allocates, besides tiles, the checkpoints that it is not given (2 / 16 of
+/// B x L x M x S numbers at most, fewer beyond 4096 steps) and a sum of size B x L x S for each input that channels share
+/// and each strip of channels (1 to 8 lines of 16, in float). Every sum has an order that depends on the shape, on `every`
 /// and on the policy's chunk alone: the bits are the same for any number of threads. With chunk = whole_time those of
 /// tokens and initial states are the same alone, packed and in a batch, and in pieces of multiples of 16 steps. `seq`
 /// keeps the states of one lane and a sum for each value of each input; it starts from `initial` and does not need

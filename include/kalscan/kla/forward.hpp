@@ -20,12 +20,12 @@ enum class nan_check { off, on };
 /// there. An output without data is not written; the states are optional. Numbers are computed in number_t of the
 /// inputs, so that bfloat16 and float16 are storage. Channels last are the fast layouts.
 ///
-/// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs blocks of channels in
-/// parallel, and chunks of time where there are few of them (and no gain exceeds one) or the policy names a chunk (one
-/// in which a product of gains overflows then takes its steps twice); its bits do not depend on the number of threads,
-/// and with offsets are those of a call for each sequence. With chunk = whole_time the bits of a token's outputs and of
-/// the states after it are the same whole, in pieces, one token at a time, packed, alone and in a batch. It allocates
-/// tiles and states per task, nothing per token.
+/// `seq` runs lane after lane in order and allocates the states of one channel. `omp` runs lines of channels (16 in float)
+/// in parallel. It also cuts time into chunks, where there are few lines and no gain exceeds one, or where the policy
+/// names a chunk; steps of a chunk in which a product of gains overflows are then taken twice. Its bits do not depend on
+/// the number of threads, and with offsets are those of a call for each sequence. With chunk = whole_time the bits of a
+/// token's outputs and of the states after it are the same whole, in pieces, one token at a time, packed, alone and in a
+/// batch. It allocates tiles and states per task, nothing per token.
 ///
 /// Throws std::invalid_argument, naming the argument, its index and its value, before anything is written.
 template <policy P, mixer M, class In, class Out>

@@ -17,7 +17,8 @@ template <class T>
   return {twice * r.w, twice * r.x, twice * r.y, twice * r.z};
 }
 
-/// A mixer's `frame` (see mixer) for rotating KLA: after t steps it is turned by their rotations R_t ... R_1.
+/// The `frame` of rotating KLA (see mixer_with_frame): after t steps it is turned by the product of their rotations,
+/// R_t ... R_1.
 struct rotating_frame {
   using lanes = vector_kla_mixer<>;
   template <class T>
@@ -74,7 +75,8 @@ struct rotating_frame {
     return {mean.x, mean.y, mean.z, x.variance};
   }
 
-  /// Elements of the lanes, both ends seen from the same frame. An element that lanes absorbed ends where the frame is.
+  /// An element of the lanes has both of its ends in one frame, that after the steps so far. `element` makes of it the
+  /// element of the mixer, which is in no frame.
   template <class T>
   KALSCAN_HD static constexpr rotating_element<T> out_of(const quaternion<T>& f, const rotating_element<T>& x) {
     const auto turn = matrix_of(f);
@@ -105,7 +107,8 @@ struct rotating_frame {
   }
 };
 
-/// Base of a mixer: its frame where it has one, else empty. What a prediction reads has turned once more.
+/// A base class that gives a mixer its frame, if it has one. Mixers that read out predictions have none, since these are
+/// turned once more.
 template <bool Framed>
 struct rotating_kla_frame {};
 template <>

@@ -51,11 +51,11 @@ struct rotating_kla_terms {
 /// variance, over the states. Each component is a lane of KLA (see kla_mixer for the range, and for precision 0) whose
 /// mean is turned before the step; the variance, and what takes a reciprocal, are computed once for the three.
 ///
-/// On a device what is read out after the update is computed in a frame that turns with the values (rotating_frame), in
-/// which a step costs three lanes of KLA less what they share; predictions are turned lane by lane, and so is
-/// everything without `Framed` (unframed_rotating_kla). The frame starts anew every four steps of a call: a device gives
-/// a sequence in pieces the bits of the whole one where all pieces but the last have a multiple of four steps and none
-/// has a single one, which is decoding and does without a frame. Without `Framed` any pieces have them, and decoding.
+/// A device computes in a frame that turns with the values (rotating_frame), where a step costs three lanes of KLA less
+/// what they share; but predictions, and everything without `Framed` (unframed_rotating_kla), are turned lane by lane.
+/// Frames start anew every four steps of a call, and decoding uses none. So a device gives a sequence in pieces the bits
+/// of the whole one only where all pieces but the last have a multiple of four steps and none has a single step. Without
+/// `Framed` it does so for any pieces, decoding included.
 ///
 /// The length of r does not matter, and its adjoint is orthogonal to r. A quaternion whose numbers are all 0 or
 /// subnormal is the identity, with adjoint 0. With a NaN or an infinity in it the means become NaN.

@@ -12,15 +12,15 @@
 
 namespace kalscan::detail {
 
-/// Where a sequence lies on the axes of batch and time, and whether its first and its last step are among these: a call
-/// may be one of several that share the sequences.
+/// Where a sequence lies on the axes of batch and time, and whether it begins and ends in this call: ranks may share it,
+/// each with a stretch of its steps.
 struct sequence_range {
   std::int64_t batch, first, length;
   bool begins = true, ends = true;
-  bool is_part() const { return !begins || !ends; }
+  bool is_shared() const { return !begins || !ends; }
 };
-/// Of the sequences that may be shared (the first and the last one, or without offsets all): whether they begin and
-/// end.
+/// Whether sequences begin and end in this call, of those that ranks may share: with offsets, whether the first one begins
+/// here and whether the last one ends here; without offsets this holds for all of them.
 struct stretch_ends {
   bool begin = true, end = true;
 };

@@ -35,7 +35,7 @@ inline constexpr bool reads_values = true;
 
 // What is checked does not depend on the type of the numbers. Names are put together for errors alone.
 
-[[noreturn, gnu::noinline, gnu::cold]] inline void bad_extent(text_piece name, const extents& extent,
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_extent(text_item name, const extents& extent,
                                                               const extents& wanted) {
   bad_mixer(text({name, " is ", shape_text(extent), ", not ", shape_text(wanted)}));
 }

@@ -55,9 +55,9 @@ std::vector<X> gather_all(const C& comm, const X& mine) {
 /// What a rank has of a call, which need not be what others have. Each verb tells what it needs.
 struct rank_share {
   std::int64_t steps = 0;   // of time
-  std::int64_t pieces = 0;  // into which it is cut
-  // Of mixers: sequences, whether the first one is the rest of another rank's last one, and steps of the first and the
-  // last one.
+  std::int64_t pieces = 0;  // into which these steps are cut
+  // For mixers: how many sequences, whether the first one is the rest of another rank's last one, and the steps of the first
+  // and of the last one.
   std::int64_t sequences = 0, continues = 0, first_length = 0, last_length = 0;
   std::int64_t wants_end = 0, has_checkpoints = 0, lacks_checkpoints = 0;  // lacks: none, though it has sequences
   std::int64_t varying = 0, constant = 0;  // parameters, a bit each, that vary with time and that do not

@@ -9,9 +9,9 @@
 //     4. replay   as on one rank; then the state after the last piece goes to all
 //
 // What is carried through is each piece's element, never a rank's total: with the same pieces the results have the same
-// bits on any number of ranks. Where an element cannot tell the state (`act` gives nothing), its rank takes the steps
-// and gathers the state: one round more for each such rank in a row. Ranks must be alike: each finds by the same
-// arithmetic where that is so.
+// bits on any number of ranks. Where an element is out of range (`act` gives nothing), its rank takes the steps and sends
+// the state to all: one more round for each such rank in a row. Each rank finds by its own arithmetic where that is so:
+// ranks must be machines that compute alike.
 #pragma once
 
 #include <algorithm>
@@ -30,20 +30,21 @@
 
 namespace kalscan::detail {
 
-/// Chains whose sequences are shared: beside what `piecewise` asks for,
+/// Chains whose sequences ranks share. They have, beside what `piecewise` asks for,
 ///
 ///     shared()                     a table: ranks/shared_sequences.hpp
 ///     number(i)                    the number of chain i among the shared ones, or -1 where this rank has all of it
-///     local(id)                    the other direction; -1 where this rank has no part of it
-///     sent_state, sent_element     what a state and an element are on a rank that they came to
+///     local(id)                    the chain that has this number, or -1 where this rank has nothing of it
+///     sent_state, sent_element     the types of a state and an element that came from another rank
 ///     put_start(id, to)            writes the state before all pieces, on the first holder
 ///     put_state(id, x, to), put_element(id, x, to), get_state(id, from), get_element(id, from)
-///     state_size(), element_size() of these in bytes, or nothing where they differ
-///     advance(id, element, state)  changes the sent state as `act` would; false where the element cannot tell
-///     take(id, state)              a sent state as one that chains go on from
-///     leave(i, state)              the state that goes from this rank's pieces to the next rank's
-///     pass(id, state)              the state where this rank is, which has no piece
-///     starts_move                  whether the state at the beginning is the first holder's to give
+///                                  write and read messages
+///     state_size(), element_size() the bytes of these in a message, or nothing where they differ
+///     advance(id, element, state)  changes the sent state as `act` would; false where the element is out of range
+///     take(id, state)              a sent state as a state of the chains
+///     leave(i, state)              called with the state after this rank's pieces
+///     pass(id, state)              called with that state where this rank has no piece
+///     starts_move                  whether the first holder gives the state at the beginning, even if it has no piece
 ///     wants_end()                  whether `receive(id, state)` is to get the state after the last piece, on every
 ///                                  holder
 template <class C>
@@ -67,11 +68,11 @@ struct pieces_here {
   }
 };
 
-/// One call on one rank.
+/// The passes of one call, on one rank.
 template <communicator Communicator, task_policy P, shareable C>
 class chains_over_ranks {
   using table = shared_sequences;
-  using part = table::part;
+  using holder = table::holder;
   using sent_state = typename C::sent_state;
   using sent_element = typename C::sent_element;
 
@@ -85,8 +86,8 @@ class chains_over_ranks {
       run_.absorb();
       carry_here([](bool first_here) { return first_here; });
     });
-    const bool any_between = std::any_of(shared_.holders.begin(), shared_.holders.end(), [](const auto& parts) {
-      return table::first_owner(parts) != table::last_owner(parts);
+    const bool any_between = std::any_of(shared_.holders.begin(), shared_.holders.end(), [](const auto& holders) {
+      return table::first_owner(holders) != table::last_owner(holders);
     });
     if (any_between) carry_between();
     work_([&] {
@@ -98,19 +99,19 @@ class chains_over_ranks {
   }
 
  private:
-  /// Where no piece is on the first holder, its state goes to the first owner.
+  /// Where the first holder has no piece, sends its state to the first owner.
   void start() {
     if (std::none_of(shared_.holders.begin(), shared_.holders.end(), table::starts_elsewhere)) return;
     byte_string mine;
-    each(table::starts_elsewhere, [&](std::int64_t id, const auto& parts) {
-      if (parts.front().rank == shared_.me) work_([&] { c_.put_start(id, mine); });
+    each(table::starts_elsewhere, [&](std::int64_t id, const auto& holders) {
+      if (holders.front().rank == shared_.me) work_([&] { c_.put_start(id, mine); });
     });
     auto from = exchange(comm_, work_, mine, std::nullopt, memory_);
-    each(table::starts_elsewhere, [&](std::int64_t id, const auto& parts) {
-      sent_state x = c_.get_state(id, from[static_cast<std::size_t>(parts.front().rank)]);
-      const int owner = table::first_owner(parts);
+    each(table::starts_elsewhere, [&](std::int64_t id, const auto& holders) {
+      sent_state x = c_.get_state(id, from[static_cast<std::size_t>(holders.front().rank)]);
+      const int owner = table::first_owner(holders);
       if (owner == shared_.me) run_.arrive(c_.local(id), c_.take(id, x));
-      for (const part& one : parts) {
+      for (const holder& one : holders) {
         if (one.rank == owner) break;
         if (one.rank == shared_.me && owner >= 0) c_.pass(id, x);
       }
@@ -118,7 +119,7 @@ class chains_over_ranks {
     });
   }
 
-  /// Through the pieces that are here, of the chains that begin here or of the others.
+  /// Carries states through the pieces that are here: of the chains that begin here, or of the others, as `which` says.
   template <class Which>
   void carry_here(Which which) {
     const pieces_here<C> here{&c_};
@@ -133,7 +134,7 @@ class chains_over_ranks {
     if (c_.number(i) >= 0) carried_[static_cast<std::size_t>(c_.number(i))] = true;
   }
 
-  /// A chain on its course through the ranks: `owner` is the next one, and so many elements are behind it.
+  /// A chain on its course through the ranks: the holder that it comes to next, and the number of elements used so far.
   struct course {
     sent_state state{};
     std::size_t owner = 0, element = 0;
@@ -144,21 +145,21 @@ class chains_over_ranks {
   void carry_between() {
     byte_string mine;
     work_([&] {
-      each(is_shared, [&](std::int64_t id, const auto& parts) {
+      each(is_shared, [&](std::int64_t id, const auto& holders) {
         const std::int64_t i = c_.local(id);
-        if (i < 0 || c_.pieces(i) == 0 || table::last_owner(parts) == shared_.me) return;
-        if (table::first_owner(parts) == shared_.me) return c_.put_state(id, run_.leaving(i), mine);
+        if (i < 0 || c_.pieces(i) == 0 || table::last_owner(holders) == shared_.me) return;
+        if (table::first_owner(holders) == shared_.me) return c_.put_state(id, run_.leaving(i), mine);
         for (std::int64_t k = 0; k < c_.pieces(i); ++k) c_.put_element(id, run_.element(i, k), mine);
       });
     });
     auto from = exchange(comm_, work_, mine, most_sent(), memory_);
     std::vector<course> courses(static_cast<std::size_t>(shared_.count()));
-    each(is_shared, [&](std::int64_t id, const auto& parts) {
+    each(is_shared, [&](std::int64_t id, const auto& holders) {
       course& x = courses[static_cast<std::size_t>(id)];
-      for (const part& one : parts) {
+      for (const holder& one : holders) {
         byte_reader& reader = from[static_cast<std::size_t>(one.rank)];
-        if (one.pieces == 0 || one.rank == table::last_owner(parts)) continue;
-        if (one.rank == table::first_owner(parts)) {
+        if (one.pieces == 0 || one.rank == table::last_owner(holders)) continue;
+        if (one.rank == table::first_owner(holders)) {
           x.state = c_.get_state(id, reader);
         } else {
           for (std::int64_t k = 0; k < one.pieces; ++k) x.elements.push_back(c_.get_element(id, reader));
@@ -167,25 +168,25 @@ class chains_over_ranks {
     });
     const auto each_course = [&](auto visit) {
       each(is_shared,
-           [&](std::int64_t id, const auto& parts) { visit(id, parts, courses[static_cast<std::size_t>(id)]); });
+           [&](std::int64_t id, const auto& holders) { visit(id, holders, courses[static_cast<std::size_t>(id)]); });
     };
-    each_course([&](std::int64_t, const auto& parts, course& x) {
-      while (parts[x.owner].rank != table::first_owner(parts)) ++x.owner;
+    each_course([&](std::int64_t, const auto& holders, course& x) {
+      while (holders[x.owner].rank != table::first_owner(holders)) ++x.owner;
       ++x.owner;
     });
     for (;;) {
       work_([&] {
         run_all(p_, std::ssize(courses), [&](std::int64_t id) {
-          const auto& parts = shared_.of(id);
-          if (is_shared(parts)) advance(id, parts, courses[static_cast<std::size_t>(id)]);
+          const auto& holders = shared_.of(id);
+          if (is_shared(holders)) advance(id, holders, courses[static_cast<std::size_t>(id)]);
         });
       });
       std::size_t stopped = 0;
       mine.clear();
-      each_course([&](std::int64_t id, const auto& parts, course& x) {
+      each_course([&](std::int64_t id, const auto& holders, course& x) {
         if (!x.stopped) return;
         ++stopped;
-        if (parts[x.owner].rank != shared_.me) return;
+        if (holders[x.owner].rank != shared_.me) return;
         work_([&] {
           carry_one(c_.local(id));
           c_.put_state(id, run_.leaving(c_.local(id)), mine);
@@ -194,26 +195,26 @@ class chains_over_ranks {
       if (stopped == 0) return;
       const auto size = c_.state_size();
       from = exchange(comm_, work_, mine, size ? std::optional(stopped * *size) : std::nullopt, memory_);
-      each_course([&](std::int64_t id, const auto& parts, course& x) {
+      each_course([&](std::int64_t id, const auto& holders, course& x) {
         if (!x.stopped) return;
-        x.state = c_.get_state(id, from[static_cast<std::size_t>(parts[x.owner].rank)]);
-        x.element += static_cast<std::size_t>(parts[x.owner].pieces);
+        x.state = c_.get_state(id, from[static_cast<std::size_t>(holders[x.owner].rank)]);
+        x.element += static_cast<std::size_t>(holders[x.owner].pieces);
         x.stopped = false;
         ++x.owner;
       });
     }
   }
 
-  /// To the last owner, or to one whose elements cannot tell.
-  void advance(std::int64_t id, const std::vector<part>& parts, course& x) {
+  /// Takes a chain's state to the last owner, or to one with an element that is out of range.
+  void advance(std::int64_t id, const std::vector<holder>& holders, course& x) {
     for (;; ++x.owner) {
-      const part& one = parts[x.owner];
+      const holder& one = holders[x.owner];
       if (one.pieces == 0) {
         if (one.rank == shared_.me) c_.pass(id, x.state);
         continue;
       }
       if (one.rank == shared_.me) run_.arrive(c_.local(id), c_.take(id, x.state));
-      if (one.rank == table::last_owner(parts)) return;
+      if (one.rank == table::last_owner(holders)) return;
       for (std::size_t k = 0; k < static_cast<std::size_t>(one.pieces); ++k) {
         x.stopped = !c_.advance(id, x.elements[x.element + k], x.state);
         if (x.stopped) return;
@@ -222,14 +223,14 @@ class chains_over_ranks {
     }
   }
 
-  /// The state after the last piece, to all; and no rank is done before all are.
+  /// Sends the state after the last piece to all. No rank returns before all are done.
   void end() {
     byte_string mine;
     const bool wanted = c_.wants_end();
-    const auto has_owner = [](const auto& parts) { return table::first_owner(parts) >= 0; };
+    const auto has_owner = [](const auto& holders) { return table::first_owner(holders) >= 0; };
     if (wanted) {
-      each(has_owner, [&](std::int64_t id, const auto& parts) {
-        if (table::last_owner(parts) == shared_.me) work_([&] { c_.put_state(id, run_.end(c_.local(id)), mine); });
+      each(has_owner, [&](std::int64_t id, const auto& holders) {
+        if (table::last_owner(holders) == shared_.me) work_([&] { c_.put_state(id, run_.end(c_.local(id)), mine); });
       });
     }
     const auto size = wanted ? c_.state_size() : std::size_t{0};
@@ -237,14 +238,14 @@ class chains_over_ranks {
         exchange(comm_, work_, mine,
                  size ? std::optional(static_cast<std::size_t>(shared_.count()) * *size) : std::nullopt, memory_);
     if (!wanted) return;
-    each(has_owner, [&](std::int64_t id, const auto& parts) {
-      sent_state x = c_.get_state(id, from[static_cast<std::size_t>(table::last_owner(parts))]);
+    each(has_owner, [&](std::int64_t id, const auto& holders) {
+      sent_state x = c_.get_state(id, from[static_cast<std::size_t>(table::last_owner(holders))]);
       if (c_.local(id) >= 0) c_.receive(id, x);
     });
   }
 
-  static bool is_shared(const std::vector<part>& parts) {
-    return table::first_owner(parts) != table::last_owner(parts);
+  static bool is_shared(const std::vector<holder>& holders) {
+    return table::first_owner(holders) != table::last_owner(holders);
   }
 
   template <class Which, class Visit>
@@ -259,10 +260,10 @@ class chains_over_ranks {
     const auto state = c_.state_size(), element = c_.element_size();
     if (!state || !element) return std::nullopt;
     std::vector<std::size_t> sent(static_cast<std::size_t>(comm_.size()));
-    for (const auto& parts : shared_.holders) {
-      for (const part& one : parts) {
-        if (one.pieces == 0 || one.rank == table::last_owner(parts)) continue;
-        const bool first = one.rank == table::first_owner(parts);
+    for (const auto& holders : shared_.holders) {
+      for (const holder& one : holders) {
+        if (one.pieces == 0 || one.rank == table::last_owner(holders)) continue;
+        const bool first = one.rank == table::first_owner(holders);
         sent[static_cast<std::size_t>(one.rank)] += static_cast<std::size_t>(shared_.chains) *
                                                     (first ? *state : static_cast<std::size_t>(one.pieces) * *element);
       }

@@ -33,14 +33,14 @@
 namespace kalscan {
 namespace detail {
 
-/// What a rank has: steps of each series, and of each model the largest that these steps have, for its filter.
+/// What a rank has: how many steps of each series, and for each model the largest precision and noise at these steps.
 template <class T, int N>
 struct rank_series {
   std::vector<std::int64_t> steps;
   std::vector<Eigen::Vector<T, N>> precision, noise;
 };
 
-/// Of all ranks; and that no model is one that they do not share.
+/// What each rank has. Throws where ranks differ in the models, or a model is one that is not run over ranks.
 template <class P, class T, int N, int M>
 std::vector<rank_series<T, N>> series_of_ranks(const P& p, const char* verb,
                                                std::span<const kalman_model<T, N, M>> models,
@@ -85,7 +85,7 @@ std::vector<rank_series<T, N>> series_of_ranks(const P& p, const char* verb,
   return share(p, {}, mine);
 }
 
-/// Of each series: the first rank that has steps of it.
+/// For each series, the first rank that has steps of it.
 template <class T, int N>
 std::vector<std::size_t> first_ranks(const std::vector<rank_series<T, N>>& have, std::size_t count) {
   std::vector<std::size_t> first;
@@ -98,13 +98,13 @@ std::vector<std::size_t> first_ranks(const std::vector<rank_series<T, N>>& have,
   return first;
 }
 
-/// What a filter measures priors and growth by, for each model. What is vague, and what is outgrown, is so beside the
-/// steps of all ranks, as it is on one.
+/// For each model, what says whether a prior is vague and whether a series is outgrown. As on one rank, both are judged by
+/// all steps: those of all ranks.
 template <class T, int N, int M>
 struct scales_of_ranks {
   std::vector<vague_states<T, N, M>> vague;
   std::vector<Eigen::Vector<T, N>> noise;
-  std::vector<char> begins;  // whether with other than ordinary steps
+  std::vector<char> begins;  // whether a series has a beginning, of steps that are not ordinary
 
   scales_of_ranks(std::span<const kalman_model<T, N, M>> models, const std::vector<rank_series<T, N>>& have) {
     for (std::size_t k = 0; k < models.size(); ++k) {
@@ -121,8 +121,8 @@ struct scales_of_ranks {
   bool begins_series(std::size_t i) const { return begins[begins.size() == 1 ? 0 : i]; }
 };
 
-/// The models as rank `me` filters with them, one for all series where one suffices. Where a series has begun before
-/// this rank, a transition leads to its first step here, and its state arrives; a beginning is the first rank's alone.
+/// The models that rank `me` filters with, one for all series where one suffices. Where a series has steps on an earlier
+/// rank, its state arrives from there, and a transition leads to its first step here. Only rank `start` takes beginnings.
 template <class T, int N, int M>
 std::vector<kalman_model<T, N, M>> models_of_rank(std::span<const kalman_model<T, N, M>> models,
                                                   const scales_of_ranks<T, N, M>& scales,
@@ -145,7 +145,7 @@ std::vector<kalman_model<T, N, M>> models_of_rank(std::span<const kalman_model<T
   return own;
 }
 
-/// Of each series of a rank: the steps of its beginning, and the variances after it.
+/// For each series of a rank: the number of steps of its beginning, and the variances after it.
 template <class T>
 struct after_beginnings {
   std::vector<std::int64_t> steps;
@@ -164,7 +164,7 @@ void require_ended(const std::vector<rank_series<T, N>>& have, std::size_t start
             ", the first one with any, do not end its beginning: give that rank more");
 }
 
-/// Of each series of a rank: its log-likelihood by stretches of time, and whether it is outgrown.
+/// For each series of a rank: its log-likelihood, a sum for each stretch of time, and whether it is outgrown.
 template <class T>
 struct after_sweep {
   std::vector<std::vector<T>> sums;
@@ -186,14 +186,14 @@ T log_likelihood_of_ranks(const std::vector<after_sweep<T>>& all, std::size_t i)
   return total;
 }
 
-/// Where this rank's steps of each series meet those of others.
+/// What this rank must know, for its smoother, of other ranks' steps of each series.
 template <class T, int N>
 struct edges_of_rank {
   std::vector<stretch_edges<T, N>> all;
-  std::vector<std::size_t> next;  // rank that has steps, where there is one
-  std::int64_t longest = 1;       // steps of a series that are smoothed here, the last one of an earlier rank among them
+  std::vector<std::size_t> next;  // the next rank that has steps of the series, if there is one
+  std::int64_t longest = 1;       // the most steps of a series that are smoothed here, with the last one of an earlier rank
 
-  /// `last`: what is filtered last on each rank.
+  /// `last`: the last filtered belief of each series on each rank.
   edges_of_rank(const std::vector<rank_series<T, N>>& have, const std::vector<std::vector<matrix_belief<T, N>>>& last,
                 std::size_t me)
       : all(have[me].steps.size()), next(all.size()) {

@@ -2,10 +2,10 @@
 // Sequence mixers over ranks: forward, backward and step of <kalscan/kla/forward.hpp> and <kalscan/kla/backward.hpp>.
 //
 // Each rank gives the shape, inputs, outputs and adjoints of its stretch; batch, channels and states are the same on
-// all. Initial states are read on the first rank that has a part of their sequence (without offsets rank 0), and the
+// all. Initial states are read on the first rank that has a stretch of their sequence (without offsets rank 0), and the
 // adjoints of these are written there; adjoints of final states are read on the last one. Final states, where tensors
-// for them are given, come out on every rank that has a part of the sequence. Checkpoints count steps from the
-// beginning of a rank's part. Gradients of what all times share are summed over all ranks, in the order of time, and
+// for them are given, come out on every rank that has a stretch of the sequence. Checkpoints count steps from the
+// beginning of a rank's stretch. Gradients of what all times share are summed over all ranks, in the order of time, and
 // come out on all of them. `step` takes one token on each rank; for a single one, the rank that has the states calls it
 // with the policy `inner`.
 //
@@ -36,7 +36,7 @@
 
 namespace kalscan::detail {
 
-/// The chains of a mixer's call on a rank. What is sent are the numbers of all lanes of a strip, block by block.
+/// The chains of a mixer's call on a rank. What is sent are the numbers of all lanes of a strip, line by line.
 template <class Make>
 class mixer_stretch : public mixer_chains<Make> {
   using base = mixer_chains<Make>;
@@ -58,19 +58,19 @@ class mixer_stretch : public mixer_chains<Make> {
     table_.me = all.me;
     table_.chains = base::strips_;
     const auto add = [&](std::int64_t number, const std::vector<int>& ranks) {
-      std::vector<shared_sequences::part> parts;
+      std::vector<shared_sequences::holder> holders;
       for (const int r : ranks) {
         const std::int64_t length = all.length_on(number, r);
-        const std::int64_t chunk = chunk_of_part(length, all.chunk, Traversal::splits, multiple);
-        parts.push_back({r, length == 0 ? 0 : (length - 1) / chunk + 1});
+        const std::int64_t chunk = chunk_of_stretch(length, all.chunk, Traversal::splits, multiple);
+        holders.push_back({r, length == 0 ? 0 : (length - 1) / chunk + 1});
       }
-      if (back) std::reverse(parts.begin(), parts.end());
+      if (back) std::reverse(holders.begin(), holders.end());
       for (std::size_t e = 0; e < plan.split.size(); ++e) {
         if (plan.split[e].n + all.my_first() == number) numbers_[e] = std::ssize(table_.holders);
       }
-      unseen_ = unseen_ || parts.back().rank != shared_sequences::last_owner(parts);
+      unseen_ = unseen_ || holders.back().rank != shared_sequences::last_owner(holders);
       entries_.push_back(-1);
-      table_.holders.push_back(std::move(parts));
+      table_.holders.push_back(std::move(holders));
     };
     if (all.packed) {
       for (const auto& one : all.at_ends) {
@@ -114,9 +114,9 @@ class mixer_stretch : public mixer_chains<Make> {
   bool advance(std::int64_t id, sent_element& x, sent_state& states) const {
     if constexpr (Traversal::splits) {
       bool all = true;
-      for (std::int64_t g = 0; g < blocks(id) && all; ++g) {
-        T* block = states.data() + g * base::state_length_;
-        all = base::act_by_elements(base::shape_.states, x.data() + g * base::element_length_, block, block);
+      for (std::int64_t g = 0; g < lines(id) && all; ++g) {
+        T* line = states.data() + g * base::state_length_;
+        all = base::act_by_elements(base::shape_.states, x.data() + g * base::element_length_, line, line);
       }
       return all;
     } else {
@@ -141,18 +141,18 @@ class mixer_stretch : public mixer_chains<Make> {
   }
 
  private:
-  std::int64_t blocks(std::int64_t id) const {
+  std::int64_t lines(std::int64_t id) const {
     const std::int64_t first = id % base::strips_ * base::strip_;
-    return (std::min)(base::plan_.blocks, first + base::strip_) - first;
+    return (std::min)(base::plan_.lines, first + base::strip_) - first;
   }
-  std::size_t state_count(std::int64_t id) const { return static_cast<std::size_t>(blocks(id) * base::state_length_); }
+  std::size_t state_count(std::int64_t id) const { return static_cast<std::size_t>(lines(id) * base::state_length_); }
   std::size_t element_count(std::int64_t id) const {
-    return static_cast<std::size_t>(blocks(id) * base::element_length_);
+    return static_cast<std::size_t>(lines(id) * base::element_length_);
   }
   std::size_t strip_size(std::int64_t length) const {
     return static_cast<std::size_t>(base::strip_ * length) * sizeof(T);
   }
-  Traversal steps_of(std::int64_t i) const { return base::make_(base::first_block(i), base::last_block(i)); }
+  Traversal steps_of(std::int64_t i) const { return base::make_(base::first_line(i), base::last_line(i)); }
 
   static void write(byte_string& to, const T* x, std::size_t count) { write_raw(to, x, count * sizeof(T)); }
   static aligned_vector<T> read(byte_reader& from, std::size_t count) {
@@ -162,7 +162,8 @@ class mixer_stretch : public mixer_chains<Make> {
   }
 
   shared_sequences table_{};
-  std::vector<std::int64_t> numbers_, entries_{};  // of shared sequences, for entries of the plan; and back
+  // The number of the shared sequence that an entry of the plan is, and the entry of a shared sequence.
+  std::vector<std::int64_t> numbers_, entries_{};
   std::vector<aligned_vector<T>> arrived_;
   bool unseen_ = false, wants_end_ = false;
 };
@@ -184,12 +185,11 @@ void run_forward(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "forward", wants_end);
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, 1);
-  run_stretch(p, call, all, plan, blocks_of_strip(plan), 1, [&](std::int64_t first_block, std::int64_t last_block) {
-    return traversal(call, first_block, last_block);
-  });
+  run_stretch(p, call, all, plan, lines_of_strip(plan), 1,
+              [&](std::int64_t first_line, std::int64_t last_line) { return traversal(call, first_line, last_line); });
 }
 
-/// The slots of all ranks for what all times share, in the order of sequences and, of one sequence, of time.
+/// The partial sums of all ranks for gradients of what all times share, in the order of sequences and then of time.
 template <class P, class Parts>
 class slots_of_ranks {
   using T = typename Parts::T;
@@ -198,7 +198,7 @@ class slots_of_ranks {
   slots_of_ranks(const P& p, Parts& parts, const mixer_stretches& all) : p_(p), parts_(parts), all_(all) {}
 
   std::vector<typename Parts::slot_sums> operator()(std::size_t i) {
-    if ((all_.varying >> i & 1) != 0) return parts_.all_slots(i);  // of one token here, and of others on other ranks
+    if ((all_.varying >> i & 1) != 0) return parts_.all_slots(i);  // one token here: those of others are elsewhere
     const auto length = static_cast<std::size_t>(parts_.slot_length());
     byte_string mine, memory;
     std::int64_t count = 0;
@@ -242,10 +242,10 @@ void backward_in_chains(const ranks<Communicator, Inner>& p, Call call) {
   const mixer_stretches all = agree_on(p, call, "backward", false);
   call.ends = all.ends();
   const mixer_plan plan = plan_of(call, all.chunk, traversal::splits, call.states.every);
-  const std::int64_t strip = blocks_of_strip(plan);
+  const std::int64_t strip = lines_of_strip(plan);
   gradient_parts<Call> parts(call, plan, strip);
-  run_stretch(p, call, all, plan, strip, call.states.every, [&](std::int64_t first_block, std::int64_t last_block) {
-    return traversal(call, parts, first_block / strip, first_block, last_block);
+  run_stretch(p, call, all, plan, strip, call.states.every, [&](std::int64_t first_line, std::int64_t last_line) {
+    return traversal(call, parts, first_line / strip, first_line, last_line);
   });
   parts.write(slots_of_ranks(p, parts, all));
 }

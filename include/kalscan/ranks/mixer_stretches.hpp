@@ -33,7 +33,7 @@ struct mixer_stretches {
     std::int64_t number;
     std::vector<int> ranks;
   };
-  /// Of packed sequences: those at the ends of stretches, with who has a part of them.
+  /// The packed sequences at the ends of stretches, with the ranks that have steps of them.
   std::vector<held> at_ends{};
 
   bool shares(const held& x) const { return x.ranks.size() > 1; }
@@ -57,7 +57,7 @@ struct mixer_stretches {
   }
 };
 
-/// Tells which parameters vary with time and which do not. Of one token neither is known.
+/// Tells which parameters vary with time and which do not. From a single token nobody can know.
 template <class M, class In>
 void tell_parameters(rank_share& mine, const In& in, const mixer_shape& shape) {
   std::size_t i = 0;
@@ -90,7 +90,7 @@ void require_same_parameters(const std::vector<rank_call>& calls) {
   }
 }
 
-/// Likewise of checkpoints, which one rank with sequences has and another one has not: they would compute in different
+/// Throws likewise where some ranks with sequences have checkpoints and others have none: they would compute in different
 /// orders.
 inline void require_same_checkpoints(const std::vector<rank_call>& calls) {
   const auto any = [&](std::int64_t rank_share::*what) {

@@ -34,22 +34,21 @@ concept rank_policy = runs_over_ranks<Inner>;
 /// Runs a verb over all ranks of a communicator, on each by the policy `inner`: `seq` or `omp`, or `cuda` with
 /// <kalscan/cuda/ranks.cuh>, which differs in what it says.
 ///
-/// All ranks call the same verb, each with its stretch of time, in the order of their numbers: of any length, also
-/// none. What is before time (an initial state) is rank 0's to give, or the last rank's for a scan from the end; what a
-/// verb says of all time (a total, a final state) comes out on all ranks.
+/// All ranks call the same verb, each with its stretch of time; stretches follow each other in the order of the ranks'
+/// numbers, and may be of any length, 0 included. An initial state is read on rank 0, or on the last rank for a scan from
+/// the end; a total, or a final state, comes out on all ranks.
 ///
-/// continues   of calls with packed sequences: whether this rank's first sequence goes on where the last one of the
+/// continues   for calls with packed sequences: whether this rank's first sequence goes on where the last one of the
 ///             ranks before it has stopped
 ///
-/// The bits of a result depend on the pieces alone into which time is cut. With `omp{.chunk}`, and all ranks'
+/// The bits of a result depend only on where time is cut. With `omp{.chunk}`, and all ranks'
 /// boundaries on multiples of the chunk, they are those of `inner` on one rank with all of the data, for any number of
-/// ranks. With no chunk each rank cuts its stretch for itself. On one rank `inner` runs alone.
+/// ranks. Without a chunk each rank cuts its stretch for itself. On one rank `inner` runs alone.
 ///
 /// Before it computes, a verb gathers about half a kB of each rank: where ranks differ in what they call, or one has an
 /// argument that does not fit, all throw std::invalid_argument with the same text, which says which ranks. Where one
-/// throws while it computes, so do the others: rank_error. A rank that is lost is the communicator's to find, and so is
-/// one that has no memory for what it hands on. Then one gather of an element for each lane and piece, and one of a
-/// final state.
+/// throws while it computes, the others throw rank_error. That a rank is lost, or has no memory for what it hands on, is
+/// for the communicator to find. Then follow one gather of an element for each lane and piece, and one of final states.
 template <communicator Communicator, rank_policy Inner = seq>
 struct ranks {
   Communicator communicator;
@@ -71,7 +70,8 @@ inline constexpr bool shares_time<ranks<Communicator, Inner>> = true;
 
 namespace detail {
 
-/// A sweep's lanes over the stretch of a rank. Where the sweep may not be split in time, its one piece has no element.
+/// The lanes of a sweep over a rank's stretch, as chains. A sweep that may not be split in time is one piece, without an
+/// element.
 template <sweep S>
 struct stretch_of_lanes {
   static constexpr bool may_split = !requires { requires S::whole_lanes; };
@@ -146,7 +146,8 @@ constexpr bool goes_back() {
 
 }  // namespace detail
 
-/// Checks of arguments before a verb begins: where they fail on one rank, the others, who are about to agree, are told.
+/// Runs the checks that a verb makes of its arguments before it begins. Where they fail, the other ranks, which are about to
+/// agree, are told.
 template <class Communicator, class Inner, class Check>
 void check_arguments(const ranks<Communicator, Inner>& p, Check check) {
   if (p.communicator.size() == 1) return check();

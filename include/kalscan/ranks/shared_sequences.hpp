@@ -11,35 +11,36 @@
 
 namespace kalscan::detail {
 
-/// The sequences that ranks share, and how many pieces of each a rank has. Chains of a sequence are cut alike: chain j
-/// of sequence q has number q * chains + j on all ranks. Ranks come in the order in which the state meets them.
+/// The sequences that ranks share, and how many pieces of each a rank has. All chains of a sequence are cut at the same
+/// steps; chain j of sequence q has number q * chains + j on all ranks. The holders of a sequence are listed in the order
+/// in which the state meets them; a holder may have no piece, an owner is one that has.
 struct shared_sequences {
-  struct part {
+  struct holder {
     int rank;
     std::int64_t pieces;
   };
   int me = 0;
   std::int64_t chains = 0;                    // of each sequence
-  std::vector<std::vector<part>> holders{};  // of each sequence: perhaps of no piece
+  std::vector<std::vector<holder>> holders{};  // of each sequence
 
   std::int64_t count() const { return std::ssize(holders) * chains; }
-  const std::vector<part>& of(std::int64_t id) const { return holders[static_cast<std::size_t>(id / chains)]; }
-  /// The first and the last of the holders that have pieces, or -1.
-  static int first_owner(const std::vector<part>& parts) {
-    const auto it = std::find_if(parts.begin(), parts.end(), [](const part& x) { return x.pieces > 0; });
-    return it == parts.end() ? -1 : it->rank;
+  const std::vector<holder>& of(std::int64_t id) const { return holders[static_cast<std::size_t>(id / chains)]; }
+  /// The first and the last owner, or -1.
+  static int first_owner(const std::vector<holder>& ranks) {
+    const auto it = std::find_if(ranks.begin(), ranks.end(), [](const holder& x) { return x.pieces > 0; });
+    return it == ranks.end() ? -1 : it->rank;
   }
-  static int last_owner(const std::vector<part>& parts) {
-    const auto it = std::find_if(parts.rbegin(), parts.rend(), [](const part& x) { return x.pieces > 0; });
-    return it == parts.rend() ? -1 : it->rank;
+  static int last_owner(const std::vector<holder>& ranks) {
+    const auto it = std::find_if(ranks.rbegin(), ranks.rend(), [](const holder& x) { return x.pieces > 0; });
+    return it == ranks.rend() ? -1 : it->rank;
   }
   /// Whether no piece is on a rank that the state meets after this one.
-  static bool is_behind(const std::vector<part>& parts, int rank) {
-    const auto here = std::find_if(parts.begin(), parts.end(), [&](const part& x) { return x.rank == rank; });
-    return std::all_of(here + 1, parts.end(), [](const part& x) { return x.pieces == 0; });
+  static bool is_behind(const std::vector<holder>& ranks, int rank) {
+    const auto here = std::find_if(ranks.begin(), ranks.end(), [&](const holder& x) { return x.rank == rank; });
+    return std::all_of(here + 1, ranks.end(), [](const holder& x) { return x.pieces == 0; });
   }
   /// Whether the state at the beginning comes from a rank that has no piece.
-  static bool starts_elsewhere(const std::vector<part>& parts) { return parts.front().rank != first_owner(parts); }
+  static bool starts_elsewhere(const std::vector<holder>& ranks) { return ranks.front().rank != first_owner(ranks); }
 };
 
 }  // namespace kalscan::detail

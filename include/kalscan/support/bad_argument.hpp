@@ -24,22 +24,22 @@ struct argument_name {
       : name(name_), of(of_), number(number_) {}
 };
 
-/// A piece of a message: letters, which must outlive it, a number, or a shape. What makes one is out of line: a check
+/// An item of a message: letters, which must outlive it, a number, or a shape. What makes one is out of line: a check
 /// is then a few instructions wherever it stands.
-class text_piece {
+class text_item {
  public:
   struct extent {
     std::int64_t rows, cols;
   };
 
-  [[gnu::noinline, gnu::cold]] text_piece(const char* letters) : letters_(letters) {}
-  [[gnu::noinline, gnu::cold]] text_piece(const std::string& letters) : letters_(letters) {}
-  [[gnu::noinline, gnu::cold]] text_piece(double number) : real_(number), kind_(kind::real) {}
-  [[gnu::noinline, gnu::cold]] text_piece(const argument_name& x)
+  [[gnu::noinline, gnu::cold]] text_item(const char* letters) : letters_(letters) {}
+  [[gnu::noinline, gnu::cold]] text_item(const std::string& letters) : letters_(letters) {}
+  [[gnu::noinline, gnu::cold]] text_item(double number) : real_(number), kind_(kind::real) {}
+  [[gnu::noinline, gnu::cold]] text_item(const argument_name& x)
       : letters_(x.name), of_(x.of), number_(x.number), kind_(kind::name) {}
-  [[gnu::noinline, gnu::cold]] text_piece(extent x) : number_(x.rows), cols_(x.cols), kind_(kind::extent) {}
+  [[gnu::noinline, gnu::cold]] text_item(extent x) : number_(x.rows), cols_(x.cols), kind_(kind::extent) {}
   template <std::integral Number>
-  text_piece(Number number) : text_piece(whole{static_cast<std::int64_t>(number)}) {}
+  text_item(Number number) : text_item(whole{static_cast<std::int64_t>(number)}) {}
 
   /// Real numbers as a stream writes them.
   [[gnu::noinline, gnu::cold]] void append_to(std::string& all) const {
@@ -60,7 +60,7 @@ class text_piece {
   struct whole {
     std::int64_t number;
   };
-  [[gnu::noinline, gnu::cold]] text_piece(whole x) : number_(x.number), kind_(kind::whole) {}
+  [[gnu::noinline, gnu::cold]] text_item(whole x) : number_(x.number), kind_(kind::whole) {}
 
   enum class kind { letters, whole, real, name, extent };
   std::string_view letters_{};
@@ -70,10 +70,10 @@ class text_piece {
   kind kind_ = kind::letters;
 };
 
-/// The pieces one after the other. A sum of strings would be compiled wherever it stands.
-[[gnu::noinline, gnu::cold]] inline std::string text(std::initializer_list<text_piece> pieces) {
+/// The items one after the other. A sum of strings would be compiled wherever it stands.
+[[gnu::noinline, gnu::cold]] inline std::string text(std::initializer_list<text_item> items) {
   std::string all;
-  for (const text_piece& piece : pieces) piece.append_to(all);
+  for (const text_item& item : items) item.append_to(all);
   return all;
 }
 
@@ -82,7 +82,7 @@ class text_piece {
 }
 
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_argument(const char* verb,
-                                                                std::initializer_list<text_piece> what) {
+                                                                std::initializer_list<text_item> what) {
   bad_argument(verb, text(what));
 }
 

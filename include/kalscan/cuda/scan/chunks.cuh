@@ -121,8 +121,8 @@ template <class Call>
 std::size_t chunks_workspace(std::int64_t rows, std::int64_t length, std::int64_t chunk) {
   const std::int64_t chunks = (length + chunk - 1) / chunk;
   if (chunks <= 1) return 0;
-  return workspace_pieces::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::element)) +
-         workspace_pieces::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::state_type));
+  return workspace_arena::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::element)) +
+         workspace_arena::rounded(static_cast<std::size_t>(rows * chunks) * sizeof(typename Call::state_type));
 }
 
 /// Calls before(), which may bring what enters, before the carries, and after(), which may send what leaves, behind
@@ -154,11 +154,11 @@ void launch_chunk_passes(const char* verb, const cuda& policy, const Call& call,
 
 template <class Call>
 void launch_chunks(const char* verb, const cuda& policy, const Call& call, std::int64_t chunk) {
-  workspace_pieces pieces(policy.workspace);
+  workspace_arena arena(policy.workspace);
   chunk_memory<Call, whole_rows> memory{{}, nullptr, nullptr, chunk, chunks_of_row(call.length, chunk)};
   if (memory.chunks > 1) {
-    memory.elements = pieces.take<typename Call::element>(call.count * memory.chunks);
-    memory.states = pieces.take<typename Call::state_type>(call.count * memory.chunks);
+    memory.elements = arena.take<typename Call::element>(call.count * memory.chunks);
+    memory.states = arena.take<typename Call::state_type>(call.count * memory.chunks);
   }
   const auto nothing = [] {};
   launch_chunk_passes(verb, policy, call, memory, nothing, nothing);

@@ -61,7 +61,7 @@ inline constexpr bool scans_on_device = std::derived_from<P, cuda>;
 template <class P>
 concept device_scan_policy = scans_on_device<P>;
 
-/// Of a call that goes back in time the rows are mirrored already.
+/// Runs a call on one device. Rows of a call that goes back in time are mirrored already.
 template <class Call>
 void run_on_device(const char* verb, const cuda& policy, const Call& call, bool /*goes_back*/ = false) {
   require_chunk(verb, policy);

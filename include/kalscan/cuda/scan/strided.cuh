@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Many rows, any strides: a block takes 32 neighbouring rows along time, its warps taking turns of steps.
+// Many rows, any strides: a block takes 32 neighbouring rows through time, in rounds. Each lane of a warp has a row, and in
+// each round warp w takes the w-th few steps of all rows, which it absorbs before and replays after it knows its carry.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ template <class Call>
 struct strided_tile {
   static constexpr int element_size = 4 * device_words<typename Call::element>,
                        state_size = 4 * device_words<typename Call::state_type>;
-  // As many as fit into 48 KiB of shared memory.
+  // As many warps as have room for their elements in 48 KiB of shared memory.
   static constexpr int fitting = (768 - state_size) / element_size;
   static constexpr int warps = fitting < 8 ? fitting : 8;
   static constexpr int input_size = sizeof(typename Call::input_type);
@@ -27,12 +28,12 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
   using S = typename Call::state_type;
   using E = typename Call::element;
   constexpr int warps = tile::warps, items = tile::items;
-  // Two of each: what a turn writes is read while the next turn writes the other.
+  // Two of each, used alternately: what one round writes may be read while the next round writes.
   __shared__ shared_words<E, 32> elements[2][warps];
   __shared__ shared_words<S, 32> carries[2];
   const auto& r = call.recurrence;
   const auto m = r.monoid();
-  const int lane = static_cast<int>(threadIdx.x) % 32, turn = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp_number = static_cast<int>(threadIdx.x) / 32;
 
   // Blocks do not cross batches, so that the rows of a block are neighbours.
   const std::int64_t groups = (call.in.lanes + 31) / 32;
@@ -53,11 +54,11 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
       if (i < n) next[i] = in[(t + i) * call.in.time_stride];
     }
   };
-  if (turn == 0 && active) carries[0].put(lane, call.before(row));
-  fetch(turn * items);
+  if (warp_number == 0 && active) carries[0].put(lane, call.before(row));
+  fetch(warp_number * items);
   int parity = 0;
   for (std::int64_t t = 0; t < call.length; t += tile::steps, parity ^= 1) {
-    const std::int64_t mine = t + turn * items;
+    const std::int64_t mine = t + warp_number * items;
     const int n = steps_from(mine);
     U u[items];
 #pragma unroll
@@ -70,16 +71,16 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
       for (int i = 1; i < items; ++i) {
         if (i < n) sum = kalscan::absorb(r, sum, u[i]);
       }
-      elements[parity][turn].put(lane, sum);
+      elements[parity][warp_number].put(lane, sum);
     }
     __syncthreads();
     if (n > 0) {
       S state = carries[parity].get(lane);
-      if (turn > 0) {
+      if (warp_number > 0) {
         E before = elements[parity][0].get(lane);
 #pragma unroll
         for (int w = 1; w < warps; ++w) {
-          if (w < turn) before = m(before, elements[parity][w].get(lane));
+          if (w < warp_number) before = m(before, elements[parity][w].get(lane));
         }
         state = r.act(before, state);
       }
@@ -92,10 +93,10 @@ __global__ void __launch_bounds__(32 * strided_tile<Call>::warps) strided_kernel
         }
       }
       if (mine + n == call.length) call.finish(row, state);
-      if (turn == warps - 1) carries[parity ^ 1].put(lane, state);
+      if (warp_number == warps - 1) carries[parity ^ 1].put(lane, state);
     }
   }
-  if (call.length == 0 && turn == 0 && active) call.finish(row, call.before(row));
+  if (call.length == 0 && warp_number == 0 && active) call.finish(row, call.before(row));
 }
 
 template <class Call>

@@ -14,7 +14,7 @@ struct row_tile {
   std::int64_t row, index, begin;
   int valid;  // elements
 
-  /// From a ticket: earlier tiles of all rows first.
+  /// The tile that a ticket stands for. Tickets count the first tiles of all rows, then the second ones, and so on.
   KALSCAN_HD static row_tile of_ticket(std::int64_t ticket, std::int64_t rows, std::int64_t tiles, int size,
                                        std::int64_t length, bool backward) {
     row_tile x{};

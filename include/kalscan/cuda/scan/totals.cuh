@@ -29,18 +29,18 @@ struct running_element {
     return recurrence.monoid()(earlier, later);
   }
 };
-/// Of a plain scan, whose states are elements, it is the recurrence itself.
+/// The recurrence that makes the element of a stretch: for a plain scan, whose states are elements, the scan's own.
 template <class R>
-struct summary {
+struct element_recurrence {
   using type = running_element<R>;
 };
 template <monoid M>
-struct summary<running<M>> {
+struct element_recurrence<running<M>> {
   using type = running<M>;
 };
 
-/// What each rank gathers of a stretch: of the first one the states after it, of the others their elements, a row after
-/// the other, `bytes` from rank to rank.
+/// What was gathered of all ranks' stretches: of the first one the states after it, of the others their elements. Those of a
+/// rank lie row after row, and `bytes` after those of the rank before.
 template <class R>
 struct rank_totals {
   using state = typename R::state_type;

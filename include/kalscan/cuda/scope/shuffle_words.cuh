@@ -109,12 +109,12 @@ template <class T>
 __device__ T get_aligned(const std::byte* array, int i) {
   using access = access_t<T>;
   constexpr int count = sizeof(T) / sizeof(access);
-  access piece[count];
+  access parts[count];
   const auto* from = reinterpret_cast<const access*>(array) + i * count;
 #pragma unroll
-  for (int k = 0; k < count; ++k) piece[k] = from[k];
+  for (int k = 0; k < count; ++k) parts[k] = from[k];
   T x;
-  std::memcpy(&x, piece, sizeof(T));
+  std::memcpy(&x, parts, sizeof(T));
   return x;
 }
 
@@ -122,11 +122,11 @@ template <class T>
 __device__ void put_aligned(std::byte* array, int i, const T& x) {
   using access = access_t<T>;
   constexpr int count = sizeof(T) / sizeof(access);
-  access piece[count];
-  std::memcpy(piece, &x, sizeof(T));
+  access parts[count];
+  std::memcpy(parts, &x, sizeof(T));
   auto* to = reinterpret_cast<access*>(array) + i * count;
 #pragma unroll
-  for (int k = 0; k < count; ++k) to[k] = piece[k];
+  for (int k = 0; k < count; ++k) to[k] = parts[k];
 }
 
 }  // namespace kalscan::detail

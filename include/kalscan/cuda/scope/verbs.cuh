@@ -19,7 +19,7 @@ struct valid {
 
 namespace detail {
 
-/// As many items as the threads can hold, which is known when compiling.
+/// A tile with as many items as the threads can hold, a number that is known when compiling.
 struct full_tile {};
 template <class P>
 concept tile_fill = std::same_as<P, full_tile> || std::same_as<P, valid>;

@@ -47,18 +47,18 @@ __device__ X get_words(const unsigned* from, std::int64_t stride) {
   return x;
 }
 
-/// An X of an array that begins at a multiple of 16 bytes, in the widest pieces that its size allows.
+/// An X of an array that begins at a multiple of 16 bytes, in the widest packets that its size allows.
 template <class X>
 __device__ X read_whole(const X* from) {
-  using small_piece = std::conditional_t<sizeof(X) % 8 == 0, uint2, unsigned>;
-  using piece_type = std::conditional_t<sizeof(X) % 16 == 0, uint4, small_piece>;
+  using small_packet = std::conditional_t<sizeof(X) % 8 == 0, uint2, unsigned>;
+  using packet_type = std::conditional_t<sizeof(X) % 16 == 0, uint4, small_packet>;
   if constexpr (in_registers<X>) {
-    constexpr int pieces = sizeof(X) / sizeof(piece_type);
-    piece_type piece[pieces];
+    constexpr int packets = sizeof(X) / sizeof(packet_type);
+    packet_type packet[packets];
 #pragma unroll
-    for (int k = 0; k < pieces; ++k) piece[k] = reinterpret_cast<const piece_type*>(from)[k];
+    for (int k = 0; k < packets; ++k) packet[k] = reinterpret_cast<const packet_type*>(from)[k];
     X x;
-    std::memcpy(&x, piece, sizeof(X));
+    std::memcpy(&x, packet, sizeof(X));
     return x;
   } else {
     return *from;
@@ -69,11 +69,12 @@ template <class Traversal>
 struct series_chunk_memory {
   using element = typename Traversal::element;
 
-  unsigned* before;                      // the chunks of the same block before chunk k, word by word
-  element* totals;                       // of blocks of chunks
-  typename Traversal::state* carries;    // before blocks
-  typename Traversal::sum* sums;         // of blocks
-  std::int64_t blocks;                   // a series has at most
+  // Threads of a block have a chunk each: a block of chunks.
+  unsigned* before;                      // the element of the chunks before chunk k in its block, word by word
+  element* totals;                       // of each block of chunks
+  typename Traversal::state* carries;    // before each block
+  typename Traversal::sum* sums;         // of each block
+  std::int64_t blocks;                   // of the longest series
 
   /// Where word 0 of what comes before a chunk lies, and how far apart the words are.
   __device__ std::int64_t stride() const { return blocks * chunk_threads<element>; }
@@ -82,7 +83,7 @@ struct series_chunk_memory {
   }
 };
 
-/// All elements up to this thread's own of the first `count` threads combined, by doubling distances.
+/// An inclusive scan of the elements of the first `count` threads, by doubling distances.
 template <class Traversal>
 __device__ typename Traversal::element scan_threads(typename Traversal::element own, int count, unsigned* shared) {
   using element = typename Traversal::element;
@@ -118,7 +119,7 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>)
   if (thread + 1 == count) memory.totals[series * memory.blocks + block] = own;
 }
 
-/// A block a series; a thread takes neighbouring blocks of chunks, one where threads suffice.
+/// A block of threads for each series; a thread takes one or more neighbouring blocks of chunks.
 template <class Traversal>
 __global__ void __launch_bounds__(carry_threads<Traversal>)
     carry_chunks(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
@@ -135,8 +136,8 @@ __global__ void __launch_bounds__(carry_threads<Traversal>)
   const element* totals = memory.totals + series * memory.blocks;
   element own;
   if (thread < count) own = read_whole(totals + first);
-  // The thread's own blocks, then those of threads before it by doubling distances, as scan_threads: in one loop, since a
-  // second copy of the operator's code would have to come into the instruction cache, too.
+  // Combines the thread's own blocks of chunks, then those of the threads before it by doubling distances, as scan_threads
+  // does. Both are one loop, so that the instruction cache holds one copy of the operator's code, not two.
   int distance = 1;
 #pragma unroll 1
   for (std::int64_t step = 1; step < run || distance < count; ++step) {
@@ -183,7 +184,7 @@ __device__ std::byte* stage_of_warp(uint4* stages) {
   return reinterpret_cast<std::byte*>(stages) + threadIdx.x / 32 * belief_stage_of<Traversal>::warp_bytes;
 }
 
-/// Of all threads, in thread 0, by halving distances.
+/// The sum over all threads, by halving distances; thread 0 gets it.
 template <int Threads, class T>
 __device__ T sum_of_threads(T x) {
   __shared__ T shared[Threads];
@@ -215,7 +216,7 @@ __global__ void __launch_bounds__(chunk_threads_of<Traversal>, replay_blocks<Tra
   if (threadIdx.x == 0) memory.sums[series * memory.blocks + block] = sum;
 }
 
-/// A block a series.
+/// A block for each series.
 template <class Traversal>
 __global__ void __launch_bounds__(128)
     add_sums(const __grid_constant__ Traversal x, const __grid_constant__ series_chunk_memory<Traversal> memory) {
@@ -228,7 +229,7 @@ __global__ void __launch_bounds__(128)
   if (threadIdx.x == 0) x.finish_sum(series, sum);
 }
 
-/// A thread a series, which is one chunk.
+/// A thread for each series, which is one chunk.
 template <class Traversal>
 __global__ void __launch_bounds__(64) replay_series(const __grid_constant__ Traversal x) {
   extern __shared__ uint4 stages[];

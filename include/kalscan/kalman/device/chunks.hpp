@@ -52,8 +52,8 @@ constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, s
   if (given > 0) return (std::min)(given, (std::max<std::int64_t>)(longest, 1));
   if (count >= many_series || longest <= short_series) return (std::max<std::int64_t>)(longest, 1);
   constexpr std::int64_t chunks = many_multiprocessors * replay_blocks<Traversal> * chunk_threads_of<Traversal>;
-  const std::int64_t fours = (longest * count + 4 * chunks - 1) / (4 * chunks);
-  const std::int64_t chunk = 4 * (std::max)(fours, std::int64_t{1});
+  const std::int64_t quarter = (longest * count + 4 * chunks - 1) / (4 * chunks);
+  const std::int64_t chunk = 4 * (std::max)(quarter, std::int64_t{1});
   if constexpr (requires { Traversal::chunk_for(chunk); }) {
     return Traversal::chunk_for(chunk);
   } else {
@@ -69,11 +69,11 @@ struct cuts_with_short_ends {
 
   std::int64_t chunk;
 
-  /// Not where chunks are hardly longer than short ones, or so few that short ones would be many of them.
+  /// No, if chunks are hardly longer than short ones, or so few that short ones would be a large share of them.
   KALSCAN_HD constexpr bool has_short_ends(std::int64_t length) const {
     return chunk >= 4 * short_steps && length / chunk >= 8 * short_chunks;
   }
-  /// Of the length `chunk`, between short ends.
+  /// How many chunks of length `chunk` lie between the short ends.
   KALSCAN_HD constexpr std::int64_t long_chunks(std::int64_t length) const { return (length - 2 * end_steps) / chunk; }
   KALSCAN_HD constexpr std::int64_t chunks(std::int64_t length) const {
     if (!has_short_ends(length)) return (length + chunk - 1) / chunk;
@@ -90,13 +90,13 @@ struct cuts_with_short_ends {
     const std::int64_t end = steps_before(k + 1, length);
     return end < length ? end : length;
   }
-  /// That a series of at most `longest` steps has at most.
+  /// The most chunks that a series of at most `longest` steps can have.
   constexpr std::int64_t most_chunks(std::int64_t longest) const {
     return longest / chunk + 1 + (has_short_ends(longest) ? 2 * short_chunks + chunk / short_steps : 0);
   }
 };
 
-/// Chunks that a series of at most `longest` steps has at most.
+/// The most chunks that a series of at most `longest` steps can have.
 template <class Traversal>
 constexpr std::int64_t most_chunks(std::int64_t chunk, std::int64_t longest) {
   if constexpr (requires { Traversal::chunks_at_most(chunk, longest); }) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What chunks and steps of a constant model do apart from their data, computed once, on the host, and given to kernels
-// as a parameter: the covariances of a stretch with all components present and the gains of its steps, and those of
-// steps whose covariances have settled.
+// The plan of a constant model: what does not depend on data, computed once a call, on the host, and given to kernels as a
+// parameter. It has the covariances of a stretch in which no component is missing and the gains of its steps, and the
+// covariances and gains of steps whose covariances have settled.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@
 
 namespace kalscan::detail {
 
-/// As settled_filter, with the limit known: a covariance that is close enough to it is replaced by it.
+/// As settled_filter, with a known limit: a covariance that is close enough to the limit is replaced by it.
 template <class Plan>
 struct planned_settled_filter {
   const Plan* plan;
@@ -51,7 +51,7 @@ struct planned_settled_filter {
   }
 };
 
-/// As settled_smoother; what counts is J of later data.
+/// As settled_smoother, with a known limit of J, the information of later data.
 template <class Plan>
 struct planned_settled_smoother {
   using likelihood = small_likelihood<typename Plan::T, Plan::n>;
@@ -64,7 +64,7 @@ struct planned_settled_smoother {
     hold = plan->smoother.hold && same_but_rounding(plan->smoother.J, later.J, plan->close);
     if (hold) later.J = plan->smoother.J;
   }
-  /// Of steps with all components present after one whose filtered covariance is P.
+  /// To be called for steps without missing components that follow one whose filtered covariance is P.
   KALSCAN_HD void enter_filtered(const covariance& P) {
     filtered_known = same_but_rounding(plan->filtered, P, plan->close);
   }
@@ -82,7 +82,8 @@ struct planned_settled_smoother {
   }
 };
 
-/// Of a stretch of `steps` steps, the transition to the first of them included; none where steps is 0.
+/// A, C and J of the element of a stretch of `steps` steps without missing components, with the transition to the first of
+/// them. Not planned where steps is 0.
 template <class T, int N>
 struct stretch_covariances {
   std::int64_t steps = 0;
@@ -94,12 +95,12 @@ template <class T, int N, int M>
 struct settled_plan {
   stretch_covariances<T, N> long_stretch{}, short_stretch{};
   small_symmetric<T, N> filtered{}, smoothed{};
-  settled_filter<T, N, M> filter{};      // these hold where the filter settles
-  settled_smoother<T, N, M> smoother{};  // and this where the smoother does
-  T close = 0;                           // how close, of the deviations, a covariance is taken for settled
+  settled_filter<T, N, M> filter{};      // `hold` says whether the filter settles
+  settled_smoother<T, N, M> smoother{};  // `hold` says whether the smoother does
+  T close = 0;                           // within so much of its deviations a covariance is taken for settled
 };
 
-/// `Room`: bytes that it may have, as a part of a kernel's parameters.
+/// `Room`: how many bytes it may have in a kernel's parameters.
 template <class T_, int N, int M, std::size_t Room>
 struct constant_plan : settled_plan<T_, N, M> {
   using T = T_;
@@ -174,9 +175,9 @@ struct plan_maker {
     element x{};
     for (std::int64_t j = 0; j < steps; ++j) {
       if (j == 0) {
-        begin_stretch(model, 0, 1, small_vector<T, n>{}, x);
+        begin_element(model, 0, 1, small_vector<T, n>{}, x);
       } else {
-        predict_stretch<residues::kept>(model, 0, 1, x);
+        predict_element<residues::kept>(model, 0, 1, x);
       }
       auto& gains = plan.gains[j];
       observe_into(x, readings_of(model, 0, 1, zeros.data()),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The smoother of a diffuse prior, after its information_smoother: a thread for each chunk, few of which have any work.
+// The second part of the smoother under a diffuse prior (diffuse_smoother.hpp), which takes the steps that its first part
+// left: a thread for each chunk. Only chunks near the beginning of a series have such steps.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -12,8 +13,8 @@
 
 namespace kalscan::detail {
 
-/// The equations with which the unknown steps of chunks begin. All are here before any of these steps is taken: it may
-/// write its results where another chunk still looks for filtered means.
+/// Makes the equations with which the unknown steps of each chunk begin. It has a launch of its own: results of these steps
+/// may be written over the filtered means that other chunks need for their equations.
 template <class Model>
 __global__ void __launch_bounds__(64)
     begin_unknown(const __grid_constant__ equations_smoother<Model> x,

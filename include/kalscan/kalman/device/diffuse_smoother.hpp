@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How a device smooths under a diffuse prior: steps at which nothing is unknown any more as those of a proper prior, by
-// information; those before, by equations for what later data say, which cost several times as much. No kernel has
-// both, so that the first have the registers of a proper prior.
+// How a device smooths under a diffuse prior, in two parts. Steps at which nothing is unknown any more are taken by
+// information, as under a proper prior. The steps before them are taken by equations for what later data say, which cost
+// several times as much. No kernel has both parts, so that the first needs no more registers than under a proper prior.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace kalscan::detail {
 
-/// The steps of a chunk at which something is unknown: from its first one to `last`; none if that is negative. `later`:
-/// what the data after `last` say of the state there. `origin`: the filtered mean of the chunk's last step.
+/// The steps of a chunk at which something is unknown: from its first one to `last`, or none if that is negative. `later`:
+/// what the data after `last` say of the state at `last`. `origin`: the filtered mean of the chunk's last step.
 template <class T, int N>
 struct unknown_steps {
   small_likelihood<T, N> later;
@@ -30,7 +30,8 @@ template <class Model>
 using smoother_by_information =
     smoother_traversal<Model, filtered_rows::ahead, small_belief<typename Model::value_type, Model::states>>;
 
-/// Takes the steps of a chunk from the last one to the first at which nothing is unknown, and leaves the others.
+/// The first part: takes the steps of a chunk from the last one to the first at which nothing is unknown, and leaves those
+/// before it to equations_smoother.
 template <state_space_model Model>
 struct information_smoother : smoother_by_information<Model> {
   using base = smoother_by_information<Model>;
@@ -50,9 +51,9 @@ struct information_smoother : smoother_by_information<Model> {
     const std::int64_t first = this->series.length(i) - (k + 1) * this->chunk;
     return first > 0 ? first : 0;
   }
-  /// The first step of a chunk at which nothing is unknown, or the one after its last. What is known stays known. Steps
-  /// after unknown ones count with them while some filtered variance is so far above that of the chunk's last step that
-  /// the errors of information would be seen.
+  /// The first step of a chunk at which nothing is unknown, or the one after its last; nothing becomes unknown later. Steps
+  /// after unknown ones count as unknown, too, while a filtered variance is so far above that of the chunk's last step
+  /// that the information form would lose digits.
   KALSCAN_HD std::int64_t first_known(std::int64_t i, std::int64_t k) const {
     const std::int64_t end = this->series.length(i) - k * this->chunk, first = first_of(i, k);
     std::int64_t t = first;
@@ -99,7 +100,7 @@ struct information_smoother : smoother_by_information<Model> {
   };
 };
 
-/// Takes the steps that it leaves.
+/// The second part: takes the steps that information_smoother leaves.
 template <state_space_model Model>
 struct equations_smoother : smoother_traversal<Model> {
   using base = smoother_traversal<Model>;

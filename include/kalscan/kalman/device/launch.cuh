@@ -16,26 +16,26 @@
 namespace kalscan::detail {
 
 template <class Traversal>
-series_chunk_memory<Traversal> take_chunk_memory(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest,
-                                          std::int64_t count) {
+series_chunk_memory<Traversal> take_chunk_memory(workspace_arena& arena, std::int64_t chunk, std::int64_t longest,
+                                                 std::int64_t count) {
   constexpr std::int64_t threads = chunk_threads_of<Traversal>;
   const std::int64_t chunks = longest > chunk ? most_chunks<Traversal>(chunk, longest) : 1;
   series_chunk_memory<Traversal> memory{};
   memory.blocks = (chunks + threads - 1) / threads;
   const std::int64_t blocks = chunks > 1 ? memory.blocks * count : 0;
-  memory.before = pieces.take<unsigned>(blocks * threads * words_of<typename Traversal::element>);
-  memory.totals = pieces.take<typename Traversal::element>(blocks);
-  memory.carries = pieces.take<typename Traversal::state>(blocks);
-  memory.sums = pieces.take<typename Traversal::sum>(blocks);
+  memory.before = arena.take<unsigned>(blocks * threads * words_of<typename Traversal::element>);
+  memory.totals = arena.take<typename Traversal::element>(blocks);
+  memory.carries = arena.take<typename Traversal::state>(blocks);
+  memory.sums = arena.take<typename Traversal::sum>(blocks);
   return memory;
 }
 
 template <class Traversal>
 std::size_t traversal_workspace(const cuda& policy, std::int64_t longest, std::int64_t count) {
-  workspace_pieces pieces({});
+  workspace_arena arena({});
   const std::int64_t chunk = chunk_of_time<Traversal>(policy.chunk, longest, count);
-  take_chunk_memory<Traversal>(pieces, chunk, longest, count);
-  return pieces.used();
+  take_chunk_memory<Traversal>(arena, chunk, longest, count);
+  return arena.used();
 }
 
 inline unsigned checked_blocks(const char* verb, std::int64_t blocks) {
@@ -88,27 +88,27 @@ void run_traversal(const char* verb, const cuda& policy, const Traversal& x) {
   if (takes_whole_series(x)) return run_series(verb, policy, x);
   const std::int64_t count = x.series.count, longest = x.series.longest;
   require_workspace(verb, policy, traversal_workspace<Traversal>(policy, longest, count));
-  workspace_pieces pieces(policy.workspace);
-  run_chunks(verb, policy, x, take_chunk_memory<Traversal>(pieces, x.chunk, longest, count));
+  workspace_arena arena(policy.workspace);
+  run_chunks(verb, policy, x, take_chunk_memory<Traversal>(arena, x.chunk, longest, count));
 }
 
 /// The memory of a smoother under a diffuse prior.
 template <class Model>
-struct diffuse_smoother_pieces {
+struct diffuse_smoother_memory {
   using known = information_smoother<Model>;
   series_chunk_memory<known> chunks;
   std::int64_t most_chunks;  // of a series
   unknown_steps<typename known::T, known::n>* unknown;
   typename equations_smoother<Model>::state* later;  // at the last of the unknown steps
 
-  diffuse_smoother_pieces(workspace_pieces& pieces, std::int64_t chunk, std::int64_t longest, std::int64_t count)
-      : chunks(take_chunk_memory<known>(pieces, chunk, longest, count)),
+  diffuse_smoother_memory(workspace_arena& arena, std::int64_t chunk, std::int64_t longest, std::int64_t count)
+      : chunks(take_chunk_memory<known>(arena, chunk, longest, count)),
         most_chunks((longest + chunk - 1) / chunk),
-        unknown(pieces.take<unknown_steps<typename known::T, known::n>>(most_chunks * count)),
-        later(pieces.take<typename equations_smoother<Model>::state>(most_chunks * count)) {}
+        unknown(arena.take<unknown_steps<typename known::T, known::n>>(most_chunks * count)),
+        later(arena.take<typename equations_smoother<Model>::state>(most_chunks * count)) {}
   static std::size_t size(const cuda& policy, std::int64_t longest, std::int64_t count) {
-    workspace_pieces none({});
-    diffuse_smoother_pieces(none, chunk_of_time<known>(policy.chunk, longest, count), longest, count);
+    workspace_arena none({});
+    diffuse_smoother_memory(none, chunk_of_time<known>(policy.chunk, longest, count), longest, count);
     return none.used();
   }
 };
@@ -118,9 +118,9 @@ template <class Model>
 void run_diffuse_smoother(const char* verb, const cuda& policy, information_smoother<Model> x) {
   const std::int64_t count = x.series.count, longest = x.series.longest;
   if (count == 0) return;
-  require_workspace(verb, policy, diffuse_smoother_pieces<Model>::size(policy, longest, count));
-  workspace_pieces pieces(policy.workspace);
-  const diffuse_smoother_pieces<Model> memory(pieces, x.chunk, longest, count);
+  require_workspace(verb, policy, diffuse_smoother_memory<Model>::size(policy, longest, count));
+  workspace_arena arena(policy.workspace);
+  const diffuse_smoother_memory<Model> memory(arena, x.chunk, longest, count);
   x.unknown = memory.unknown;
   x.most_chunks = memory.most_chunks;
   if (takes_whole_series(x)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The filter and the smoother of a constant model as a device runs them where what does not depend on data is computed
-// ahead (constant_plan.hpp). In a chunk with all components present they take means alone.
+// The filter and the smoother of a constant model with a plan (constant_plan.hpp). In a chunk where no component is missing
+// they compute means alone.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,11 @@
 
 namespace kalscan::detail {
 
-/// What both have: how they cut time.
+/// How both cut time.
 template <class Whole>
 struct planned_cuts : Whole {
-  /// No longer than what is planned, while that makes no more than 8 times as many chunks of 7 or 8 states: those of
-  /// more cost too much to combine.
+  /// Chunks no longer than the plan, for 7 or 8 states and where that makes at most 8 times as many of them: elements of more
+  /// states cost too much to combine.
   static constexpr std::int64_t chunk_for(std::int64_t chunk) {
     constexpr std::int64_t most = decltype(Whole::plan)::most_steps;
     return Whole::n <= 8 && chunk > most && chunk <= 8 * most ? most : chunk;
@@ -63,7 +63,7 @@ struct planned_filter : planned_cuts<filter_traversal<Model, plan_of_model<Model
   };
 
  private:
-  /// b and eta of the steps [first, last). False where a component is missing.
+  /// Computes b and eta of the element of steps [first, last). False where a component is missing.
   KALSCAN_HD bool absorb_means(std::int64_t i, std::int64_t first, std::int64_t last, small_vector<T, whole::n>& b,
                                small_vector<T, whole::n>& eta) const {
     const std::int64_t begin = this->series.begin(i);
@@ -98,7 +98,7 @@ struct planned_smoother
     using base = typename whole::replay_type;
     KALSCAN_HD replay_type(const planned_smoother& x, std::int64_t i, std::int64_t k, const state& later)
         : base(x, i, later, x.series.length(i) - 1 - x.first_of(i, k), x.end_of(i, k) - x.first_of(i, k), false, 0) {
-      // Rows of other chunks may be written by now: the results may take the filter's place.
+      // Other chunks may have written their rows by now, and results may lie where the filter's did.
       const std::int64_t first = this->to_ + 1;
       if (this->settled_.hold && first <= this->from_ && x.all_present_in(i, first + 1, this->from_))
         this->settled_.enter_filtered(x.filtered(i, this->begin_, first).covariance);
@@ -119,8 +119,8 @@ struct planned_smoother
     }
     return all;
   }
-  /// b and eta of the steps (before, last], of states counted from their filtered means. False where a component is
-  /// missing.
+  /// Computes b and eta of the element of steps (before, last], for states given as differences from their filtered means.
+  /// False where a component is missing.
   KALSCAN_HD bool absorb_means(std::int64_t i, std::int64_t before, std::int64_t last, small_vector<T, whole::n>& b,
                                small_vector<T, whole::n>& eta) const {
     const std::int64_t begin = this->series.begin(i);
@@ -138,13 +138,13 @@ struct planned_smoother
   }
 };
 
-/// As a device runs them.
+/// The traversals that a device runs for a model: planned ones where the model has a plan.
 template <class Model>
 using device_filter = std::conditional_t<has_plan<Model>, planned_filter<Model>, filter_traversal<Model>>;
 template <class Model>
 using device_smoother = std::conditional_t<has_plan<Model>, planned_smoother<Model>, unplanned_device_smoother<Model>>;
 
-/// One of these, from what filter_traversal and smoother_traversal begin with.
+/// Makes one of these, from the members with which filter_traversal and smoother_traversal begin.
 template <class Traversal, class... Fields>
 Traversal planned_traversal(const Fields&... fields) {
   if constexpr (has_plan<typename Traversal::model_type>) {

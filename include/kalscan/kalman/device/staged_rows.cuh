@@ -17,29 +17,29 @@
 
 namespace kalscan::detail {
 
-/// How rows of X are kept until they are written: `Steps` of them, in pieces, for each lane, an odd number of 16 bytes
+/// How rows of X are kept until they are written: `Steps` of them, in packets, for each lane, an odd number of 16 bytes
 /// apart, so that lanes use different banks.
 template <class X, int Steps>
 struct row_stage {
   using T = typename X::value_type;
-  static constexpr int per_piece = piece_bytes<X> / static_cast<int>(sizeof(T));
-  using piece_type = piece<T, per_piece>;
-  static constexpr int pieces = X::rows * X::columns / per_piece;  // a row
-  static constexpr int lane_bytes = ((pieces * Steps * piece_bytes<X> + 15) / 16 | 1) * 16;
+  static constexpr int per_packet = packet_bytes<X> / static_cast<int>(sizeof(T));
+  using packet_type = packet<T, per_packet>;
+  static constexpr int packets = X::rows * X::columns / per_packet;  // a row
+  static constexpr int lane_bytes = ((packets * Steps * packet_bytes<X> + 15) / 16 | 1) * 16;
   static constexpr int bytes = 32 * lane_bytes;
 
   std::byte* memory;
 
-  __device__ piece_type* of_lane(int lane) const { return reinterpret_cast<piece_type*>(memory + lane * lane_bytes); }
+  __device__ packet_type* of_lane(int lane) const { return reinterpret_cast<packet_type*>(memory + lane * lane_bytes); }
 
   __device__ void put(int lane, int index, const X& x) const {
-    piece_type* to = of_lane(lane) + index * pieces;
+    packet_type* to = of_lane(lane) + index * packets;
 #pragma unroll
-    for (int p = 0; p < pieces; ++p) {
-      piece_type written;
+    for (int p = 0; p < packets; ++p) {
+      packet_type written;
 #pragma unroll
-      for (int k = 0; k < per_piece; ++k) {
-        const int entry = p * per_piece + k;
+      for (int k = 0; k < per_packet; ++k) {
+        const int entry = p * per_packet + k;
         written.x[k] = x(entry % X::rows, entry / X::rows);
       }
       to[p] = written;
@@ -49,21 +49,21 @@ struct row_stage {
   /// Entries [begin, end) of each lane become the rows row + begin ... row + end - 1 of the array.
   __device__ void flush(T* array, int lane, std::int64_t row, int begin, int end) const {
     constexpr unsigned all = 0xffffffffu;
-    constexpr int run = pieces * Steps;
-    const bool aligned = reinterpret_cast<std::uintptr_t>(array) % piece_bytes<X> == 0;
+    constexpr int run = packets * Steps;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(array) % packet_bytes<X> == 0;
 #pragma unroll(run % 2 == 0 ? 2 : 1)
     for (int r = 0; r < run; ++r) {
       const int index = 32 * r + lane, from = index / run, offset = index % run;
       const std::int64_t at = __shfl_sync(all, row, from);
-      const int first = __shfl_sync(all, begin, from) * pieces, last = __shfl_sync(all, end, from) * pieces;
+      const int first = __shfl_sync(all, begin, from) * packets, last = __shfl_sync(all, end, from) * packets;
       if (offset < first || offset >= last) continue;
-      const piece_type x = of_lane(from)[offset];
-      T* to = array + at * (X::rows * X::columns) + offset * per_piece;
+      const packet_type x = of_lane(from)[offset];
+      T* to = array + at * (X::rows * X::columns) + offset * per_packet;
       if (aligned) {
-        *reinterpret_cast<piece_type*>(to) = x;
+        *reinterpret_cast<packet_type*>(to) = x;
       } else {
 #pragma unroll
-        for (int i = 0; i < per_piece; ++i) to[i] = x.x[i];
+        for (int i = 0; i < per_packet; ++i) to[i] = x.x[i];
       }
     }
   }

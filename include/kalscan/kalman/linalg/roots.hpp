@@ -146,7 +146,7 @@ struct root_rounding {
   void round(const Eigen::Vector<T, N>& terms) {
     for (Eigen::Index i = 0; i < terms.size(); ++i) E(i, i) += unit(terms.size()) * (terms(i) * terms(i));
   }
-  /// Of a root that a covariance has been factored into: a column has the rounding of the covariance over its pivot.
+  /// The rounding of a root into which a covariance was factored: a column has the rounding of the covariance over its pivot.
   static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x,
                                           const Eigen::Vector<T, N>& variances) {
     Eigen::Matrix<T, N, N> E = Eigen::Matrix<T, N, N>::Zero(variances.size(), variances.size());

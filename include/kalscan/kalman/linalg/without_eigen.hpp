@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Stands in for the matrix Kalman filter where <kalscan/kalscan.hpp> finds no Eigen: says so to who names it.
+// Stands in for the matrix Kalman filter where <kalscan/kalscan.hpp> finds no Eigen: says so to whoever names it.
 #pragma once
 
 #include <kalscan/support/config.hpp>

@@ -18,13 +18,13 @@
 
 namespace kalscan::detail {
 
-inline text_piece::extent shape(Eigen::Index rows, Eigen::Index cols) { return {rows, cols}; }
+inline text_item::extent shape(Eigen::Index rows, Eigen::Index cols) { return {rows, cols}; }
 
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_model(const std::string& what) {
   throw std::invalid_argument("kalscan: " + what);
 }
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_model(const char* what) { bad_model(std::string(what)); }
-[[noreturn, gnu::noinline, gnu::cold]] inline void bad_model(std::initializer_list<text_piece> what) {
+[[noreturn, gnu::noinline, gnu::cold]] inline void bad_model(std::initializer_list<text_item> what) {
   bad_model(text(what));
 }
 

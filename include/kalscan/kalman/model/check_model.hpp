@@ -32,7 +32,7 @@ inline model_steps steps_at_least(std::int64_t longest) {
 /// A matrix of the model, one for all steps or one a step, whatever its type.
 template <class T>
 struct steps_view {
-  /// Of one step: its size as it was given, and what it holds where that is the size of its type.
+  /// The matrix of one step: its size as it was given, and its numbers if that size fits its type.
   struct given {
     Eigen::Index rows, cols;
     dense_view<T> x;

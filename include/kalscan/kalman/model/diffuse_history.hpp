@@ -49,7 +49,7 @@ struct diffuse_history {
   std::vector<diffuse_history> earlier{};
   std::int64_t begin = 0;  ///< the first step that is not in `earlier`
 
-  /// Of steps, the earlier ones among them.
+  /// The number of steps, with those in `earlier`.
   std::int64_t size() const { return begin + std::ssize(readings_until_); }
 
   /// The steps so far are an earlier part from now on.

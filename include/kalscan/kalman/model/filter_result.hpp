@@ -89,7 +89,7 @@ struct filter_result {
   observations<T, M> predicted_y{};  ///< the mean of y_t given y_0 ... y_(t-1), on request; of missing components too
   /// y_t less that; NaN where y is missing.
   observations<T, M> innovation{};
-  /// Of the prediction of y_t, of missing components too: H P H' + R with the predicted covariance P of x_t.
+  /// The covariance of the prediction of y_t, missing components included: H P H' + R with the predicted covariance P of x_t.
   std::vector<Eigen::Matrix<T, M, M>> innovation_covariance{};
   std::vector<T> log_likelihood_terms{};  ///< log p(y_t | y_0 ... y_(t-1)), 0 where nothing was observed
   T log_likelihood = 0;                 ///< their sum, in order of time

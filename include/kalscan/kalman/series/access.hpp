@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Matrices in arrays in memory, read and written in the widest pieces that a device has.
+// Matrices in arrays in memory, read and written by the widest loads and stores that a device has.
 #pragma once
 
 #include <cstddef>
@@ -10,30 +10,31 @@
 
 namespace kalscan::detail {
 
-/// Bytes of the pieces in which matrices of X's size can lie one after another: 16 at most.
+/// A packet is neighbouring numbers that are loaded or stored at once. Its bytes, 16 at most: they divide the size of a
+/// matrix X, so that each matrix of an array begins with a packet.
 template <class X>
-inline constexpr int piece_bytes = [] {
+inline constexpr int packet_bytes = [] {
   constexpr int bytes = static_cast<int>(sizeof(typename X::value_type)) * X::rows * X::columns;
   return bytes % 16 == 0 ? 16 : bytes % 8 == 0 ? 8 : static_cast<int>(sizeof(typename X::value_type));
 }();
 
 template <class T, int Count>
-struct alignas(sizeof(T) * Count) piece {
+struct alignas(sizeof(T) * Count) packet {
   T x[static_cast<std::size_t>(Count)];
 };
 
-/// load, where the device reads whole pieces if the array allows it.
+/// load, where the device reads whole packets if the array allows it.
 template <class X>
 KALSCAN_HD X read_matrix(const typename X::value_type* from) {
 #if defined(__CUDA_ARCH__)
   using T = typename X::value_type;
-  constexpr int count = piece_bytes<X> / static_cast<int>(sizeof(T)), pieces = X::rows * X::columns / count;
+  constexpr int count = packet_bytes<X> / static_cast<int>(sizeof(T)), packets = X::rows * X::columns / count;
   if constexpr (count > 1 && X::rows <= 8) {
-    if (reinterpret_cast<std::uintptr_t>(from) % piece_bytes<X> == 0) {
+    if (reinterpret_cast<std::uintptr_t>(from) % packet_bytes<X> == 0) {
       X x{};
 #pragma unroll
-      for (int p = 0; p < pieces; ++p) {
-        const piece<T, count> read = reinterpret_cast<const piece<T, count>*>(from)[p];
+      for (int p = 0; p < packets; ++p) {
+        const packet<T, count> read = reinterpret_cast<const packet<T, count>*>(from)[p];
 #pragma unroll
         for (int k = 0; k < count; ++k) {
           const int at = p * count + k, i = at % X::rows, j = at / X::rows;
@@ -52,15 +53,15 @@ template <class X>
 KALSCAN_HD void write_matrix(typename X::value_type* to, const X& x) {
 #if defined(__CUDA_ARCH__)
   using T = typename X::value_type;
-  constexpr int count = piece_bytes<X> / static_cast<int>(sizeof(T)), pieces = X::rows * X::columns / count;
+  constexpr int count = packet_bytes<X> / static_cast<int>(sizeof(T)), packets = X::rows * X::columns / count;
   if constexpr (count > 1 && X::rows <= 8) {
-    if (reinterpret_cast<std::uintptr_t>(to) % piece_bytes<X> == 0) {
+    if (reinterpret_cast<std::uintptr_t>(to) % packet_bytes<X> == 0) {
 #pragma unroll
-      for (int p = 0; p < pieces; ++p) {
-        piece<T, count> written;
+      for (int p = 0; p < packets; ++p) {
+        packet<T, count> written;
 #pragma unroll
         for (int k = 0; k < count; ++k) written.x[k] = x((p * count + k) % X::rows, (p * count + k) / X::rows);
-        reinterpret_cast<piece<T, count>*>(to)[p] = written;
+        reinterpret_cast<packet<T, count>*>(to)[p] = written;
       }
       return;
     }

@@ -61,19 +61,19 @@ class series_checks {
     if (series_.longest == 0 && steps_ > 0)
       bad_argument(verb_, {"longest is 0, y has ", steps_, " steps: give the length of the longest series"});
   }
-  /// An array that must be given.
+  /// Checks an array that must be given.
   template <class X>
   void array(const char* argument, std::span<X> x, std::int64_t size) const {
     require_size(verb_, argument, std::ssize(x), size);
     accessible_(argument, x.data());
   }
-  /// Not computed where empty.
+  /// Checks an array of results, which may be empty.
   template <class X>
   void result(const char* argument, std::span<X> x, std::int64_t size) const {
     if (!x.empty()) array(argument, x, size);
   }
 
-  /// What only a diffuse prior has.
+  /// Checks an array that only a diffuse prior has.
   template <class X>
   void of_diffuse(const char* argument, std::span<X> x, std::int64_t size) const {
     if (x.empty()) return;
@@ -81,7 +81,7 @@ class series_checks {
       bad_argument(verb_, argument + std::string(" is given, the model's prior is proper"));
     array(argument, x, size);
   }
-  /// What only the square-root form has.
+  /// Checks an array that only the square-root form has.
   template <class X>
   void of_roots(const char* argument, std::span<X> x, std::int64_t size) const {
     if (x.empty()) return;
@@ -90,7 +90,7 @@ class series_checks {
                    argument + std::string(" is given, the model is not in square-root form: give square_root{model}"));
     array(argument, x, size);
   }
-  /// Of diffuse priors, as many of the first steps as there is room for.
+  /// Checks an array for the first steps under a diffuse prior: it has room for any number of them.
   template <class X>
   void first_steps(const char* argument, std::span<X> x) const {
     const std::int64_t row = series_.count * (n * n), size = std::ssize(x);

@@ -17,9 +17,9 @@
 
 namespace kalscan::detail {
 
-/// Under a diffuse prior chunks that start before this step are filtered from the first step of all: what the first data
-/// tell may be so little of some direction that the summary of a chunk has no digit of it. Later chunks act on beliefs
-/// that may be improper still.
+/// Under a diffuse prior, chunks that start before this step are filtered from the first step of the series: the first
+/// data may tell so little of some direction that the element of a chunk would have no digit of it. Elements of later
+/// chunks act on beliefs that may still be improper.
 inline constexpr std::int64_t steps_from_start = 64;
 
 /// Chunk k of a series has its steps [k chunk, (k + 1) chunk), where derived ones do not cut otherwise. Chunks are numbered
@@ -32,7 +32,7 @@ struct filter_traversal {
   using state = prior_type<Model>;
   static constexpr bool diffuse = is_diffuse<state>;
   using form = form_of<state>;
-  using stretch = typename form::stretch;
+  using proper_element = typename form::proper_element;
   using element = typename form::element;
   using row = state;
   using sum = T;
@@ -68,21 +68,21 @@ struct filter_traversal {
   KALSCAN_HD element absorb_steps(std::int64_t i, std::int64_t first, std::int64_t last) const {
     if constexpr (diffuse) {
       if (first == 0 || first < beginning) return element::beginning(after_steps(i, 0, last, start(i)));
-      return {absorb_stretch(i, first, last)};
+      return {absorb_proper(i, first, last)};
     } else {
-      return absorb_stretch(i, first, last);
+      return absorb_proper(i, first, last);
     }
   }
-  KALSCAN_HD stretch absorb_stretch(std::int64_t i, std::int64_t first, std::int64_t last) const {
+  KALSCAN_HD proper_element absorb_proper(std::int64_t i, std::int64_t first, std::int64_t last) const {
     const std::int64_t begin = series.begin(i);
-    stretch x = begin_chunk(i, first);
+    proper_element x = begin_chunk(i, first);
     for (std::int64_t t = first; t < last; ++t) {
       if (t > first) {
         if (t % 32 == 0 && has_faded(x.A)) {
           filter_rest(i, t, last, x);
           break;
         }
-        predict_stretch<residues_of<state>>(model, i, t, x);
+        predict_element<residues_of<state>>(model, i, t, x);
       }
       observe_into<residues_of<state>>(x, readings_of(model, i, t, y + (begin + t) * m));
     }
@@ -105,7 +105,7 @@ struct filter_traversal {
                            const state& before, steps_between)
         : x_(x), series_(series), first_(first), last_(last), length_(x.series.length(series)),
           begin_(x.series.begin(series)), belief_(before), settled_(x.plan.filter_settling()) {}
-    /// Where the belief before the steps came through elements.
+    /// To be called where the belief before the steps came through elements.
     KALSCAN_HD void judge_carry() {
       if (judge_belief(belief_) != step_failure::none) fail(first_, step_failure::carry);
       if (Model::constant && first_ > 0) settled_.enter(belief_);
@@ -194,23 +194,23 @@ struct filter_traversal {
   };
 
  private:
-  /// The transition to the first step of a chunk. At the beginning of a series it comes from the prior: of what is read
-  /// without noise, an unknown state before would be told without bound.
-  KALSCAN_HD stretch begin_chunk(std::int64_t i, std::int64_t t) const {
-    stretch x{};
+  /// The element of the transition to the first step of a chunk. At the beginning of a series the state before it is not
+  /// unknown but has the prior: a reading without noise would give infinite information on an unknown one.
+  KALSCAN_HD proper_element begin_chunk(std::int64_t i, std::int64_t t) const {
+    proper_element x{};
     if (t == 0) {
       state s = start(i);
       if (predicts(model, t)) predict_belief(model, i, t, s);
       lead_to(x, s);
       return x;
     }
-    begin_stretch(model, i, t, small_vector<T, n>{}, x);
+    begin_element(model, i, t, small_vector<T, n>{}, x);
     return x;
   }
 
-  /// Absorbs steps [t, last) into an element in which nothing of the state before is left: they are filtered, which
-  /// costs less, and a small part of it where the covariance settles.
-  KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, stretch& x) const {
+  /// Absorbs steps [t, last) into an element in which nothing of the state before is left: by filtering them, which costs
+  /// less, and far less once the covariance has settled.
+  KALSCAN_HD void filter_rest(std::int64_t i, std::int64_t t, std::int64_t last, proper_element& x) const {
     state before{};
     belief_after(x, before);
     lead_to(x, after_steps(i, t, last, before));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How a chunk of a traversal is replayed into arrays, and where it leaves what failed.
+// How a chunk of a traversal is replayed into arrays, and how its failures get into the status of a series.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ KALSCAN_HD inline void report(std::span<filter_status> status, std::int64_t seri
 #endif
 }
 
-/// As write_row, of a belief.
+/// Writes the covariance of a belief, as write_row does.
 template <class Belief, class T>
 KALSCAN_HD void write_covariance(const std::span<T>& to, std::int64_t at, const Belief& x) {
   if (!to.empty()) write_row(to, at, covariance_of(x));

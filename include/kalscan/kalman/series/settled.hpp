@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Models of constant matrices whose covariances have settled: from there on only means change. What they have settled
-// on is found as steps are taken; a device may know it ahead (kalman/device/constant_plan.hpp).
+// Where covariances have settled, in models with constant matrices: from there on a step computes only its mean. That they
+// have settled is found as steps are taken; a device may know their limit ahead (kalman/device/constant_plan.hpp).
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,8 @@
 
 namespace kalscan::detail {
 
-/// The rounding of a step, of the standard deviations. With less, rounding can go round in a circle for ever.
+/// How much of a standard deviation the rounding of a step may be. With a smaller bound covariances may never count as
+/// settled, since rounding can make them go in a circle.
 template <class T>
 inline constexpr T rounding_of_step = 4 * std::numeric_limits<T>::epsilon();
 
@@ -34,7 +35,7 @@ KALSCAN_HD bool same_but_rounding(const small_symmetric<T, N>& x, const small_sy
   return same;
 }
 
-/// Of roots no digit may differ: what they are carried for is known to more digits than a covariance has.
+/// Roots must be equal in all digits: they are carried for what a covariance has no digits of.
 template <class T, int N>
 KALSCAN_HD bool same_but_rounding(const small_lower<T, N>& x, const small_lower<T, N>& y) {
   bool same = true;
@@ -42,7 +43,8 @@ KALSCAN_HD bool same_but_rounding(const small_lower<T, N>& x, const small_lower<
   return same;
 }
 
-/// What a step with all components present takes of its observation, as long as the covariance stays what it is.
+/// How a step with all components present takes its observation, once the covariance has settled: with the gains of the
+/// last step that was taken in full.
 template <class T, int N, int M>
 struct settled_filter {
   small_matrix<T, N, M> K{};
@@ -59,8 +61,8 @@ struct settled_filter {
     scale(k) = x.scale;
   }
 
-  /// After a step that began with the filtered covariance `before`, or a root of it: whether it left that as it was, up
-  /// to the rounding of a step, and each component told something.
+  /// After a step that began with the filtered covariance `before`, or a root of it: sets `hold` if the step left it as it
+  /// was, up to rounding, and each component told something.
   template <class Spread, class Belief>
   KALSCAN_HD void judge(const Spread& before, const Belief& after, const independent_readings<T, N, M>& o) {
     hold = all_present(o);
@@ -70,8 +72,7 @@ struct settled_filter {
 
   KALSCAN_HD bool serve(const independent_readings<T, N, M>& o) const { return hold && all_present(o); }
 
-  /// The mean after the observation, from the predicted one. Calls seen(x) for each component, of x only v, s and
-  /// scale.
+  /// Makes the predicted mean that after the observation. Calls seen(x) for each component; x has v, s and scale only.
   template <class Seen>
   KALSCAN_HD void observe(const independent_readings<T, N, M>& o, small_vector<T, N>& mean, Seen seen) const {
     unrolled<M>([&](int k) {
@@ -85,20 +86,20 @@ struct settled_filter {
   }
 };
 
-/// Of a step whose covariances are known: what a unit of each component's innovation adds to b, the mean, and to eta, what
-/// data say of the state before the step or before a stretch that it ends.
+/// The gains of a step whose covariances are known: what a unit of each component's innovation adds to b, the mean, and to
+/// eta, what the data say of the state before the step, or before the stretch that ends with it.
 template <class T, int N, int M>
 struct step_gains {
   small_matrix<T, N, M> K, g;
 
-  /// Of component k, which tells `told` of the state before.
+  /// Keeps the gains of component k, which tells `told` of the state before.
   KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) {
     unrolled<N>([&](int i) {
       K(i, k) = x.K(i);
       g(i, k) = x.scale * x.scale * told(i);
     });
   }
-  /// Into b, the prediction, and eta.
+  /// Takes an observation into b, the prediction, and into eta.
   KALSCAN_HD void take(const independent_readings<T, N, M>& o, small_vector<T, N>& b, small_vector<T, N>& eta) const {
     unrolled<M>([&](int k) {
       const T v = o.y(k) - sum_of<T, N>([&](int i) { return o.H(k, i) * b(i); });
@@ -110,25 +111,25 @@ struct step_gains {
   }
 };
 
-/// What a step of the smoother takes of the data with all components present, as long as neither the filtered
-/// covariance nor the information J of later data changes.
+/// How a step of the smoother with all components present takes its data, once neither the filtered covariance nor the
+/// information J of later data changes.
 template <class T, int N, int M>
 struct settled_smoother {
   small_symmetric<T, N> filtered, J;
-  small_matrix<T, N, N> A;  // of the step, given later data
+  small_matrix<T, N, N> A;  // of the step's element, given later data
   step_gains<T, N, M> gains;
   bool hold = false;
 
   /// Before the first step.
   KALSCAN_HD void enter(const small_likelihood<T, N>&) {}
 
-  /// Before a step in full, of what later data say of its state; and of each of its readings.
+  /// Before a step in full, with what later data say of its state; then `keep` for each of its readings.
   KALSCAN_HD void begin(const small_likelihood<T, N>& later) { J = later.J; }
   KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) { gains.keep(k, told, x); }
 
-  /// After a step whose filtered and smoothed covariances are given, `later` the smoothed one of the step after it, and
-  /// `before` what is said of the state before: whether J or the smoothed covariance changed. A direction of which J
-  /// tells little counts by its covariance. A_: of the step, given later data. `all`: no component was missing.
+  /// After a step: sets `hold` if no component was missing (`all`) and neither J nor the smoothed covariance changed, which
+  /// shows a change in directions of which J tells little. `later` is the smoothed covariance of the step after this one,
+  /// `before` what is said of the state before it.
   KALSCAN_HD void judge(const small_symmetric<T, N>& filtered_, const small_matrix<T, N, N>& A_,
                         const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
                         const small_likelihood<T, N>& before, bool all) {
@@ -139,10 +140,10 @@ struct settled_smoother {
 
   /// Whether all steps to come are known to have the filtered covariance that has settled.
   KALSCAN_HD static constexpr bool knows_filtered() { return false; }
-  /// What a step takes while `hold`; `smoothed` is the covariance of the step after it, and of all that have settled.
+  /// What a step uses while `hold`; `smoothed` is the covariance that has settled.
   KALSCAN_HD const settled_smoother& of_step(small_symmetric<T, N>&) const { return *this; }
 
-  /// eta of the state before the step, whose filtered mean is `mean` and was predicted as b.
+  /// eta of the state before the step from that of the step, whose filtered mean is `mean` and predicted mean b.
   KALSCAN_HD small_vector<T, N> before(const small_vector<T, N>& eta, small_vector<T, N> b,
                                        const independent_readings<T, N, M>& o,
                                        const small_vector<T, N>& mean) const {
@@ -156,10 +157,10 @@ struct settled_smoother {
   }
 };
 
-/// A traversal without a plan. A plan gives replays the objects that say when covariances have settled, filter_settling()
-/// and smoother_settling(). These have enter, before the first step; keep, for each reading, and judge, after each step in
-/// full; serve and observe, or of_step, for steps that have settled. A plan's enter and judge may replace a covariance that
-/// is close to what is known to be its limit by that.
+/// For traversals without a plan. A plan has filter_settling() and smoother_settling(), which make the objects by which a
+/// replay knows when covariances have settled. These have `enter`, called before the first step; `keep`, called for each
+/// reading, and `judge`, called after each step in full; and for settled steps `serve` and `observe`, or `of_step`. Those of
+/// a real plan know the limit of a covariance: enter and judge then replace one that is close to it by the limit.
 template <class T, int N, int M>
 struct no_plan {
   KALSCAN_HD settled_filter<T, N, M> filter_settling() const { return {}; }

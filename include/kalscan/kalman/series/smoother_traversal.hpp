@@ -19,15 +19,15 @@
 
 namespace kalscan::detail {
 
-/// When the filtered belief of a step is read: as the step is taken, or with the step before it, see reads_ahead.
+/// When the filtered belief of a step is read from memory: when the step is taken, or one step earlier (see reads_ahead).
 enum class filtered_rows { in_step, ahead };
 
 /// Chunks are numbered from the end, in the order in which they act: chunk k has the steps t with length - 1 - t in
 /// [k chunk, (k + 1) chunk), where derived ones do not cut otherwise, and its element is that of the data of these steps.
-/// States are counted from their filtered means: then eta is made of innovations, and no digits are lost where states are
-/// large beside what is known of them.
-/// `Belief`: in what form; a small_belief also under a diffuse prior, for steps at which nothing is unknown any more.
-/// `Plan`: what is known ahead of the model's steps, see no_plan.
+/// States are given as differences from their filtered means: then eta is a sum of innovations, and no digits are lost
+/// where states are large beside their deviations.
+/// `Belief`: the form of beliefs; a small_belief also under a diffuse prior, for steps at which nothing is unknown any more.
+/// `Plan`: what was computed ahead of the model's steps, see no_plan.
 template <state_space_model Model, filtered_rows Rows = filtered_rows::in_step, class Belief = prior_type<Model>,
           class Plan = no_plan<typename Model::value_type, Model::states, Model::observed>>
 struct smoother_traversal {
@@ -37,7 +37,7 @@ struct smoother_traversal {
   using belief = Belief;
   using form = form_of<belief>;
   using number = typename form::number;
-  using element = typename form::later_stretch;
+  using element = typename form::later_element;
   using state = typename form::later_data;
   using row = belief;
   using sum = T;
@@ -63,7 +63,7 @@ struct smoother_traversal {
     if (!out.status.empty()) out.status.data()[i] = {};
   }
 
-  /// Of the chunk before whose first step there is another; the last one's is not needed.
+  /// The element of a chunk that does not begin the series: the one that does needs none.
   KALSCAN_HD element absorb(std::int64_t i, std::int64_t k) const {
     const std::int64_t begin = series.begin(i), last = series.length(i) - 1 - k * chunk;
     return absorb_steps(i, last - chunk, last, [&](std::int64_t t) { return filtered_mean(begin + t); });
@@ -76,11 +76,11 @@ struct smoother_traversal {
     if (before < 0) return x;
     small_vector<T, n> mean_before = mean_at(before);
     for (std::int64_t t = before + 1; t <= last; ++t) {
-      // What follows tells nothing of the state before, and that is all that the element is asked for.
+      // The remaining steps tell nothing of the state before, which is all that the element is used for.
       if (t % 32 == 0 && has_faded(x.A)) break;
       const small_vector<T, n> mean_after = mean_at(t);
       add(x.b, as<number>(mean_before));
-      predict_stretch<residues_of<belief>>(model, i, t, x);
+      predict_element<residues_of<belief>>(model, i, t, x);
       observe_into<residues_of<belief>>(x, readings_of(model, i, t, y + (begin + t) * m));
       add(x.b, as<number>(mean_after), number(-1));
       mean_before = mean_after;
@@ -104,8 +104,8 @@ struct smoother_traversal {
     return later;
   }
 
-  /// From the last step of a chunk to its first, or to step `first` where the chunk has earlier ones, and on to the state
-  /// before it where `goes_on`.
+  /// The steps of a chunk from the last to the first, but none before step `first`. With `goes_on` what later data say is
+  /// then carried to the state before these steps.
   class replay_type {
    public:
     static constexpr int direction = -1;
@@ -180,20 +180,20 @@ struct smoother_traversal {
 
     KALSCAN_HD void step_belief(std::int64_t t, bool more) {
       const belief filtered = filtered_at(t, more);
-      element stretch{};
+      element lifted{};
       bool all = more;
       if (more) {
         const auto readings = readings_of(x_.model, series_, t, x_.y + (begin_ + t) * m);
         all = all_present(readings);
-        stretch = x_.lift(series_, t, readings, mean_before(t), mean_after(t, filtered),
-                          [&](int k, const auto& g, const auto& innovation) {
-                            if constexpr (settles) settled_.keep(k, g, innovation);
-                          });
+        lifted = x_.lift(series_, t, readings, mean_before(t), mean_after(t, filtered),
+                         [&](int k, const auto& g, const auto& innovation) {
+                           if constexpr (settles) settled_.keep(k, g, innovation);
+                         });
       }
       if constexpr (settles) settled_.begin(later_);
-      const belief now = smoothed(filtered, later_, stretch, more);
+      const belief now = smoothed(filtered, later_, lifted, more);
       if constexpr (settles)
-        settled_.judge(filtered.covariance, stretch.A, now.covariance, smoothed_.covariance, later_, all);
+        settled_.judge(filtered.covariance, lifted.A, now.covariance, smoothed_.covariance, later_, all);
       smoothed_ = now;
     }
 
@@ -256,14 +256,14 @@ struct smoother_traversal {
                           const small_vector<T, n>& mean_before, const small_vector<T, n>& mean_after,
                           Seen seen) const {
     element x{};
-    begin_stretch(model, i, t, mean_before, x);
+    begin_element(model, i, t, mean_before, x);
     observe_into<residues_of<belief>>(x, readings, seen);
     add(x.b, as<number>(mean_after), number(-1));
     return x;
   }
 };
 
-/// As a device runs it without a plan, and ranks always.
+/// The smoother that a device runs without a plan, and that ranks always run.
 template <state_space_model Model>
 using unplanned_device_smoother = smoother_traversal<Model, filtered_rows::ahead>;
 

@@ -24,7 +24,7 @@
 
 namespace kalscan::detail {
 
-/// The sum of logarithms of positive numbers, of which few are taken: the others are multiplied first.
+/// The sum of the logarithms of positive numbers. Numbers are multiplied first, so that few logarithms are computed.
 template <class T>
 struct sum_of_logarithms {
   T product = 1, sum = 0;
@@ -81,7 +81,7 @@ KALSCAN_HD auto readings_of(const Model& model, std::int64_t series, std::int64_
   }
 }
 
-/// What inputs add to the state at step t, in numbers of type X.
+/// What the inputs add to the state at step t, as numbers of type X.
 template <class X, class Model>
 KALSCAN_HD small_vector<X, Model::states> state_input_of(const Model& model, std::int64_t series, std::int64_t t) {
   if constexpr (std::is_same_v<decltype(model.state_input(series, t)), no_input>) {
@@ -108,7 +108,7 @@ KALSCAN_HD void predict_by(const Model& model, std::int64_t series, std::int64_t
   clear_null_variances(P);
 }
 
-/// The belief before a step becomes the prediction of it.
+/// Makes the belief before a step the prediction of the step.
 template <class Model, class T, int N>
 KALSCAN_HD void predict_belief(const Model& model, std::int64_t series, std::int64_t t, small_belief<T, N>& x) {
   predict_by(model, series, t, model.transition(series, t), x.mean, x.covariance);
@@ -129,8 +129,8 @@ KALSCAN_HD bool predicts(const Model& model, std::int64_t t) {
   return t > 0 || model.before_first_transition;
 }
 
-/// Whether nothing of the state before a chunk is left in what it does: all entries are so small that products of
-/// theirs are subnormal, and so 0 or of few digits. Looked for on the host alone, where chunks are long.
+/// Whether a chunk's element has forgotten the state before it: all entries of A are so small that their products would be
+/// subnormal. Only the host asks, where chunks are long.
 template <class T, int N>
 KALSCAN_HD bool has_faded(const small_matrix<T, N, N>& A) {
 #if defined(__CUDA_ARCH__)
@@ -142,7 +142,7 @@ KALSCAN_HD bool has_faded(const small_matrix<T, N, N>& A) {
 #endif
 }
 
-/// Of the covariance the variances are looked at: they bound the others.
+/// Of the covariance only the variances are checked: they bound the covariances.
 template <class T, int N>
 KALSCAN_HD step_failure judge_belief(const small_belief<T, N>& x) {
   T means = 0, variances = 0;
@@ -162,7 +162,7 @@ KALSCAN_HD step_failure judge_belief(const small_diffuse_belief<T, N>& x) {
   return wrong == step_failure::none && !equal(sum, T(0)) ? step_failure::covariance : wrong;
 }
 
-/// Of a root the rows are looked at, whose squares are the variances.
+/// Of a root the squared lengths of rows are checked, which are the variances.
 template <class T, int N>
 KALSCAN_HD step_failure judge_belief(const small_root_belief<T, N>& x) {
   small_belief<T, N> rows{x.mean, {}};

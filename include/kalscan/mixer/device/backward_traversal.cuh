@@ -21,7 +21,7 @@ template <class Call, lanes_kind Kind>
 struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   using base = channel_gradient_traversal<Call, Kind>;
   using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
-  using base::each_tile, base::each_of_four_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
+  using base::each_tile, base::each_of_four_steps_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
   using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
   using base::one_by_one, base::leave_channel_sums, base::leave_frame_of_step, base::seek_gradients;
@@ -41,7 +41,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   static constexpr int blocks = layout_type::known ? 2 : 1;
 
   T time_sums[inputs][States];
-  char* channel_pointers[inputs];  // where this thread's sums over states of the next four steps go
+  char* channel_pointers[inputs];  // where the gradients of channels go at the next four steps
 
   __device__ device_backward_traversal(const Call& call_, const layout_type& layout_, const chunk_range& at_,
                                 const typename direction::arrays& arrays_, std::int64_t channel_block_,
@@ -59,8 +59,8 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   __device__ __forceinline__ void put(E* to, const T& value) const {
     *to = static_cast<E>(call.states.accumulate ? static_cast<T>(*to) + value : value);
   }
-  /// Takes what lane j's adjoint of step `step` of the tile at t hands back: g(k) of input k. channel_sum(k) is a
-  /// reference to the thread's sum over states.
+  /// Adds g(k), lane j's gradient of input k at step `step` of the tile at t, to the sums that input k is part of.
+  /// channel_sum(k) is a reference to the thread's sum over states.
   template <class Gradients, class ChannelSum>
   __device__ __forceinline__ void gather(std::int64_t t, int step, int j, const Gradients& g, row (&lane_sum)[inputs],
                                          const ChannelSum& channel_sum) {
@@ -86,9 +86,9 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
     });
   }
 
-  /// four_adjoints, in a loop, but for the sums over a group.
-  __device__ __forceinline__ void four_adjoints_one_by_one(std::int64_t t, int step, state (&after)[States],
-                                                           state (&bar)[States]) {
+  /// adjoint_of_four_steps in a loop over the steps, without the sums over a group.
+  __device__ __forceinline__ void adjoint_of_four_steps_one_by_one(std::int64_t t, int step, state (&after)[States],
+                                                                   state (&bar)[States]) {
     this->enter_frame(0, step + 3, after);
     this->enter_frame(0, step + 3, bar);
 #pragma unroll 2
@@ -116,11 +116,11 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
     }
   }
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
-  __device__ __forceinline__ void four_adjoints(std::int64_t t, int step, state (&after)[States],
-                                                state (&bar)[States]) {
+  __device__ __forceinline__ void adjoint_of_four_steps(std::int64_t t, int step, state (&after)[States],
+                                                        state (&bar)[States]) {
     T channel_sum[inputs][4];
     this->enter_frame(0, step + 3, bar);
-    each_of_four_back(t, step, after, [&](int i, const state (&before)[States], const auto& u, const auto& y_bar) {
+    each_of_four_steps_back(t, step, after, [&](int i, const state (&before)[States], const auto& u, const auto& y_bar) {
       row lane_sum[inputs];
       const auto take = [&](int j, const auto& g) {
         gather(t, step + i, j, g, lane_sum, [&](std::size_t k) -> T& { return channel_sum[k][i]; });
@@ -174,11 +174,12 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       }
     });
   }
-  /// Before four_adjoints of the steps from t on, from then on backwards.
+  /// To be called before adjoint_of_four_steps of the steps from t on, which then goes on with those before them.
   __device__ __forceinline__ void seek_channel_pointers(std::int64_t t) {
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k()))
-        channel_pointers[k()] = reinterpret_cast<char*>(this->template channel_gradient<k()>(t + own_step(lanes.g, layout.group())));
+        channel_pointers[k()] = reinterpret_cast<char*>(
+            this->template channel_gradient<k()>(t + own_step(lanes.g, layout.group())));
     });
   }
   /// The adjoint of one step of the tile at t, by the formulas that hold everywhere.
@@ -248,9 +249,9 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
 #pragma unroll 1
           for (int step = end - 4; step >= begin; step -= 4) {
             if constexpr (one_by_one) {
-              four_adjoints_one_by_one(t, step, x, bar);
+              adjoint_of_four_steps_one_by_one(t, step, x, bar);
             } else {
-              four_adjoints(t, step, x, bar);
+              adjoint_of_four_steps(t, step, x, bar);
             }
           }
         } else {
@@ -285,7 +286,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       if constexpr (is_parameter(k())) store_time_sums<k()>();
     });
   }
-  /// From the numbers that are given of the final states' adjoints to what is carried.
+  /// Converts the adjoints of the final states from the form in which they are given to the one that is carried.
   __device__ __forceinline__ void take_final(const state (&x)[States], state (&bar)[States]) const {
 #pragma unroll
     for (int j = 0; j < States; ++j) bar[j] = adjoint_of(call.states.final_bar, x[j], bar[j]);
@@ -323,7 +324,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
 #pragma unroll 1
         for (int step = steps - 4; step >= 0; step -= 4) {
           turn(step + 3);
-          absorb_four(t, step, x, e);
+          absorb_four_steps(t, step, x, e);
         }
         return;
       }
@@ -340,9 +341,9 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       for (int j = 0; j < States; ++j) e[j] = user_mixer::frame::element(total, e[j]);
     }
   }
-  __device__ __forceinline__ void absorb_four(std::int64_t t, int step, state (&after)[States],
-                                              element (&e)[States]) requires mixer_with_adjoint_elements<M> {
-    each_of_four_back(t, step, after, [&](int, const state (&before)[States], const auto& u, const auto& y_bar) {
+  __device__ __forceinline__ void absorb_four_steps(std::int64_t t, int step, state (&after)[States],
+                                                    element (&e)[States]) requires mixer_with_adjoint_elements<M> {
+    each_of_four_steps_back(t, step, after, [&](int, const state (&before)[States], const auto& u, const auto& y_bar) {
       if constexpr (ordinary_of<M>::exists) {
         const auto combine = M::template adjoint_monoid<numbers>();
         using wide_element = element_t<std::remove_const_t<decltype(combine)>>;

@@ -62,7 +62,7 @@ struct backward_arrays {
   device_gathering how[inputs];
 };
 
-/// From the first step to the last one. What is carried is the state.
+/// The direction of the forward pass, from the first step to the last one. What is carried is the state.
 template <class Call>
 struct forward_in_time {
   using call_type = Call;
@@ -103,7 +103,7 @@ struct forward_in_time {
   }
 };
 
-/// From the last step to the first one. What is carried is the adjoint of the state.
+/// The direction of the backward pass, from the last step to the first one. What is carried is the adjoint of the state.
 template <class Call>
 struct backward_in_time {
   using call_type = Call;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where backward's gradients of channels go, which are summed over states; and these sums where a step's adjoint is
-// long: once a tile, by the threads of a group, from what each has left in shared memory.
+// Backward's gradients of channels, which are sums over states: where they are written and, for mixers whose step has a
+// long adjoint, how they are summed: once a tile, by the threads of a group, from what each has left in shared memory.
 #pragma once
 
 #include <cstddef>
@@ -50,9 +50,10 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
 
   static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
 
-  /// Whether one step's adjoint is so long that the code of four would not fit the instruction cache next to the
-  /// schedulers, and so large that nothing else should be live in its loop. Its sums over a thread's states then go to
-  /// the step's rows, behind those over channels, and those over a group are taken once a tile.
+  /// Whether steps are taken one by one, in a loop: where a step's adjoint is so long that the unrolled code of four
+  /// steps would not fit a scheduler's instruction cache, and takes so many registers that the loop should hold nothing
+  /// else. Its sums over a thread's states then go to the step's rows, behind those over channels, and sums over a group
+  /// are made once a tile.
   static constexpr bool one_by_one =
       base::parks_pointers && lane_sums > 0 && ordinary_of<M>::exists &&
       lane_sums + rows_of_channel_sums <= base::rows_of_step;
@@ -87,8 +88,8 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
       if constexpr (over_states(k())) next_gradient<k()>(parked_gradient<k()>());
     });
   }
-  /// Once all steps of a tile have left their sums: those over the threads of a group, as gradients. Thread g takes
-  /// every group()-th step from g on.
+  /// Once all steps of a tile have left their sums: adds these over the threads of a group and writes the gradients. Thread g
+  /// takes every group()-th step from g on.
   __device__ __forceinline__ void sum_over_states() const {
     constexpr int group = layout_type::kind.group, count = (base::steps_of_tile + group - 1) / group;
     if (!lanes.owns_channel || lanes.g >= base::steps_of_tile) return;
@@ -130,8 +131,8 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
       }
     });
   }
-  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own, so that
-  /// neighbours read from different banks.
+  /// The sum of a row's numbers over the group, in the order of sum_over_group. Thread g begins with its own number, so that
+  /// neighbouring threads read from different banks.
   template <int First, int Count>
   __device__ __forceinline__ row sum_of_group(const row* from) const {
     if constexpr (Count == 1) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The kernel of a single token. It stages nothing, since there is no later step to fill the wait for a barrier and each
-// input is used once by a thread: they go from memory to registers, a vector each.
+// The kernel of a single token. It stages nothing: each thread uses an input once, and there is no later step that would
+// hide the wait for a barrier. Inputs and states go from memory to registers as vectors.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -23,7 +23,7 @@
 
 namespace kalscan::detail {
 
-/// What a thread holds of a token, as it is stored, so that nobody waits for it before it is used.
+/// What a thread reads of a token, in its storage type: it is converted, and so waited for, only when it is used.
 template <class M, class In, int States, class Indices = std::make_index_sequence<M::inputs_info.size()>>
 struct token_rows;
 template <class M, class In, int States, std::size_t... I>
@@ -44,8 +44,8 @@ __device__ bool lies_in_vectors(const tensor<E>& x) {
   return x.stride[3] == 1 && addresses % alignof(vec<std::remove_const_t<E>, States>) == 0;
 }
 
-/// A step of all lanes of a thread side by side; false where a state before or after it is not ordinary, and these
-/// formulas do not hold.
+/// Takes a step of all lanes of a thread. False where a state before or after it is not ordinary: the formulas for ordinary
+/// states do not hold then.
 template <class M, class T, int States>
 __device__ __forceinline__ bool take_step(const typename M::template state<T> (&before)[States],
                                           const terms_t<M, T> (&u)[States],
@@ -63,15 +63,15 @@ __device__ __forceinline__ bool take_step(const typename M::template state<T> (&
   }
 }
 
-/// Writes what the threads of a group read out of a token, if anybody wants it.
+/// Sums an output over the threads of a group and writes it, if it is asked for.
 template <class E, class Thread, class T>
 __device__ __forceinline__ void put_sum(const tensor<E>& y, E* pointer, const Thread& lanes, int group, T sum) {
   sum = sum_over_group(sum, group);
   if (y.present() && lanes.owns_channel && lanes.g == 0) *pointer = static_cast<E>(sum);
 }
 
-/// The tokens of sequences n ... end - 1, read one sequence ahead; returns the first one in which a state of the warp
-/// is not ordinary, or n where states do not lie as vectors.
+/// Takes the tokens of sequences n ... end - 1, reading one sequence ahead. Stops at the first sequence in which some state of
+/// the warp is not ordinary, and returns it; returns n where states do not lie as vectors.
 template <lanes_kind Kind, class Call, class Thread>
 __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thread& lanes, int group, std::int64_t n,
                                                      std::int64_t end) {
@@ -95,7 +95,7 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
   });
   if (!vectors) return n;
 
-  // The thread's addresses in all tensors, which go on from sequence to sequence.
+  // The thread's addresses in all tensors. They advance from sequence to sequence.
   const int s = Kind.full ? lanes.s0 : min(lanes.s0, lanes.states - States);
   const T* from[numbers];
   T* to[numbers];
@@ -184,18 +184,18 @@ __device__ __forceinline__ std::int64_t step_vectors(const Call& call, const Thr
   return n;
 }
 
-/// The token of sequence n, one lane after the other, wherever it lies and whatever its state.
+/// Takes the token of sequence n, one lane after the other, for any layout and any state.
 template <int States, class Call, class Thread>
-__device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, std::int64_t n) {
+__device__ void step_lane_by_lane(const Call& call, const Thread& lanes, int group, std::int64_t n) {
   using M = typename Call::mixer;
   using T = typename Call::number;
   constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   using sums_type = readout_sums<M, T, States>;
   sums_type sums;
 #pragma unroll
-  for (int four = 0; four < States; four += 4) {
+  for (int quartet = 0; quartet < States; quartet += 4) {
 #pragma unroll 1
-    for (int j = four; j < four + 4 && lanes.owns(j); ++j) {
+    for (int j = quartet; j < quartet + 4 && lanes.owns(j); ++j) {
       const int s = lanes.s0 + j;
       const auto u = terms_of_lane<M, T>(call.in, n, 0, lanes.m, s);
       const auto after = M::step(call.states.initial(n, lanes.m, s), u);
@@ -204,7 +204,7 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
       for_each_index<Thread::words_of_state>([&](auto k) {
         if (final[k()].present()) final[k()](n, 0, lanes.m, s) = numbers[k()];
       });
-      sums_type::template add<M>(sums.fours[four / 4], j == four, after, u);
+      sums_type::template add<M>(sums.quartets[quartet / 4], j == quartet, after, u);
     }
   }
   const auto sum = sums.total();
@@ -214,8 +214,8 @@ __device__ void step_by_lanes(const Call& call, const Thread& lanes, int group, 
   });
 }
 
-/// One token each of up to `most` sequences a thread. With four states a thread 768 threads of float a multiprocessor
-/// have the registers that they want.
+/// A thread takes one token of each of up to `most` sequences. With four states a thread, in float, a multiprocessor has the
+/// registers for 768 threads.
 template <class Call, class Layout>
 __global__ void __launch_bounds__(block_threads, Layout::known && Layout::states == 4
                                                      ? 3072 / sizeof(typename Call::number) / block_threads
@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(block_threads, Layout::known && Layout::states
 #pragma unroll 1
   for (std::int64_t n = some * most; n < end; ++n) {
     n = step_vectors<Layout::kind>(call, lanes, layout.group(), n, end);
-    if (n < end) step_by_lanes<Layout::states>(call, lanes, layout.group(), n);
+    if (n < end) step_lane_by_lane<Layout::states>(call, lanes, layout.group(), n);
   }
 }
 
@@ -237,7 +237,7 @@ template <lanes_kind Kind, class Call>
 void launch_step(const cuda& policy, const Call& call) {
   const lane_layout<Kind> layout{group_of(call.shape.states, Kind.states)};
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-  // More than one sequence a block where blocks abound: they share the parameters and the addresses.
+  // Where there are blocks enough, a block takes several sequences, which share the parameters and the addresses.
   const std::int64_t most = std::clamp<std::int64_t>(call.shape.batch * blocks / 4096, 1, 8);
   const std::int64_t total = (call.shape.batch + most - 1) / most * blocks;
   for (std::int64_t first = 0; first < total; first += most_blocks) {

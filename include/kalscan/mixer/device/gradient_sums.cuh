@@ -37,8 +37,8 @@ enum class device_gathering : unsigned char {
   over_time    // summed over the steps of a chunk; chunks are summed afterwards
 };
 
-/// What the blocks of a backward call left to be summed: for input k its parts, the tensor of its gradient and that
-/// one's extent.
+/// What the blocks of a backward call left to be summed: for each input k its parts (the sums of blocks or chunks), the
+/// tensor of its gradient, and the extent of that.
 template <class T, std::size_t Inputs, class Tensors>
 struct unsummed_gradients {
   Tensors to;
@@ -48,7 +48,7 @@ struct unsummed_gradients {
   const T* parts[Inputs] = {};
   std::int64_t channel_blocks, slots, batches, channels, states;
   bool add;
-  // Of the grid's blocks, input i has first_block[i] ... first_block[i + 1] - 1; with one_each they sum one value each.
+  // Blocks first_block[i] ... first_block[i + 1] - 1 of the grid sum input i. With one_each a block sums one value.
   unsigned first_block[Inputs + 1] = {};
   bool one_each[Inputs] = {};
 
@@ -65,7 +65,7 @@ struct unsummed_gradients {
   }
 };
 
-/// Over the blocks of channels; where the gradient has one state, over the states, too.
+/// Sums over the blocks of channels; over the states, too, where the gradient has one for all of them.
 template <class T, class Gradients>
 __device__ void sum_over_blocks(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
   const extents& extent = x.extent[k];
@@ -83,8 +83,8 @@ __device__ void sum_over_blocks(const Gradients& x, std::size_t k, const T* part
   }
 }
 
-/// Over the chunks and over the axes on which the gradient has extent 1: by a whole block, each thread every 128th
-/// term, or by one thread.
+/// Sums over the chunks and over the axes on which the gradient has extent 1. With OneEach a block makes a sum, each of its
+/// threads of every 128th term; else a thread does.
 template <bool OneEach, class T, class Gradients>
 __device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
   __shared__ T partial[sum_threads];
@@ -119,7 +119,7 @@ __device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts
   }
 }
 
-/// Registers for five blocks: what counts is how many loads are under way.
+/// Registers are limited so that five blocks fit a multiprocessor: speed depends on how many loads are under way.
 template <class T, std::size_t Inputs, class Tensors>
 __global__ void __launch_bounds__(sum_threads, 5)
     sum_gradients_kernel(const __grid_constant__ unsummed_gradients<T, Inputs, Tensors> x) {
@@ -160,7 +160,7 @@ void fill_zero(const cuda& policy, const tensor<E>& to) {
   check_launch("fill_zero_kernel");
 }
 
-/// All sums in one launch. `x` says what there is to be summed; which blocks do it is decided here.
+/// Makes all sums in one launch. `x` says what is to be summed; which blocks do that is set here.
 template <class T, std::size_t Inputs, class Tensors>
 void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x) {
   unsigned blocks = 0;

@@ -1,43 +1,47 @@
 // SPDX-License-Identifier: MIT
 // The kernels of a mixer's forward and backward pass, and their launches. A traversal (forward/forward_traversal.cuh,
-// forward/fours_traversal.cuh, backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in
+// forward/helped_traversal.cuh, backward_traversal.cuh) says how a block takes a chunk of time; all else is the same in
 // both directions.
 //
 // What a call goes through, function by function, from the user to the mixer's formula:
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//      3  launch_forward     cuda/kla_forward.cuh   a single token, without offsets and checkpoints, goes to the kernel
-//                                                   in decode.cuh; where channels abound (16 states, float, not cut,
-//                                                   constant parameters), to line 5 with a channel a thread; what
-//                                                   goes by fours, to line 5 with that traversal; all else on:
+//      3  launch_forward     cuda/kla_forward.cuh   sorts calls: a single token, without offsets and checkpoints, goes
+//                                                   to the kernel in decode.cuh; 16 states in float with constant
+//                                                   parameters go to line 5 directly, with a channel a thread where
+//                                                   there are very many channels, or with helper warps
+//                                                   (forward/helped_traversal.cuh); all others go on with line 4
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
 //                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
 //      6  mixer_kernel       here                   finds the block's chunk, or its turn of a sequence
 //                                                   (backend/relay.cuh); loads the states before it
-//      7  replay             forward_traversal.cuh  the chunk's tiles in order, then the final states; tiles that are
-//                                                   not whole, or not ordinary, a step at a time (single_steps)
-//      8  each_tile          forward_traversal.cuh  the next tile's inputs to registers, this one's as terms to shared
-//                                                   memory (stage.cuh)
-//      9  whole_tile         forward_traversal.cuh  a tile, four steps at a time, and checkpoints; sums over states to
-//                                                   device memory
-//     10  each_of_four       traversal.cuh          the terms of four steps, from shared memory
-//     11  take_step          traversal.cuh          a step of all lanes of the thread
+//      7  replay             forward_traversal.cuh  takes the chunk's tiles in order, then stores the final states;
+//                                                   takes a step at a time (single_steps) in tiles that are not whole,
+//                                                   or whose states are not ordinary (see mixer.hpp)
+//      8  each_tile          forward_traversal.cuh  reads the next tile's inputs into registers while a tile is
+//                                                   computed, then writes them to shared memory as terms (stage.cuh)
+//      9  whole_tile         forward_traversal.cuh  takes a tile, four steps at a time; stores its checkpoints and its
+//                                                   outputs, which are sums over states
+//     10  each_of_four_steps traversal.cuh          reads the terms of four steps from shared memory
+//     11  take_step          traversal.cuh          takes a step of all lanes of the thread
 //     12  step               kla/kla.hpp            the mixer's own formula
 //
-// By fours, four states of one or two channels a thread (forward/fours_traversal.cuh), 7 to 11 are replay, take_chunk,
-// whole_tile and take_step of half of the warps, and help of the others.
+// With helper warps, lines 7 to 11 are the functions of forward/helped_traversal.cuh: half of a block's warps go through
+// take_chunk, whole_tile and take_step, the others through help.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
-// (cuda/kla_backward.cuh) for 2 and 3; 4 to 6 are the same. Then its replay takes the tiles from the last to the first
-// (each_tile in tile_states.cuh), whose states are computed again from checkpoints, and four adjoints at a time
-// (four_adjoints in backward_traversal.cuh).
+// (cuda/kla_backward.cuh) for lines 2 and 3; 4 to 6 are the same. Its replay takes the tiles from the last to the first,
+// computes the states of each again from a checkpoint (each_tile in tile_states.cuh), and goes back through them four
+// steps at a time (adjoint_of_four_steps in backward_traversal.cuh).
 //
-// Words: a lane is one state of one channel. A thread has neighbouring lanes of one channel, a group the threads that
-// have all of them, a block of threads neighbouring channels (layout.hpp). A chunk is what a block takes of a sequence
-// at a time; slots number the chunks of all sequences (time_cuts.hpp). A tile is the few steps of a chunk whose inputs
-// are in shared memory at once (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
+// Words: a lane is one state of one channel. A thread has some neighbouring lanes of one channel; a group is the threads
+// that have all lanes of a channel; a block of threads has neighbouring channels (layout.hpp), and a block of channels
+// is those of one block of threads. A quartet is four neighbouring states of a channel, whose read-outs are summed in
+// their order (readout_sums). A chunk is the steps of a sequence that a block takes; slots number the chunks of all
+// sequences (time_cuts.hpp). A tile is the few steps of a chunk whose inputs are in shared memory at once, and terms are
+// inputs prepared for the mixer's formula (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -58,24 +62,24 @@ namespace kalscan::detail {
 
 extern __shared__ __align__(16) unsigned char mixer_shared_memory[];
 
-/// Which chunks a launch takes. first: replays the one of each sequence whose start is known, and absorbs the others
-/// but the last. last: replays all but that one, from their carries. A sequence of one chunk is done in the first.
-/// Where a sequence has steps on other ranks, its start is known on the first of them alone, and on the last one alone
-/// its last chunk is not absorbed.
+/// Which launch this is, in the order in which a pass meets the chunks of a sequence. `first` replays the first chunk,
+/// whose start is known, and absorbs the others but the last one, whose element nobody needs. `last` replays all but the
+/// first chunk, from their carries. Where other ranks have steps of the sequence, only the rank with its first chunk
+/// knows a start, and only the rank with its last chunk leaves that unabsorbed.
 enum class device_pass { first, last };
 
-/// What a block takes: a chunk of the channels of channel_block.
+/// What a block of threads takes: a chunk of time, for block of channels number channel_block.
 struct block_chunk {
   chunk_range at;
   std::int64_t channel_block;
-  unsigned number;  ///< in a relay
+  unsigned number;  ///< of this block in a relay
 };
 
-/// Block first_block + blockIdx.x takes a chunk of the channels of a block: slots in order, for each of them the blocks
-/// of channels. With a relay that is on, it takes a turn of a sequence in place of a chunk. The Traversal has
-/// load_start(x), go_on() after an earlier turn, replay(x) and absorb(elements), its `lanes` to load and store carries,
-/// its direction of time, its layout_type, and of a launch States, threads, blocks a multiprocessor, shared_size,
-/// spares_registers and splits.
+/// Block first_block + blockIdx.x takes a chunk: blocks are numbered slot after slot, and within a slot by their block of
+/// channels. With a relay that is on, a block takes a turn of a sequence in place of a chunk. A Traversal has
+/// load_start(x), go_on() (called before a turn that is not the first), replay(x), absorb(elements), and `lanes`, which
+/// loads and stores carries; the types `direction` (of time) and layout_type; and, for the launch, the constants States,
+/// threads, blocks (of a multiprocessor), shared_size, spares_registers and splits.
 template <class Traversal>
 __global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
@@ -85,7 +89,7 @@ __global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
                  const __grid_constant__ relay turns, std::int64_t first_block, device_pass which) {
   using direction = typename Traversal::direction;
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels();
-  // What all threads of the block know: of large states in shared memory, behind what the traversal has there.
+  // Where states are large, what is the same for all threads lies in shared memory, behind the traversal's own.
   auto& shared = *reinterpret_cast<block_chunk*>(mixer_shared_memory + Traversal::shared_size(layout));
   block_chunk own;
   block_chunk& mine = Traversal::spares_registers ? shared : own;
@@ -147,7 +151,7 @@ inline std::int64_t multiprocessors() {
   return count;
 }
 
-/// Launches `blocks` blocks: of a pass, each a chunk or, with a relay that is on, all of them in turns.
+/// Launches `blocks` blocks, each of which takes a chunk or, with a relay that is on, a turn.
 template <class Traversal, class Call, class Arrays>
 void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, const relay& turns,
                    std::int64_t blocks, device_pass which) {
@@ -162,8 +166,8 @@ void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, 
   }
 }
 
-/// The launches of a pass over time, its cuts made: one, or where sequences are cut absorb, carry, replay. Sequences
-/// that are not cut are taken in turns where that keeps the device busier.
+/// The launches of a pass over time, cut by `cuts`: one, or where sequences are cut three: absorb, carry, replay.
+/// Sequences that are not cut are taken in turns where that keeps the device busier.
 template <class Traversal, class Call, class Arrays>
 void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   using direction = typename Traversal::direction;
@@ -202,25 +206,26 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
   }
 }
 
-/// What is carried in a pass over time, in its workspace: over chunks and, on a stretch, into it and out of it.
+/// The part of a pass's workspace for what is carried: from chunk to chunk and, over ranks (`stretch`), into this rank's
+/// stretch and out of it.
 template <class Arrays, class State, class T>
-struct carry_pieces {
+struct carry_memory {
   Arrays arrays{};
   lane_array<State, T> entering{}, leaving{};
 
-  void take(workspace_pieces& memory, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
+  void take(workspace_arena& arena, const mixer_shape& shape, const time_cuts& cuts, bool stretch) {
     const std::int64_t lanes = shape.channels * shape.states, shared = shape.offsets.empty() ? cuts.sequences : 1,
                        ends = stretch ? shared : 0;
     const std::int64_t slots = stretch || cuts.slots > cuts.sequences ? cuts.slots : 0;
     const std::int64_t board = stretch ? 0 : board_size(shape, cuts);
     const auto take = [&]<class X>(lane_array<X, T>& array, std::int64_t count) {
-      array = {memory.take<T>(count * lanes * lane_array<X, T>::count), lanes};
+      array = {arena.take<T>(count * lanes * lane_array<X, T>::count), lanes};
     };
     take(arrays.carry, board > 0 ? cuts.slots : slots), take(arrays.element, slots);
     take(entering, ends), take(leaving, ends);
-    arrays.board = board > 0 ? memory.take<unsigned>(board) : nullptr;
+    arrays.board = board > 0 ? arena.take<unsigned>(board) : nullptr;
   }
-  /// The call as it is launched: on one device itself.
+  /// The call as it is launched: itself on one device, a stretch_call over ranks.
   template <class Call>
   const Call& linked(const Call& call, std::nullptr_t) const { return call; }
   template <class Call>
@@ -229,7 +234,8 @@ struct carry_pieces {
   }
 };
 
-/// Numbers that travel with a launch: nothing is read from the host later on, so that a captured graph may be replayed.
+/// Numbers that are passed by value as a kernel's argument: a captured graph may be replayed, since it reads nothing from
+/// the host later on.
 struct number_batch {
   static constexpr int capacity = 448;
   std::int64_t values[capacity];
@@ -239,7 +245,7 @@ __global__ void write_numbers(std::int64_t* to, const __grid_constant__ Batch fr
   for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) to[i] = from.values[i];
 }
 
-/// How many numbers send_cuts brings to the device: those of packed sequences.
+/// How many numbers send_cuts writes to the device: for packed sequences, their offsets and their first slots.
 inline std::int64_t cut_numbers(const mixer_shape& shape) {
   return shape.offsets.empty() ? 0 : 2 * (shape.sequences() + 1);
 }

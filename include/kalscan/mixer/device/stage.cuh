@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How inputs reach the lanes: a tile of steps is read into registers while the tile before it is computed, then becomes
-// terms in shared memory, where the threads that share it read whole vectors. Strides and storage types end here.
+// terms in shared memory, where the threads that share it read whole vectors. So all other code is free of strides and
+// storage types.
 #pragma once
 
 #include <algorithm>
@@ -84,7 +85,7 @@ struct mixer_stage {
   /// The adjoints of a step's outputs.
   using bar_numbers = std::conditional_t<(bar_rows > 0), typename M::template outputs<T>, std::array<T, 0>>;
   using state_vec = vec<T, std::bit_ceil((std::max)(state_rows, 1U))>;
-  using quad = vec<T, 4>;
+  using vec4 = vec<T, 4>;
 
   /// Values read but not yet in shared memory.
   struct read_ahead {
@@ -241,7 +242,7 @@ struct mixer_stage {
     for (int n = 0; n < channel_units; ++n) {
       const int step = layout.staged_step(thread()) + n * 4;
       if (!Layout::whole_channel_units && (n >= layout.channel_units() || step >= layout.tile())) break;
-      quad row[all_rows > 0 ? all_rows : 1];
+      vec4 row[all_rows > 0 ? all_rows : 1];
       [[maybe_unused]] auto frame = no_frame<Mixer, T>();
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -272,7 +273,7 @@ struct mixer_stage {
       }
       T* to = channel_memory(buffer) + c * channel_stride(layout.tile()) + step;
 #pragma unroll
-      for (int i = 0; i < all_rows; ++i) *reinterpret_cast<quad*>(to + i * layout.tile()) = row[i];
+      for (int i = 0; i < all_rows; ++i) *reinterpret_cast<vec4*>(to + i * layout.tile()) = row[i];
     }
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {

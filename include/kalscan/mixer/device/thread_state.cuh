@@ -49,7 +49,7 @@ __device__ __forceinline__ E* known_global(E* pointer) {
   return pointer;
 }
 
-/// From a step to the next one of a tensor.
+/// The distance in bytes from a step of a tensor to the next one.
 template <class E>
 __device__ __forceinline__ std::int64_t bytes_of_step(const tensor<E>& x) {
   return x.stride[1] * static_cast<std::int64_t>(sizeof(E));
@@ -102,7 +102,7 @@ __device__ __forceinline__ void sum_over_group(T (&v)[4], int g, int group) {
   }
 }
 
-/// The same for one value, which all threads of the group are left with.
+/// Sums one value over the threads of a group; all of them get the sum.
 template <class T>
 __device__ __forceinline__ T sum_over_group(T v, int group) {
 #pragma unroll
@@ -205,7 +205,7 @@ struct thread_lanes {
       }
     });
   }
-  /// From and to arrays of the workspace: a number of all lanes of a thread at once, as a vector, unless the last
+  /// Loads from, and stores to, arrays of the workspace: each number of all lanes of a thread as one vector, unless the last
   /// thread of a group has fewer lanes.
   template <class X>
   __device__ void load(const lane_array<X, T>& from, std::int64_t slot, X (&x)[States]) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Backward's tiles: the states before each of their steps, computed once more from a checkpoint and kept in shared
-// memory. Once a step is done, its adjoints leave in the same rows what is summed over channels and, where a step is
-// long, over a group's threads.
+// Backward's tiles: the states before each of a tile's steps, computed again from a checkpoint and kept in shared
+// memory. When a step's adjoint is done, the rows of its states are reused for what is to be summed over channels and,
+// where a step is long, over a group's threads.
 #pragma once
 
 #include <algorithm>
@@ -52,16 +52,16 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   static constexpr int channel_sum_of(std::size_t i) { return number_of_sum(i, over_states); }
   static constexpr int lane_sums = lane_sum_of(inputs), channel_sums = channel_sum_of(inputs);
 
-  /// Rows that are kept of a step: the state before it and, once it is done, what it leaves for sums over threads.
-  /// These are taken once a tile; where parameters vary and there are more of them, every four steps, and what does not
-  /// fit the kept rows has rows of its own.
+  /// Rows that are kept of a step: the state before it and, once its adjoint is done, the thread's part of sums over
+  /// threads. These sums are made once a tile; where parameters vary, so that there are more of them, every four steps,
+  /// and those that do not fit the rows of a state have rows of their own (more_rows).
   static constexpr int state_rows = static_cast<int>(state_arrays);
   static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
   static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
-  /// Where states are large, pointers that run from tile to tile lie in shared memory: to find them anew takes as long
-  /// as a step, and registers are what a step's adjoint needs.
+  /// Whether pointers that advance from tile to tile lie in shared memory: where states are large, a step's adjoint needs
+  /// the registers, and computing the pointers anew takes as long as a step.
   static constexpr bool parks_pointers = state_rows > 2 && !Varying && layout_type::known && Kind.group >= 4;
   static constexpr int parked_pointers = parks_pointers ? state_rows + channel_sums : 0;
 
@@ -95,7 +95,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
-  /// Where the threads leave what is summed over channels, sum l of a step.
+  /// The row of all threads for sum number l over channels of a step.
   __device__ __forceinline__ row* sums_of(int step, int l) const {
     const int i = l < rows_of_step ? step * rows_of_step + l
                                    : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;
@@ -125,7 +125,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
   __device__ void load_checkpoint(std::int64_t t, state (&x)[States]) const {
     lanes.load(checkpoints(), at.batch, checkpoint_of(t), x);
   }
-  /// The checkpoints of the tiles from the one at t on backwards, one after the other.
+  /// load_next_checkpoint is to be called for the tile at t first, then for those before it, one after the other.
   __device__ __forceinline__ void seek_checkpoint(std::int64_t t) const {
     if constexpr (parks_pointers) {
       for_each_index<state_arrays>([&](auto i) {
@@ -176,7 +176,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       if (ordinary) {
 #pragma unroll 1
         for (int step = 0; step < steps_of_tile; step += 4) {
-          this->each_terms_of_four(0, step, t + step, [&](int k, const auto& u) {
+          this->each_terms_of_four_steps(0, step, t + step, [&](int k, const auto& u) {
             keep_state(step + k, x);
             this->template take_step<fast>(u, x, no_readout{});
           });
@@ -192,8 +192,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
           this->one_step(0, step, t + step, [&](int j, const terms_t<M, T>& u) { x[j] = M::step(x[j], u); });
           if (base::frame_ends(step, steps)) this->leave_frame(0, step, x);
         }
-        // The form in which an adjoint is carried depends on the state, and states that are computed twice may differ
-        // by their rounding: those from which the next tile started count.
+        // The form in which an adjoint is carried depends on the state. These states may differ by rounding from the
+        // checkpoint from which the next tile was computed, whose adjoints are at hand: so the checkpoint is taken.
         const bool stored = t + steps < at.length || (!ends_of(call, at.n).end && steps == steps_of_tile);
         if (ordinary_of<M>::exists && stored) load_checkpoint(t + steps, x);
       }
@@ -208,11 +208,11 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return from_fields<typename M::template outputs<T>, T>([&](auto o) { return row(stage_type::channel_rows + o()); });
   }
 
-  /// Calls f(i, states before, terms, adjoints of outputs) for steps i = 3, ..., 0 of four; `after`, the states after
-  /// the step, are then those before it. All are seen from the frame.
+  /// Calls f(i, states before, terms, adjoints of outputs) for steps i = 3, ..., 0 of the four from `step` on. At each
+  /// call `after` holds the states after that step. All are seen from the frame.
   template <class F>
-  __device__ __forceinline__ void each_of_four_back(std::int64_t t, int step, state (&after)[States], F f) {
-    const auto staged = this->four_staged(0, step);
+  __device__ __forceinline__ void each_of_four_steps_back(std::int64_t t, int step, state (&after)[States], F f) {
+    const auto staged = this->four_steps_staged(0, step);
     this->enter_frame(0, step + 3, after);
     state before[2][States];
     decltype(this->step_terms(staged, 0)) u[2];
@@ -230,8 +230,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       for (int j = 0; j < States; ++j) after[j] = before[i & 1][j];
     }
   }
-  /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one step of the tile's `steps`; the same of
-  /// `after`.
+  /// Calls f(j, state before, terms, adjoints of outputs) for the lanes of one of the tile's `steps` steps, with `after`
+  /// as above.
   template <class F>
   __device__ __forceinline__ void each_lane_back(std::int64_t t, int step, int steps, state (&after)[States], F f) {
     if (base::frame_ends(step, steps)) this->enter_frame(0, step, after);
@@ -245,8 +245,8 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     });
   }
 
-  /// The sums over the block's channels of what the adjoints of steps [first_step, first_step + summed_steps) of the
-  /// tile at t left, into the workspace.
+  /// Sums over the block's channels what the adjoints of steps [first_step, first_step + summed_steps) of the tile at t
+  /// left in sums_of, and writes the sums to the workspace.
   __device__ __forceinline__ void sum_over_channels(std::int64_t t, int first_step, int steps) const {
     const channel_sum_rows sums(summed_steps, layout.group());
     const int part = sums.part(static_cast<int>(threadIdx.x));

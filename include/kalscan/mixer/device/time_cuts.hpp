@@ -70,8 +70,8 @@ inline std::int64_t chunks_of(std::int64_t length, std::int64_t chunk) {
   return std::max<std::int64_t>(1, (length + chunk - 1) / chunk);
 }
 
-/// enough_warps: with so many warps of 128 lanes time is not cut. wanted_warps: how many there should be where it is.
-/// last_chunk: its length, in hundredths of the others'.
+/// How a device is filled. enough_warps: with so many warps of 128 lanes time is not cut. wanted_warps: how many warps
+/// there should be where it is cut. last_chunk: the length of a sequence's last chunk, in percent of the others'.
 struct device_fill {
   std::int64_t enough_warps = 512, wanted_warps = 2112, last_chunk = 100;
 };
@@ -82,14 +82,14 @@ inline std::int64_t channel_blocks(const mixer_shape& shape) {
   return (shape.channels + side - 1) / side;
 }
 
-/// The steps of a chunk, from those that the policy asks for (0: none; verbs refuse less, but queries of workspace come
-/// before them); `multiple` divides it, unless there is one chunk only.
+/// The steps of a chunk: a multiple of `multiple`, unless there is one chunk only. `wanted` is the policy's; 0 lets the
+/// library choose, and so do negative ones, which come from queries of workspace (verbs refuse them).
 ///
-/// Lanes side by side cost one step per step, chunks of time two or more: so time is not cut wherever the lanes keep
-/// the device busy. An H200, with 528 schedulers, is busy from about one warp of 128 lanes a scheduler on (forward passes
-/// have half as many warps, of 256 lanes). With fewer, time is cut into as many chunks as make four warps a scheduler
-/// (fewer where lanes have more to compute) in each pass, which reads all chunks but one; not shorter than 32 steps, where
-/// the carry would cost more than it gains.
+/// With lanes in parallel each step is taken once, with chunks of time twice or more: so time is not cut where the lanes
+/// keep the device busy. An H200, with 528 schedulers, is busy from about one warp of 128 lanes a scheduler on (forward
+/// passes have half as many warps, of 256 lanes). With fewer, time is cut into so many chunks that each pass, which takes
+/// all chunks but one, has four warps a scheduler (fewer where lanes have more to compute). Chunks have at least 32 steps:
+/// with fewer the carry would cost more than they gain.
 inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool may_split, std::int64_t multiple,
                              const device_fill& fill = {}) {
   constexpr std::int64_t least_steps = 32;
@@ -113,9 +113,9 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
 inline constexpr std::int64_t most_turns = 16, least_turn_steps = 64;
 inline constexpr std::int64_t most_chains = (std::int64_t(1) << 31) / most_turns - 1;  // a launch takes no more blocks
 
-/// The steps of a turn with which a device is done first, of those with which `chains` sequences of `steps` steps could
-/// be taken, `at_once` of them at a time; all steps where turns gain less than 3%. To start a turn takes as long as
-/// some 16 steps.
+/// How many steps a turn should have where `chains` blocks have `steps` steps each to take and a device runs `at_once`
+/// blocks at a time: the number that is done first by this estimate, or `steps` where turns gain less than 3%. Starting
+/// a turn takes as long as some 16 steps.
 inline std::int64_t steps_of_turn(std::int64_t chains, std::int64_t steps, std::int64_t at_once) {
   const auto time = [&](std::int64_t turn) {
     return (chains * chunks_of(steps, turn) + at_once - 1) / at_once * (turn + 16);
@@ -130,15 +130,15 @@ inline std::int64_t steps_of_turn(std::int64_t chains, std::int64_t steps, std::
   return 100 * time(best) < 97 * time(steps) ? best : steps;
 }
 
-/// The cuts of a call, their arrays still missing.
+/// The cuts of a call, without the arrays that packed sequences need (see send_cuts).
 inline time_cuts cuts_of(const mixer_shape& shape, std::int64_t chunk) {
   time_cuts x{chunk, 0, shape.sequences(), shape.time, nullptr, nullptr};
   for (std::int64_t n = 0; n < x.sequences; ++n) x.slots += chunks_of(sequence_at(shape, n).length, chunk);
   return x;
 }
 
-/// The same number of chunks, of a length that all have but the last one, which may be shorter by rounding alone. Unchanged
-/// where rounding makes chunks no shorter, and where sequences are packed.
+/// The same number of chunks, but all of one length except for rounding, which makes the last one shorter. Unchanged where
+/// chunks would not become shorter, and where sequences are packed.
 inline time_cuts even_cuts(time_cuts x) {
   if (x.offsets != nullptr || x.slots == 0 || x.length == 0) return x;
   const std::int64_t chunks = x.slots / x.sequences, chunk = ((x.length + chunks - 1) / chunks + 15) / 16 * 16;
@@ -162,11 +162,11 @@ struct lane_array {
   T* data;
   std::int64_t lanes;  // of a slot
 
-  /// From a number of a lane to the same one of the next slot.
+  /// The distance from a number of a lane to the same number in the next slot.
   KALSCAN_HD std::int64_t slot_size() const { return count * lanes; }
   /// The first number of a lane; the others follow at distances of `lanes`.
   KALSCAN_HD T* at(std::int64_t slot, std::int64_t lane) const { return data + slot * slot_size() + lane; }
-  /// From and to where a lane's first number is.
+  /// Reads, or writes, the value whose first number is at `first`.
   KALSCAN_HD X get(const T* first) const {
     return from_fields<X, T>([&](auto i) { return first[static_cast<std::int64_t>(i()) * lanes]; });
   }
@@ -178,8 +178,8 @@ struct lane_array {
   KALSCAN_HD void set(std::int64_t slot, std::int64_t lane, const X& x) const { set(at(slot, lane), x); }
 };
 
-/// What is carried from rank to rank, where these share sequences: brought before this rank's chunks, and taken after
-/// them. Both are enqueued in the call's stream.
+/// How states, or adjoints, go from rank to rank where ranks share sequences: `receive` gets those before this rank's
+/// stretch, `send` passes on those after it, in the direction of the pass. Both are enqueued in the call's stream.
 class carry_link {
  public:
   virtual void receive(void* to, std::size_t bytes) const = 0;
@@ -189,9 +189,8 @@ class carry_link {
   ~carry_link() = default;
 };
 
-/// A call on a rank with a stretch of sequences that may begin or end on others: `ends` then says so, of packed
-/// sequences whether the first one begins here and whether the last one ends. It has a type, and so kernels, of its
-/// own, since those of one device should not have to ask.
+/// A call on a rank that has a stretch of sequences which may begin or end on other ranks, as `ends` says. It has a type,
+/// and so kernels, of its own: those for one device need not ask.
 template <class Call>
 struct stretch_call : Call {
   /// What enters the stretch and what leaves it, in the direction of the pass: of each sequence, or of the one that is
@@ -217,7 +216,7 @@ KALSCAN_HD constexpr auto ends_of(const Call& call) {
     return whole_ends{};
   }
 }
-/// The same of sequence n.
+/// The same for sequence n.
 template <class Call>
 KALSCAN_HD constexpr auto ends_of(const Call& call, [[maybe_unused]] std::int64_t n) {
   if constexpr (on_stretch<Call>) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What every traversal of a chunk of time has: a block's stage, each thread's lanes, and the terms of their steps, of
-// four at once or of one. Forward and backward traversals are derived from it.
+// one step or of four at once. Forward and backward traversals are derived from it.
 #pragma once
 
 #include <array>
@@ -75,24 +75,25 @@ struct ordinary_of<M> {
   static constexpr bool exists = true;
 };
 
-/// A thread's states put by in shared memory, where they cost neither registers nor moves between them.
+/// A copy of a thread's states in shared memory, so that it takes no registers. Four neighbouring states are a packet,
+/// which is stored at once.
 template <class X, class T, int States>
 struct parked_states {
-  static constexpr int pieces = States % 4 == 0 ? States / 4 : 1, in_piece = States / pieces;
-  using piece = vec<T, in_piece>;
-  unsigned char* memory;  // pieces [number][piece][thread]
+  static constexpr int packets = States % 4 == 0 ? States / 4 : 1, in_packet = States / packets;
+  using packet = vec<T, in_packet>;
+  unsigned char* memory;  // packets [number][packet][thread]
 
-  KALSCAN_HD static constexpr std::size_t size() { return array_size<X, T> * pieces * block_threads * sizeof(piece); }
-  __device__ __forceinline__ piece& at(std::size_t number, int i) const {
-    return reinterpret_cast<piece*>(memory)[(static_cast<int>(number) * pieces + i) * block_threads + threadIdx.x];
+  KALSCAN_HD static constexpr std::size_t size() { return array_size<X, T> * packets * block_threads * sizeof(packet); }
+  __device__ __forceinline__ packet& at(std::size_t number, int i) const {
+    return reinterpret_cast<packet*>(memory)[(static_cast<int>(number) * packets + i) * block_threads + threadIdx.x];
   }
   __device__ __forceinline__ void put(const X (&x)[States]) const {
     for_each_index<array_size<X, T>>([&](auto w) {
 #pragma unroll
-      for (int i = 0; i < pieces; ++i) {
-        piece some;
+      for (int i = 0; i < packets; ++i) {
+        packet some;
 #pragma unroll
-        for (int j = 0; j < in_piece; ++j) some.x[j] = as_array<T>(x[i * in_piece + j])[w()];
+        for (int j = 0; j < in_packet; ++j) some.x[j] = as_array<T>(x[i * in_packet + j])[w()];
         at(w(), i) = some;
       }
     });
@@ -100,7 +101,7 @@ struct parked_states {
   __device__ __forceinline__ void take(X (&x)[States]) const {
 #pragma unroll
     for (int j = 0; j < States; ++j)
-      x[j] = from_fields<X, T>([&](auto w) { return at(w(), j / in_piece).x[j % in_piece]; });
+      x[j] = from_fields<X, T>([&](auto w) { return at(w(), j / in_packet).x[j % in_packet]; });
   }
 };
 
@@ -117,18 +118,19 @@ __device__ __forceinline__ Run extended(const Run& run, const Terms& u, int i) {
 /// For steps whose outputs nobody wants.
 struct no_readout {};
 
-/// What a thread's states read out, summed over them. No bit depends on how many states a thread has: neighbouring four
-/// are added one after the other, their sums pairwise, and so are those of a group's threads (sum_over_group).
+/// The sums over a thread's states of what they read out. A quartet is four neighbouring states: within it read-outs are
+/// added one after the other, then the sums of quartets pairwise, and those of a group's threads pairwise too
+/// (sum_over_group). So no bit depends on how many states a thread has.
 template <class M, class T, int States>
 struct readout_sums {
   static_assert(States % 4 == 0);
   using outputs = typename M::template outputs<T>;
-  outputs fours[States / 4] = {};
+  outputs quartets[States / 4] = {};
 
-  /// Adds what state j reads out; of neighbouring four the first comes first.
+  /// Adds what state j reads out. The states of a quartet must come in their order.
   template <class Lane>
   __device__ __forceinline__ void add(int j, const typename M::template state<T>& x, const terms_t<M, T>& u) {
-    add<Lane>(fours[j / 4], j % 4 == 0, x, u);
+    add<Lane>(quartets[j / 4], j % 4 == 0, x, u);
   }
   template <class Lane>
   __device__ __forceinline__ static void add(outputs& sums, bool first, const typename M::template state<T>& x,
@@ -144,18 +146,18 @@ struct readout_sums {
   template <int First, int Count>
   __device__ __forceinline__ T total(std::size_t o) const {
     if constexpr (Count == 1) {
-      return as_array<T>(fours[First])[o];
+      return as_array<T>(quartets[First])[o];
     } else {
       return total<First, Count / 2>(o) + total<First + Count / 2, Count / 2>(o);
     }
   }
 };
 
-/// One block's lanes over a chunk of time. `Bars` are the tensors of the adjoints of outputs, if any.
+/// One block's lanes over a chunk of time. `Bars` holds the tensors of the adjoints of outputs, in a backward pass.
 template <class Call, lanes_kind Kind, class Bars = no_bars>
 struct lane_traversal {
   using user_mixer = typename Call::mixer;
-  using M = lane_mixer<user_mixer>;  // of the lanes, in the user's mixer's frame if it has one
+  using M = lane_mixer<user_mixer>;  // what lanes compute: in the frame of the user's mixer, if that has one
   static constexpr bool framed = mixer_with_frame<user_mixer>;
   using T = typename Call::number;
   using state = typename M::template state<T>;
@@ -168,10 +170,10 @@ struct lane_traversal {
   using wide_state = typename M::template state<numbers>;
   static constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   static constexpr unsigned all = 0xffffffffU;
-  /// Whether states are so large that the kernel puts what the block shares into shared memory.
+  /// Whether states are so large that the kernel keeps in shared memory what is the same for all of the block's threads.
   static constexpr bool spares_registers = sizeof(state) > 8;
-  /// Loads do not cross stores. Whether there are registers to read what a step needs before the one before it stores
-  /// anything: in KLA of float there are, of double there are not.
+  /// Whether a step's terms are read before the step before it stores anything, since the compiler moves no load over a
+  /// store. That takes registers: KLA in float has them, in double it has not.
   static constexpr bool reads_ahead =
       !Varying && States * (sizeof(state) + sizeof(typename stage_type::state_vec)) <= 96;
 
@@ -196,12 +198,13 @@ struct lane_traversal {
     if constexpr (!Varying) parameter.load(call.in, lanes, at.batch, 0);
   }
 
-  /// What is staged for the thread of four steps from `step` on: its channel's rows, and where its states' terms are.
+  /// What is staged for this thread, of the four steps from `step` on: the rows of its channel, and a pointer to the
+  /// terms of its states.
   struct staged_steps {
     vec<T, 4> rows[stage_type::rows > 0 ? stage_type::rows : 1];
     const typename stage_type::state_vec* states;
   };
-  __device__ __forceinline__ staged_steps four_staged(int buffer, int step) const {
+  __device__ __forceinline__ staged_steps four_steps_staged(int buffer, int step) const {
     const T* from = stage.rows_of(buffer, lanes.c) + step;
     staged_steps x;
 #pragma unroll
@@ -210,7 +213,7 @@ struct lane_traversal {
     x.states = stage.states_of(buffer, lanes.g) + step * States * layout.group();
     return x;
   }
-  /// The terms of lane j at step i of the four.
+  /// The terms of lane j at the i-th of the four steps.
   __device__ __forceinline__ terms_t<M, T> terms(const staged_steps& staged, int i, int j) const {
     return lane_terms<M, T>([&](int k) { return staged.rows[k].x[i]; },
                             staged.states[(i * States + j) * layout.group()], parameter, j);
@@ -266,15 +269,16 @@ struct lane_traversal {
 
   /// Calls f(staged, 0 ... 3) for four steps, with the parameters of each.
   template <class F>
-  __device__ __forceinline__ void each_of_four(int buffer, int step, std::int64_t t, F f) {
-    const auto staged = four_staged(buffer, step);
+  __device__ __forceinline__ void each_of_four_steps(int buffer, int step, std::int64_t t, F f) {
+    const auto staged = four_steps_staged(buffer, step);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if constexpr (Varying) parameter.load(call.in, lanes, at.batch, at.first + t + i);
       f(staged, i);
     }
   }
-  /// What take_step needs of step i: the terms of all lanes, side by side where the formulas have no branches.
+  /// What take_step needs of step i: the terms of all lanes; where the formulas are branch-free, as one value with a
+  /// number of each lane.
   __device__ __forceinline__ auto step_terms(const staged_steps& staged, int i) const {
     if constexpr (ordinary_of<M>::exists) {
       return wide_terms(staged, i);
@@ -287,9 +291,9 @@ struct lane_traversal {
   }
   /// Calls f(0 ... 3, what take_step needs of the step).
   template <class F>
-  __device__ __forceinline__ void each_terms_of_four(int buffer, int step, std::int64_t t, F f) {
+  __device__ __forceinline__ void each_terms_of_four_steps(int buffer, int step, std::int64_t t, F f) {
     decltype(step_terms(std::declval<const staged_steps&>(), 0)) u[4];
-    each_of_four(buffer, step, t, [&](const staged_steps& staged, int i) {
+    each_of_four_steps(buffer, step, t, [&](const staged_steps& staged, int i) {
       u[i] = step_terms(staged, i);
       if constexpr (!reads_ahead) f(i, u[i]);
     });

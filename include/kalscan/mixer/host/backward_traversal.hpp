@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Some blocks of channels of a mixer's adjoint, taken through time from the last step on, tile by tile.
+// Some lines of channels of a mixer's adjoint, taken through time from the last step on, tile by tile.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/call.hpp>
-#include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
 #include <kalscan/mixer/host/gradients.hpp>
+#include <kalscan/mixer/host/line.hpp>
 #include <kalscan/mixer/host/recompute.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
@@ -28,7 +28,7 @@ class backward_traversal {
   using T = typename Call::number;
   using outputs = typename M::template outputs<T>;
   using state_arrays = lane_words<typename M::template state<T>, T>;
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
   static constexpr std::size_t output_count = array_size<outputs, T>;
 
  public:
@@ -38,11 +38,11 @@ class backward_traversal {
   static constexpr auto direction = time_direction::backward;
   static constexpr bool splits = mixer_with_adjoint_elements<M>;
 
-  backward_traversal(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_block,
-                     std::int64_t last_block)
+  backward_traversal(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_line,
+                     std::int64_t last_line)
       : call_(call),
-        states_(call, first_block, last_block - first_block),
-        sums_(call, parts, strip, first_block, last_block - first_block) {
+        states_(call, first_line, last_line - first_line),
+        sums_(call, parts, strip, first_line, last_line - first_line) {
     out_bar_.resize(output_count * static_cast<std::size_t>(tile_steps * W));
   }
 
@@ -55,8 +55,8 @@ class backward_traversal {
   /// The numbers of the final states' adjoints as they are given; `take` makes of them what is carried.
   void load(std::int64_t n, T* bars) {
     const auto final = tensors_of<const T>(call_.states.final_bar);
-    for (std::int64_t g = 0; g < states_.blocks(); ++g) {
-      const state_arrays x{block_of(bars, g)};
+    for (std::int64_t g = 0; g < states_.lines(); ++g) {
+      const state_arrays x{line_of(bars, g)};
       for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
         x.set(s, w, from_fields<state, T>([&](auto i) {
                 return final[i].present() && w < stage().width(g) ? final[i](n, 0, stage().channel(g) + w, s) : T(0);
@@ -70,32 +70,31 @@ class backward_traversal {
     states_.each_tile(
         n, from, to,
         [&](std::int64_t t, std::int64_t steps, std::int64_t g) {
-          T* bar = block_of(bars, g);
+          T* bar = line_of(bars, g);
           stage_out_bar(at.batch, at.first + t, steps, g);
           if (t + steps == at.length && at.ends) take_final(steps, bar);
           adjoint_steps<true>(steps, g, bar);
           if (t == 0 && at.begins) give_initial(0, bar);
-          sums_.add_block(at, stage(), t, steps, g);
+          sums_.add_line(at, stage(), t, steps, g);
         },
         [&](std::int64_t t, std::int64_t steps) { sums_.finish_tile(at, t, steps); });
   }
   /// Inside a sequence: not its first or last steps.
   void advance(std::int64_t n, std::int64_t from, std::int64_t to, T* bars) {
-    each_tile_inside(n, from, to, [&](std::int64_t steps, std::int64_t g) {
-      adjoint_steps<false>(steps, g, block_of(bars, g));
-    });
+    each_tile_inside(n, from, to,
+                     [&](std::int64_t steps, std::int64_t g) { adjoint_steps<false>(steps, g, line_of(bars, g)); });
   }
   void store(std::int64_t n, T* bars) {
-    for (std::int64_t g = 0; g < states_.blocks(); ++g) {
-      T* bar = block_of(bars, g);
+    for (std::int64_t g = 0; g < states_.lines(); ++g) {
+      T* bar = line_of(bars, g);
       const sequence_range at = call_.sequence_at(n);
       if (at.length == 0) {
         states_.load_only(n, g);
         if (at.ends) take_final(0, bar);
         give_initial(0, bar);
       }
-      store_block(call_.states.initial_bar, n, 0, bar, call_.shape.states, stage().channel(g), stage().width(g),
-                  call_.states.accumulate);
+      store_line(call_.states.initial_bar, n, 0, bar, call_.shape.states, stage().channel(g), stage().width(g),
+                 call_.states.accumulate);
     }
   }
   void finish(std::int64_t slot) { sums_.finish(slot); }
@@ -103,12 +102,12 @@ class backward_traversal {
   sequence_range range(std::int64_t n) const { return call_.sequence_at(n); }
   static bool enters(const sequence_range& at) { return at.ends; }
   static bool leaves(const sequence_range& at) { return at.begins; }
-  /// Of a part of a sequence. The adjoints after the last step of one without any are carried further as others are.
+  /// For a stretch without steps of a sequence that ranks share.
   void load_empty(std::int64_t n, T* bars) {
     load(n, bars);
-    for (std::int64_t g = 0; g < states_.blocks(); ++g) {
+    for (std::int64_t g = 0; g < states_.lines(); ++g) {
       states_.load_only(n, g);
-      take_final(0, block_of(bars, g));
+      take_final(0, line_of(bars, g));
     }
   }
   void store_end(std::int64_t, const T*) {}
@@ -119,7 +118,7 @@ class backward_traversal {
   void absorb(std::int64_t n, std::int64_t from, std::int64_t to, T* elements) requires splits {
     using element_words = lane_words<element_t<decltype(monoid())>, T>;
     const std::int64_t S = call_.shape.states, length = element_words::length(S);
-    for (std::int64_t g = 0; g < states_.blocks(); ++g) {
+    for (std::int64_t g = 0; g < states_.lines(); ++g) {
       const element_words x{elements + g * length};
       for_each_lane<T>(S, [&](std::int64_t s, std::int64_t w) { x.set(s, w, monoid().identity()); });
     }
@@ -130,7 +129,7 @@ class backward_traversal {
 
  private:
   const tile_stage<Call>& stage() const { return states_.stage(); }
-  T* block_of(T* bars, std::int64_t g) const { return bars + g * states_.block_length(); }
+  T* line_of(T* bars, std::int64_t g) const { return bars + g * states_.line_length(); }
 
   template <class Visit>
   void each_tile_inside(std::int64_t n, std::int64_t from, std::int64_t to, Visit visit) {
@@ -144,8 +143,9 @@ class backward_traversal {
         [](std::int64_t, std::int64_t) {});
   }
 
-  /// From the numbers that are given of the final states' adjoints to what is carried, and from that to those that are
-  /// wanted of the initial ones'. The states are those before step t of the tile.
+  /// take_final converts the final states' adjoints from the form in which they are given to the one that is carried,
+  /// give_initial to the form in which those of the initial states are wanted. The states are those before step t of the
+  /// tile.
   void take_final(std::int64_t t, T* bar) {
     if constexpr (has_own_form<decltype(call_.states.final_bar)>) {
       if (states_.ordinary() && is_plain(call_.states.final_bar)) return;
@@ -204,8 +204,8 @@ class backward_traversal {
     }
   }
 
-  /// The tile's steps backwards: changes the adjoints of the block's states and, with Gradients, puts those of the
-  /// inputs where `sums_` wants them.
+  /// Takes the tile's steps backwards: changes the adjoints of the line's states and, with Gradients, adds those of the
+  /// inputs to the arrays of `sums_`.
   template <bool Gradients>
   void adjoint_steps(std::int64_t steps, std::int64_t g, T* bars) {
     if constexpr (requires { typename M::ordinary; }) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <kalscan/backend/time_split.hpp>
 #include <kalscan/mixer/call.hpp>
-#include <kalscan/mixer/host/block.hpp>
+#include <kalscan/mixer/host/line.hpp>
 #include <kalscan/mixer/host/plan.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/support/aggregate_as_array.hpp>
@@ -19,11 +19,11 @@ namespace kalscan::detail {
 
 enum class time_direction { forward, backward };
 
-/// A chain is a strip of neighbouring blocks of channels, in one sequence that is split, or in some that are not: the
-/// latter is one piece. Pieces are the chunks of the plan, the last chunk first where Traversal goes backwards. States
-/// and elements are those of all lanes of the strip, in memory that is allocated here, once.
+/// A chain is a strip of lines of channels, in one sequence that is split in time or in several that are not. The pieces
+/// of a split one are the chunks of the plan, the last chunk first where Traversal goes backwards; the others are one
+/// piece. States and elements are those of all lanes of the strip, in memory that is allocated here, once.
 ///
-/// make(first block, last block) makes a Traversal, which is used by one task, for one piece. It has
+/// make(first line, last line) makes a Traversal, which is used by one task, for one piece. It has
 ///
 ///     mixer, number, state             M, its number type T, and the type of what is carried from step to step
 ///     direction                        in which it goes through time
@@ -32,8 +32,8 @@ enum class time_direction { forward, backward };
 ///     load(n, states)                  the states before the first piece of sequence n
 ///     take(n, from, to, states)        takes steps [from, to): changes the states, writes the outputs
 ///     store(n, states)                 after the last piece, by the traversal that took it
-///     enters(range), leaves(range)     whether load, and store, are to be called for a sequence that is split
-///     finish(slot)                     the task of the plan's slot is done
+///     enters(range), leaves(range)     of a sequence that is split: whether load, and whether store, are to be called
+///     finish(slot)                     called when a task is done; `slot` numbers the plan's tasks of a strip
 ///     absorb(n, from, to, elements)    steps [from, to) as elements
 ///     advance(n, from, to, states)     changes the states as `take` does, and writes nothing
 template <class Make>
@@ -46,18 +46,18 @@ class mixer_chains {
 
   static constexpr bool has_outputs = true;
 
-  /// `strip` is how many blocks a chain has; the last ones may have fewer.
+  /// `strip` is how many lines a chain has; the last ones may have fewer.
   template <class Call>
   mixer_chains(const Call& call, const mixer_plan& plan, std::int64_t strip, const Make& make)
       : shape_(call.shape),
         plan_(plan),
         make_(make),
         strip_(strip),
-        strips_((plan.blocks + strip - 1) / strip),
+        strips_((plan.lines + strip - 1) / strip),
         state_length_(state_arrays::length(call.shape.states)),
         element_length_(element_length(call.shape.states)),
-        states_(static_cast<std::size_t>(plan.slots * plan.blocks * state_length_)),
-        elements_(static_cast<std::size_t>(plan.slots * plan.blocks * element_length_)) {}
+        states_(static_cast<std::size_t>(plan.slots * plan.lines * state_length_)),
+        elements_(static_cast<std::size_t>(plan.slots * plan.lines * element_length_)) {}
 
   std::int64_t chains() const { return (std::ssize(plan_.whole) + std::ssize(plan_.split)) * strips_; }
   std::int64_t pieces(std::int64_t i) const { return is_split(i) ? split(i).chunks() : 1; }
@@ -66,9 +66,9 @@ class mixer_chains {
   T* start(std::int64_t i) { return is_split(i) ? states_.data() + cell(i, 0) * state_length_ : nullptr; }
 
   void replay(std::int64_t i, std::int64_t k, T* states) {
-    Traversal steps = make_(first_block(i), last_block(i));
+    Traversal steps = make_(first_line(i), last_line(i));
     if (!is_split(i)) {
-      aligned_vector<T> memory(static_cast<std::size_t>((last_block(i) - first_block(i)) * state_length_));
+      aligned_vector<T> memory(static_cast<std::size_t>((last_line(i) - first_line(i)) * state_length_));
       const whole_sequences& range = plan_.whole[index(i)];
       for (std::int64_t n = range.first; n < range.last; ++n) {
         steps.load(n, memory.data());
@@ -77,7 +77,7 @@ class mixer_chains {
       }
       return steps.finish(i / strips_);
     }
-    const auto [n, from, to] = stretch_of(i, k);
+    const auto [n, from, to] = range_of(i, k);
     const sequence_range at = steps.range(n);
     if (k == 0 && Traversal::enters(at)) steps.load(n, states);
     steps.take(n, from, to, states);
@@ -88,24 +88,24 @@ class mixer_chains {
   T* absorb(std::int64_t i, std::int64_t k) {
     T* elements = elements_.data() + cell(i, k) * element_length_;
     if constexpr (Traversal::splits) {
-      const auto [n, from, to] = stretch_of(i, k);
-      make_(first_block(i), last_block(i)).absorb(n, from, to, elements);
+      const auto [n, from, to] = range_of(i, k);
+      make_(first_line(i), last_line(i)).absorb(n, from, to, elements);
     }
     return elements;
   }
 
-  /// In those lanes where the element, or what it makes of the state, is not finite, takes the steps of the piece
-  /// instead: products of gains above one may leave the range of the numbers. So the decision is each lane's own, and
-  /// depends on the data alone.
+  /// The states after piece k. In lanes where the element, or the state that it leads to, is not finite, since products
+  /// of gains above one may leave the range of the numbers, the steps of the piece are taken instead. Each lane decides
+  /// for itself, by its data alone.
   std::optional<T*> act(std::int64_t i, std::int64_t k, T* const& elements, T* const& before) {
     if constexpr (!Traversal::splits) {
       return {};
     } else {
       T* after = states_.data() + cell(i, k) * state_length_;
-      for (std::int64_t g = first_block(i); g < last_block(i); ++g) {
-        const std::int64_t block = g - first_block(i);
-        act_on_block(i, k, g, elements + block * element_length_, before + block * state_length_,
-                     after + block * state_length_);
+      for (std::int64_t g = first_line(i); g < last_line(i); ++g) {
+        const std::int64_t line = g - first_line(i);
+        act_on_line(i, k, g, elements + line * element_length_, before + line * state_length_,
+                    after + line * state_length_);
       }
       return after;
     }
@@ -114,7 +114,7 @@ class mixer_chains {
   void finish(std::int64_t, T* const&) {}
 
  protected:
-  struct stretch {
+  struct step_range {
     std::int64_t n, from, to;
   };
 
@@ -122,19 +122,19 @@ class mixer_chains {
   bool is_split(std::int64_t i) const { return i / strips_ >= std::ssize(plan_.whole); }
   std::size_t index(std::int64_t i) const { return static_cast<std::size_t>(i / strips_); }
   const split_sequence& split(std::int64_t i) const { return plan_.split[index(i) - plan_.whole.size()]; }
-  std::int64_t first_block(std::int64_t i) const { return i % strips_ * strip_; }
-  std::int64_t last_block(std::int64_t i) const { return (std::min)(plan_.blocks, first_block(i) + strip_); }
+  std::int64_t first_line(std::int64_t i) const { return i % strips_ * strip_; }
+  std::int64_t last_line(std::int64_t i) const { return (std::min)(plan_.lines, first_line(i) + strip_); }
 
   std::int64_t chunk_of(std::int64_t i, std::int64_t k) const {
     return Traversal::direction == time_direction::forward ? k : pieces(i) - 1 - k;
   }
-  stretch stretch_of(std::int64_t i, std::int64_t k) const {
+  step_range range_of(std::int64_t i, std::int64_t k) const {
     const auto chunk = static_cast<std::size_t>(chunk_of(i, k));
     return {split(i).n, split(i).bounds[chunk], split(i).bounds[chunk + 1]};
   }
-  /// The strip's first block in the memory for the states and elements of piece k.
+  /// Where the states and elements of piece k begin in their arrays, counted in lines.
   std::int64_t cell(std::int64_t i, std::int64_t k) const {
-    return (split(i).slot + chunk_of(i, k)) * plan_.blocks + first_block(i);
+    return (split(i).slot + chunk_of(i, k)) * plan_.lines + first_line(i);
   }
 
   static std::int64_t element_length(std::int64_t states) {
@@ -147,12 +147,12 @@ class mixer_chains {
 
   static auto element_arrays(T* elements) { return lane_words<element_t<decltype(Traversal::monoid())>, T>{elements}; }
 
-  /// Whether an element can tell the state after its stretch.
+  /// Whether an element and the state that it led to are finite.
   template <class Elements>
   static bool holds(const Elements& x, const state_arrays& after, std::int64_t s, std::int64_t w) {
     return all_finite<T>(x(s, w)) && all_finite<T>(after(s, w));
   }
-  /// The states after the stretch that the elements of a block summarize. False where some cannot tell.
+  /// The states of a line after the steps that its elements summarize. False where some are not finite.
   static bool act_by_elements(std::int64_t states, T* elements, T* before, T* after) {
     const auto x = element_arrays(elements);
     const state_arrays from{before}, to{after};
@@ -163,13 +163,13 @@ class mixer_chains {
     });
     return all_hold;
   }
-  void act_on_block(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
+  void act_on_line(std::int64_t i, std::int64_t k, std::int64_t g, T* elements, T* before, T* after) {
     const std::int64_t states = shape_.states;
     if (act_by_elements(states, elements, before, after)) return;
     const auto x = element_arrays(elements);
     const state_arrays to{after};
     aligned_vector<T> memory(before, before + state_length_);
-    const auto [n, first, last] = stretch_of(i, k);
+    const auto [n, first, last] = range_of(i, k);
     make_(g, g + 1).advance(n, first, last, memory.data());
     const state_arrays stepped{memory.data()};
     for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {

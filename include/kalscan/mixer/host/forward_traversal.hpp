@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Some blocks of channels of a mixer's call, taken through time from the first step on, tile by tile.
+// Some lines of channels of a mixer's call, taken through time from the first step on, tile by tile.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/call.hpp>
-#include <kalscan/mixer/host/block.hpp>
 #include <kalscan/mixer/host/chains.hpp>
+#include <kalscan/mixer/host/line.hpp>
 #include <kalscan/mixer/host/tile.hpp>
 #include <kalscan/mixer/mixer.hpp>
 #include <kalscan/support/aggregate.hpp>
@@ -25,7 +25,7 @@ class forward_traversal {
   using M = typename Call::mixer;
   using T = typename Call::number;
   using state_arrays = lane_words<typename M::template state<T>, T>;
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
 
  public:
   using mixer = typename Call::mixer;
@@ -34,14 +34,14 @@ class forward_traversal {
   static constexpr auto direction = time_direction::forward;
   static constexpr bool splits = mixer_with_elements<mixer>;
 
-  forward_traversal(const Call& call, std::int64_t first_block, std::int64_t last_block)
-      : call_(call), stage_(call, first_block, last_block - first_block), blocks_(last_block - first_block) {
+  forward_traversal(const Call& call, std::int64_t first_line, std::int64_t last_line)
+      : call_(call), stage_(call, first_line, last_line - first_line), lines_(last_line - first_line) {
     with_members(call.out, [&](const auto&... y) { emits_ = (y.present() || ...); });
     checkpoints_ = as_array<tensor<T>>(call.states.checkpoints)[0].present();
     const auto outputs = static_cast<std::int64_t>(array_size<typename M::template outputs<T>, T>);
     out_.resize(static_cast<std::size_t>(outputs * tile_steps * W));
-    saved_.resize(static_cast<std::size_t>(block_length()));
-    ordinary_.resize(static_cast<std::size_t>(blocks_));
+    saved_.resize(static_cast<std::size_t>(line_length()));
+    ordinary_.resize(static_cast<std::size_t>(lines_));
   }
 
   static auto monoid() requires splits { return M::template monoid<T>(); }
@@ -51,9 +51,9 @@ class forward_traversal {
   }
 
   void load(std::int64_t n, T* states) {
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      load_block<M>(states + g * block_length(), call_.shape.states, stage_.channel(g), stage_.width(g),
-                    [&](std::int64_t m, std::int64_t s) { return call_.states.initial(n, m, s); });
+    for (std::int64_t g = 0; g < lines_; ++g) {
+      load_line<M>(states + g * line_length(), call_.shape.states, stage_.channel(g), stage_.width(g),
+                   [&](std::int64_t m, std::int64_t s) { return call_.states.initial(n, m, s); });
     }
   }
   /// Writes outputs and checkpoints.
@@ -67,14 +67,14 @@ class forward_traversal {
 
   sequence_range range(std::int64_t n) const { return call_.sequence_at(n); }
   static bool enters(const sequence_range& at) { return at.begins; }
-  static bool leaves(const sequence_range& at) { return !at.is_part(); }
-  /// Of a part of a sequence: what is kept after its last step here, and, where that is asked for, the final states.
-  /// The states before the first step of a part without any are as `load` has them.
+  static bool leaves(const sequence_range& at) { return !at.is_shared(); }
+  /// For sequences that ranks share. load_empty is for a rank without steps of one; store_end leaves the checkpoint after
+  /// the last step here; take_end stores the final states.
   void load_empty(std::int64_t n, T* states) { load(n, states); }
   void store_end(std::int64_t n, const T* states) { checkpoint(n, call_.sequence_at(n).length, states); }
   void take_end(std::int64_t n, const T* states) {
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
+    for (std::int64_t g = 0; g < lines_; ++g) {
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * line_length(), call_.shape.states);
     }
     store_final(n, states);
   }
@@ -87,8 +87,8 @@ class forward_traversal {
     for (std::int64_t t = from; t < to;) {
       const std::int64_t steps = (std::min)(tile_steps, to - t);
       stage_.stage_states(at.batch, at.first + t, steps);
-      for (std::int64_t g = 0; g < blocks_; ++g) {
-        stage_.stage_block(at.batch, at.first + t, steps, g);
+      for (std::int64_t g = 0; g < lines_; ++g) {
+        stage_.stage_line(at.batch, at.first + t, steps, g);
         const auto u = stage_.terms(g);
         const lane_words<element, T> x{elements + g * lane_words<element, T>::length(S)};
         if (t == from) {
@@ -101,29 +101,29 @@ class forward_traversal {
   }
 
  private:
-  std::int64_t block_length() const { return state_arrays::length(call_.shape.states); }
+  std::int64_t line_length() const { return state_arrays::length(call_.shape.states); }
 
   template <bool Writes>
   void each_tile(std::int64_t n, std::int64_t from, std::int64_t to, T* states) {
     const sequence_range at = call_.sequence_at(n);
     stage_.start_batch(at.batch);
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * block_length(), call_.shape.states);
+    for (std::int64_t g = 0; g < lines_; ++g) {
+      ordinary_[static_cast<std::size_t>(g)] = is_ordinary<M>(states + g * line_length(), call_.shape.states);
     }
     for (std::int64_t t = from; t < to;) {
       if constexpr (Writes) checkpoint(n, t, states);
       const std::int64_t steps = tile(t, to);
       stage_.stage_states(at.batch, at.first + t, steps);
-      for (std::int64_t g = 0; g < blocks_; ++g) {
-        stage_.stage_block(at.batch, at.first + t, steps, g);
-        T* block = states + g * block_length();
+      for (std::int64_t g = 0; g < lines_; ++g) {
+        stage_.stage_line(at.batch, at.first + t, steps, g);
+        T* line = states + g * line_length();
         char& ordinary = ordinary_[static_cast<std::size_t>(g)];
         if (Writes && emits_) {
           prefetch(at.batch, at.first + t, steps, g);
-          advance_block<true, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
+          advance_line<true, M>(stage_.terms(g), steps, line, 0, out_.data(), saved_.data(), ordinary);
           write(at.batch, at.first + t, steps, g);
         } else {
-          advance_block<false, M>(stage_.terms(g), steps, block, 0, out_.data(), saved_.data(), ordinary);
+          advance_line<false, M>(stage_.terms(g), steps, line, 0, out_.data(), saved_.data(), ordinary);
         }
       }
       t += steps;
@@ -148,25 +148,25 @@ class forward_traversal {
   void checkpoint(std::int64_t n, std::int64_t t, const T* states) {
     if (!checkpoints_ || t % call_.states.every != 0) return;
     const std::int64_t index = first_checkpoint(call_.shape, n, call_.states.every) + t / call_.states.every;
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      store_block(call_.states.checkpoints, call_.sequence_at(n).batch, index, states + g * block_length(),
-                  call_.shape.states, stage_.channel(g), stage_.width(g));
+    for (std::int64_t g = 0; g < lines_; ++g) {
+      store_line(call_.states.checkpoints, call_.sequence_at(n).batch, index, states + g * line_length(),
+                 call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
-  /// In the form that is wanted. Uses `saved_`.
+  /// Stores the final states in the form that is wanted. Uses `saved_`.
   void store_final(std::int64_t n, const T* states) {
-    for (std::int64_t g = 0; g < blocks_; ++g) {
-      const T* block = states + g * block_length();
+    for (std::int64_t g = 0; g < lines_; ++g) {
+      const T* line = states + g * line_length();
       if constexpr (has_own_form<decltype(call_.states.final)>) {
         if (!is_plain(call_.states.final) || !ordinary_[static_cast<std::size_t>(g)]) {
-          const state_arrays x{const_cast<T*>(block)}, numbers{saved_.data()};
+          const state_arrays x{const_cast<T*>(line)}, numbers{saved_.data()};
           for_each_lane<T>(call_.shape.states, [&](std::int64_t s, std::int64_t w) {
             numbers.set(s, w, numbers_of(call_.states.final, x(s, w)));
           });
-          block = saved_.data();
+          line = saved_.data();
         }
       }
-      store_block(call_.states.final, n, 0, block, call_.shape.states, stage_.channel(g), stage_.width(g));
+      store_line(call_.states.final, n, 0, line, call_.shape.states, stage_.channel(g), stage_.width(g));
     }
   }
   void prefetch(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
@@ -188,10 +188,10 @@ class forward_traversal {
 
   const Call& call_;
   tile_stage<Call> stage_;
-  std::int64_t blocks_;
+  std::int64_t lines_;
   bool emits_ = false, checkpoints_ = false;
   aligned_vector<T> out_{}, saved_{};
-  std::vector<char> ordinary_{};  // for each block
+  std::vector<char> ordinary_{};  // for each line
 };
 
 }  // namespace kalscan::detail

@@ -54,7 +54,7 @@ class gradient_sum {
 /// How the host's tasks hand on the gradient of an input.
 enum class gathering {
   direct,      // each lane's channel, perhaps summed over states, has a place of its own
-  over_lanes,  // shared by the channels: summed over lanes, then over blocks, then over strips of blocks
+  over_lanes,  // shared by the channels: summed over lanes, then over lines, then over strips of lines
   over_time    // shared by all times
 };
 
@@ -65,10 +65,10 @@ class gradient_parts {
   using M = typename Call::mixer;
   using T = typename Call::number;
   static constexpr std::size_t inputs = M::inputs_info.size();
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
 
   gradient_parts(const Call& call, const mixer_plan& plan, std::int64_t strip)
-      : call_(call), plan_(plan), strips_((plan.blocks + strip - 1) / strip) {
+      : call_(call), plan_(plan), strips_((plan.lines + strip - 1) / strip) {
     const mixer_shape& s = call.shape;
     std::size_t i = 0;
     for_each_member(call.in, [&](const auto& x) {
@@ -78,7 +78,7 @@ class gradient_parts {
                 : x.extent[2] == 1                        ? gathering::over_lanes
                                                           : gathering::direct;
       const std::int64_t size = how_[i] == gathering::over_lanes  ? strips_ * s.batch * s.time * s.states
-                                : how_[i] == gathering::over_time ? slots() * plan.blocks * s.states * W
+                                : how_[i] == gathering::over_time ? slots() * plan.lines * s.states * W
                                                                   : 0;
       part_[i].resize(static_cast<std::size_t>(size));
       ++i;
@@ -91,8 +91,8 @@ class gradient_parts {
     return part_[i].data() + ((strip * call_.shape.batch + b) * call_.shape.time + t) * call_.shape.states;
   }
   /// [state][lane] of the sums over the times of a slot.
-  T* over_time(std::size_t i, std::int64_t slot, std::int64_t block) {
-    return part_[i].data() + (slot * plan_.blocks + block) * call_.shape.states * W;
+  T* over_time(std::size_t i, std::int64_t slot, std::int64_t line) {
+    return part_[i].data() + (slot * plan_.lines + line) * call_.shape.states * W;
   }
 
   /// The sums over the times of a slot, in batch b.
@@ -117,7 +117,7 @@ class gradient_parts {
       for (std::int64_t k = 0; k < split.chunks(); ++k) f(slot++, split.n);
     }
   }
-  std::int64_t slot_length() const { return plan_.blocks * call_.shape.states * W; }
+  std::int64_t slot_length() const { return plan_.lines * call_.shape.states * W; }
 
   /// Sums the parts, in the order of strips and of slots(i), into the caller's arrays.
   void write() {

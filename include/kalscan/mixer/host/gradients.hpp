@@ -25,30 +25,30 @@ class gradient_sums {
   using T = typename Call::number;
   using stage = tile_stage<Call>;
   static constexpr std::size_t inputs = M::inputs_info.size();
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
 
-  /// Where a tile's loops put the gradients: of a channel [step][lane], of a state [step][state][lane] and of a
-  /// parameter [state][lane], to be added to; of a parameter in a tile whose parameters vary, [step][state][lane].
+  /// The arrays to which a tile's loops write gradients: [step][channel] for an input of channels, [step][state][channel] for
+  /// one of states and for a parameter that varies with time; for one that does not, [state][channel], to which they add.
   struct places {
     std::array<T*, inputs> field;
   };
 
-  gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_block,
-                std::int64_t blocks)
+  gradient_sums(const Call& call, gradient_parts<Call>& parts, std::int64_t strip, std::int64_t first_line,
+                std::int64_t lines)
       : call_(call),
         parts_(parts),
         strip_(strip),
-        first_block_(first_block),
-        blocks_(blocks),
+        first_line_(first_line),
+        lines_(lines),
         varying_(parameters_vary(call)) {
     const std::int64_t S = call.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
       const role r = M::inputs_info[i].varies;
       const bool over_time = r == role::parameter && !varying_;
       lanes_[i].resize(
-          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (over_time ? blocks : tile_steps) * S * W));
+          static_cast<std::size_t>(r == role::channel ? tile_steps * W : (over_time ? lines : tile_steps) * S * W));
       if (r == role::parameter && varying_) {
-        shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? blocks * S * W
+        shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? lines * S * W
                                                    : parts.how(i) == gathering::over_lanes ? tile_steps * S
                                                                                            : 0));
       }
@@ -64,8 +64,8 @@ class gradient_sums {
     return x;
   }
 
-  /// What block g of the task has put there for steps [t, t + steps).
-  void add_block(const sequence_range& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
+  /// Takes what line g of the task has put there for steps [t, t + steps).
+  void add_line(const sequence_range& at, const stage& where, std::int64_t t, std::int64_t steps, std::int64_t g) {
     std::size_t i = 0;
     for_each_member(call_.in_bar, [&](const auto& to) {
       const role r = M::inputs_info[i].varies;
@@ -84,7 +84,7 @@ class gradient_sums {
     });
   }
 
-  /// All blocks are through with steps [t, t + steps).
+  /// To be called when all lines are done with steps [t, t + steps).
   void finish_tile(const sequence_range& at, std::int64_t t, std::int64_t steps) {
     const std::int64_t S = call_.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
@@ -100,12 +100,12 @@ class gradient_sums {
     }
   }
 
-  /// All steps of the slot are done.
+  /// To be called when all steps of the slot are done.
   void finish(std::int64_t slot) {
     for (std::size_t i = 0; i < inputs; ++i) {
       if (parts_.how(i) != gathering::over_time) continue;
       auto& sums = varying_ ? shared_[i] : lanes_[i];
-      std::copy_n(sums.data(), blocks_ * call_.shape.states * W, parts_.over_time(i, slot, first_block_));
+      std::copy_n(sums.data(), lines_ * call_.shape.states * W, parts_.over_time(i, slot, first_line_));
       std::fill(sums.begin(), sums.end(), T(0));
     }
   }
@@ -158,7 +158,7 @@ class gradient_sums {
 
   const Call& call_;
   gradient_parts<Call>& parts_;
-  std::int64_t strip_, first_block_, blocks_;
+  std::int64_t strip_, first_line_, lines_;
   bool varying_;  // parameters, with time
   std::array<aligned_vector<T>, inputs> lanes_{}, shared_{};
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How a mixer's call is cut: blocks of channels, sequences, and chunks of time.
+// How a mixer's call is cut: lines of channels, sequences, and chunks of time.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace kalscan::detail {
 
-/// Sequences [first, last) that one task takes whole, one after the other.
+/// Sequences [first, last) that are not cut in time: one task takes them, one after the other.
 struct whole_sequences {
   std::int64_t first, last;
 };
@@ -29,7 +29,7 @@ struct split_sequence {
 struct mixer_plan {
   std::vector<whole_sequences> whole{};
   std::vector<split_sequence> split{};
-  std::int64_t blocks = 0, slots = 0;
+  std::int64_t lines = 0, slots = 0;
 };
 
 /// Whether no gain of sequence n exceeds one: over a stretch of time, products of larger ones may leave the range of
@@ -53,36 +53,36 @@ bool gains_within_one(const Call& call, std::int64_t n) {
   return within;
 }
 
-/// The steps in a chunk of a part of a sequence of `length` steps here, where `wanted` is the policy's.
-inline std::int64_t chunk_of_part(std::int64_t length, std::int64_t wanted, bool may_split, std::int64_t multiple) {
+/// The steps of a chunk where a rank has a stretch of `length` steps of a sequence, and the policy wants `wanted`.
+inline std::int64_t chunk_of_stretch(std::int64_t length, std::int64_t wanted, bool may_split, std::int64_t multiple) {
   if (wanted == 0 || !may_split || wanted >= length || multiple >= length) return length;
   return (wanted + multiple - 1) / multiple * multiple;
 }
 
-/// Time is split into chunks of `wanted` steps where that is not 0, else where there are fewer than 4 blocks of
-/// channels and at least 2^15 steps, into 5 equal chunks. With offsets each sequence is judged as if it were alone.
-/// `multiple` divides all bounds but the last. Where this rank has only a part of a sequence, that part counts as
-/// split, whatever its length: into chunks of `wanted` steps, or into one.
+/// Time is split into chunks of `wanted` steps where that is not 0; else into 5 equal chunks where there are fewer than 4
+/// lines of channels (counted over the batch), at least 2^15 steps, and no gain above one. With offsets each sequence is
+/// judged as if it were alone. `multiple` divides all bounds but the last. Where this rank shares a sequence with others,
+/// its stretch of that counts as split, whatever its length: into chunks of `wanted` steps, or into one.
 template <class Call>
 mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::int64_t multiple) {
-  constexpr std::int64_t few_blocks = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
-  const std::int64_t width = block_width<typename Call::number>;
+  constexpr std::int64_t few_lines = 4, many_steps = 1 << 15, default_chunks = 5, most_ranges = 64;
+  const std::int64_t width = line_width<typename Call::number>;
   mixer_plan plan;
-  plan.blocks = (call.shape.channels + width - 1) / width;
-  const std::int64_t beside = plan.blocks * (call.shape.offsets.empty() ? call.shape.batch : 1);
+  plan.lines = (call.shape.channels + width - 1) / width;
+  const std::int64_t beside = plan.lines * (call.shape.offsets.empty() ? call.shape.batch : 1);
   const std::int64_t total = call.shape.offsets.empty() ? call.shape.batch * call.shape.time : call.shape.time;
   const bool merge = parameters_are_shared(call);
   std::int64_t collected = 0;
   for (std::int64_t n = 0; n < call.shape.sequences(); ++n) {
     const std::int64_t length = call.sequence_at(n).length;
-    if (call.sequence_at(n).is_part()) {
-      plan.split.push_back({n, plan.slots, equal_chunks(length, chunk_of_part(length, wanted, may_split, multiple))});
+    if (call.sequence_at(n).is_shared()) {
+      plan.split.push_back({n, plan.slots, equal_chunks(length, chunk_of_stretch(length, wanted, may_split, multiple))});
       plan.slots += plan.split.back().chunks();
       collected = 0;
       continue;
     }
     std::int64_t chunk = wanted;
-    if (chunk == 0 && beside < few_blocks && length >= many_steps && gains_within_one(call, n)) {
+    if (chunk == 0 && beside < few_lines && length >= many_steps && gains_within_one(call, n)) {
       chunk = (length + default_chunks - 1) / default_chunks;
     }
     chunk = chunk >= length || multiple >= length ? length : (chunk + multiple - 1) / multiple * multiple;
@@ -104,8 +104,8 @@ mixer_plan plan_of(const Call& call, std::int64_t wanted, bool may_split, std::i
   return plan;
 }
 
-/// How many blocks of channels a task of a backward pass takes. Sums over channels are made strip by strip, so that
-/// their bits depend on this: on the channels alone.
-inline std::int64_t blocks_of_strip(const mixer_plan& plan) { return std::clamp<std::int64_t>(plan.blocks / 16, 1, 8); }
+/// How many lines of channels a task of a backward pass takes. Sums over channels are made strip by strip, so that their
+/// bits depend on this number, which depends on the channels alone.
+inline std::int64_t lines_of_strip(const mixer_plan& plan) { return std::clamp<std::int64_t>(plan.lines / 16, 1, 8); }
 
 }  // namespace kalscan::detail

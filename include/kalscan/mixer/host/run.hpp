@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The mixer on back ends that run tasks side by side: blocks of channels at once, and chunks of time where these are
-// few.
+// The mixer on back ends that run tasks side by side: lines of channels in parallel and, where these are few, chunks of
+// time.
 #pragma once
 
 #include <algorithm>
@@ -29,10 +29,10 @@ void run_forward(const P& policy, const Call& call) {
   const int workers = worker_count(policy);
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, 1);
   const auto count = static_cast<std::int64_t>(plan.whole.size() + plan.split.size());
-  // Lanes do not depend on each other, so that strips may: the widest that leave two tasks a worker.
-  const std::int64_t strip = std::clamp<std::int64_t>(count * plan.blocks / (2 * std::int64_t(workers)), 1, 16);
-  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_block, std::int64_t last_block) {
-               return traversal(call, first_block, last_block);
+  // The widest strips that leave two tasks a worker. No bit depends on them, since lanes are independent.
+  const std::int64_t strip = std::clamp<std::int64_t>(count * plan.lines / (2 * std::int64_t(workers)), 1, 16);
+  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_line, std::int64_t last_line) {
+               return traversal(call, first_line, last_line);
              }));
 }
 
@@ -40,10 +40,10 @@ template <task_policy P, class Call>
 void backward_in_chains(const P& policy, const Call& call) {
   using traversal = backward_traversal<Call>;
   const mixer_plan plan = plan_of(call, chunk_length(policy), traversal::splits, call.states.every);
-  const std::int64_t strip = blocks_of_strip(plan);
+  const std::int64_t strip = lines_of_strip(plan);
   gradient_parts<Call> parts(call, plan, strip);
-  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_block, std::int64_t last_block) {
-               return traversal(call, parts, first_block / strip, first_block, last_block);
+  run_chains(policy, mixer_chains(call, plan, strip, [&](std::int64_t first_line, std::int64_t last_line) {
+               return traversal(call, parts, first_line / strip, first_line, last_line);
              }));
   parts.write();
 }
@@ -54,13 +54,13 @@ inline std::int64_t longest_sequence(const auto& call) {
   return longest;
 }
 
-/// With the forward pass once more where its checkpoints are not given.
+/// Runs backward, after the forward pass if no checkpoints are given.
 template <policy P, class Call>
 void run_backward_passes(const P& policy, const Call& call, std::int64_t longest, bool checkpoints) {
   using M = typename Call::mixer;
   using T = typename Call::number;
   if (!checkpoints) {
-    // The forward pass once more, for its checkpoints: one a tile, further apart where these would be many.
+    // One checkpoint a tile; further apart where these would be many.
     constexpr std::size_t count = array_size<typename M::template state<T>, T>;
     Call with = call;
     with.states.every = tile_steps;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Tiles: a few steps of a block of channels, all states. Inputs are copied to where neighbouring lanes lie side by
-// side, so that strides, storage types and ragged edges end here, and the loops over lanes are vector code.
+// Tiles: a few steps of a line of channels, for all states. Inputs are copied so that neighbouring lanes lie side by
+// side, and converted to the number type: whatever the strides, storage types and ragged edges of the caller's arrays,
+// the loops over lanes are vector code.
 #pragma once
 
 #include <algorithm>
@@ -19,9 +20,9 @@
 
 namespace kalscan::detail {
 
-/// Channels in a block: a cache line, so that threads do not share one.
+/// Channels in a line. Their numbers fill a cache line, so that threads do not share one.
 template <class T>
-inline constexpr std::int64_t block_width = 64 / static_cast<std::int64_t>(sizeof(T));
+inline constexpr std::int64_t line_width = 64 / static_cast<std::int64_t>(sizeof(T));
 inline constexpr std::int64_t tile_steps = 16;
 
 /// Copies n values at a stride.
@@ -39,7 +40,7 @@ void gather(T* to, const E* from, std::int64_t stride, std::int64_t n) {
 /// somebody wrote is computed with, or are zero.
 template <class T, class E>
 void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, bool zeros = false) {
-  constexpr std::int64_t W = block_width<T>;
+  constexpr std::int64_t W = line_width<T>;
   if (stride == 1 && n == W) {
     T lanes[std::size_t{W}];  // as a whole: what is read and what is written are not the same memory
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<T>(from[i]);
@@ -50,7 +51,7 @@ void gather_lanes(T* to, const E* from, std::int64_t stride, std::int64_t n, boo
   for (std::int64_t i = n; i < W; ++i) to[i] = zeros ? T(0) : to[n - 1];
 }
 
-/// Asks for the cache lines of a block's lanes: rows of one block lie pages apart, where hardware does not look ahead.
+/// Prefetches what a line of channels has at one step: its steps lie pages apart, where hardware does not look ahead.
 template <bool Write, class E>
 void prefetch_lanes([[maybe_unused]] E* first, [[maybe_unused]] std::int64_t stride, [[maybe_unused]] std::int64_t n) {
 #if defined(__GNUC__)
@@ -62,7 +63,7 @@ void prefetch_lanes([[maybe_unused]] E* first, [[maybe_unused]] std::int64_t str
 
 template <class E, class T>
 void scatter_lanes(E* to, const T* from, std::int64_t stride, std::int64_t n) {
-  constexpr std::int64_t W = block_width<T>;
+  constexpr std::int64_t W = line_width<T>;
   if (stride == 1 && n == W) {
     E lanes[std::size_t{W}];
     for (std::int64_t i = 0; i < W; ++i) lanes[i] = static_cast<E>(from[i]);
@@ -79,7 +80,7 @@ template <class M, class T>
 struct tile_terms {
   using info = terms_of<M, T>;
 
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
 
   const T *channel, *state, *parameter;
   std::int64_t states;
@@ -134,26 +135,26 @@ class tile_stage {
   using M = typename Call::mixer;
   using T = typename Call::number;
   using info = terms_of<M, T>;
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
   static constexpr std::size_t input_count = M::inputs_info.size();
 
-  tile_stage(const Call& call, std::int64_t first_block, std::int64_t blocks)
-      : call_(call), first_block_(first_block), blocks_(blocks), varying_(parameters_vary(call)) {
+  tile_stage(const Call& call, std::int64_t first_line, std::int64_t lines)
+      : call_(call), first_line_(first_line), lines_(lines), varying_(parameters_vary(call)) {
     const std::int64_t S = call.shape.states;
     raw_.resize(static_cast<std::size_t>((std::max)(S, W)) * input_count);
     channel_.resize(static_cast<std::size_t>(tile_steps * channel_terms<M, T> * W));
     state_.resize(static_cast<std::size_t>(tile_steps * S * state_terms<M, T>));
-    parameter_.resize(static_cast<std::size_t>((varying_ ? tile_steps : blocks) * block_parameters()));
+    parameter_.resize(static_cast<std::size_t>((varying_ ? tile_steps : lines) * line_parameters()));
   }
 
-  /// Parameters that do not vary with time, for all blocks of the task. To be called first.
+  /// Parameters that do not vary with time, for all lines of the task. To be called first.
   void start_batch(std::int64_t b) {
     if (varying_ || b == staged_batch_ || (staged_batch_ >= 0 && parameters_are_shared(call_))) return;
-    for (std::int64_t g = 0; g < blocks_; ++g) stage_parameters(b, 0, 1, g);
+    for (std::int64_t g = 0; g < lines_; ++g) stage_parameters(b, 0, 1, g);
     staged_batch_ = b;
   }
 
-  /// Terms of states, which all blocks share.
+  /// Terms of states, which all lines share.
   void stage_states(std::int64_t b, std::int64_t t0, std::int64_t steps) {
     const std::int64_t S = call_.shape.states;
     for (std::int64_t t = 0; t < steps; ++t) {
@@ -163,13 +164,13 @@ class tile_stage {
     }
   }
 
-  /// Terms of channels, and of parameters that vary, of block g of the task.
-  void stage_block(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
+  /// Terms of channels, and of parameters that vary, of line g of the task.
+  void stage_line(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     const std::int64_t m = channel(g), n = width(g);
     for (std::int64_t t = 0; t < steps; ++t) {
       for_each_input<role::channel>(W, [&](T* raw, const auto& x) {
         gather_lanes(raw, x.at(b, t0 + t, m, 0), x.stride[2], n);
-        if (g + 1 < blocks_) prefetch_lanes<false>(x.at(b, t0 + t, m + W, 0), x.stride[2], width(g + 1));
+        if (g + 1 < lines_) prefetch_lanes<false>(x.at(b, t0 + t, m + W, 0), x.stride[2], width(g + 1));
       });
       prepare_terms<role::channel, W>(1, channel_.data() + t * channel_terms<M, T> * W);
     }
@@ -178,18 +179,18 @@ class tile_stage {
 
   tile_terms<M, T> terms(std::int64_t g) const {
     const std::int64_t states = call_.shape.states;
-    return {channel_.data(), state_.data(), parameter_.data() + (varying_ ? 0 : g * block_parameters()), states,
+    return {channel_.data(), state_.data(), parameter_.data() + (varying_ ? 0 : g * line_parameters()), states,
             varying_ ? states : 0};
   }
 
-  std::int64_t channel(std::int64_t g) const { return (first_block_ + g) * W; }
+  std::int64_t channel(std::int64_t g) const { return (first_line_ + g) * W; }
   bool varying() const { return varying_; }
   std::int64_t width(std::int64_t g) const { return (std::min)(W, call_.shape.channels - channel(g)); }
 
  private:
   void stage_parameters(std::int64_t b, std::int64_t t0, std::int64_t steps, std::int64_t g) {
     const std::int64_t S = call_.shape.states, m = channel(g), n = width(g);
-    T* to = parameter_.data() + (varying_ ? 0 : g * block_parameters());
+    T* to = parameter_.data() + (varying_ ? 0 : g * line_parameters());
     for (std::int64_t t = 0; t < steps; ++t) {
       for (std::int64_t s = 0; s < S; ++s) {
         for_each_input<role::parameter>(
@@ -211,9 +212,9 @@ class tile_stage {
     });
   }
 
-  std::int64_t block_parameters() const { return call_.shape.states * parameter_terms<M, T> * W; }
+  std::int64_t line_parameters() const { return call_.shape.states * parameter_terms<M, T> * W; }
 
-  /// From Rows rows of Width values of the inputs that vary as R, the terms that do: [row][term][value].
+  /// Makes the terms that vary as R, [row][term][value], from `rows` rows of Width values of the inputs that do.
   template <role R, std::int64_t Width>
   KALSCAN_FLATTEN void prepare_terms(std::int64_t rows, T* to) {
     constexpr std::int64_t terms = terms_before<M, T>(info::count, R);
@@ -239,7 +240,7 @@ class tile_stage {
   }
 
   const Call& call_;
-  std::int64_t first_block_, blocks_, staged_batch_ = -1;
+  std::int64_t first_line_, lines_, staged_batch_ = -1;
   bool varying_;  // parameters, with time
   aligned_vector<T> raw_{}, channel_{}, state_{}, parameter_{};
 };

@@ -70,7 +70,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
   /// How many blocks a multiprocessor has registers for.
   static constexpr int blocks = !layout_type::known ? 1 : States <= 4 && sizeof(T) == 4 && sizeof(state) <= 8 ? 3 : 2;
 
-  /// The states before a tile, in case the formulas for ordinary states turn out not to hold in it.
+  /// A copy of the states before a tile, for the case that states in it turn out not to be ordinary.
   parked_states<state, T, States> parked;
   /// The bytes of shared memory: the stage's two buffers, and the states that are parked.
   KALSCAN_HD static std::size_t shared_size(const layout_type& x) {
@@ -120,8 +120,8 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     });
   }
 
-  /// All steps of a whole tile, by the formulas of Lane, with the checkpoints that are due in it. `to` is where this
-  /// thread's outputs of the tile go.
+  /// Takes all steps of a whole tile by the formulas of Lane, and stores the checkpoints that are due in it. `to` is where
+  /// this thread's outputs of the tile go.
   template <class Lane, bool Emit>
   __device__ __forceinline__ void whole_tile(int buffer, std::int64_t t, state (&x)[States], char* (&to)[outputs]) {
     const int distance = checkpoints_in_tiles ? min(checkpoint_distance, layout.tile()) : layout.tile();
@@ -137,12 +137,12 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 #pragma unroll 1
       for (int step = begin; step < begin + distance; step += 4) {
         if constexpr (!Emit) {
-          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+          this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
             this->template take_step<Lane>(this->step_terms(staged, i), x, no_readout{});
           });
         } else {
           T sum[outputs][4];
-          this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+          this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
             readout_sums<M, T, States> sums;
             this->template take_step<Lane>(this->step_terms(staged, i), x, sums);
             const auto y = sums.total();
@@ -169,7 +169,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       }
     }
   }
-  /// The sums of four steps' outputs that the thread is left with.
+  /// Takes out of the frame the outputs of those of the four steps whose sums this thread has.
   __device__ __forceinline__ void outputs_leave_frame(int buffer, int step, T (&sum)[outputs][4]) const {
     if constexpr (framed) {
 #pragma unroll
@@ -191,7 +191,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     }
   }
 
-  /// Up to a tile's steps one by one, each asked for its checkpoint, by the formulas that hold everywhere.
+  /// Takes `steps` steps of a tile one by one, by the formulas that hold everywhere; a checkpoint may be due before any of them.
   __device__ __forceinline__ void single_steps(int buffer, std::int64_t t, int steps, bool emits, state (&x)[States]) {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
@@ -216,7 +216,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       if (base::frame_ends(step, steps)) this->leave_frame(buffer, step, x);
     }
   }
-  /// A checkpoint of the states before step `step` of a tile, which are seen from the frame after the one before.
+  /// Stores a checkpoint, if one is due, of the states before step `step` of a tile, which are in the frame of the step before.
   __device__ __forceinline__ void checkpoint_within_frame(int buffer, int step, std::int64_t t,
                                                           const state (&x)[States]) {
     if constexpr (framed) {
@@ -238,7 +238,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 
   __device__ __forceinline__ void go_on() {}
 
-  /// The whole chunk from the states before it, which become those after it.
+  /// Takes the whole chunk: x, the states before it, become those after it.
   __device__ __forceinline__ void replay(state (&x)[States]) {
     using fast = typename ordinary_of<M>::type;
     const bool emits = with_members(call.out, [](const auto&... y) { return (y.present() || ...); });
@@ -271,7 +271,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     });
     if (at.to == at.length) {
       if constexpr (on_stretch<Call>) {
-        // The next rank starts from what this one's elements told it, and so does the backward pass of this one.
+        // The next rank starts from the states that this rank's elements led to; so must the backward pass of this rank.
         const stretch_ends ends = ends_of(call, at.n);
         if (checkpoints.wanted && !ends.end && !(ends.begin && at.chunks == 1))
           lanes.load(call.leaving, call.shared(at.n), x);
@@ -284,7 +284,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     }
   }
 
-  /// The whole chunk as runs of steps or as elements.
+  /// Absorbs the whole chunk, into runs of steps or into elements.
   __device__ __forceinline__ void absorb(element (&e)[States]) requires mixer_with_elements<M> {
 #pragma unroll
     for (int j = 0; j < States; ++j) e[j] = no_steps();
@@ -299,7 +299,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       int step = 0;
 #pragma unroll 1
       for (; step + 4 <= steps; step += 4) {
-        absorb_four(buffer, step, t, e);
+        absorb_four_steps(buffer, step, t, e);
         turn(buffer, step + 3);
       }
 #pragma unroll 1
@@ -327,9 +327,9 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
       return M::template monoid<T>().identity();
     }
   }
-  __device__ __forceinline__ void absorb_four(int buffer, int step, std::int64_t t, element (&e)[States]) {
+  __device__ __forceinline__ void absorb_four_steps(int buffer, int step, std::int64_t t, element (&e)[States]) {
     if constexpr (mixer_with_runs<M>) {
-      this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+      this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
         const auto run = to_wide<typename M::template run<numbers>, T>(e);
         from_wide<T>(extended<M, Kind.varying>(run, this->wide_terms(staged, i), i), e);
       });
@@ -340,7 +340,7 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
 #pragma unroll
       for (int j = 0; j < States; ++j) e[j] = M::rescaled(e[j]);
     } else {
-      this->each_of_four(buffer, step, t + step, [&](const staged_steps& staged, int i) {
+      this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
 #pragma unroll
         for (int j = 0; j < States; ++j) e[j] = M::absorb(e[j], this->terms(staged, i, j));
       });

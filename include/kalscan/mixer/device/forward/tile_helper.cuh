@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What half of a block's warps does for the others in fours_traversal.cuh: inputs to shared memory, outputs from there.
+// What the helpers of helped_traversal.cuh do, half of a block's warps: they bring inputs to shared memory, and outputs
+// from there to device memory.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -19,61 +20,63 @@
 
 namespace kalscan::detail {
 
-/// What a block of device_fours_traversal is. A taker has neighbouring channels, so many of them.
+/// The sizes of a block of device_helped_traversal whose takers have so many neighbouring channels each. A quartet is four
+/// neighbouring states of a channel.
 template <int ChannelsOfTaker>
-struct fours_block {
+struct helped_block {
   static constexpr int channels_of_taker = ChannelsOfTaker;
-  static constexpr int states = 16, fours = states / 4, warp = 32, channels = channels_of_taker * warp, tile = 16;
-  static constexpr int takers = fours * warp, helpers = 128, threads = takers + helpers;
-  // A helper reads a quad of channels at one step of a tile and, if there are units left, at as many steps later; so it
-  // does a state.
-  static constexpr int quads = channels / 4, quad_steps = helpers / quads, state_steps = helpers / states;
-  static constexpr int channel_units = tile / quad_steps, state_units = tile / state_steps;
-  static_assert(channel_units * quad_steps == tile && state_units * state_steps == tile && takers == block_threads);
+  static constexpr int states = 16, quartets = states / 4, warp = 32, channels = channels_of_taker * warp, tile = 16;
+  static constexpr int takers = quartets * warp, helpers = 128, threads = takers + helpers;
+  // A helper has the inputs of a column, which is four channels, at one step of a tile and column_steps later, as often
+  // as the tile is long; and those of a state in the same way.
+  static constexpr int columns = channels / 4, column_steps = helpers / columns, state_steps = helpers / states;
+  static constexpr int channel_units = tile / column_steps, state_units = tile / state_steps;
+  static_assert(channel_units * column_steps == tile && state_units * state_steps == tile && takers == block_threads);
 };
 
-/// Where the terms of a tile and the sums of fours over it are in shared memory: terms of channels
-/// [row][step][channel], those of states [step][state], sums [four][output][step][channel].
+/// A tile in shared memory: the terms of channels [row][step][channel], those of states [step][state], and what the
+/// states of each quartet read out, summed: [quartet][output][step][channel].
 template <class M, class T, int ChannelsOfTaker>
-struct fours_tile : fours_block<ChannelsOfTaker> {
-  using block = fours_block<ChannelsOfTaker>;
-  using block::channels, block::fours, block::states, block::tile;
+struct helped_tile : helped_block<ChannelsOfTaker> {
+  using block = helped_block<ChannelsOfTaker>;
+  using block::channels, block::quartets, block::states, block::tile;
   static constexpr int rows = static_cast<int>(channel_terms<M, T>);
   static constexpr int outputs = static_cast<int>(array_size<typename M::template outputs<T>, T>);
   using state_vec = vec<T, std::bit_ceil(static_cast<unsigned>(state_terms<M, T>))>;
   T row[rows][tile][channels];
   state_vec state[tile][states];
-  T sum[fours][outputs][tile][channels];
+  T sum[quartets][outputs][tile][channels];
 };
 
-/// Whether numbers of neighbouring channels lie so that four of them are one vector.
+/// Whether every four neighbouring channels are one vector: side by side in memory, and aligned.
 template <class E>
-bool has_quads_of_channels(const tensor<E>& x) {
+bool are_vectors_of_channels(const tensor<E>& x) {
   return x.stride[2] == 1 && x.stride[0] % 4 == 0 && x.stride[1] % 4 == 0 &&
          reinterpret_cast<std::uintptr_t>(x.data) % sizeof(vec<E, 4>) == 0;
 }
 
-/// Whether blocks with so many channels a taker serve a call with 16 states and parameters that do not vary. Its shape, the
-/// layout of its arrays and what it asks for decide; bits are the same. Calls that leave checkpoints would take longer.
+/// Whether device_helped_traversal with so many channels a taker takes a call with 16 states and parameters that do not
+/// vary with time: that depends on its number of channels, on the layout of its arrays and on which outputs it asks for.
+/// The bits are the same either way. Calls that leave checkpoints would take longer with helpers.
 template <int ChannelsOfTaker, class Call>
-bool goes_by_fours(const Call& call) {
+bool goes_with_helpers(const Call& call) {
   using M = typename Call::mixer;
-  if (call.shape.channels % fours_block<ChannelsOfTaker>::channels != 0) return false;
+  if (call.shape.channels % helped_block<ChannelsOfTaker>::channels != 0) return false;
   if (as_array<tensor<typename Call::number>>(call.states.checkpoints)[0].present()) return false;
-  bool quads = true, writes = false;
+  bool vectors = true, writes = false;
   for_each_index<M::inputs_info.size()>([&](auto i) {
     if constexpr (M::inputs_info[i()].varies == role::channel)
-      quads = quads && has_quads_of_channels(member<i()>(call.in));
+      vectors = vectors && are_vectors_of_channels(member<i()>(call.in));
   });
   for_each_member(call.out, [&](const auto& y) {
-    quads = quads && (!y.present() || has_quads_of_channels(y));
+    vectors = vectors && (!y.present() || are_vectors_of_channels(y));
     writes = writes || y.present();
   });
-  return quads && writes;
+  return vectors && writes;
 }
 
 /// Four neighbouring numbers of storage type E, held in registers as they lie in memory until they are needed.
-struct stored_quad {
+struct stored_four {
   std::uint32_t words[8];  ///< as many of them as E has bytes; the others take no registers
 
   template <class E>
@@ -96,30 +99,30 @@ struct stored_quad {
 
 /// Reads the inputs of a chunk tile by tile, writes their terms to shared memory, and its outputs to where they belong.
 template <class Call, int ChannelsOfTaker>
-struct fours_helper : fours_block<ChannelsOfTaker> {
+struct tile_helper : helped_block<ChannelsOfTaker> {
   using M = typename Call::mixer;
   using T = typename Call::number;
-  using block = fours_block<ChannelsOfTaker>;
-  using tile_type = fours_tile<M, T, ChannelsOfTaker>;
-  using block::channel_units, block::fours, block::quad_steps, block::quads, block::state_steps, block::state_units;
+  using block = helped_block<ChannelsOfTaker>;
+  using tile_type = helped_tile<M, T, ChannelsOfTaker>;
+  using block::channel_units, block::quartets, block::column_steps, block::columns, block::state_steps, block::state_units;
   using block::states, block::takers, block::tile;
   template <class Tensor>
   using stored = std::remove_const_t<typename std::remove_cvref_t<Tensor>::value_type>;
 
   const Call& call;
-  int quad_step, quad, state_step, state;  ///< of the first units
+  int column_step, column, state_step, state;  ///< the first steps at which the helper has its column and its state
   const char *channel_at[inputs_with<M, role::channel>], *state_at[inputs_with<M, role::state>];
   char* output_at[tile_type::outputs];
-  stored_quad of_channels[channel_units][inputs_with<M, role::channel>];
+  stored_four of_channels[channel_units][inputs_with<M, role::channel>];
   T of_state[state_units][inputs_with<M, role::state>];
 
-  __device__ fours_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)
+  __device__ tile_helper(const Call& call_, const chunk_range& at, std::int64_t first_channel)
       : call(call_),
-        quad_step((static_cast<int>(threadIdx.x) - takers) / quads),
-        quad(static_cast<int>(threadIdx.x) % quads),
+        column_step((static_cast<int>(threadIdx.x) - takers) / columns),
+        column(static_cast<int>(threadIdx.x) % columns),
         state_step((static_cast<int>(threadIdx.x) - takers) / states),
         state(static_cast<int>(threadIdx.x) % states) {
-    const std::int64_t first = at.first + at.from, t = first + quad_step, m = first_channel + 4 * quad;
+    const std::int64_t first = at.first + at.from, t = first + column_step, m = first_channel + 4 * column;
     for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
       channel_at[inputs_before<M>(i(), role::channel)] = reinterpret_cast<const char*>(x.at(at.batch, t, m, 0));
     });
@@ -151,7 +154,7 @@ struct fours_helper : fours_block<ChannelsOfTaker> {
     for (int n = 0; n < channel_units; ++n) {
       for_inputs<M, role::channel>(call.in, [&](auto i, const auto& x) {
         constexpr int row = inputs_before<M>(i(), role::channel);
-        const char* from = channel_at[row] + steps_to(quad_step, n * quad_steps) * bytes_of_step(x);
+        const char* from = channel_at[row] + steps_to(column_step, n * column_steps) * bytes_of_step(x);
         of_channels[n][row].template read<stored<decltype(x)>>(from);
       });
     }
@@ -169,7 +172,7 @@ struct fours_helper : fours_block<ChannelsOfTaker> {
   __device__ __forceinline__ void write(tile_type& to) const {
 #pragma unroll
     for (int n = 0; n < channel_units; ++n) {
-      const int t = quad_step + n * quad_steps;
+      const int t = column_step + n * column_steps;
       vec<T, 4> row[tile_type::rows];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -181,7 +184,7 @@ struct fours_helper : fours_block<ChannelsOfTaker> {
             [&](std::int64_t k, T term) { row[k].x[j] = term; });
       }
 #pragma unroll
-      for (int k = 0; k < tile_type::rows; ++k) *reinterpret_cast<vec<T, 4>*>(&to.row[k][t][4 * quad]) = row[k];
+      for (int k = 0; k < tile_type::rows; ++k) *reinterpret_cast<vec<T, 4>*>(&to.row[k][t][4 * column]) = row[k];
     }
 #pragma unroll
     for (int n = 0; n < state_units; ++n) {
@@ -195,7 +198,7 @@ struct fours_helper : fours_block<ChannelsOfTaker> {
     }
   }
 
-  /// The outputs of a tile, of which `steps` are in the chunk: after each other, from its first tile on.
+  /// Writes the outputs of a tile, of which `steps` are in the chunk. To be called for the tiles in order.
   __device__ __forceinline__ void write_outputs(const tile_type& from, int steps) {
     for_each_index<tile_type::outputs>([&](auto o) {
       const auto& y = member<o()>(call.out);
@@ -203,14 +206,14 @@ struct fours_helper : fours_block<ChannelsOfTaker> {
       const std::int64_t stride = bytes_of_step(y);
 #pragma unroll
       for (int n = 0; n < channel_units; ++n) {
-        const int t = quad_step + n * quad_steps;
-        vec<T, 4> of[fours];
+        const int t = column_step + n * column_steps;
+        vec<T, 4> of[quartets];
 #pragma unroll
-        for (int f = 0; f < fours; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * quad]);
+        for (int f = 0; f < quartets; ++f) of[f] = *reinterpret_cast<const vec<T, 4>*>(&from.sum[f][o()][t][4 * column]);
         vec<E, 4> all;
 #pragma unroll
         for (int j = 0; j < 4; ++j) all.x[j] = static_cast<E>((of[0].x[j] + of[1].x[j]) + (of[2].x[j] + of[3].x[j]));
-        if (y.present() && t < steps) *reinterpret_cast<vec<E, 4>*>(output_at[o()] + n * quad_steps * stride) = all;
+        if (y.present() && t < steps) *reinterpret_cast<vec<E, 4>*>(output_at[o()] + n * column_steps * stride) = all;
       }
       output_at[o()] += tile * stride;
     });

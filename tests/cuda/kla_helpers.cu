@@ -9,7 +9,7 @@
 #include "kla_device.cuh"
 #include "tool.hpp"
 
-namespace kla_fours_tests {
+namespace kla_helpers_tests {
 using namespace kla_test;
 using kalscan::bfloat16;
 using kalscan::float16;
@@ -34,7 +34,7 @@ enum class outputs { both, mean, variance };
 
 template <class E>
 struct stored_result {
-  bool by_fours;
+  bool with_helpers;
   std::vector<array<E>> out;
   std::vector<array<float>> final;
 };
@@ -57,22 +57,22 @@ stored_result<E> run_stored(const problem<kla, float>& p, std::int64_t chunk, st
   policy.workspace = memory;
   kalscan::forward(policy, kla{}, call.shape, call.in, call.out, call.states);
   ok(cudaDeviceSynchronize());
-  return {kalscan::detail::goes_by_fours<1>(call), to_host(tokens.out), to_host(d.final)};
+  return {kalscan::detail::goes_with_helpers<1>(call), to_host(tokens.out), to_host(d.final)};
 }
 
-/// The same bits either way; returns those by fours.
+/// The same bits either way; returns those with helpers.
 template <class E>
 stored_result<E> same_either_way(const problem<kla, float>& p, std::int64_t chunk) {
   CAPTURE(p.shape.batch);
   CAPTURE(p.shape.time);
   CAPTURE(p.shape.channels);
   CAPTURE(chunk);
-  const auto fours = run_stored<E>(p, chunk, 0), other = run_stored<E>(p, chunk, 5);
-  CHECK(fours.by_fours);
-  CHECK(!other.by_fours);
-  CHECK(different(fours.out, other.out) == 0);
-  CHECK(different(fours.final, other.final) == 0);
-  return fours;
+  const auto helped = run_stored<E>(p, chunk, 0), other = run_stored<E>(p, chunk, 5);
+  CHECK(helped.with_helpers);
+  CHECK(!other.with_helpers);
+  CHECK(different(helped.out, other.out) == 0);
+  CHECK(different(helped.final, other.final) == 0);
+  return helped;
 }
 template <class E>
 void check(const problem<kla, float>& p, std::int64_t chunk) {
@@ -155,7 +155,7 @@ TEST_CASE("one output alone") {
   const auto p = random_problem<kla, float>(1, 70, 64, 16, 42);
   const auto both = run_stored<float>(p, 0, 0);
   const auto mean = run_stored<float>(p, 0, 0, outputs::mean), variance = run_stored<float>(p, 0, 0, outputs::variance);
-  CHECK((mean.by_fours && variance.by_fours));
+  CHECK((mean.with_helpers && variance.with_helpers));
   CHECK(different(std::vector{mean.out[0], variance.out[1]}, both.out) == 0);
   for (const float y : mean.out[1].list()) CHECK(y == 0);
 }
@@ -165,20 +165,20 @@ TEST_CASE("predictions are read out") {
   const auto p = random_problem<predicted, float>(2, 83, 64, 16, 43);
   const auto exact = run_forward<predicted>(seq{}, p.as<double>());
   for (const std::int64_t chunk : {whole_time, std::int64_t{32}}) {
-    const auto fours = run_on_device<predicted>(chunk, p), other = run_on_device<predicted>(chunk, p, 5);
-    CHECK(difference(fours.out, exact.out) < 1e-5);
-    CHECK(different(fours.out, other.out) == 0);
-    CHECK(different(fours.final, other.final) == 0);
+    const auto helped = run_on_device<predicted>(chunk, p), other = run_on_device<predicted>(chunk, p, 5);
+    CHECK(difference(helped.out, exact.out) < 1e-5);
+    CHECK(different(helped.out, other.out) == 0);
+    CHECK(different(helped.final, other.final) == 0);
   }
 }
 
-TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and nobody wants checkpoints") {
+TEST_CASE("calls go with helpers where whole blocks of channels lie as vectors, and nobody wants checkpoints") {
   const auto goes = [](const problem<kla, float>& p, auto change, std::int64_t every = 0) {
     const device_problem<kla, float> d(p, every, false);
     kalscan::detail::forward_call_t<kla, float> call{d.p.shape, d.in_views(), d.out_views(), d.states()};
     change(call);
-    CHECK(kalscan::detail::goes_by_fours<1>(call) >= kalscan::detail::goes_by_fours<2>(call));
-    return kalscan::detail::goes_by_fours<2>(call);
+    CHECK(kalscan::detail::goes_with_helpers<1>(call) >= kalscan::detail::goes_with_helpers<2>(call));
+    return kalscan::detail::goes_with_helpers<2>(call);
   };
   const auto nothing = [](auto&) {};
   const auto p = random_problem<kla, float>(2, 40, 64, 16, 44);
@@ -187,7 +187,7 @@ TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and 
   CHECK(!goes(random_problem<kla, float>(2, 40, 96, 16, 44), nothing));
   const auto few = [](std::int64_t sequences, std::int64_t channels) {
     const device_problem<kla, float> d(random_problem<kla, float>(sequences, 2, channels, 16, 45), 0, false);
-    return kalscan::detail::few_fours(
+    return kalscan::detail::has_few_channels(
         kalscan::detail::forward_call_t<kla, float>{d.p.shape, d.in_views(), d.out_views(), d.states()});
   };
   CHECK((few(1, 64) && few(66, 64) && few(1, 32) && few(100, 96)));
@@ -202,5 +202,5 @@ TEST_CASE("calls go by fours where whole blocks of channels lie as vectors, and 
 }
 
 }  // namespace
-}  // namespace kla_fours_tests
+}  // namespace kla_helpers_tests
 #undef KALSCAN_TEST_STORAGE

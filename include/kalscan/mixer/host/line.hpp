@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Blocks of channels: their states, elements and adjoints, number by number with neighbouring lanes side by side, and
-// the loop that takes them through the steps of a tile.
+// Lines of channels (see README.md): how their states, elements and adjoints lie in memory, and the loop that takes them
+// through the steps of a tile.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,12 @@
 
 namespace kalscan::detail {
 
-/// The numbers of a state, an element, ... for all lanes of a block: [state][number][lane].
+/// The states, or elements, of all lanes of a line, as numbers [state][number][channel]: neighbouring channels side by
+/// side.
 template <class X, class T>
 struct lane_words {
   static constexpr auto count = static_cast<std::int64_t>(array_size<X, T>);
-  static constexpr std::int64_t W = block_width<T>;
+  static constexpr std::int64_t W = line_width<T>;
   T* first;
 
   static std::int64_t length(std::int64_t states) { return count * states * W; }
@@ -34,28 +35,29 @@ struct lane_words {
   }
 };
 
-/// Calls f(s, w) on every lane of a block.
+/// Calls f(s, w) on every lane of a line.
 template <class T, class F>
 void for_each_lane(std::int64_t states, F f) {
   for (std::int64_t s = 0; s < states; ++s) {
-    for (std::int64_t w = 0; w < block_width<T>; ++w) f(s, w);
+    for (std::int64_t w = 0; w < line_width<T>; ++w) f(s, w);
   }
 }
 
-/// A block's states: read(channel, state) gives that of a lane; lanes beyond `width` start as M::start does.
+/// Fills a line's states: read(channel, state) gives that of a lane. Channels beyond `width` do not exist, and get
+/// M::start.
 template <class M, class T, class Read>
-void load_block(T* state, std::int64_t states, std::int64_t channel, std::int64_t width, Read read) {
+void load_line(T* state, std::int64_t states, std::int64_t channel, std::int64_t width, Read read) {
   const lane_words<typename M::template state<T>, T> x{state};
   for_each_lane<T>(states, [&](std::int64_t s, std::int64_t w) {
     x.set(s, w, w < width ? read(channel + w, s) : M::template start<T>());
   });
 }
 
-/// A block's states into such tensors, where they are there.
+/// Writes a line's states to those of the tensors that are present.
 template <class T, class Tensors>
-void store_block(const Tensors& tensors, std::int64_t n, std::int64_t t, const T* state, std::int64_t states,
-                 std::int64_t channel, std::int64_t width, bool add = false) {
-  constexpr std::int64_t W = block_width<T>;
+void store_line(const Tensors& tensors, std::int64_t n, std::int64_t t, const T* state, std::int64_t states,
+                std::int64_t channel, std::int64_t width, bool add = false) {
+  constexpr std::int64_t W = line_width<T>;
   const auto to = tensors_of<T>(tensors);
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (!to[i].present()) continue;
@@ -69,25 +71,24 @@ void store_block(const Tensors& tensors, std::int64_t n, std::int64_t t, const T
   }
 }
 
-/// Whether the formulas of ordinary states hold for the states of a block or, with Adjoint, for their adjoints too.
+/// Whether the formulas of ordinary states hold for the states of a line or, with Adjoint, for their adjoints too.
 template <class M, bool Adjoint = false, class T>
 bool all_ordinary(const T* state, std::int64_t states) {
   const lane_words<typename M::template state<T>, T> x{const_cast<T*>(state)};
   int ordinary = 1;
   for (std::int64_t s = 0; s < states; ++s) {
     int all = 1;
-    for (std::int64_t w = 0; w < block_width<T>; ++w) all &= is_ordinary_state<M, Adjoint>(x(s, w));
+    for (std::int64_t w = 0; w < line_width<T>; ++w) all &= is_ordinary_state<M, Adjoint>(x(s, w));
     ordinary &= all;
   }
   return ordinary != 0;
 }
 
-/// Takes `steps` steps of a block. The states before step t are at state + t * advance, and those after it `advance`
+/// Takes `steps` steps of a line. The states before step t are at state + t * advance, and those after it `advance`
 /// further on (0: in place). With Emit, out holds the outputs, [output][step of a tile][lane].
 template <class Lane, bool Emit, class M, class T>
-KALSCAN_FLATTEN void take_steps(const tile_terms<M, T> u, std::int64_t steps, T* state, std::int64_t advance,
-                                T* out) {
-  constexpr std::int64_t W = block_width<T>;
+KALSCAN_FLATTEN void take_steps(const tile_terms<M, T> u, std::int64_t steps, T* state, std::int64_t advance, T* out) {
+  constexpr std::int64_t W = line_width<T>;
   constexpr std::size_t outputs = array_size<typename M::template outputs<T>, T>;
   const std::int64_t S = u.states;
   for (std::int64_t t = 0; t < steps; ++t) {
@@ -130,8 +131,8 @@ KALSCAN_FLATTEN void take_steps(const tile_terms<M, T> u, std::int64_t steps, T*
 /// The same, with the formulas of ordinary states where these suffice. In place, `saved` has room for the states;
 /// `ordinary` is whether they are that, before and after.
 template <bool Emit, class M, class T>
-void advance_block(const tile_terms<M, T>& u, std::int64_t steps, T* state, std::int64_t advance, T* out,
-                   T* saved, [[maybe_unused]] char& ordinary) {
+void advance_line(const tile_terms<M, T>& u, std::int64_t steps, T* state, std::int64_t advance, T* out, T* saved,
+                  [[maybe_unused]] char& ordinary) {
   if constexpr (requires { typename M::ordinary; }) {
     if (ordinary) {
       const std::int64_t length = lane_words<typename M::template state<T>, T>::length(u.states);

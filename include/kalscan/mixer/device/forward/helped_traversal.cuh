@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Forward, channels of 16 states, faster where a multiprocessor has few warps: half of a block's warps only take steps,
-// the other half stages the inputs of the next tile and writes the outputs of the one before.
+// Forward of channels of 16 states by specialized warps: half of a block's warps, the takers, only take steps; the other
+// half, the helpers, stages the inputs of the next tile and writes the outputs of the one before. It is faster than
+// forward_traversal.cuh where a multiprocessor has few warps.
 //
 // A block has 64 neighbouring channels, or 32 where there are few, and 256 threads, and takes tiles of 16 steps:
 //
-//   - Warp w < 4 has states 4 w ... 4 w + 3, which are one four of the sums over states (readout_sums). Its thread l
-//     has these states of channels 2 l and 2 l + 1, eight lanes, or of channel l alone.
-//   - So one address of a state's terms serves the whole warp and both channels, sums cross no threads, and neither
-//     exchanges nor stores to device memory stand between steps. The sums of a four go to shared memory.
-//   - Warps 4 ... 7 are the helpers. A helper has four neighbouring channels, and one state, of one or two steps of a
-//     tile. It reads them while a tile is computed, two tiles ahead, and writes them to shared memory as terms one tile
-//     ahead.
-//   - Helpers add the fours of the tile before pairwise, as readout_sums and sum_over_group do, and write the outputs.
-//   - Terms and sums lie in two buffers in turn, and all threads of a block meet once a tile.
+//   - Warp w < 4 has states 4 w ... 4 w + 3: a quartet, whose read-outs are added one after the other (readout_sums).
+//     Its thread l has these states of channels 2 l and 2 l + 1, eight lanes, or of channel l alone.
+//   - So one address of a state's terms serves the whole warp and both channels, sums cross no threads, and between
+//     steps nothing is exchanged or stored to device memory. The sums of a quartet go to shared memory.
+//   - Warps 4 ... 7 are the helpers. A helper stages, for one or two steps of a tile, the inputs of four neighbouring
+//     channels, and for two those of one state. While tile k is computed it loads those of tile k + 2 into registers and
+//     writes those of tile k + 1, loaded before, to shared memory as terms.
+//   - Helpers add the sums of the quartets of tile k - 1 pairwise, as readout_sums and sum_over_group do, and write the
+//     outputs.
+//   - There are two buffers for terms and sums, used alternately, and one barrier of the whole block a tile.
 //
-// Bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.189 ms, with that one 0.224, and
-// 1 x 2048 x 4096 0.121 with a channel a thread, 0.188 with two, when half of the multiprocessors have no block.
+// The bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.189 ms, by
+// device_forward_traversal 0.224; and 1 x 2048 x 4096 0.121 with a channel a taker, 0.188 with two, when half of the
+// multiprocessors have no block.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -23,7 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/mixer/device/carry.cuh>
-#include <kalscan/mixer/device/forward/fours_helper.cuh>
+#include <kalscan/mixer/device/forward/tile_helper.cuh>
 #include <kalscan/mixer/device/layout.hpp>
 #include <kalscan/mixer/device/thread_state.cuh>
 #include <kalscan/mixer/device/time_cuts.hpp>
@@ -36,23 +39,24 @@
 
 namespace kalscan::detail {
 
-/// Mixers that have such a traversal: those with formulas and runs of steps without branches, two numbers a state, and
-/// inputs of both kinds that helpers read.
+/// Mixers that have such a traversal: those with branch-free formulas (`ordinary`) and runs of steps, two numbers a state,
+/// and inputs of channels and of states, which helpers read.
 template <class M>
-concept mixer_by_fours = mixer_with_runs<M> && !mixer_with_frame<M> && ordinary_of<M>::exists &&
+concept mixer_with_helpers = mixer_with_runs<M> && !mixer_with_frame<M> && ordinary_of<M>::exists &&
                          M::state_info.size() == 2 && (inputs_with<M, role::channel> > 0) &&
                          (inputs_with<M, role::state> > 0);
 
-/// Replays and absorbs the chunks of calls that go by fours; with a channel a taker, of those whose time is not cut.
+/// Replays and absorbs the chunks of calls for which goes_with_helpers; with one channel a taker, of those whose time is not
+/// cut.
 template <class Call, int ChannelsOfTaker = 2>
-struct device_fours_traversal : fours_block<ChannelsOfTaker> {
-  using block = fours_block<ChannelsOfTaker>;
-  using block::channels, block::channels_of_taker, block::fours, block::states, block::takers, block::tile, block::warp;
+struct device_helped_traversal : helped_block<ChannelsOfTaker> {
+  using block = helped_block<ChannelsOfTaker>;
+  using block::channels, block::channels_of_taker, block::quartets, block::states, block::takers, block::tile, block::warp;
   using M = typename Call::mixer;
   using T = typename Call::number;
   using direction = forward_in_time<Call>;
-  using layout_type = lane_layout<kind_for(states, false, 4 * channels_of_taker)>;  ///< the blocks have the channels of this one's
-  using tile_type = fours_tile<M, T, channels_of_taker>;
+  using layout_type = lane_layout<kind_for(states, false, 4 * channels_of_taker)>;  ///< its blocks have as many channels
+  using tile_type = helped_tile<M, T, channels_of_taker>;
   using lane_state = typename M::template state<T>;
   using numbers = vec<T, channels_of_taker>;
   static constexpr int States = channels_of_taker, blocks = 2;
@@ -60,11 +64,11 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   static constexpr bool spares_registers = false;
   static constexpr unsigned all = 0xffffffffU;
 
-  /// The states of a four: a thread has one for each of its channels.
+  /// The states of a quartet of one channel. A thread has one of these for each of its channels.
   struct state {
     lane_state x[4];
   };
-  /// What a chunk made of them.
+  /// What a chunk does to them.
   struct element {
     typename direction::element x[4];
   };
@@ -100,11 +104,11 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
       for_each_index<numbers>([&](auto i) {
 #pragma unroll
         for (int c = 0; c < States; ++c) {
-          vec<T, 4> four;
+          vec<T, 4> quartet;
 #pragma unroll
-          for (int j = 0; j < 4; ++j) four.x[j] = as_array<T>(x[c].x[j])[i()];
+          for (int j = 0; j < 4; ++j) quartet.x[j] = as_array<T>(x[c].x[j])[i()];
           const int at_row = static_cast<int>(i()) * channels + of[0].c + c;
-          *reinterpret_cast<vec<T, 4>*>(memory + at_row * row + of[0].s0) = four;
+          *reinterpret_cast<vec<T, 4>*>(memory + at_row * row + of[0].s0) = quartet;
         }
       });
       takers_meet();
@@ -136,9 +140,9 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   lanes_of_channels lanes;
   parameter_lanes<M, decltype(Call::in), 4, false> parameter[States];
 
-  __device__ device_fours_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
-                                    const typename direction::arrays&, std::int64_t channel_block,
-                                    unsigned char* memory_)
+  __device__ device_helped_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
+                                     const typename direction::arrays&, std::int64_t channel_block,
+                                     unsigned char* memory_)
       : call(call_),
         at(at_),
         first_channel(channel_block * channels),
@@ -189,7 +193,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   template <bool Emit>
   __device__ __forceinline__ void help() const {
     std::int64_t left = at.to - at.from;
-    fours_helper<Call, channels_of_taker> mine(call, at, first_channel);
+    tile_helper<Call, channels_of_taker> mine(call, at, first_channel);
     mine.read(left);
     mine.write(tile_of(0));
     mine.read(left - tile);
@@ -209,7 +213,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   }
 
   __device__ __forceinline__ void absorb_chunk(element (&e)[States]) {
-    const int four = __shfl_sync(all, lanes.of[0].g, 0);
+    const int quartet = __shfl_sync(all, lanes.of[0].g, 0);
 #pragma unroll
     for (int c = 0; c < States; ++c) {
       parameter[c].load(call.in, lanes.of[c], at.batch, 0);
@@ -221,7 +225,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
 #pragma unroll 1
     for (std::int64_t t = at.from; t < at.to; t += tile) {
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
-      const own_part part(tile_of(buffer), four, lanes.of[0].c);
+      const own_part part(tile_of(buffer), quartet, lanes.of[0].c);
       int step = 0;
 #pragma unroll 1
       for (; step + 4 <= steps; step += 4) {
@@ -258,7 +262,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
   }
 
   __device__ __forceinline__ void take_chunk(state (&x)[States]) {
-    const int four = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
+    const int quartet = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
     for (int c = 0; c < States; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
     bool ordinary = are_all_ordinary(x);
     int buffer = 0;
@@ -266,7 +270,7 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
 #pragma unroll 1
     for (std::int64_t t = at.from; t < at.to; t += tile) {
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
-      const own_part part(tile_of(buffer), four, lanes.of[0].c);
+      const own_part part(tile_of(buffer), quartet, lanes.of[0].c);
       bool done = false;
       if (ordinary && steps == tile) {
 #pragma unroll
@@ -305,8 +309,8 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
     const typename tile_type::state_vec* states;
     T* sums;
 
-    __device__ own_part(tile_type& of, int four, int channel)
-        : rows(&of.row[0][0][channel]), states(&of.state[0][4 * four]), sums(&of.sum[four][0][0][channel]) {}
+    __device__ own_part(tile_type& of, int quartet, int channel)
+        : rows(&of.row[0][0][channel]), states(&of.state[0][4 * quartet]), sums(&of.sum[quartet][0][0][channel]) {}
     __device__ __forceinline__ const numbers& row(int k, int step) const {
       return *reinterpret_cast<const numbers*>(rows + (k * tile + step) * channels);
     }
@@ -342,12 +346,12 @@ struct device_fours_traversal : fours_block<ChannelsOfTaker> {
       }
     }
   }
-  /// Up to a tile's steps by the formulas that hold everywhere.
+  /// Takes `steps` steps of a tile by the formulas that hold everywhere.
   __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[States]) const {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) take_step<M>(step_terms(part, step), part, step, x);
   }
-  /// Calls f(channel, state of the four, terms) for the thread's lanes.
+  /// Calls f(channel, state of the quartet, terms) for the thread's lanes.
   template <class F>
   __device__ __forceinline__ void each_lane(const step_terms& u, F f) const {
 #pragma unroll
