@@ -94,14 +94,15 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
 #pragma unroll
       for (int c = 0; c < States; ++c) of[c].store(to, slot, x[c].x);
     }
-    /// By way of shared memory, a row for each number and channel, since a thread's numbers lie far apart.
+    /// By way of shared memory, with a row for each number and channel: a thread's own numbers lie so far apart that storing
+    /// them took as long as 100 steps.
     __device__ void store(const lane_array<typename direction::element, T>& to, std::int64_t slot,
                           const element (&x)[States]) const {
       constexpr int row = states + 4, of_block = channels * states / 4;
-      constexpr auto numbers = static_cast<int>(array_size<typename direction::element, T>);
-      static_assert(numbers * channels * row * sizeof(T) <= 2 * sizeof(tile_type));
+      constexpr auto count = static_cast<int>(array_size<typename direction::element, T>);
+      static_assert(count * channels * row * sizeof(T) <= 2 * sizeof(tile_type));
       if (helps) return;
-      for_each_index<numbers>([&](auto i) {
+      for_each_index<count>([&](auto i) {
 #pragma unroll
         for (int c = 0; c < States; ++c) {
           vec<T, 4> quartet;
@@ -114,7 +115,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
       takers_meet();
       T* const first = to.at(slot, (of[0].m - of[0].c) * states);
 #pragma unroll
-      for (int i = 0; i < numbers; ++i) {
+      for (int i = 0; i < count; ++i) {
 #pragma unroll
         for (int k = static_cast<int>(threadIdx.x); k < of_block; k += takers) {
           reinterpret_cast<vec<T, 4>*>(first + i * to.lanes)[k] =
