@@ -210,7 +210,7 @@ void run_backward(const ranks<Communicator, Inner>& p, Call call) {
     has_no_lanes(p.inner, call);
     return;
   }
-  clear_rest(pieces.mine.time_sums, 0, p.inner.stream);  // this rank may have fewer chunks than another one, or none
+  clear_rest(memory.mine.time_sums, 0, p.inner.stream);  // this rank may have fewer chunks than another one, or none
   if (all.takes_part()) {
     call.ends = all.ends();
     const rank_link forward(p.communicator, p.inner.stream, all.previous(), all.next());
