@@ -5,16 +5,37 @@
 # that took longest, and `N passed, N failed`.
 set -u
 cd "$(dirname "$0")/.."
-cmake/install_packages.sh g++ clang libomp-dev cmake ninja-build pkg-config libeigen3-dev doctest-dev libbenchmark-dev \
+cmake/install_packages.sh g++ clang lld libomp-dev cmake ninja-build pkg-config libeigen3-dev doctest-dev libbenchmark-dev \
   libtbb-dev libopenmpi-dev openmpi-bin libdlpack-dev python3-numpy || exit 1
 
 presets=("$@")
-[ $# -gt 0 ] || presets=(release clang asan-ubsan tsan avx512-gcc avx512-clang native-gcc)
+[ $# -gt 0 ] || presets=(avx512-gcc avx512-clang native-gcc release clang asan-ubsan tsan)
 passed=0 failed=0
-count() { sed -n "s/^.*[^a-z]$1=\"\([0-9]*\)\".*$/\1/p" "$report" | head -n 1; }
+export OMP_WAIT_POLICY=passive  # what waits takes no processor from what compiles
+# The tests of a preset run while the next one is compiled. start_tests NAME; show_tests waits, shows and counts.
+tested=
+start_tests() {
+  tested=$PWD/.build/$1
+  ctest --preset "$1" --output-junit "$tested/report.xml" >"$tested/ctest.log" 2>&1 &
+  test_process=$!
+}
+count() { sed -n "s/^.*[^a-z]$1=\"\([0-9]*\)\".*$/\1/p" "$tested/report.xml" | head -n 1; }
+show_tests() {
+  [ -n "$tested" ] || return
+  wait "$test_process"
+  cat "$tested/ctest.log"
+  local tests bad skipped
+  tests=$(count tests) bad=$(count failures) skipped=$(count skipped)
+  if [ -z "$tests" ] || [ "$tests" -eq 0 ]; then
+    failed=$((failed + 1))
+  else
+    failed=$((failed + bad)) passed=$((passed + tests - bad - skipped))
+  fi
+  tested=
+}
 for preset in "${presets[@]}"; do
   echo "== $preset, $SECONDS s"
-  # The other presets of that compiler have compiled the same.
+  # The other presets of that compiler compile the same.
   options=()
   case $preset in
     avx512-gcc)
@@ -24,21 +45,23 @@ for preset in "${presets[@]}"; do
     avx512-clang) [ $# -eq 0 ] && tests/same_vectors.sh clang++ && echo "this machine's vectors: done" && continue ;;
     native-gcc) [ $# -eq 0 ] && tests/same_vectors.sh g++ && echo "AVX-512's vectors: done" && continue ;;
   esac
-  build=$PWD/.build/$preset report=$PWD/.build/$preset/report.xml
+  build=$PWD/.build/$preset
   mkdir -p "$build"
-  rm -f "$report"
+  rm -f "$build/report.xml"
   if ! cmake --preset "$preset" "${options[@]}" >"$build/configure.log" 2>&1; then
     cat "$build/configure.log"
     failed=$((failed + 1))
     continue
   fi
-  cmake --build --preset "$preset" -- -k 0 || { failed=$((failed + 1)); continue; }
+  # The tests of the preset before go first: some of them look at times.
+  nice cmake --build --preset "$preset" -- -k 0 || { failed=$((failed + 1)); continue; }
   case $preset in avx512-*|native-gcc) passed=$((passed + 1)); continue ;; esac  # this machine may be unable to run them
-  ctest --preset "$preset" --output-junit "$report"
-  tests=$(count tests) bad=$(count failures) skipped=$(count skipped)
-  if [ -z "$tests" ] || [ "$tests" -eq 0 ]; then failed=$((failed + 1)); continue; fi
-  failed=$((failed + bad)) passed=$((passed + tests - bad - skipped))
+  show_tests
+  start_tests "$preset"
 done
+tests/compile_seconds.sh >.build/compile_seconds.log 2>&1 &
+compile_seconds=$!
+show_tests
 # Columns of .ninja_log: begin and end in ms, time stamp, output, hash.
 compiled() {
   for preset in "${presets[@]}"; do
@@ -52,7 +75,8 @@ compiled |
   awk '$3 ~ /test_headers.*\/units\// { sub(/.*units\/kalscan_/, "", $3); sub(/\.(o|ptx)$/, "", $3); print $1, $3 }' |
   sort -rn | awk '{ printf "%5.1f %-34s%s", $1, $2, NR % 3 ? "" : "\n" } END { if (NR % 3) print "" }'
 echo "== what the smallest programs take, processor seconds"
-tests/compile_seconds.sh && passed=$((passed + 1)) || failed=$((failed + 1))
+wait "$compile_seconds" && passed=$((passed + 1)) || failed=$((failed + 1))
+cat .build/compile_seconds.log
 echo "== slowest to compile, seconds of a last build; all took $SECONDS s"
 compiled | sort -rn | head -n 10
 echo "$passed passed, $failed failed"

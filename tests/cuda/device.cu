@@ -21,6 +21,7 @@
 #include "device_array.hpp"
 #include "many.hpp"
 
+namespace device_tests {
 namespace {
 
 using kalscan::cuda;
@@ -276,3 +277,4 @@ TEST_CASE("what CUDA refuses becomes a cuda_error that names the call") {
 }
 
 }  // namespace
+}  // namespace device_tests

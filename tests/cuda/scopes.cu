@@ -11,6 +11,7 @@
 #include "device_array.hpp"
 #include "many.hpp"
 
+namespace scopes_tests {
 namespace {
 
 enum verb { inclusive, exclusive, inclusive_suffix, exclusive_suffix, reduction, verbs };
@@ -232,3 +233,4 @@ TEST_CASE("a recurrence's states at both scopes") {
 }
 
 }  // namespace
+}  // namespace scopes_tests

@@ -148,7 +148,7 @@ TEST_CASE("functions: two equal sensors and a vague prior, at every step where Q
 TEST_CASE("functions: a component that decays and is never moved is smoothed however long the series is") {
   std::mt19937_64 engine(7);
   std::normal_distribution<double> normal;
-  series_type y(1, 1200);
+  series_type y(1, unless_slow(1200, 300));
   for (double& value : y.reshaped()) value = normal(engine);
   const model_type two{MatrixXd(Vector2d(1, 0.5).asDiagonal()), MatrixXd(Vector2d(0.1, 0).asDiagonal()), MatrixXd{{1, 1}},
                        number(0.5), prior_type::of_first_state(VectorXd::Zero(2), 2 * identity(2))};
@@ -165,7 +165,7 @@ TEST_CASE("functions: a component that decays and is never moved is smoothed how
 TEST_CASE("functions: rank-one noise over 20,000 steps costs digits") {
   std::mt19937_64 engine(8);
   std::normal_distribution<double> normal;
-  const Index length = unless_slow(20000, 2000);
+  const Index length = unless_slow(20000, 600);
   series_type y(2, length);
   Vector2d position(244, 183);
   for (Index t = 0; t < length; ++t) {

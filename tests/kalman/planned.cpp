@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../instrument.hpp"
 #include "device_chunks.hpp"
 #include "oracle.hpp"
 #include "small_models.hpp"
@@ -77,24 +78,25 @@ std::vector<double> data(std::int64_t size) {
 
 template <class T, int N, int M>
 void check_against_oracle(double bound, double missing) {
-  const std::int64_t length = 4700;
+  const std::int64_t length = unless_slow(4700, 1300);  // long enough for short chunks at both ends
   const auto drawn = model_of_seed<N, M>(7);
   Eigen::MatrixXd y = Eigen::Map<const Eigen::MatrixXd>(data(length * M).data(), M, length);
   std::mt19937_64 engine(5);
   std::uniform_real_distribution<double> uniform;
   for (auto& x : y.reshaped()) x = uniform(engine) < missing ? nan : x;
-  if (missing > 0) y.middleCols(2000, 60).setConstant(nan);
+  if (missing > 0) y.middleCols(length / 2, 60).setConstant(nan);
   const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> given = y.cast<T>();
   const auto expected = oracle::run(drawn, given.template cast<double>().eval());
   const auto model = kalscan::constant_model(oracle::convert<T, N, M>(drawn));
   static_assert(has_plan<decltype(model)>);
-  for (const std::int64_t chunk : {5, 16, 40, 4700}) {
+  for (const std::int64_t chunk : {std::int64_t{5}, std::int64_t{16}, std::int64_t{40}, length}) {
+    if (under_an_instrument() && (chunk == 16 || chunk == 40)) continue;
     CAPTURE(chunk);
     const auto r = device_chunks::filter_and_smooth(model, device_chunks::numbers_of<T>(given), {.longest = length}, chunk, 32);
     small_models::compare(r, expected, bound);
     int same = 0;
     for (std::size_t t = 1; t < r.covariance.size(); ++t) same += r.covariance[t] == r.covariance[t - 1];
-    CHECK(same > (missing > 0 ? 500 : 4500));  // it did settle
+    CHECK(same > (missing > 0 ? length / 10 : length - 200));  // it did settle
   }
 }
 
@@ -246,7 +248,7 @@ TEST_CASE("models that settle slowly, or never, are filtered as without a plan")
   small_symmetric<double, 7> little{};
   for (int i = 0; i < 7; ++i) slow(i, i) = 1, little(i, i) = 1e-4;
   for (int i = 0; i < 6; ++i) slow(i, i + 1) = 0.01;
-  check_as_in_sequence(model_of(slow, little, H, prior), 4000, 200, true);
+  check_as_in_sequence(model_of(slow, little, H, prior), unless_slow(4000, 2000), unless_slow(200, 0), true);
 }
 
 TEST_CASE("readings without noise, and what overflows, have no plan that hides them") {

@@ -52,7 +52,8 @@ inline problem_type problem_of(const Eigen::MatrixXd& F, const Eigen::MatrixXd& 
   return p;
 }
 
-/// check(problem, chunk) for random models of N states and M observed components, and chunks of several lengths.
+/// check(problem, expected, chunk) for random models of N states and M observed components, and chunks of several
+/// lengths.
 template <int N, int M, class Check>
 void for_random_models(Check check) {
   const oracle::kind kinds[] = {
@@ -66,9 +67,10 @@ void for_random_models(Check check) {
     for (const std::int64_t length : {1, 2, unless_slow(47, 19)}) {
       CAPTURE(length);
       const auto problem = oracle::draw_problem(N, M, length, k, ++seed);
+      const auto expected = oracle::run(problem.model, problem.y);
       for (const std::int64_t chunk : {1, 3, 16, 1000}) {
         if (chunk == 16 && under_an_instrument()) continue;  // one whole chunk and a rest, as 3 leaves
-        check(problem, chunk);
+        check(problem, expected, chunk);
       }
     }
   }

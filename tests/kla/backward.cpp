@@ -182,7 +182,7 @@ TEST_CASE("a diffuse prior has no adjoint, and spoils no other") {
 }
 
 TEST_CASE("float against double over a long time") {
-  const std::int64_t L = unless_slow(20000, 2000);
+  const std::int64_t L = unless_slow(20000, 800);
   const auto p = random_problem<kla, float>(1, L, 16, 4, 7);
   const auto exact = run_backward<kla>(omp{2}, p.as<double>());
   for (const omp& policy : {omp{2}, omp{2, L / 4}}) {

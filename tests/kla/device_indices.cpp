@@ -63,7 +63,7 @@ void for_each_kind(F f) {
   };
   own(std::integer_sequence<int, 4, 8, 16, 32, 64>{});
   std::vector<int> few, many;
-  for (int states = 1; states <= 128; states += unless_slow(1, 5))
+  for (int states = 1; states <= 128; states += unless_slow(1, 11))
     if (!has_own_kernel(states)) few.push_back(states);
   for (int states = 129; states <= 256; states += states < 131 || states > 250 ? 1 : 30) many.push_back(states);
   with_kind<kind_for(1, false, 8)>(f, few);

@@ -101,13 +101,16 @@ TEST_CASE_TEMPLATE("packed sequences, empty and short ones among them, have the 
   int calls = 0;
   for (const given g : {given::fixed, given::per_token}) {
     const auto check = [&](const auto& policy) {
-      const bool is_odd = calls++ % 2 == 1;  // with five policies, under an instrument, each has one kind of parameters
+      // Under an instrument each policy has one kind of parameters.
+      const bool is_odd = (calls++ + (g == given::fixed ? 0 : 1)) % 2 == 1;
       if (!is_odd || !under_an_instrument()) check_packed<M>(policy, offsets, g);
     };
     check(seq{});
     for (const omp& policy : policies) check(policy);
   }
-  check_packed<M>(omp{2}, {0, 3, 33003, 33010}, given::fixed, unless_slow(21, 2));  // one of them is split by default
+  // One of them is split by default, which takes an instrument long.
+  if (!under_an_instrument() || std::is_same_v<M, gla>)
+    check_packed<M>(omp{2}, {0, 3, 33003, 33010}, given::fixed, unless_slow(21, 2));
   check_packed<M>(omp{2}, {0, 0}, given::fixed);
 }
 

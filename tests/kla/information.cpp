@@ -22,7 +22,7 @@ bool is_between_forms(const family& f) { return f.precision > 1e-20 && f.precisi
 
 const std::int64_t all_channels = unless_slow(3, 2), all_states = unless_slow(2, 1);
 
-/// Under an instrument a third of them, the packed last one among these.
+/// Under an instrument four of them, the packed last one among these.
 template <class F>
 void for_each_family(F f) {
   std::uint64_t seed = 0;
@@ -31,7 +31,7 @@ void for_each_family(F f) {
     CAPTURE(x.gap);
     CAPTURE(x.a_low);
     ++seed;
-    if (under_an_instrument() && seed % 3 != 1) continue;
+    if (under_an_instrument() && seed % 9 != 1) continue;
     f(x, seed, seed % 2 == 0 ? given::per_token : given::fixed);
   }
 }
@@ -131,7 +131,7 @@ TEST_CASE("final beliefs feed the next call, and initial adjoints the call befor
     CAPTURE(f.precision);
     CAPTURE(f.gap);
     ++seed;
-    if (under_an_instrument() && seed % 3 != 1) continue;
+    if (under_an_instrument() && seed % 9 != 1) continue;
     check(f, seed, seq{});
     check(f, seed, omp{2, 7});
   }

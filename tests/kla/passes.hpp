@@ -67,7 +67,8 @@ void check_streamed(given g) {
 
 /// Packed sequences and one call for each of them.
 template <class M, class Policy>
-void check_packed(const Policy& policy, const std::vector<std::int64_t>& offsets, given g, std::int64_t C = 21) {
+void check_packed(const Policy& policy, const std::vector<std::int64_t>& offsets, given g,
+                  std::int64_t C = unless_slow(21, 9)) {
   const std::int64_t lanes = 3 * C;
   const auto p = random_problem<M, float>(1, offsets.back(), C, 3, 6, g, false, offsets);
   const auto packed = run_forward<M>(policy, p, 4);

@@ -74,10 +74,11 @@ struct array {
   }
 };
 
-/// Whole lanes and chunks of time, shorter and longer than those of the library's choice.
+/// Whole lanes and chunks of time, shorter and longer than those of the library's choice. Under an instrument fewer,
+/// and none of them whole tiles.
 using kalscan::omp;
 inline const std::vector<omp> policies =
-    under_an_instrument() ? std::vector<omp>{omp{2, 0}, omp{3, 1}, omp{8, 16}, omp{2, 33}}
+    under_an_instrument() ? std::vector<omp>{omp{2, 0}, omp{3, 1}, omp{8, 33}}
                           : std::vector<omp>{omp{1, 0}, omp{2, 0}, omp{3, 1}, omp{2, 7}, omp{8, 16}, omp{2, 33}};
 
 /// Lengths beside tiles and chunks; channels that leave lines of both number types ragged, or fill none.

@@ -97,6 +97,20 @@ class law_book {
     std::function<void(law_result&)> shrink;  ///< of a law that fails
   };
 
+  /// Whether a law fails for its operands as they are now: one type for all laws, so that making an operand simple
+  /// compiles once for each type of operand.
+  class law_test {
+   public:
+    template <class F>
+    explicit law_test(const F& fails)
+        : law_(&fails), fails_([](const void* f) { return (*static_cast<const F*>(f))(); }) {}
+    bool operator()() const { return fails_(law_); }
+
+   private:
+    const void* law_;
+    bool (*fails_)(const void*);
+  };
+
   template <class Sides, class... Values>
   double defect_of(const Sides& sides, const Values&... values) const {
     const auto both = sides(values...);
@@ -117,28 +131,28 @@ class law_book {
     }
   }
 
-  template <class Tuple, class Sides, std::size_t... I>
-  bool fails(const Sides& sides, const Tuple& all, const law_result& result, std::index_sequence<I...>) const {
-    return !(defect_of(sides, std::get<I>(all).value...) <= result.bound);
-  }
-
   /// Shorter sequences and values with shorter texts, as long as the law fails for them. What is tried depends on the
   /// trial alone.
-  template <class Tuple, class Sides, std::size_t... I>
-  void shrink(law_result& result, const Sides& sides, Tuple& all, std::index_sequence<I...> indices) const {
-    [[maybe_unused]] const auto still_fails = [&] { return fails(sides, all, result, indices); };
+  template <class Sides, class Tuple, std::size_t... I>
+  void shrink(law_result& result, const Sides& sides, Tuple& all, std::index_sequence<I...>) const {
+    const auto fails = [&] { return !(defect_of(sides, std::get<I>(all).value...) <= result.bound); };
+    [[maybe_unused]] const law_test still_fails(fails);
     [[maybe_unused]] std::mt19937_64 engine = trial_engine(seed_ + 1, result.trial);
     for (int round = 0; round < 3; ++round) (simplify(std::get<I>(all), engine, still_fails), ...);
-    std::ostringstream out;
-    ((out << "  " << std::get<I>(all).name << " = " << text_of(std::get<I>(all).value) << '\n'), ...);
     const auto both = sides(std::get<I>(all).value...);
-    out << "  left = " << text_of(both.first) << "\n  right = " << text_of(both.second) << '\n';
-    result.operands = out.str();
+    result.operands.clear();
+    (add_line(result.operands, std::get<I>(all).name, std::get<I>(all).value), ...);
+    add_line(result.operands, "left", both.first), add_line(result.operands, "right", both.second);
     result.defect = defect_of(sides, std::get<I>(all).value...);
   }
 
-  template <class T, class Generate, class StillFails>
-  static void simplify(law_operand<T, Generate>& x, std::mt19937_64& engine, StillFails still_fails) {
+  template <class T>
+  static void add_line(std::string& lines, const char* name, const T& value) {
+    lines += "  " + std::string(name) + " = " + text_of(value) + '\n';
+  }
+
+  template <class T, class Generate>
+  static void simplify(law_operand<T, Generate>& x, std::mt19937_64& engine, const law_test& still_fails) {
     if constexpr (is_sequence<T, Generate>) {
       for (std::size_t i = x.value.size(); i-- > 0;) {
         const T longer = x.value;
@@ -147,22 +161,23 @@ class law_book {
       }
       for (std::size_t i = 0; i < x.value.size(); ++i) {
         typename T::value_type value = x.value[i];
-        replace(value, {}, *x.generate, engine, [&] {
+        const auto fails_with = [&] {
           const typename T::value_type before = x.value[i];
           x.value[i] = value;
           if (still_fails()) return true;
           x.value[i] = before;
           return false;
-        });
+        };
+        replace(value, {}, *x.generate, engine, law_test(fails_with));
       }
     } else {
       replace(x.value, x.simplest, *x.generate, engine, still_fails);
     }
   }
 
-  template <class T, class Generate, class StillFails>
+  template <class T, class Generate>
   static void replace(T& x, const std::vector<T>& simplest, Generate& generate, std::mt19937_64& engine,
-                      StillFails still_fails) {
+                      const law_test& still_fails) {
     constexpr int draws = 50;
     std::size_t length = text_of(x).size();
     const auto attempt = [&](const T& simpler) {
