@@ -214,6 +214,20 @@ TEST_CASE("so they do before a gap in the first steps of a diffuse prior") {
   }
 }
 
+TEST_CASE("what a system forgets keeps its digits beside what grows, which much later data tell") {
+  const MatrixXd F{{-0.0625, -1.125}, {-0.5625, 0.875}};  // grows by 1.33 a step, and fades by 0.52
+  problem_type p{{F, zero(2), MatrixXd{{0.1, -0.1}}, 10 * identity(1), prior_type::all_diffuse(2)}, MatrixXd(1, 40)};
+  generator g{std::mt19937_64(3)};
+  VectorXd x = Eigen::Vector2d(3, -2);
+  for (Eigen::Index t = 0; t < p.y.cols(); ++t, x = (F * x).eval()) p.y.col(t) = p.model.H[0] * x + 3 * g.normal(1, 1);
+  const auto expected = joint(p);
+  for (const auto& policy : policies) {
+    const auto s = kalscan::smooth(policy, p.model, p.y);
+    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 1) <
+          1e-9);
+  }
+}
+
 TEST_CASE("what later exact readings tell for certain takes no digits of what they tell with noise") {
   // Differences of the readings give all states but the last without error; the noise of the third hides that one.
   for (const double vague : {1e4, 1e8}) {

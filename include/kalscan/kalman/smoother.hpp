@@ -128,12 +128,13 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
   std::vector<std::int64_t> taken(results.size()), again;
-  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest, {}, taken};
+  std::vector<dense_matrix<T>> rounding(results.size());
+  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest, {}, taken, rounding};
   if (!as_covariances.empty()) run_sweep(p, sweep);
   for (const std::int64_t i : as_covariances) {
     const auto index = static_cast<std::size_t>(i);
     // Where most steps go back from the next one, in sequence, covariances may lack digits everywhere, and roots, which
-    // do not, take no longer.
+    // do not, take no longer; where one that does has lost its digits on the way, it counts as all.
     if (2 * taken[index] > results[index].mean.cols()) again.push_back(i);
   }
   if (!again.empty()) smooth_again<Whole, P, T, N, M>(p, models, again, results);
@@ -170,9 +171,9 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Jong (Biometrika 76, 1989), which inverts no covariance: singular F and Q, and variances that vanish, are allowed.
 /// Where its difference of covariances cancels, because later data tell far more than all before, the step is smoothed
 /// from the next one instead, by roots, in sequence, and so are those before it until both ways agree; which steps those are
-/// depends on the data, not on threads. A series of which these are most steps is filtered again as roots, in sequence,
-/// and smoothed by these; its `filtered` is then the result of that. Covariances are symmetric and positive semi-definite
-/// up to rounding. Errors, memory and the effect of the policy as for `filter`.
+/// depends on the data, not on threads. A series of which these are most steps, or lose digits on the way, is filtered
+/// again as roots, in sequence, and smoothed by these; its `filtered` is then the result of that. Covariances are
+/// symmetric and positive semi-definite up to rounding. Errors, memory and the effect of the policy as for `filter`.
 ///
 /// A result with roots is smoothed by these, with what is observed later as n more observations of each state: of the
 /// square-root form, and of models that are read without noise, there in sequence. What later readings tell for certain
