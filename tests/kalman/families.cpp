@@ -214,6 +214,39 @@ TEST_CASE("so they do before a gap in the first steps of a diffuse prior") {
   }
 }
 
+TEST_CASE("what a system forgets keeps its digits beside what grows, which much later data tell") {
+  const MatrixXd F{{-0.0625, -1.125}, {-0.5625, 0.875}};  // grows by 1.33 a step, and fades by 0.52
+  problem_type p{{F, zero(2), MatrixXd{{0.1, -0.1}}, 10 * identity(1), prior_type::all_diffuse(2)}, MatrixXd(1, 40)};
+  generator g{std::mt19937_64(3)};
+  VectorXd x = Eigen::Vector2d(3, -2);
+  for (Eigen::Index t = 0; t < p.y.cols(); ++t, x = (F * x).eval()) p.y.col(t) = p.model.H[0] * x + 3 * g.normal(1, 1);
+  const auto expected = joint(p);
+  for (const auto& policy : policies) {
+    const auto s = kalscan::smooth(policy, p.model, p.y);
+    CHECK(oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 1) <
+          1e-9);
+  }
+}
+
+TEST_CASE("what later exact readings tell for certain takes no digits of what they tell with noise") {
+  // Differences of the readings give all states but the last without error; the noise of the third hides that one.
+  for (const double vague : {1e4, 1e8}) {
+    CAPTURE(vague);
+    generator g{std::mt19937_64(4)};
+    MatrixXd F = identity(4), Q = zero(4), H = MatrixXd::Zero(1, 4);
+    for (Eigen::Index i = 0; i < 3; ++i) F(i, i + 1) = 1;
+    Q(2, 2) = 0x1p-8;
+    H(0, 0) = 1;
+    problem_type p{{F, Q, H, zero(1), prior_type::of_first_state(VectorXd::Zero(4), vague * identity(4))},
+                   MatrixXd(1, 27)};
+    VectorXd x = g.normal(4, 1);
+    for (Eigen::Index t = 0; t < p.y.cols(); ++t, x = (F * x).eval(), x(2) += 0x1p-4 * g.normal(1, 1)(0))
+      p.y(0, t) = x(0);
+    const auto expected = oracle::run_by_scalars(p);
+    for (const auto& policy : policies) CHECK(errors_of(policy, p, expected).worst() < 1e-9);
+  }
+}
+
 /// An integrated Wiener process, read after times of any magnitude.
 problem_type irregular_steps(generator& g, Eigen::Index, Eigen::Index) {
   constexpr Eigen::Index n = 3, length = 40;

@@ -145,6 +145,33 @@ TEST_CASE("what y and the state no longer depend on but for rounding is not unkn
   CHECK(kalscan::forecast(model, f, 1).diffuse.empty());
 }
 
+TEST_CASE(
+    "what is read is predicted with its own digits where it is known far better than the states it is the sum of") {
+  // Two random walks of which the sum alone is read, and the sum by itself.
+  const matrix I = matrix::Identity(2, 2), one = matrix::Identity(1, 1);
+  const auto walk = [](const matrix& F, const matrix& Q, const matrix& H, double prior) {
+    const auto n = F.rows();
+    return model_type{F, Q, H, matrix::Constant(1, 1, 0.5),
+                      kalscan::gaussian_prior<double, Dynamic>::of_first_state(Eigen::VectorXd::Zero(n),
+                                                                               prior * matrix::Identity(n, n))};
+  };
+  const model_type two = walk(I, I, matrix{{1, 0.5}}, 1e14), sum = walk(one, 1.25 * one, one, 1.25e14);
+  const data_type y{{3, 5, 4, std::nan(""), 7, 6, 8, 9, 7, 6}};
+  const auto check = [&](const auto& of_two, const auto& of_sum) {
+    for (Index t = 1; t < y.cols(); ++t) {
+      CAPTURE(t);
+      const auto i = static_cast<std::size_t>(t);
+      CHECK(apart(of_two.innovation_covariance[i], of_sum.innovation_covariance[i]) < 1e-6);
+    }
+    const auto ahead = kalscan::forecast(two, of_two, 5), expected = kalscan::forecast(sum, of_sum, 5);
+    for (std::size_t i = 0; i < 5; ++i) CHECK(apart(ahead.y_covariance[i], expected.y_covariance[i]) < 1e-6);
+  };
+  constexpr kalscan::filter_outputs outputs{.innovations = true};
+  check(kalscan::filter(kalscan::seq{}, two, y, outputs), kalscan::filter(kalscan::seq{}, sum, y, outputs));
+  check(kalscan::filter(kalscan::omp{2, 3}, kalscan::square_root{two}, y, outputs),
+        kalscan::filter(kalscan::seq{}, kalscan::square_root{sum}, y, outputs));
+}
+
 TEST_CASE("a forecast that does not fit is refused by name and value") {
   const auto [model, y] = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true}, 1);
   const auto f = kalscan::filter(kalscan::seq{}, model, y);

@@ -124,6 +124,36 @@ TEST_CASE("under a prior that is vague beside the readings, steps have the digit
   }
 }
 
+TEST_CASE(
+    "after a diffuse beginning that leaves sums known far better than states, steps have the digits of the filter") {
+  for (const double angle : {1e-2, 1e-3}) {  // a cycle that the data hardly tell from the level
+    CAPTURE(angle);
+    const double c = std::cos(angle), s = std::sin(angle);
+    const matrix F{{1, 0, 0}, {0, c, s}, {0, -s, c}}, Q = Eigen::Vector3d(0.01, 0, 0).asDiagonal().toDenseMatrix();
+    const model_type model{F, Q, matrix{{1, 1, 0}}, matrix::Constant(1, 1, 0.05),
+                           kalscan::gaussian_prior<double, Dynamic>::all_diffuse(3)};
+    data_type y(1, 30);
+    for (Index t = 0; t < y.cols(); ++t) y(0, t) = std::sin(double(t * t));
+    const auto whole = kalscan::filter(kalscan::seq{}, model, y),
+               beginning = kalscan::filter(kalscan::seq{}, model, y.leftCols(3));
+    REQUIRE(beginning.diffuse.size() == 2);
+    const kalscan::online_filter steps(model);
+    auto belief = steps.after(beginning);
+    for (Index t = 3; t < y.cols(); ++t) {
+      CAPTURE(t);
+      const auto [updated, log_density] = steps.update(steps.predict(std::move(belief), t), y.col(t), t);
+      belief = updated;
+      const auto i = static_cast<std::size_t>(t);
+      CHECK(std::abs(log_density - whole.log_likelihood_terms[i]) < 1e-7);
+      for (Index j = 0; j < 3; ++j) {
+        const double deviation = std::sqrt(whole.covariance[i](j, j));
+        CHECK(std::abs(belief.mean(j) - whole.mean(j, t)) < 1e-7 * deviation);
+        CHECK(std::abs(std::sqrt(belief.covariance(j, j)) / deviation - 1) < 1e-7);
+      }
+    }
+  }
+}
+
 TEST_CASE("steps that cannot be taken are refused by name and value") {
   const auto p = oracle::random_problem<double, Dynamic, Dynamic>(2, 1, 10, {.varying = true, .inputs = true}, 3);
   const kalscan::online_filter steps(p.model);

@@ -13,6 +13,7 @@
 #include <kalscan/kalman/model/prior_after.hpp>
 #include <kalscan/kalman/smoother.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
+#include <kalscan/kalman/steps/square_root_steps.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <string>
@@ -56,20 +57,29 @@ template <class T, int N, int M>
     detail::bad_model({"the filter result has ", result.mean.rows(), " states, the model ", model.states()});
   }
   const detail::filter_step<T, N, M> step(model);
+  const detail::square_root_steps<T, N, M> root_steps(model);
+  const bool rooted = start.root.cols() > 0;  // then the covariance may lack digits that its root has
   forecast_result<T, N, M> x;
   x.mean.resize(model.states(), steps);
   x.y_mean.resize(model.observed(), steps);
   Eigen::Vector<T, N> mean = start.mean;
   Eigen::Matrix<T, N, N> P = start.covariance;
+  square_root_belief<T, N> carried{mean, rooted ? root_steps.root_of(start) : P};
   detail::dense_matrix<T> directions(start.directions);
   for (std::int64_t t = length; t < length + steps; ++t) {
     mean = step.predict_mean(t, mean);
-    P = step.predict_covariance(t, P);
+    if (rooted) {
+      root_steps.template predict<T>(t, carried);
+      P = detail::times(carried.root, detail::transposed(carried.root));
+    } else {
+      P = step.predict_covariance(t, P);
+    }
     if (!mean.allFinite() || !P.allFinite()) detail::fail_step(0, t, "the prediction is not finite");
     x.mean.col(t - length) = mean;
     x.covariance.push_back(P);
     x.y_mean.col(t - length) = step.observation_mean(t, mean);
-    x.y_covariance.push_back(step.innovation_covariance(t, P));
+    x.y_covariance.push_back(rooted ? detail::innovation_covariance_of_root(model, t, carried.root)
+                                    : step.innovation_covariance(t, P));
     directions = detail::cleared_product<T>(model.F[t], directions);
     bool forgotten = true;
     for (Eigen::Index i = 0; i < directions.size(); ++i) forgotten = forgotten && detail::equal(directions(i), 0);

@@ -44,7 +44,8 @@ struct online_update {
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
 /// the prior is vague beside R or R is singular, or carries roots because some combination of states grows far beyond
-/// the others: here they are carried from where that shows, and from the start where the prior is vague.
+/// the others: here they are carried from where that shows, and from the start where the prior, or the belief
+/// of a result, is vague.
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();
@@ -76,8 +77,7 @@ class online_filter {
     }
     belief x{prior.mean, prior.covariance};
     if (step_.noiseless) x.rounding = root_steps::rounding_of(prior).E;
-    const detail::vague_states<T, N, M> readings(step_.model);
-    if (has_root(x) || readings.is_vague(prior.covariance)) x.root = root_steps::root_of(prior);
+    if (has_root(x) || is_vague(prior.covariance)) x.root = root_steps::root_of(prior);
     return x;
   }
 
@@ -88,7 +88,12 @@ class online_filter {
     if (std::ssize(result.diffuse) > last) require_proper("the last belief", result.diffuse.back());
     belief x{result.mean.col(last), result.covariance.back()};
     if (!result.rounding.empty()) x.rounding = result.rounding.back();
-    if (!result.covariance_root.empty()) x.root = result.covariance_root.back();
+    if (!result.covariance_root.empty()) {
+      x.root = result.covariance_root.back();
+    } else if (result.beginning.size() == last + 1 && is_vague(x.covariance)) {
+      x.root = root_steps::root_after(result.beginning);
+      x.covariance = detail::times(x.root, x.root.transpose());
+    }
     if (result.first_variances.size() > 0) x.first_variances = result.first_variances;
     return x;
   }
@@ -171,6 +176,9 @@ class online_filter {
 
   bool has_root(const belief& x) const {
     return step_.noiseless || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+  }
+  bool is_vague(const Eigen::Matrix<T, N, N>& P) const {
+    return detail::vague_states<T, N, M>(step_.model).is_vague(P);
   }
   static bool has_outgrown(const belief& x) {
     const Eigen::Vector<T, N> none = Eigen::Vector<T, N>::Zero(x.mean.size());

@@ -128,12 +128,13 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const ka
     longest = (std::max<std::int64_t>)(longest, f.mean.cols());
   }
   std::vector<std::int64_t> taken(results.size()), again;
-  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest, {}, taken};
+  std::vector<dense_matrix<T>> rounding(results.size());
+  const smoother_sweep<T, N, M> sweep{steppers, results, as_covariances, cancelled, longest, {}, taken, rounding};
   if (!as_covariances.empty()) run_sweep(p, sweep);
   for (const std::int64_t i : as_covariances) {
     const auto index = static_cast<std::size_t>(i);
     // Where most steps were taken from the next one, in sequence, covariances may lack digits everywhere. Roots have them,
-    // and take no longer.
+    // and take no longer. A step taken so that has lost its digits on the way counts as if all had been.
     if (2 * taken[index] > results[index].mean.cols()) again.push_back(i);
   }
   if (!again.empty()) smooth_again<Whole, P, T, N, M>(p, models, again, results);
@@ -170,9 +171,10 @@ std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const k
 /// Jong (Biometrika 76, 1989), which inverts no covariance: F and Q may be singular, and variances may vanish. Where later
 /// data tell far more of a state than all data before, its difference of covariances cancels: such a step is smoothed
 /// from the next one instead, by roots and in sequence, and so are the steps before it until both ways agree. Which steps
-/// these are depends on the data, not on threads. If they are most steps of a series, it is filtered again as roots, in
-/// sequence, and smoothed by roots; `filtered` then has the results of that filter. Covariances are symmetric, and
-/// positive semi-definite up to rounding. Errors, memory and the effect of the policy are as for `filter`.
+/// these are depends on the data, not on threads. If they are most steps of a series, or lose digits on the way, it is
+/// filtered again as roots, in sequence, and smoothed by roots; `filtered` then has the results of that filter. Covariances
+/// are symmetric, and positive semi-definite up to rounding. Errors, memory and the effect of the policy are as for
+/// `filter`.
 ///
 /// A result with roots is smoothed by roots, with what later data tell as n more observations of each state. So it is for
 /// the square-root form, and for noiseless models (there in sequence). What later readings without noise tell is taken as

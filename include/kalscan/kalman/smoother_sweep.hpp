@@ -53,7 +53,10 @@ struct smoother_sweep {
   std::int64_t longest;
   std::span<stretch_edges<T, N>> edges =
       {};  // one for each result, over ranks: the caller then finishes the lanes
-  std::span<std::int64_t> taken_from_next = {};  // counts those steps of each result, if it is not empty
+  /// For each result, where that is asked: how many steps were taken from the next one, and a bound on the rounding of
+  /// the last such covariance.
+  std::span<std::int64_t> taken_from_next = {};
+  std::span<dense_matrix<T>> rounding = {};
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr bool lanes_apart = true;
@@ -158,7 +161,12 @@ struct smoother_sweep {
     /// be less certain than the filtered belief. Returns whether the step was taken.
     bool take_from_next(std::int64_t t, bool lost, bool next) const {
       if (!lost && !next) return false;
-      const belief x = from_next(t);
+      auto* rounding = sweep->rounding.empty() ? nullptr : &sweep->rounding[static_cast<std::size_t>(series)];
+      if (rounding && !next) {
+        set_zero(*rounding, result->mean.rows(), result->mean.rows());
+        add_rounding_of(result->covariance[static_cast<std::size_t>(t + 1)], *rounding);
+      }
+      const belief x = from_next(t, rounding);
       if (exceeds(x.covariance, t < 0 ? edges->filtered_before.covariance
                                       : result->filtered.covariance[static_cast<std::size_t>(t)])) {
         return false;
@@ -172,7 +180,10 @@ struct smoother_sweep {
       } else {
         write(t, x);
       }
-      if (!sweep->taken_from_next.empty()) ++sweep->taken_from_next[static_cast<std::size_t>(series)];
+      if (sweep->taken_from_next.empty()) return true;
+      auto& taken = sweep->taken_from_next[static_cast<std::size_t>(series)];
+      // What the system forgets is told apart by the data before alone, and lost on the way back from much later ones.
+      taken += rounding && is_felt(*rounding, x.covariance) ? result->mean.cols() : 1;
       return true;
     }
 
@@ -216,6 +227,17 @@ struct smoother_sweep {
       return false;
     }
 
+    static void add_rounding_of(const matrix& P, dense_matrix<T>& rounding) {
+      for (Eigen::Index i = 0; i < P.rows(); ++i) rounding(i, i) += std::numeric_limits<T>::epsilon() * P(i, i);
+    }
+    static bool is_felt(const dense_matrix<T>& rounding, const matrix& P) {
+      const T tolerance = std::sqrt(std::numeric_limits<T>::epsilon());
+      for (Eigen::Index i = 0; i < P.rows(); ++i) {
+        if (rounding(i, i) > tolerance * P(i, i)) return true;
+      }
+      return false;
+    }
+
     /// Whether variances differ by little more than the rounding of a difference that does not cancel.
     static bool agree(const matrix& P, const matrix& other) {
       const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(2) / 3);
@@ -226,8 +248,9 @@ struct smoother_sweep {
     }
 
    public:
-    /// The smoothed belief of step t from that of the next one.
-    belief from_next(std::int64_t t) const {
+    /// The smoothed belief of step t, or of the one before a stretch, from that of the next one. `rounding`, if given,
+    /// bounds the rounding of the next step's covariance, and then that of the one returned.
+    belief from_next(std::int64_t t, dense_matrix<T>* rounding = nullptr) const {
       const auto next = static_cast<std::size_t>(t + 1);
       const belief filtered =
           t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
@@ -242,7 +265,12 @@ struct smoother_sweep {
       add_outer(covariance, 1, root, root);
       add_outer(covariance, 1, given.rest, given.rest);
       symmetrize(covariance);
-      return {to_eigen<vector>(mean), to_eigen<matrix>(covariance)};
+      const belief x{to_eigen<vector>(mean), to_eigen<matrix>(covariance)};
+      if (rounding) {
+        transform(*rounding, given.G);
+        add_rounding_of(x.covariance, *rounding);
+      }
+      return x;
     }
 
     void write(std::int64_t t, const belief& x) const {

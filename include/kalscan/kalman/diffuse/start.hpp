@@ -145,6 +145,10 @@ class diffuse_start {
     return x;
   }
 
+  /// A root, n x r, of the covariance of the belief that `current` returned last. Where a sum of states is known far
+  /// better than they are, it has the digits of the sum that the covariance has lost.
+  matrix root_of_covariance() const { return side_by_side<T>(spread_, root_of<T>(given_.C())); }
+
   /// What the unknowns add to the variance of component i of a proper belief that `current` returned last.
   T unknown_variance(Eigen::Index i) const {
     T sum = 0;
@@ -162,16 +166,14 @@ class diffuse_start {
   /// = S S' + C, what is left of each row of [S root(C)] beside the others is judged relative to the row.
   bool safe(const belief& x) const {
     if (!(gained_ <= std::numbers::ln2_v<T> / 2)) return false;
-    const matrix& C = given_.C();
-    const matrix root = root_of<T>(C);
-    const Eigen::Index n = C.rows(), p = spread_.cols();
+    const matrix root = root_of_covariance();
+    const Eigen::Index n = root.rows();
     matrix rows, none;
-    set_zero(rows, p + root.cols(), n);  // transposed
+    set_zero(rows, root.cols(), n);  // transposed
     for (Eigen::Index i = 0; i < n; ++i) {
       if (!(x.covariance(i, i) > 0)) continue;
       const T deviation = std::sqrt(x.covariance(i, i));
-      for (Eigen::Index j = 0; j < p; ++j) rows(j, i) = spread_(i, j) / deviation;
-      for (Eigen::Index j = 0; j < root.cols(); ++j) rows(p + j, i) = root(i, j) / deviation;
+      for (Eigen::Index j = 0; j < root.cols(); ++j) rows(j, i) = root(i, j) / deviation;
     }
     const T enough = std::pow(std::numeric_limits<T>::epsilon(), T(0.2));
     const auto count = static_cast<Eigen::Index>(triangulate(rows, none, 0).size());

@@ -58,7 +58,7 @@ class beginning_steps {
 
   virtual transition leading_to(std::int64_t t) = 0;
   virtual readings observe(std::int64_t t) = 0;
-  virtual void write_predicted(std::int64_t t, const belief& x) = 0;
+  virtual void write_predicted(std::int64_t t, const belief& x, const dense_matrix<T>& root) = 0;
   virtual void write_filtered(std::int64_t t, const belief& x, T log_density) = 0;
   virtual void write_rounding(std::int64_t t, const dense_matrix<T>& E) = 0;
   [[noreturn]] virtual void fail(std::int64_t t, const char* reason) = 0;
@@ -81,7 +81,10 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
       const auto to = steps.leading_to(t);
       x.predict(to.F, to.offset, to.Q);
     }
-    if (steps.asks_predictions) steps.write_predicted(t, x.current());
+    if (steps.asks_predictions) {
+      const auto predicted = x.current();
+      steps.write_predicted(t, predicted, x.root_of_covariance());
+    }
     const auto o = steps.observe(t);
     T log_density = 0;
     for (Eigen::Index i = 0; i < o.count; ++i) {
@@ -141,14 +144,17 @@ class beginning_of final : public beginning_steps<T> {
     o_ = stepper_.components.observe(t, y_.col(t));
     return {o_.H, o_.d, o_.y, o_.terms, o_.count};
   }
-  void write_predicted(std::int64_t t, const belief& x) override {
+  void write_predicted(std::int64_t t, const belief& x, const dense_matrix<T>& root) override {
     auto& result = *record_.result;
     const auto mean = to_eigen<Eigen::Vector<T, N>>(x.mean);
     const auto covariance = to_eigen<matrix>(x.covariance);
     record_.predicted(t, mean, covariance);
     if (record_.outputs.predictions && !x.proper) result.predicted_diffuse.push_back(to_eigen<matrix>(x.diffuse));
     if (!record_.outputs.innovations) return;
-    record_.innovation(t, y_.col(t), stepper_.observation_mean(t, mean), stepper_.innovation_covariance(t, covariance));
+    dense_matrix<T> seen;
+    multiply(seen, dense_view<T>(stepper_.model.H[t]), root);
+    const Eigen::Matrix<T, M, M> S = to_eigen<Eigen::Matrix<T, M, M>>(outer_square<T>(seen)) + stepper_.model.R[t];
+    record_.innovation(t, y_.col(t), stepper_.observation_mean(t, mean), S);
   }
   void write_filtered(std::int64_t t, const belief& x, T log_density) override {
     record_.filtered(t, to_eigen<Eigen::Vector<T, N>>(x.mean), to_eigen<matrix>(x.covariance), log_density);

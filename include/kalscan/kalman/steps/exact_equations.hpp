@@ -32,12 +32,9 @@ struct exact_equations {
   void add(Eigen::Vector<T, N> row, T value, const Size& size, T tolerance) {
     T terms = sum_of_terms(row, size), most = 0;
     for (Eigen::Index k = 0; k < count; ++k) {
-      const T factor = row(pivots(k)) / rows(pivots(k), k);
+      const T factor = eliminate(k, row, value);
       if (equal(factor, 0)) continue;
       terms += std::abs(factor) * sum_of_terms(Eigen::Vector<T, N>(rows.col(k)), size);
-      for (Eigen::Index i = 0; i < row.size(); ++i) row(i) -= factor * rows(i, k);
-      row(pivots(k)) = 0;
-      value -= factor * values(k);
     }
     Eigen::Index pivot = 0;
     for (Eigen::Index i = 0; i < row.size(); ++i) {
@@ -50,6 +47,22 @@ struct exact_equations {
     pivots(count++) = pivot;
   }
 
+  /// Leaves to Z'x = w + N(0, I) only what these equations do not tell: information along what they tell may double
+  /// with every step, and would take the digits of the other entries of its column.
+  void take_from(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w) const {
+    if (count == 0) return;
+    const Eigen::Matrix<T, N, N> given = Z;
+    const Eigen::Vector<T, N> of = w;
+    Z.setZero();
+    w.setZero();
+    for (Eigen::Index j = 0; j < of.size(); ++j) {
+      Eigen::Vector<T, N> row = given.col(j);
+      T value = of(j);
+      for (Eigen::Index k = 0; k < count; ++k) eliminate(k, row, value);
+      add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row, value);
+    }
+  }
+
   /// Adds them to Z'x = w, each with an error of `tolerance` beside its terms.
   template <class Size>
   void add_to(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w, const Size& size, T tolerance) const {
@@ -58,6 +71,17 @@ struct exact_equations {
       const T error = tolerance * sum_of_terms(row, size);
       add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row / error, values(k) / error);
     }
+  }
+
+ private:
+  /// Takes that multiple of equation k from another one which leaves nothing of its pivot, and returns the factor.
+  T eliminate(Eigen::Index k, Eigen::Vector<T, N>& row, T& value) const {
+    const T factor = row(pivots(k)) / rows(pivots(k), k);
+    if (equal(factor, 0)) return factor;
+    for (Eigen::Index i = 0; i < row.size(); ++i) row(i) -= factor * rows(i, k);
+    row(pivots(k)) = 0;
+    value -= factor * values(k);
+    return factor;
   }
 };
 

@@ -19,6 +19,15 @@
 
 namespace kalscan::detail {
 
+/// The covariance of the prediction of y_t, by a root of that of x_t: where a sum of states is known far better than
+/// they are, their covariance has lost its digits.
+template <class T, int N, int M>
+Eigen::Matrix<T, M, M> innovation_covariance_of_root(const kalman_model<T, N, M>& model, std::int64_t t,
+                                                     const Eigen::Matrix<T, N, N>& root) {
+  const Eigen::Matrix<T, M, N> seen = times(model.H[t], root);
+  return times(seen, transposed(seen)) + model.R[t];
+}
+
 /// One step of a filter, shared by all filters of a model.
 template <class T, int N, int M>
 struct filter_step {

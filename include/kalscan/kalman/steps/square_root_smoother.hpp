@@ -215,6 +215,7 @@ struct square_root_smoother_sweep {
       observe_likelihood<element, wide, N>(step, x.Z, x.w);
       x.Z = step.Z, x.w = step.w;
       x.exact = exact;
+      x.exact.take_from(x.Z, x.w);
     }
 
     void absorb(std::int64_t s, element& x) const {

@@ -112,10 +112,9 @@ struct square_root_filter_sweep {
 
     void innovation(std::int64_t t, const square_root_belief<T, N>& x) const {
       const auto& model = steps->model;
-      const Eigen::Matrix<T, M, N> HU = times(model.H[t], x.root);
       Eigen::Vector<T, M> predicted = times(model.H[t], x.mean);
       if (!model.D.empty()) predicted += times_inputs<T, M>(model.D[t], model.u.data() + t * model.u.rows());
-      record.innovation(t, y->col(t), predicted, times(HU, transposed(HU)) + model.R[t]);
+      record.innovation(t, y->col(t), predicted, innovation_covariance_of_root(model, t, x.root));
     }
   };
   lane_type lane(std::int64_t lane) const {
