@@ -56,7 +56,7 @@ struct smoother_sweep {
   /// For each result, where that is asked: how many steps were taken from the next one, and a bound on the rounding of
   /// the last such covariance.
   std::span<std::int64_t> taken_from_next = {};
-  std::span<dense_matrix<T>> rounding = {};
+  std::span<dense_matrix<T>> bounds = {};
 
   static constexpr bool has_outputs = true, starts_at_first_step = true, ends_unseen = true, goes_back = true;
   static constexpr bool lanes_apart = true;
@@ -161,7 +161,7 @@ struct smoother_sweep {
     /// be less certain than the filtered belief. Returns whether the step was taken.
     bool take_from_next(std::int64_t t, bool lost, bool next) const {
       if (!lost && !next) return false;
-      auto* rounding = sweep->rounding.empty() ? nullptr : &sweep->rounding[static_cast<std::size_t>(series)];
+      auto* rounding = sweep->bounds.empty() ? nullptr : &sweep->bounds[static_cast<std::size_t>(series)];
       if (rounding && !next) {
         set_zero(*rounding, result->mean.rows(), result->mean.rows());
         add_rounding_of(result->covariance[static_cast<std::size_t>(t + 1)], *rounding);
