@@ -286,6 +286,61 @@ TEST_CASE("states that are read after times of any magnitude are smoothed as wel
   }
 }
 
+/// A local trend with a vague prior, read after times of any magnitude, but not at the second of them.
+problem_type vague_trend(generator& g, Eigen::Index, Eigen::Index) {
+  constexpr Eigen::Index length = 12;
+  const auto power = [&](double low, double high) {
+    return std::pow(10.0, std::uniform_real_distribution<double>(low, high)(g.engine));
+  };
+  const double noise = power(-6, -2), variance = power(3, 8);
+  problem_type p{{identity(2), zero(2), MatrixXd{{1, 0}}, MatrixXd{{noise}},
+                  prior_type::of_first_state(VectorXd::Zero(2), variance * identity(2))},
+                 g.normal(1, length)};
+  p.y(0, 1) = std::numeric_limits<double>::quiet_NaN();
+  std::vector<MatrixXd> F, Q;
+  for (Eigen::Index t = 0; t < length; ++t) {
+    const double dt = power(-6, 2.5);
+    F.push_back(MatrixXd{{1, dt}, {0, 1}});
+    Q.push_back(MatrixXd{{dt * dt * dt / 3, dt * dt / 2}, {dt * dt / 2, dt}});
+  }
+  p.model.F = F, p.model.Q = Q;
+  return p;
+}
+
+/// One sensor less than states, with a vague prior, and with noise that is nearly the same for all.
+problem_type sensors_alike(generator& g, Eigen::Index, Eigen::Index) {
+  const auto power = [&](double low, double high) {
+    return std::pow(10.0, std::uniform_real_distribution<double>(low, high)(g.engine));
+  };
+  const Eigen::Index n = g.between(2, 5), m = n - 1;
+  const double apart = power(-9, -6), noise = power(-8, 0), variance = power(4, 8);
+  const MatrixXd F = 0.9 * g.rotation(n), H = g.normal(m, n);
+  const MatrixXd R = noise * (MatrixXd::Ones(m, m) + apart * identity(m));
+  const auto prior = prior_type::of_first_state(VectorXd::Zero(n), variance * identity(n));
+  return {{F, MatrixXd(1e-7 * identity(n)), H, R, prior}, g.normal(m, 20)};
+}
+
+/// Of the smoothed beliefs, in their own deviations, however small.
+double smoothed_error(const problem_type& p) {
+  const auto expected = oracle::run_by_scalars(p);
+  const auto s = kalscan::smooth(kalscan::seq{}, p.model, p.y);
+  return oracle::error_in_deviations(s.mean, s.covariance, expected.smoothed_mean, expected.smoothed_covariance, 0);
+}
+
+TEST_CASE("a state that is hardly known at first is not taken from the next step because later ones were") {
+  for (std::uint64_t seed = 1; seed <= model_families::at_most(60); ++seed) {  // up to 1.7 deviations; R has rounding, too
+    CAPTURE(seed);
+    CHECK(smoothed_error(model_families::draw(sensors_alike, seed)) < 1e-4);
+  }
+}
+
+TEST_CASE("in a beginning, too, a difference that cancels is not kept, even where nothing is left of it") {
+  for (std::uint64_t seed = 1; seed <= model_families::at_most(60); ++seed) {
+    CAPTURE(seed);
+    CHECK(smoothed_error(model_families::draw(vague_trend, seed)) < 1e-7);
+  }
+}
+
 TEST_CASE("states that no sensor reads grow over pieces of a series, and step by step, as over all of it") {
   const char* other = std::getenv("KALSCAN_SEED");
   const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 62'000;

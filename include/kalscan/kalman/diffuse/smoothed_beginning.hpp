@@ -4,6 +4,7 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
 #include <cstdint>
 #include <kalscan/kalman/diffuse/smoother.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
@@ -39,11 +40,13 @@ void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& histor
                   std::optional<diffuse_smoother<T>> backwards) {
   auto earlier = history.earlier.rbegin();
   bool taken = false;
+  T lost = 0;  // the most that the steps lack which were taken from the next ones
   for (std::int64_t t = steps.end, first = history.begin; t >= 0; --t) {
     const auto x = backwards->step(t, steps.filtered_covariance(t));
     if (t < steps.end) steps.write(t, x);
     const bool known = t < steps.end && t >= steps.improper;
-    taken = known && steps.take_from_next(t, x.cancelled, taken);
+    taken = known && steps.take_from_next(t, x.cancelled, taken && x.vague <= lost);
+    lost = taken ? (std::max)(lost, x.rounding) : T(0);
     if (!x.proper) steps.push_diffuse(x.diffuse);
     if (t == 0) break;
     if (t > first) {

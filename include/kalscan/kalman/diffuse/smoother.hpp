@@ -37,6 +37,10 @@ class diffuse_smoother {
     matrix covariance{}, diffuse{};
     bool proper = true;
     bool cancelled = false;  ///< a variance may have lost digits, since later data tell far more than all before
+    T rounding = 0;          ///< of these variances, relative to them, at the most
+    /// Likewise of the filtered variances, where they are mostly those of unknowns that are hardly known: what the next step
+    /// tells of the state may have such errors.
+    T vague = 0;
   };
 
   /// N(mean, root root') + kappa free free', kappa without bound.
@@ -113,7 +117,11 @@ class diffuse_smoother {
     add_outer(x.diffuse, 1, told.free, told.free);
     symmetrize(x.diffuse);
     for (Eigen::Index i = 0; i < n; ++i) x.proper = x.proper && !(x.diffuse(i, i) > 0);
-    x.cancelled = cancels(o.C, P, x.covariance);
+    for (Eigen::Index i = 0; i < n; ++i) {
+      if (P(i, i) > 100 * o.C(i, i)) x.vague = (std::max)(x.vague, relative_rounding(P(i, i), x.covariance(i, i)));
+    }
+    x.rounding = rounding_of_difference(o.C, x.covariance, x.vague > 0 ? T(0) : end_terms_);
+    x.cancelled = x.rounding > std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
     for (std::int64_t i = history_.first_reading(t + 1); i-- > history_.first_reading(t);) {
       undo([&](const auto& change) { return change.reading > i; });
       take(history_.at(i));
@@ -217,21 +225,21 @@ class diffuse_smoother {
     return rows;
   }
 
-  /// Whether the rounding of C - C N C, or of what the error of x_end has of it, is felt, and is more than that of P.
-  [[gnu::noinline]] bool cancels(const view& C, const view& P, const matrix& smoothed) const {
-    const T tolerance = std::pow(std::numeric_limits<T>::epsilon(), T(0.75));
-    // A covariance of the unknowns while they are hardly known has no digits of the states given these.
-    T of_end = end_terms_;
-    for (Eigen::Index i = 0; i < C.rows; ++i) of_end = P(i, i) > 100 * C(i, i) ? T(0) : of_end;
+  /// Of a sum of such terms.
+  static T relative_rounding(T terms, T sum) {
+    return terms > 0 ? std::numeric_limits<T>::epsilon() * terms / sum : T(0);
+  }
+
+  /// Of C - C N C, or of what the error of x_end has of it.
+  [[gnu::noinline]] T rounding_of_difference(const view& C, const matrix& smoothed, T of_end) const {
+    T most = 0;
     for (Eigen::Index i = 0; i < C.rows; ++i) {
+      if (noiseless() && equal(smoothed(i, i), 0)) continue;  // later data tell it exactly
       T terms = 0;
       for (Eigen::Index j = 0; j < C.cols; ++j) terms += std::abs(C(i, j)) * std::sqrt(std::abs(N_(j, j)));
-      const T squares = (std::max)(terms * terms, C(i, i) * of_end);
-      const T rounding = std::numeric_limits<T>::epsilon() * squares;
-      const bool felt = smoothed(i, i) > 0 && rounding > tolerance * smoothed(i, i);
-      if (felt && squares > 16 * P(i, i)) return true;
+      most = (std::max)(most, relative_rounding((std::max)(terms * terms, C(i, i) * of_end), smoothed(i, i)));
     }
-    return false;
+    return most;
   }
 
   void take(const typename history_type::reading& o) {

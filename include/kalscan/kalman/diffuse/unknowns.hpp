@@ -45,8 +45,12 @@ class diffuse_unknowns {
     std::copy_n(root.data, n * root.cols, A_.data() + n * flat);
   }
 
-  /// The rounding errors of the diffuse directions, where they are what unknowns before these left unseen.
-  void inherit(sampled_rounding<T> errors) { errors_ = std::move(errors); }
+  /// The rounding errors of the diffuse directions, where they are what unknowns before these left unseen, in
+  /// coordinates that are orthonormal.
+  void inherit(sampled_rounding<T> errors) {
+    errors_ = std::move(errors);
+    orthonormal_ = true;
+  }
   sampled_rounding<T> errors_of_directions() const {
     return errors_.combined(information_.unseen(), A_, information_.orthonormal());
   }
@@ -160,7 +164,8 @@ class diffuse_unknowns {
 
  private:
   /// The unseen column by which a reading is solved: its coefficient is large beside those that the column has had, in
-  /// units of their noise; without any, it has lost least in its sum. -1: all coefficients are zero.
+  /// units of their noise; without any, it has lost least in its sum. Orthonormal unknowns have the same units: the
+  /// largest coefficient is the one that the others are small multiples of. -1: all coefficients are zero.
   [[gnu::noinline]] Eigen::Index pivot_among_unseen() const {
     const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),
@@ -168,7 +173,8 @@ class diffuse_unknowns {
     Eigen::Index best = -1;
     T most = 0;
     for (const Eigen::Index j : columns) {
-      const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / (scaled ? largest_(j) : sizes_(j));
+      const T unit = orthonormal_ ? T(1) : scaled ? largest_(j) : sizes_(j);
+      const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / unit;
       if (size > most) {
         most = size;
         best = j;
@@ -208,6 +214,7 @@ class diffuse_unknowns {
   matrix A_{};
   diffuse_information<T> information_;
   sampled_rounding<T> errors_;  // of the unseen columns of A
+  bool orthonormal_ = false;    // the diffuse unknowns are coordinates of what earlier ones left unseen
   vector largest_{};            // of the terms of an unseen coefficient, in units of the reading's noise
   vector a_{}, sizes_{};        // of the reading at hand
   matrix moved_{};
