@@ -146,7 +146,7 @@ TEST_CASE("sequences in turns") {
   if (under_a_tool()) return;
   int multiprocessors = 0;
   ok(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
-  for (const std::int64_t channels : {64, 32}) {  // each takes two blocks at once
+  for (const std::int64_t channels : {64, 32}) {  // a multiprocessor takes two blocks at once
     check<float>(random_problem<kla, float>(2 * multiprocessors + 36, 200, channels, 16, 41), whole_time);
   }
 }

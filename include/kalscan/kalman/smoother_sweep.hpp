@@ -53,8 +53,8 @@ struct smoother_sweep {
   std::int64_t longest;
   std::span<stretch_edges<T, N>> edges =
       {};  // one for each result, over ranks: the caller then finishes the lanes
-  /// For each result, where that is asked: how many steps were taken from the next one, and a bound on the rounding of
-  /// the last such covariance.
+  /// For each result, where that is asked: how many steps were taken from the next one, where one that lost its digits
+  /// counts as all; and a bound on the rounding of the last such covariance.
   std::span<std::int64_t> taken_from_next = {};
   std::span<dense_matrix<T>> bounds = {};
 
@@ -218,8 +218,8 @@ struct smoother_sweep {
       return false;
     }
 
-    /// Whether a smoothed variance is above the filtered one, as no exact one is: the filtered covariance is then so large
-    /// that it has no digits of what the next step tells.
+    /// Whether a smoothed variance is more than 1% above the filtered one, as no exact one is: the filtered covariance is
+    /// then so large that it has no digits of what the next step tells.
     static bool exceeds(const matrix& smoothed, const matrix& filtered) {
       for (Eigen::Index i = 0; i < smoothed.rows(); ++i) {
         if (!(smoothed(i, i) <= T(1.01) * filtered(i, i))) return true;

@@ -132,8 +132,9 @@ concept ordinary_is_complete =
 ///                                       back into range, by powers of two, every four steps and not only what
 ///                                       is_large. `act` gives a state that is not finite wherever a number of the run
 ///                                       is not; the steps are then taken one by one instead
-///     extend_in_four(run, terms, i)     `extend` by step i = 0 ... 3 of four whose parameters are the same, which only
-///                                       together are these four steps: where that takes fewer operations
+///     extend_in_four(run, terms, i)     `extend` by step i = 0 ... 3 of four whose parameters are the same, where that
+///                                       takes fewer operations; the run is one, and is asked whether it is_large,
+///                                       only after step 3
 ///     is_ordinary(state), ordinary      `ordinary` is a mixer with the same types whose formulas are branch-free and
 ///                                       hold between ordinary states, for vector code; T may then be several numbers
 ///                                       at once, with the arithmetic operators and T(number), but no comparisons,

@@ -114,8 +114,9 @@ KALSCAN_HD constexpr information_map<T> extend(const information_map<T>& x, cons
   return {uu, uv, vu, vv, wu, wv, a * x.ww};
 }
 
-/// The same for step i of four whose a is the same. The vector's parts are multiplied by a^4 once for all four, and what
-/// comes in at step i by what is left of that: 46 products in place of 52.
+/// The same for step i = 0 ... 3 of four whose a is the same; only after all four is the map that of these steps. The
+/// vector's parts are multiplied by a^4 once for all four, and what comes in at step i by what is left of that: 38
+/// products in place of 44, beside the powers of a.
 template <class T>
 KALSCAN_HD constexpr information_map<T> extend_in_four(const information_map<T>& x, const T& a, const T& aa, const T& p,
                                                        const T& phi, const T& r, int i) {

@@ -9,7 +9,7 @@
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
 //      3  launch_forward     cuda/kla_forward.cuh   sorts calls: a single token, without offsets and checkpoints, goes
 //                                                   to the kernel in decode.cuh; 16 states in float with constant
-//                                                   parameters go to line 5 directly, with a channel a thread where
+//                                                   parameters may go to line 5 directly, with a channel a thread where
 //                                                   there are very many channels, or with helper warps
 //                                                   (forward/helped_traversal.cuh); all others go on with line 4
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states

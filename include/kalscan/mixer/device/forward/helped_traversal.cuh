@@ -3,7 +3,8 @@
 // half, the helpers, stages the inputs of the next tile and writes the outputs of the one before. It is faster than
 // forward_traversal.cuh where a multiprocessor has few warps.
 //
-// A block has 64 neighbouring channels, or 32 where there are few, and 256 threads, and takes tiles of 16 steps:
+// A block has 64 neighbouring channels, or 32 where there are few or their number is no multiple of 64, and 256 threads,
+// and takes tiles of 16 steps:
 //
 //   - Warp w < 4 has states 4 w ... 4 w + 3: a quartet, whose read-outs are added one after the other (readout_sums).
 //     Its thread l has these states of channels 2 l and 2 l + 1, eight lanes, or of channel l alone.
@@ -16,7 +17,8 @@
 //     outputs.
 //   - There are two buffers for terms and sums, used alternately, and one barrier of the whole block a tile.
 //
-// The bits are those of device_forward_traversal. On an H100 forward 8 x 2048 x 1024 takes 0.189 ms, by
+// The bits are those of device_forward_traversal, unless numbers of a chunk's run underflow: which lanes are rescaled
+// together differs. On an H100 forward 8 x 2048 x 1024 takes 0.189 ms, by
 // device_forward_traversal 0.224; and 1 x 2048 x 4096 0.121 with a channel a taker, 0.188 with two, when half of the
 // multiprocessors have no block.
 #pragma once
