@@ -9,7 +9,7 @@ cmake/install_packages.sh g++ clang lld libomp-dev cmake ninja-build pkg-config 
   libtbb-dev libopenmpi-dev openmpi-bin libdlpack-dev python3-numpy || exit 1
 
 presets=("$@")
-[ $# -gt 0 ] || presets=(avx512-gcc avx512-clang native-gcc release clang asan-ubsan tsan)
+[ $# -gt 0 ] || presets=(avx512-gcc avx512-clang native-gcc release tsan asan-ubsan clang)  # the shortest tests last
 passed=0 failed=0
 export OMP_WAIT_POLICY=passive  # what waits takes no processor from what compiles
 # The tests of a preset run while the next one is compiled. start_tests NAME; show_tests waits, shows and counts.
