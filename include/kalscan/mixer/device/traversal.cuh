@@ -115,6 +115,16 @@ __device__ __forceinline__ Run extended(const Run& run, const Terms& u, int i) {
   }
 }
 
+/// Rescales the runs of a warp, for which each(f) calls f(run), if one of them is large: all together, so that it is
+/// seldom.
+template <class M, class Each>
+__device__ __forceinline__ void rescale_together(Each each) {
+  bool large = false;
+  each([&](const auto& run) { large = large | M::is_large(run); });
+  if (__all_sync(0xffffffffU, !large)) return;
+  each([](auto& run) { run = M::rescaled(run); });
+}
+
 /// For steps whose outputs nobody wants.
 struct no_readout {};
 

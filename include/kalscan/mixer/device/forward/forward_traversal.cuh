@@ -333,12 +333,10 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
         const auto run = to_wide<typename M::template run<numbers>, T>(e);
         from_wide<T>(extended<M, Kind.varying>(run, this->wide_terms(staged, i), i), e);
       });
-      bool large = false;
+      rescale_together<M>([&](auto f) {
 #pragma unroll
-      for (int j = 0; j < States; ++j) large = large | M::is_large(e[j]);
-      if (__all_sync(all, !large)) return;  // all together, so that it is seldom
-#pragma unroll
-      for (int j = 0; j < States; ++j) e[j] = M::rescaled(e[j]);
+        for (int j = 0; j < States; ++j) f(e[j]);
+      });
     } else {
       this->each_of_four_steps(buffer, step, t + step, [&](const staged_steps& staged, int i) {
 #pragma unroll

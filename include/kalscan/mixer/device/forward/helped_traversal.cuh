@@ -142,6 +142,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
   unsigned char* memory;
   lanes_of_channels lanes;
   parameter_lanes<M, decltype(Call::in), 4, false> parameter[States];
+  int quartet;  ///< the taker's
 
   __device__ device_helped_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
                                      const typename direction::arrays&, std::int64_t channel_block,
@@ -215,20 +216,37 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     if (Emit) mine.write_outputs(tile_of(buffer ^ 1), static_cast<int>(left) + tile);
   }
 
-  __device__ __forceinline__ void absorb_chunk(element (&e)[States]) {
-    const int quartet = __shfl_sync(all, lanes.of[0].g, 0);
+  /// What a taker needs before its first tile.
+  __device__ __forceinline__ void prepare() {
+    quartet = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
 #pragma unroll
-    for (int c = 0; c < States; ++c) {
-      parameter[c].load(call.in, lanes.of[c], at.batch, 0);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) e[c].x[j] = M::template no_steps<T>();
-    }
+    for (int c = 0; c < States; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
+  }
+  /// Calls take(a taker's part, steps) for all tiles of the chunk, each in shared memory by then.
+  template <class Take>
+  __device__ __forceinline__ void each_tile(Take take) {
     int buffer = 0;
     if (at.from < at.to) meet();
 #pragma unroll 1
     for (std::int64_t t = at.from; t < at.to; t += tile) {
       const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
       const own_part part(tile_of(buffer), quartet, lanes.of[0].c);
+      take(part, steps);
+      meet();
+      buffer ^= 1;
+    }
+  }
+  __device__ __forceinline__ void absorb_chunk(element (&e)[States]) {
+    const auto each_run = [&](auto f) {
+#pragma unroll
+      for (int c = 0; c < States; ++c) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) f(e[c].x[j]);
+      }
+    };
+    prepare();
+    each_run([](auto& run) { run = M::template no_steps<T>(); });
+    each_tile([&](const own_part& part, int steps) {
       int step = 0;
 #pragma unroll 1
       for (; step + 4 <= steps; step += 4) {
@@ -237,43 +255,20 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
           each_lane(step_terms(part, step + i),
                     [&](int c, int j, const auto& u) { e[c].x[j] = extended<M, false>(e[c].x[j], u, i); });
         }
-        rescale(e);
+        rescale_together<M>(each_run);
       }
 #pragma unroll 1
       for (; step < steps; ++step) {
         each_lane(step_terms(part, step), [&](int c, int j, const auto& u) { e[c].x[j] = M::extend(e[c].x[j], u); });
-        rescale(e);
+        rescale_together<M>(each_run);
       }
-      meet();
-      buffer ^= 1;
-    }
-  }
-  /// All together, so that it is seldom.
-  __device__ __forceinline__ static void rescale(element (&e)[States]) {
-    bool large = false;
-#pragma unroll
-    for (int c = 0; c < States; ++c) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) large = large | M::is_large(e[c].x[j]);
-    }
-    if (__all_sync(all, !large)) return;
-#pragma unroll
-    for (int c = 0; c < States; ++c) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) e[c].x[j] = M::rescaled(e[c].x[j]);
-    }
+    });
   }
 
   __device__ __forceinline__ void take_chunk(state (&x)[States]) {
-    const int quartet = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
-    for (int c = 0; c < States; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
+    prepare();
     bool ordinary = are_all_ordinary(x);
-    int buffer = 0;
-    if (at.from < at.to) meet();
-#pragma unroll 1
-    for (std::int64_t t = at.from; t < at.to; t += tile) {
-      const int steps = static_cast<int>(min(static_cast<std::int64_t>(tile), at.to - t));
-      const own_part part(tile_of(buffer), quartet, lanes.of[0].c);
+    each_tile([&](const own_part& part, int steps) {
       bool done = false;
       if (ordinary && steps == tile) {
 #pragma unroll
@@ -289,9 +284,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
         single_steps(part, steps, x);
         ordinary = are_all_ordinary(x);
       }
-      meet();
-      buffer ^= 1;
-    }
+    });
     if (at.to != at.length) return;
     for (int c = 0; c < States; ++c) {
 #pragma unroll
