@@ -269,7 +269,9 @@ void smooth(const ranks<Communicator, Inner>& p, const Model& model, std::span<c
   const device_stretches all = stretches_of_series<Model>(verb, p, y);
   const auto memory = series_memory<traversal>(verb, p.inner, all);
   const std::int64_t from = all.before(), to = from + all.steps_here();
-  const T* last_mean = to > from ? filtered.mean.data() + (to - from - 1) * n : memory.last_mean;
+  const bool has_steps = to > from;
+  if (!has_steps) clear_rest(std::as_writable_bytes(std::span(memory.last_mean, n)), 0, p.inner.stream);
+  const T* last_mean = has_steps ? filtered.mean.data() + (to - from - 1) * n : memory.last_mean;
   p.communicator.all_gather(std::as_bytes(std::span(last_mean, n)),
                             std::as_writable_bytes(std::span(memory.last_means, n * all.steps.size())),
                             p.inner.stream);
