@@ -59,21 +59,32 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
   const int rank = static_cast<int>(threadIdx.x);
   const std::int64_t tiles = look.tree.tiles;
 
-  // Earlier tiles first, so that a tile that waits for others waits for tiles that run.
+  const auto tile_of = [&](std::int64_t ticket) {
+    return row_tile::of_ticket(ticket, call.count, tiles, tile::size, call.length, Backward);
+  };
+  // Time strides are 1 here, or -1 from the row's end.
+  const auto first_of = [&](const row_tile& at) { return Backward ? at.begin + 1 - call.length : at.begin; };
+  const auto inputs_of = [&](const row_tile& at) {
+    return reinterpret_cast<const std::byte*>(call.in.row(at.row) + first_of(at));
+  };
+
+  // Earlier tiles first, so that a tile that waits for others waits for tiles that run. Blocks mostly start in the order
+  // of their numbers: while a block waits for its ticket, it asks for the inputs of the tile that has its number.
   std::int64_t ticket = blockIdx.x;
   if (tiles > 1) {
-    if (rank == 0) shared.ticket = static_cast<std::int64_t>(atomicAdd(next_ticket, 1ull));
+    unsigned long long own = 0;
+    if (rank == 0) own = atomicAdd(next_ticket, 1ull);
+    const row_tile probably = tile_of(ticket);
+    prefetch_tile<Threads>(inputs_of(probably), probably.valid * tile::input_size);
+    if (rank == 0) shared.ticket = static_cast<std::int64_t>(own);
     __syncthreads();
     ticket = shared.ticket;
   }
-  const row_tile at = row_tile::of_ticket(ticket, call.count, tiles, tile::size, call.length, Backward);
+  const row_tile at = tile_of(ticket);
   const std::int64_t row = at.row, index = at.index;
   const int valid = at.valid;
-  // Time strides are 1 here, or -1 from the row's end.
-  const std::int64_t first = Backward ? at.begin + 1 - call.length : at.begin;
 
-  load_tile<Threads, tile::size * tile::input_size>(
-      shared.inputs, reinterpret_cast<const std::byte*>(call.in.row(row) + first), valid * tile::input_size);
+  load_tile<Threads, tile::size * tile::input_size>(shared.inputs, inputs_of(at), valid * tile::input_size);
   wait_for_copies();
   __syncthreads();
 
@@ -117,8 +128,8 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
     }
     if (last && rank == threads - 1) call.finish(row, state);
     __syncthreads();
-    store_tile<Threads, tile::size * tile::state_size>(reinterpret_cast<std::byte*>(call.out.row(row) + first), outputs,
-                                                       valid * tile::state_size);
+    const auto to = reinterpret_cast<std::byte*>(call.out.row(row) + first_of(at));
+    store_tile<Threads, tile::size * tile::state_size>(to, outputs, valid * tile::state_size);
   }
 }
 

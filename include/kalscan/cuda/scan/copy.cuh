@@ -20,6 +20,14 @@ __device__ void copy_async(void* shared, const void* global) {
 }
 __device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
+/// Asks for bytes to be brought to the L2 cache, without waiting for them.
+template <int Threads>
+__device__ void prefetch_tile(const std::byte* global, int bytes) {
+  constexpr int line = 128;
+  for (int at = line * static_cast<int>(threadIdx.x); at < bytes; at += line * Threads)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(global + at));
+}
+
 /// Starts to copy bytes to shared memory that is aligned to 16 bytes; wait_for_copies() and a barrier end it.
 template <int Threads, int TileBytes>
 __device__ void load_tile(std::byte* shared, const std::byte* global, int bytes) {
@@ -45,6 +53,7 @@ __device__ void load_tile(std::byte* shared, const std::byte* global, int bytes)
   for (int at = done + rank; at < bytes; at += Threads) shared[at] = global[at];
 }
 
+/// Copies a tile back. What is stored of a whole tile leaves the caches first: they are of more use to inputs.
 template <int Threads, int TileBytes>
 __device__ void store_tile(std::byte* global, const std::byte* shared, int bytes) {
   const int rank = static_cast<int>(threadIdx.x);
@@ -53,7 +62,7 @@ __device__ void store_tile(std::byte* global, const std::byte* shared, int bytes
 #pragma unroll
     for (int i = 0; i < (TileBytes + 16 * Threads - 1) / (16 * Threads); ++i) {
       const int at = 16 * (i * Threads + rank);
-      if (at < TileBytes) *reinterpret_cast<uint4*>(global + at) = *reinterpret_cast<const uint4*>(shared + at);
+      if (at < TileBytes) __stcs(reinterpret_cast<uint4*>(global + at), *reinterpret_cast<const uint4*>(shared + at));
     }
     return;
   }
