@@ -80,6 +80,20 @@ diffuse_families::problem large(diffuse_families::source& draw) {
   return p;
 }
 
+/// Up to 8 states, of which the transitions forget some: directions that were independent depend on each other then.
+diffuse_families::problem large_forgetting(diffuse_families::source& draw) {
+  const Index n = draw.in(2, 8), m = draw.in(1, 3), rank = draw.in(1, n - 1), most = draw.in(1, 3);
+  MatrixXd F = draw.integers(n, rank, most) * draw.integers(rank, n, most);
+  F *= std::exp2(1 - std::ceil(std::log2(std::max(1.0, F.norm()))));  // exactly, so that the rank stays
+  diffuse_families::problem p{{F, draw.covariance(n, draw.in(0, n)) / 4, draw.integers(m, n, most),
+                               diffuse_families::identity(m) / 2, diffuse_families::all_diffuse(n)},
+                              {}};
+  p.model.prior.before_first_transition = draw.one_in(2);
+  diffuse_families::simulate(p, 7, draw);
+  if (draw.one_in(2)) diffuse_families::drop(p, 3, draw);
+  return p;
+}
+
 /// Where readings without noise repeat what is known a step may fail, but not in silence; of log-likelihoods a few may.
 void check_family(const diffuse_families::family& family) {
   const std::uint64_t first = number_of("KALSCAN_SEED", 1), count = number_of("KALSCAN_MODELS", 40);
@@ -127,6 +141,7 @@ void check_family(const diffuse_families::family& family) {
 TEST_CASE("a diffuse prior of a model of functions is the limit of large variances, in chunks of any length") {
   for (const auto& family : diffuse_families::all) check_family(family);
   check_family({"up to eight states", large});
+  check_family({"up to eight states, through transitions that forget", large_forgetting});
 }
 
 TEST_CASE("where the first reading of a direction tells little of it, no digits are lost to those that tell more") {
@@ -166,7 +181,8 @@ struct drawn {
 TEST_CASE("what later data do not tell is left unknown, and what they tell is taken from those that tell most") {
   for (const drawn& x : {drawn{"priors diffuse in part", 122159}, drawn{"priors diffuse in part", 97418},
                          drawn{"transitions that forget", 131353}, drawn{"transitions that forget", 131448},
-                         drawn{"transitions that forget", 99422}, drawn{"transitions that forget", 122820}}) {
+                         drawn{"transitions that forget", 99422}, drawn{"transitions that forget", 122820},
+                         drawn{"transitions that forget", 1'320'143}}) {
     for (const std::int64_t chunk : {1000, 3, 1}) {
       CAPTURE(x.seed);
       CAPTURE(chunk);

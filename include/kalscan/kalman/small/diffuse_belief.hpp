@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <kalscan/kalman/small/directions.hpp>
 #include <kalscan/kalman/small/matrix.hpp>
 #include <kalscan/kalman/small/observe.hpp>
 #include <kalscan/support/config.hpp>
@@ -126,11 +127,14 @@ KALSCAN_HD void join_if_known(small_diffuse_belief<T, N>& x) {
 /// A transition of the directions.
 template <class T, int N>
 KALSCAN_HD small_matrix<T, N, N> moved_directions(const small_matrix<T, N, N>& F, const small_diffuse_belief<T, N>& x) {
-  small_matrix<T, N, N> moved = times<residues::cleared>(F, x.directions);
-  if (x.vague == 0) return moved;
-  const small_matrix<T, N, N> vague = times<residues::rounded>(F, x.directions);
-  unrolled<N>([&](int j) { unrolled<N>([&](int i) { moved(i, j) = is_vague(x, j) ? vague(i, j) : moved(i, j); }); });
-  return moved;
+  if constexpr (N == 1) {
+    return {F.x[0] * x.directions.x[0]};
+  } else {
+    const small_matrix<T, N, N> own = F;
+    small_matrix<T, N, N> moved = x.directions;
+    move_directions(own, x.vague, moved);
+    return moved;
+  }
 }
 
 }  // namespace detail

@@ -42,48 +42,6 @@ KALSCAN_HD bool is_zero(const small_matrix<T, R, C>& x) {
   return zero;
 }
 
-template <class T, int N>
-KALSCAN_HD T length_of(const small_vector<T, N>& a) {
-  T most = 0;
-  unrolled<N>([&](int j) { most = std::abs(a(j)) > most ? std::abs(a(j)) : most; });
-  return most * std::sqrt(sum_of<T, N>([&](int j) { return a(j) / most * (a(j) / most); }));
-}
-
-/// Turns d, so that the reading a d is of one entry of it, and leaves that out: a reflection of Householder's, of
-/// length `length` along a. `along` is directions a. What is no more than `rounding` of its terms is zero. Returns
-/// which column is free now.
-template <class T, int N>
-KALSCAN_HD int remove_direction(small_matrix<T, N, N>& directions, const small_vector<T, N>& a, T length,
-                                const small_vector<T, N>& along, T rounding) {
-  T most = 0, first = 0;
-  int pivot = 0;
-  unrolled<N>([&](int j) {
-    if (!(std::abs(a(j)) > most)) return;
-    most = std::abs(a(j));
-    first = a(j);
-    pivot = j;
-  });
-  const T to = first > 0 ? length : -length, factor = 1 / (length * (length + most));
-  small_vector<T, N> w = along, terms{};
-  unrolled<N>([&](int j) {
-    unrolled<N>([&](int i) {
-      terms(i) += std::abs(a(j) * directions(i, j));
-      if (j != pivot) return;
-      w(i) += to * directions(i, j);
-      terms(i) += length * std::abs(directions(i, j));
-    });
-  });
-  unrolled<N>([&](int j) {
-    const T scale = factor * a(j);
-    unrolled<N>([&](int i) {
-      T& x = directions(i, j);
-      const T size = std::abs(x) + std::abs(scale) * terms(i);
-      x -= scale * w(i);
-      if (j == pivot || std::abs(x) <= rounding * size) x = 0;
-    });
-  });
-  return pivot;
-}
 /// Makes it a vague one.
 template <class T, int N>
 KALSCAN_HD void put_vague(small_diffuse_belief<T, N>& x, int column, const small_vector<T, N>& value) {
@@ -159,7 +117,8 @@ KALSCAN_HD small_innovation<T, N> take_first_reading(small_diffuse_belief<T, N>&
     take_reading(x.mean, x.covariance, h, d, own);
   }
   reduce_vague(x, seen.K, told.vague);
-  put_vague(x, remove_direction(x.directions, a, length, along, rounding_of_terms<T>), g);
+  const auto terms = [&](int i, int j) { return std::abs(x.directions(i, j)); };
+  put_vague(x, remove_direction(x.directions, a, length, along, rounding_of_terms<T>, terms), g);
   return seen;
 }
 
@@ -187,7 +146,8 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
     g(i) = left * along(i);
   });
   add(x.mean, seen.K, v);
-  put_vague(x, remove_direction(x.directions, f, length, along, rounding), g);
+  const auto terms = [&](int i, int j) { return std::abs(x.directions(i, j)); };
+  put_vague(x, remove_direction(x.directions, f, length, along, rounding, terms), g);
   if (equal(d, T(0))) clear_along(x, h, seen.K);
   return seen;
 }
