@@ -56,19 +56,48 @@ KALSCAN_HD int remove_direction(small_matrix<T, N, N>& directions, const small_v
   return pivot;
 }
 
+/// Whether columns are far from depending on each other, by an elimination with pivots, for which less is computed than
+/// to find out how they depend. Columns of zeros do not count. `terms`: as below.
+template <class T, int N>
+KALSCAN_HD bool are_far_from_dependent(small_matrix<T, N, N> left, const small_matrix<T, N, N>& terms) {
+  constexpr T far = T(0x1p-10);
+  std::uint64_t taken = 0;  // bit i: state i was a pivot
+  bool all = true;
+  unrolled<N, false>([&](int j) {
+    T most = 0, size = 0;
+    int pivot = 0;
+    unrolled<N, false>([&](int i) {
+      size = terms(i, j) > size ? terms(i, j) : size;
+      if ((taken >> i & 1U) != 0 || !(std::abs(left(i, j)) > most)) return;
+      most = std::abs(left(i, j));
+      pivot = i;
+    });
+    if (equal(size, T(0))) return;
+    all = all && most > far * size;
+    if (!all) return;
+    taken |= std::uint64_t{1} << pivot;
+    const T inverse = 1 / left(pivot, j);
+    for (int k = j + 1; k < N; ++k) {
+      const T factor = left(pivot, k) * inverse;
+      unrolled<N, false>([&](int i) { left(i, k) -= factor * left(i, j); });
+    }
+  });
+  return all;
+}
+
 /// Makes columns linearly independent that are not, and leaves directions directions' as it is. Where a column depended
 /// on others, rounding would be left of it once readings have told of these, and would be read as if it told something.
 /// `terms`: what errors of the entries are relative to. State after state is left out of a copy, first those of which
 /// least has cancelled, until there is no more than rounding.
 template <class T, int N>
 KALSCAN_HD void make_independent(small_matrix<T, N, N>& directions, small_matrix<T, N, N> terms) {
+  if (are_far_from_dependent(directions, terms)) return;
   int columns = 0;
   unrolled<N, false>([&](int j) {
     bool any = false;
     unrolled<N, false>([&](int i) { any = any || !equal(directions(i, j), T(0)); });
     columns += any ? 1 : 0;
   });
-  if (columns < 2) return;
   small_matrix<T, N, N> left = directions, independent{};
   for (int rank = 0; rank < columns; ++rank) {
     T most = 0;
