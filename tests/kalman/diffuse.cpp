@@ -182,6 +182,62 @@ TEST_CASE("after a beginning with exact readings ordinary steps go on, and are s
   CHECK(defect(s, expected) < bound);
 }
 
+/// The worst error of proper beliefs, in deviations however small these are.
+double error_in_deviations(const std::vector<diffuse_oracle::belief>& expected, const matrix& mean,
+                           const std::vector<matrix>& covariance) {
+  double worst = 0;
+  for (std::size_t t = 0; t < expected.size(); ++t) {
+    const auto& x = expected[t];
+    if (!x.proper) continue;
+    const Eigen::VectorXd scale = x.covariance.diagonal().cwiseSqrt().cwiseInverse();
+    const matrix off = scale.asDiagonal() * (covariance[t] - x.covariance) * scale.asDiagonal();
+    const Eigen::VectorXd means = scale.asDiagonal() * (mean.col(static_cast<Index>(t)) - x.mean);
+    worst = std::max({worst, off.cwiseAbs().maxCoeff(), means.cwiseAbs().maxCoeff()});
+  }
+  return std::isfinite(worst) ? worst : 1;
+}
+
+/// Several sensors of each of a few factors.
+diffuse_families::problem factors(diffuse_families::source& draw) {
+  const Index n = draw.in(1, 3), m = draw.in(n, 4);
+  matrix F = identity(n), R = identity(m);
+  for (double& f : F.diagonal()) f = draw.number(4, 20) / 20;
+  for (double& r : R.diagonal()) r = std::pow(10, -draw.number(6, 11));
+  return {{F, identity(n), draw.normals(m, n), R, all_diffuse(n)}, series_type(m, 8)};
+}
+/// Fewer sensors than states, some of which are seen late.
+diffuse_families::problem few_sensors(diffuse_families::source& draw) {
+  const Index n = draw.in(2, 6), m = draw.in(1, 3);
+  const matrix shocks = draw.integers(n, n, 2);
+  diffuse_families::problem p{
+      {draw.normals(n, n) / std::sqrt(static_cast<double>(n)), shocks * shocks.transpose(), draw.normals(m, n),
+       std::pow(10, -draw.number(6, 10)) * identity(m), all_diffuse(n)},
+      series_type(m, 12)};
+  p.model.prior.diffuse.back() = draw.one_in(2);
+  return p;
+}
+
+TEST_CASE("sensors far more precise than the shocks of a step leave a diffuse beginning the digits of its deviations") {
+  for (const auto make : {factors, few_sensors}) {
+    for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+      CAPTURE(seed);
+      diffuse_families::source draw(seed);
+      auto p = make(draw);
+      diffuse_families::simulate(p, p.y.cols(), draw);
+      diffuse_families::drop(p, 6, draw);
+      const diffuse_oracle::conditioning expected(p.model, p.y);
+      for (const auto& policy : {kalscan::omp{1, 1 << 20}, kalscan::omp{2, 3}}) {
+        const auto s = kalscan::smooth(policy, p.model, p.y, {.predictions = true});
+        const auto& f = s.filtered;
+        CHECK(error_in_deviations(expected.filtered, f.mean, f.covariance) < bound);
+        CHECK(error_in_deviations(expected.predicted, f.predicted_mean, f.predicted_covariance) < bound);
+        CHECK(error_in_deviations(expected.smoothed, s.mean, s.covariance) < bound);
+        CHECK(std::abs(f.log_likelihood - expected.log_likelihood()) < bound * (1 + std::abs(expected.log_likelihood())));
+      }
+    }
+  }
+}
+
 TEST_CASE("omp gives what seq does, after a beginning that is taken in sequence") {
   diffuse_families::source draw(4);
   const model_type model{matrix{{1, 1, 0}, {0, 1, 0}, {0, 0, 0.5}}, identity(3), matrix{{1, 0, 1}}, identity(1), all_diffuse(3)};

@@ -112,7 +112,8 @@ class diffuse_smoother {
     return x;
   }
 
-  /// Steps back over the transition F to step t, after which there is noise with this root.
+  /// Steps back over the transition F to step t. An orthogonal matrix turns [F U noise] into [next U 0], where `noise` is
+  /// a root of the transition's: by its blocks g is `own` times the next g and `fresh` times what is independent of that.
   void transition(std::int64_t t, const view& F, const view& noise) {
     if (noise.cols == 0) return;
     const view U = history_.after(t).U;
@@ -149,7 +150,9 @@ class diffuse_smoother {
 
  private:
   [[gnu::noinline]] explicit diffuse_smoother(const history_type& history)
-      : history_(history), end_(history.A, history.root, history.after(history.size() - 1).U), changes_(history.changes.size()) {
+      : history_(history),
+        end_(history.A, history.root, history.after(history.size() - 1).U),
+        changes_(history.changes.size()) {
     const Eigen::Index n = history.A.rows(), q = history.A.cols(), k = history.free.cols();
     set_zero(c_, n);
     set_zero(known_, q);

@@ -25,8 +25,8 @@
 namespace kalscan::detail {
 
 /// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
-/// reading at a time. The state is x = A d + b + U g, g ~ N(0, I), with unknowns d: the diffuse components, which have a flat
-/// prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
+/// reading at a time. The state is x = A d + b + U g, g ~ N(0, I), with unknowns d: the diffuse components, which have a
+/// flat prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
 /// and what prior and data tell of d is kept apart as R d = z + N(0, I): nothing large is added to small things.
 ///
 /// Where some reading may be without noise, rounding errors are bounded, so that what is known exactly is told apart.

@@ -12,9 +12,10 @@
 
 namespace kalscan::detail {
 
-/// After the readings of step t, x_t = A_t d + b_t + U_t g_t with unknowns d and g_t ~ N(0, I); each reading had the
-/// residual v - a d, of variance s = f'f + noise with f = U'h before the reading. Coordinates of d change now and then. n states, q unknowns. Where other unknowns have been taken since, `earlier` has the steps
-/// before, in parts: the unknowns of a part describe the state at the end of the one before it, see end_spread.
+/// After the readings of step t, x_t = A_t d + b_t + U_t g_t with unknowns d and g_t ~ N(0, I). Each reading had the
+/// residual v - a'd and its own noise; its variance given d was s = f'f + noise, with f = U'h before it. Coordinates of d
+/// change now and then. n states, q unknowns. Where other unknowns have been taken since, `earlier` has the steps before,
+/// in parts: the unknowns of a part describe the state at the end of the one before it, see end_spread.
 template <class T>
 struct diffuse_history {
   using matrix = dense_matrix<T>;
@@ -26,7 +27,7 @@ struct diffuse_history {
   };
   struct reading {
     view f, a;
-    T s, v, noise;
+    T s, v, noise;  // variances, but for v
   };
   /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
   struct change {
