@@ -143,6 +143,12 @@ TEST_CASE("a sum that exact readings never tell apart stays improper over steps 
   CHECK(improper == 20);
 }
 
+TEST_CASE("what later exact readings tell of a sum of unseen states leaves no rounding that would count as unknown") {
+  diffuse_families::source draw(9088);
+  const auto p = diffuse_families::in_part(draw);
+  CHECK(defect(smoothed(p.model, p.y), diffuse_oracle::conditioning(p.model, p.y)) < bound);
+}
+
 TEST_CASE("the cosine of a quarter turn is rounding, and tells nothing of a season") {
   const double angle = std::numbers::pi / 2, cosine = std::cos(angle);
   REQUIRE(cosine != 0);

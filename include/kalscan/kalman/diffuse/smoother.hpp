@@ -170,8 +170,8 @@ class diffuse_smoother {
   unknowns of_unknowns(const matrix& coefficients, const matrix& of_error) const {
     const Eigen::Index n = coefficients.rows(), k = free_.rows(), seen = end_.rank();
     unknowns x;
-    matrix of_free, of_e, spread, product;
-    multiply(of_free, unseen_columns(coefficients), unseen_rows());
+    matrix of_e, spread, product;
+    const matrix of_free = cleared_product<T>(unseen_columns(coefficients), unseen_rows());
     multiply(of_e, coefficients, history_.root);
     multiply(spread, side_by_side<T>(of_e, of_error), end_.directions);
     const matrix told = side_by_side<T>(of_free, view(spread.data(), n, seen));
