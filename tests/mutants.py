@@ -167,7 +167,7 @@ MUTANTS = [
      "given_.follow(h, of_state.gain, o.terms);", "if (o.s > 0) given_.follow(h, o.gain, o.terms);",
      ["kalman/families.cpp: exact readings of one or*"]),
     ("beginning: rounding of a root is taken for its row", K + "kalman/diffuse/conditional_filter.hpp",
-     "own(i) * own(i) <= E_(i, i)", "own(i) * own(i) < 0", ["kalman/prior.cpp: and in models*"]),
+     "own(i) * own(i) <= E_(i, i)", "own(i) * own(i) < 0", ["kalman/diffuse.cpp: where exact readings tell*"]),
     ("beginning: what is left of a bound has no rounding", K + "kalman/diffuse/conditional_filter.hpp",
      "      E(i, i) += rounding() * terms * terms;\n", "", ["kalman/prior.cpp: and in models*"]),
     ("beginning: later data are not heard", K + "kalman/diffuse/end_spread.hpp", "if (from < n) x.mean(i, 0) = v(from);", "",
