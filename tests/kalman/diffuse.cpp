@@ -143,6 +143,32 @@ TEST_CASE("a sum that exact readings never tell apart stays improper over steps 
   CHECK(improper == 20);
 }
 
+TEST_CASE("what later exact readings tell of a sum of unseen states leaves no rounding that would count as unknown") {
+  diffuse_families::source draw(9088);
+  const auto p = diffuse_families::in_part(draw);
+  CHECK(defect(smoothed(p.model, p.y), diffuse_oracle::conditioning(p.model, p.y)) < bound);
+}
+
+TEST_CASE("where exact readings tell the whole state at every step, hardly a variance is left that is rounding") {
+  Index left = 0;
+  for (const std::uint64_t seed : {12U, 140U, 158U, 162U, 192U, 220U, 230U, 238U, 246U, 282U}) {
+    diffuse_families::source draw(seed);
+    const Index n = draw.in(2, 4);
+    const matrix F = draw.normals(n, n), shocks = draw.normals(n, draw.in(1, n)), H = draw.normals(n, n);
+    const model_type model{F, shocks * shocks.transpose(), H, zero(n), all_diffuse(n)};
+    series_type y(n, 6);
+    matrix x = draw.normals(n, 1);
+    for (Index t = 0; t < 6; ++t) {
+      y.col(t) = H * x;
+      x = F * x + shocks * draw.normals(shocks.cols(), 1);
+    }
+    y(0, 0) = std::nan("");
+    const auto f = kalscan::filter(kalscan::seq{}, model, y);
+    for (std::size_t t = 1; t < 6; ++t) left += (f.covariance[t].diagonal().array() > 0).count();
+  }
+  CHECK(left < 3);
+}
+
 TEST_CASE("the cosine of a quarter turn is rounding, and tells nothing of a season") {
   const double angle = std::numbers::pi / 2, cosine = std::cos(angle);
   REQUIRE(cosine != 0);
@@ -180,6 +206,62 @@ TEST_CASE("after a beginning with exact readings ordinary steps go on, and are s
   const auto s = smoothed(model, y);
   CHECK(s.filtered.beginning.size() < 90);
   CHECK(defect(s, expected) < bound);
+}
+
+/// The worst error of proper beliefs, in deviations however small these are.
+double error_in_deviations(const std::vector<diffuse_oracle::belief>& expected, const matrix& mean,
+                           const std::vector<matrix>& covariance) {
+  double worst = 0;
+  for (std::size_t t = 0; t < expected.size(); ++t) {
+    const auto& x = expected[t];
+    if (!x.proper) continue;
+    const Eigen::VectorXd scale = x.covariance.diagonal().cwiseSqrt().cwiseInverse();
+    const matrix off = scale.asDiagonal() * (covariance[t] - x.covariance) * scale.asDiagonal();
+    const Eigen::VectorXd means = scale.asDiagonal() * (mean.col(static_cast<Index>(t)) - x.mean);
+    worst = std::max({worst, off.cwiseAbs().maxCoeff(), means.cwiseAbs().maxCoeff()});
+  }
+  return std::isfinite(worst) ? worst : 1;
+}
+
+/// Several sensors of each of a few factors.
+diffuse_families::problem factors(diffuse_families::source& draw) {
+  const Index n = draw.in(1, 3), m = draw.in(n, 4);
+  matrix F = identity(n), R = identity(m);
+  for (double& f : F.diagonal()) f = draw.number(4, 20) / 20;
+  for (double& r : R.diagonal()) r = std::pow(10, -draw.number(6, 11));
+  return {{F, identity(n), draw.normals(m, n), R, all_diffuse(n)}, series_type(m, 8)};
+}
+/// Fewer sensors than states, some of which are seen late.
+diffuse_families::problem few_sensors(diffuse_families::source& draw) {
+  const Index n = draw.in(2, 6), m = draw.in(1, 3);
+  const matrix shocks = draw.integers(n, n, 2);
+  diffuse_families::problem p{
+      {draw.normals(n, n) / std::sqrt(static_cast<double>(n)), shocks * shocks.transpose(), draw.normals(m, n),
+       std::pow(10, -draw.number(6, 10)) * identity(m), all_diffuse(n)},
+      series_type(m, 12)};
+  p.model.prior.diffuse.back() = draw.one_in(2);
+  return p;
+}
+
+TEST_CASE("sensors far more precise than the shocks of a step leave a diffuse beginning the digits of its deviations") {
+  for (const auto make : {factors, few_sensors}) {
+    for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+      CAPTURE(seed);
+      diffuse_families::source draw(seed);
+      auto p = make(draw);
+      diffuse_families::simulate(p, p.y.cols(), draw);
+      diffuse_families::drop(p, 6, draw);
+      const diffuse_oracle::conditioning expected(p.model, p.y);
+      for (const auto& policy : {kalscan::omp{1, 1 << 20}, kalscan::omp{2, 3}}) {
+        const auto s = kalscan::smooth(policy, p.model, p.y, {.predictions = true});
+        const auto& f = s.filtered;
+        CHECK(error_in_deviations(expected.filtered, f.mean, f.covariance) < bound);
+        CHECK(error_in_deviations(expected.predicted, f.predicted_mean, f.predicted_covariance) < bound);
+        CHECK(error_in_deviations(expected.smoothed, s.mean, s.covariance) < bound);
+        CHECK(std::abs(f.log_likelihood - expected.log_likelihood()) < bound * (1 + std::abs(expected.log_likelihood())));
+      }
+    }
+  }
 }
 
 TEST_CASE("omp gives what seq does, after a beginning that is taken in sequence") {

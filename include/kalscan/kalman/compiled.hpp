@@ -63,7 +63,7 @@ KALSCAN_COMPILED_HERE template std::string text_of_failure(std::int64_t, std::in
   KALSCAN_COMPILED_HERE template dense_matrix<T> root_of<T>(view_of<T>);                                      \
   KALSCAN_COMPILED_HERE template void multiply(dense_matrix<T>&, view_of<T>, view_of<T>);                     \
   KALSCAN_COMPILED_HERE template void add_outer(dense_matrix<T>&, T, view_of<T>, view_of<T>);                 \
-  KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index);                    \
+  KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index, Eigen::Index);      \
   KALSCAN_COMPILED_HERE template std::vector<std::vector<T>> stretch_sums<T>::by_stretch(std::size_t) const;  \
   KALSCAN_COMPILED_HERE template std::vector<T> stretch_sums<T>::totals(std::size_t) const;
 KALSCAN_COMPILED_FOR(double)

@@ -281,21 +281,16 @@ struct smoother_sweep {
   };
   class beginning_of_lane final : public smoothed_beginning<T> {
    public:
-    using typename smoothed_beginning<T>::view;
+    using typename smoothed_beginning<T>::step;
     explicit beginning_of_lane(const lane_type& lane) : lane_(lane) {
       const auto& filtered = lane.result->filtered;
       this->end = lane.first();
-      this->improper = std::ssize(filtered.diffuse);
       this->later = this->end + 1 < filtered.mean.cols() || lane.has_after();
     }
-    view filtered_covariance(std::int64_t t) override {
-      return lane_.result->filtered.covariance[static_cast<std::size_t>(t)];
-    }
-    view transition(std::int64_t t) override { return lane_.stepper->model.F[t]; }
+    step leading_to(std::int64_t t) override { return {lane_.stepper->model.F[t], lane_.stepper->model.Q[t]}; }
     void write(std::int64_t t, const typename smoothed_beginning<T>::belief& x) override {
       lane_.write(t, {to_eigen<vector>(x.mean), to_eigen<matrix>(x.covariance)});
     }
-    bool take_from_next(std::int64_t t, bool lost, bool next) override { return lane_.take_from_next(t, lost, next); }
     void push_diffuse(const dense_matrix<T>& diffuse) override {
       lane_.result->diffuse.push_back(to_eigen<matrix>(diffuse));
     }

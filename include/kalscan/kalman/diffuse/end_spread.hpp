@@ -15,46 +15,23 @@
 
 namespace kalscan::detail {
 
-/// [x y], of as many rows.
-template <class T>
-[[gnu::noinline]] dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
-  dense_matrix<T> both(x.rows, x.cols + y.cols);
-  std::copy_n(x.data, x.rows * x.cols, both.data());
-  std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
-  return both;
-}
-
-/// A root of root root', of no more columns than rows.
-template <class T>
-[[gnu::noinline]] dense_matrix<T> narrowed(const dense_matrix<T>& root) {
-  const Eigen::Index n = root.rows(), q = root.cols();
-  if (q <= n) return root;
-  dense_matrix<T> all(n, q + 1), narrow(n, n);
-  std::copy_n(root.data(), root.size(), all.data());
-  triangulate_columns(all.data(), n, q);
-  std::copy_n(all.data(), narrow.size(), narrow.data());
-  return narrow;
-}
-
-/// After the last step d = mean + root e + free u, and the state's own error given d is root(C) g: x is its mean + A
-/// free u + [A root root(C)] (e, g). Of e and g, which are N(0, I), only some directions are seen in x.
+/// After the last step d = mean + root e + free u, and the state's own error given d is U g: x is its mean + A free u +
+/// [A root U] (e, g). Of e and g, which are N(0, I), only some directions are seen in x.
 template <class T>
 struct end_spread {
   using matrix = dense_matrix<T>;
   using vector = dense_vector<T>;
+  using view = dense_view<T>;
 
-  matrix directions{};              ///< of (e, g), orthonormal, a column each: those that are seen in x come first
-  matrix root{};                    ///< what these do to x, a column each: a root of its covariance
-  semidefinite_root<matrix> own{};  ///< root(C)
+  matrix directions{};  ///< of (e, g), orthonormal, a column each: those that are seen in x come first
+  matrix root{};        ///< what these do to x, a column each: a root of its covariance
 
-  end_spread(const matrix& A, const matrix& of_d, const matrix& C) {
-    const Eigen::Index n = C.rows(), p = of_d.cols();
+  /// U is n x n.
+  end_spread(const matrix& A, const matrix& of_d, const view& U) {
+    const Eigen::Index n = U.rows, p = of_d.cols();
     matrix known, turned;
-    vector variances(n);
-    for (Eigen::Index i = 0; i < n; ++i) variances(i) = C(i, i);
-    own = root_semidefinite(C, pivot_rounding(C), T(1), variances);
     multiply(known, A, of_d);
-    const matrix spread = side_by_side<T>(known, own.root);
+    const matrix spread = side_by_side<T>(known, U);
     transpose(rows_, spread);  // to length one
     size_.resize(n);
     for (Eigen::Index i = 0; i < n; ++i) {

@@ -4,7 +4,6 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
-#include <algorithm>
 #include <cstdint>
 #include <kalscan/kalman/diffuse/smoother.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
@@ -20,14 +19,15 @@ class smoothed_beginning {
   using view = dense_view<T>;
   using belief = typename diffuse_smoother<T>::belief;
 
-  std::int64_t end = 0;       // the last step of the beginning
-  std::int64_t improper = 0;  // so many filtered beliefs were
-  bool later = false;         // there are data after the beginning
+  struct step {
+    view F, Q;
+  };
 
-  virtual view filtered_covariance(std::int64_t t) = 0;
-  virtual view transition(std::int64_t t) = 0;
+  std::int64_t end = 0;  // the last step of the beginning
+  bool later = false;    // there are data after the beginning
+
+  virtual step leading_to(std::int64_t t) = 0;
   virtual void write(std::int64_t t, const belief& x) = 0;
-  virtual bool take_from_next(std::int64_t t, bool lost, bool next) = 0;
   virtual void push_diffuse(const dense_matrix<T>& diffuse) = 0;
 
  protected:
@@ -39,18 +39,15 @@ template <class T>
 void smooth_steps(smoothed_beginning<T>& steps, const diffuse_history<T>& history,
                   std::optional<diffuse_smoother<T>> backwards) {
   auto earlier = history.earlier.rbegin();
-  bool taken = false;
-  T lost = 0;  // the most that the steps lack which were taken from the next ones
+  latest_root<T> noise;
   for (std::int64_t t = steps.end, first = history.begin; t >= 0; --t) {
-    const auto x = backwards->step(t, steps.filtered_covariance(t));
+    const auto x = backwards->step(t);
     if (t < steps.end) steps.write(t, x);
-    const bool known = t < steps.end && t >= steps.improper;
-    taken = known && steps.take_from_next(t, x.cancelled, taken && x.vague <= lost);
-    lost = taken ? (std::max)(lost, x.rounding) : T(0);
     if (!x.proper) steps.push_diffuse(x.diffuse);
     if (t == 0) break;
     if (t > first) {
-      backwards->transition(steps.transition(t));
+      const auto step = steps.leading_to(t);
+      backwards->transition(t - 1, step.F, noise.of(step.Q));
     } else {
       const auto unknowns = backwards->first_unknowns();
       backwards.emplace(*earlier, unknowns);

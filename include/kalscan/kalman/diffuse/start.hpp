@@ -25,8 +25,8 @@
 namespace kalscan::detail {
 
 /// The augmented filter of Rosenberg and de Jong (Annals of Statistics 19, 1991), in square-root form, one scalar
-/// reading at a time. The state is x = A d + b + N(0, C) with unknowns d: the diffuse components, which have a flat
-/// prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
+/// reading at a time. The state is x = A d + b + U g, g ~ N(0, I), with unknowns d: the diffuse components, which have a
+/// flat prior, and with a root S of the prior's covariance what S multiplies, which is N(0, I). Given d nothing is vague,
 /// and what prior and data tell of d is kept apart as R d = z + N(0, I): nothing large is added to small things.
 ///
 /// Where some reading may be without noise, rounding errors are bounded, so that what is known exactly is told apart.
@@ -66,20 +66,21 @@ class diffuse_start {
   diffuse_start& operator=(diffuse_start&&) = default;
   [[gnu::noinline]] ~diffuse_start() = default;
 
-  void predict(const view& F, const view& offset, const view& Q) {
+  /// `noise`: a root of Q.
+  void predict(const view& F, const view& offset, const view& noise) {
     gained_ = 0;
     unknowns_.predict(F);
-    given_.predict(F, offset, Q, mean_, deviations_);
+    given_.predict(F, offset, noise, mean_, deviations_);
   }
 
-  void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.C()); }
+  void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.root()); }
 
   /// y = h x + N(0, d). Adds the logarithm of its density given the readings before. Returns what is wrong with it, or
   /// nullptr. `terms` bounds the magnitude of what y is a sum of.
   const char* read(const vector& h, T d, T y, T terms, history_type& history, T& log_density) {
     const auto o = given_.read(h, d, y, terms);
     if (o.wrong) return o.wrong;
-    const Eigen::Index pivot = unknowns_.pivot_of(h, o.f);
+    const Eigen::Index pivot = unknowns_.pivot_of(h, o.s);
     if (noiseless_) {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
@@ -90,19 +91,19 @@ class diffuse_start {
       given_.follow(h, of_state.gain, o.terms);
     }
     if (pivot >= 0) gained_ = infinity<T>;
-    if (equal(o.f, 0)) {
+    if (equal(o.s, 0)) {
       unknowns_.impose(pivot, o.v, given_.b(), history, log_density);
       return nullptr;
     }
-    log_density -= std::log(2 * std::numbers::pi_v<T> * o.f) / 2;
+    log_density -= std::log(2 * std::numbers::pi_v<T> * o.s) / 2;
     if (pivot >= 0) {
-      unknowns_.see(pivot, o.v, o.f, history, log_density);
+      unknowns_.see(pivot, o.v, o.s, history, log_density);
     } else {
-      gained_ += unknowns_.absorb(o.v, o.f, log_density);
+      gained_ += unknowns_.absorb(o.v, o.s, log_density);
     }
-    history.add_reading(h, o.gain, unknowns_.a(), o.f, o.v);
+    history.add_reading(o.f, unknowns_.a(), o.s, o.v, d);
     unknowns_.reduce(o.gain);
-    given_.update(h, d, o);
+    given_.update(h, o);
     return nullptr;
   }
 
@@ -111,7 +112,7 @@ class diffuse_start {
     const auto& unseen = information.unseen();
     const matrix& A = unknowns_.A();
     const Eigen::Index n = A.rows(), q = A.cols(), k = static_cast<Eigen::Index>(unseen.size());
-    belief x{given_.b(), given_.C(), {}, true};
+    belief x{given_.b(), outer_square<T>(given_.root()), {}, true};
     matrix free(n, k), reached = A;
     bool forgotten = true;
     for (Eigen::Index j = 0; j < k; ++j) {
@@ -147,7 +148,7 @@ class diffuse_start {
 
   /// A root, n x r, of the covariance of the belief that `current` returned last. Where a sum of states is known far
   /// better than they are, it has the digits of the sum that the covariance has lost.
-  matrix root_of_covariance() const { return side_by_side<T>(spread_, root_of<T>(given_.C())); }
+  matrix root_of_covariance() const { return side_by_side<T>(spread_, given_.root()); }
 
   /// What the unknowns add to the variance of component i of a proper belief that `current` returned last.
   T unknown_variance(Eigen::Index i) const {
@@ -163,7 +164,7 @@ class diffuse_start {
   /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
   /// last step said no more of d than was known already, so that later covariances are not differences of far larger
   /// ones, and when the correlation of the states is far from singular, but for directions without any variance. With P
-  /// = S S' + C, what is left of each row of [S root(C)] beside the others is judged relative to the row.
+  /// = S S' + U U', what is left of each row of [S U] beside the others is judged relative to the row.
   bool safe(const belief& x) const {
     if (!(gained_ <= std::numbers::ln2_v<T> / 2)) return false;
     const matrix root = root_of_covariance();
@@ -189,7 +190,7 @@ class diffuse_start {
   void begin_part(history_type& history) {
     end(history);
     const belief x = current();
-    const end_spread<T> spread(history.A, history.root, given_.C());
+    const end_spread<T> spread(history.A, history.root, given_.root());
     auto errors = unknowns_.errors_of_directions();
     *this = diffuse_start(x.mean, spread.root, cleared_product<T>(history.A, history.free), true, rounding());
     unknowns_.inherit(std::move(errors));
@@ -199,7 +200,7 @@ class diffuse_start {
   /// Leaves to the history what the data tell of d.
   [[gnu::noinline]] void end(history_type& history) const {
     unknowns_.end(history);
-    history.end_root = narrowed(side_by_side<T>(cleared_product<T>(history.A, history.root), root_of<T>(given_.C())));
+    history.end_root = narrowed(side_by_side<T>(cleared_product<T>(history.A, history.root), given_.root()));
     history.rounding = rounding();
   }
 
@@ -223,9 +224,9 @@ class diffuse_start {
     matrix spread, along;
     information.times_inverse(spread, A);
     information.times_inverse(along, view(unknowns_.a().data(), 1, A.cols()));
-    x.variance = o.f + dot(along.size(), along.data(), along.data());
+    x.variance = o.s + dot(along.size(), along.data(), along.data());
     if (!(x.variance > 0)) return x;
-    add_multiple(x.gain.data(), n, o.f / x.variance, o.gain.data());
+    add_multiple(x.gain.data(), n, o.s / x.variance, o.gain.data());
     for (Eigen::Index j = 0; j < along.size(); ++j)
       add_multiple(x.gain.data(), n, along(0, j) / x.variance, &spread(0, j));
     return x;

@@ -75,11 +75,12 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
   const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
   diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, noiseless, given.rounding);
   typename diffuse_start<T>::vector h(prior.mean.size());
+  latest_root<T> noise;
   std::int64_t proper_steps = 0;
   for (std::int64_t t = 0; t < steps.length; ++t) {
     if (t > 0 || steps.predicts_first) {
       const auto to = steps.leading_to(t);
-      x.predict(to.F, to.offset, to.Q);
+      x.predict(to.F, to.offset, noise.of(to.Q));
     }
     if (steps.asks_predictions) {
       const auto predicted = x.current();

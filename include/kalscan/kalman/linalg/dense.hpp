@@ -10,6 +10,7 @@
 #include <cmath>
 #include <kalscan/kalman/linalg/dense_matrix.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
+#include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <utility>
@@ -146,15 +147,40 @@ template <class T>
   return root;
 }
 
-/// A bound on what is summed into each diagonal entry of x s x', for a semi-definite s.
+/// The root of the covariance that was asked for last: it is factored anew only where another one lies.
 template <class T>
-[[gnu::noinline]] void bound_transformed(dense_vector<T>& bound, view_of<T> x, view_of<T> s) {
-  set_zero(bound, x.rows);
-  for (Eigen::Index j = 0; j < x.cols; ++j) {
-    const T deviation = std::sqrt(std::abs(s(j, j)));
-    for (Eigen::Index i = 0; i < x.rows; ++i) bound(i) += std::abs(x(i, j)) * deviation;
+class latest_root {
+ public:
+  const dense_matrix<T>& of(const dense_view<T>& covariance) {
+    if (covariance.data != of_) root_ = root_of<T>(covariance);
+    of_ = covariance.data;
+    return root_;
   }
-  for (Eigen::Index i = 0; i < x.rows; ++i) bound(i) *= bound(i);
+
+ private:
+  const T* of_ = nullptr;
+  dense_matrix<T> root_{};
+};
+
+/// [x y], of as many rows.
+template <class T>
+[[gnu::noinline]] dense_matrix<T> side_by_side(view_of<T> x, view_of<T> y) {
+  dense_matrix<T> both(x.rows, x.cols + y.cols);
+  std::copy_n(x.data, x.rows * x.cols, both.data());
+  std::copy_n(y.data, y.rows * y.cols, both.data() + x.rows * x.cols);
+  return both;
+}
+
+/// A root of root root', of no more columns than rows.
+template <class T>
+[[gnu::noinline]] dense_matrix<T> narrowed(const dense_matrix<T>& root) {
+  const Eigen::Index n = root.rows(), q = root.cols();
+  if (q <= n) return root;
+  dense_matrix<T> all(n, q + 1), narrow(n, n);
+  std::copy_n(root.data(), root.size(), all.data());
+  triangulate_columns(all.data(), n, q, n);
+  std::copy_n(all.data(), narrow.size(), narrow.data());
+  return narrow;
 }
 
 /// Reflections Q' for which Q'x is an upper triangle in the order of pivots that is returned, and nothing below:

@@ -14,11 +14,12 @@ namespace kalscan::detail {
 
 /// W, n x columns and column by column, becomes [root 0] with a lower triangle root and root root' = W W', by
 /// Householder reflections. A row of the root has an error relative to that row of W, so that the units of the states
-/// do not matter. One more column of W is room. Of any size: it compiles once.
+/// do not matter. One more column of W is room. Only the first `pivots` rows get zeros; the others are reflected with
+/// them. Of any size: it compiles once.
 template <class T>
-void triangulate_columns(T* W, Eigen::Index n, Eigen::Index columns) {
+void triangulate_columns(T* W, Eigen::Index n, Eigen::Index columns, Eigen::Index pivots) {
   T* along = W + n * columns;
-  for (Eigen::Index k = 0; k < (std::min)(n, columns); ++k) {
+  for (Eigen::Index k = 0; k < (std::min)(pivots, columns); ++k) {
     T largest = 0, squares = 0;
     for (Eigen::Index i = k; i < columns; ++i) largest = (std::max)(largest, std::abs(W[i * n + k]));
     if (largest < (std::numeric_limits<T>::min)()) {  // its square is zero
@@ -54,7 +55,7 @@ Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
   const Eigen::Index n = X.rows();
   Eigen::Matrix<typename Matrix::Scalar, N, N == Eigen::Dynamic ? N : 2 * N + 1> W(n, 2 * n + 1);
   std::copy_n(Y.data(), n * n, std::copy_n(X.data(), n * n, W.data()));
-  triangulate_columns(W.data(), n, 2 * n);
+  triangulate_columns(W.data(), n, 2 * n, n);
   return Eigen::Map<const Matrix>(W.data(), n, n);
 }
 
@@ -78,10 +79,52 @@ void add_equation(Matrix& Z, Vector& w, Vector row, typename Matrix::Scalar valu
   }
 }
 
-/// The update of a root by an observation h'x + N(0, d), after Carlson (AIAA Journal 11, 1973): gain K, innovation
-/// variance s, and the new root U L, where L is triangular and L L' = I - f f' / s, f = U'h. No entry of L is a
-/// difference, so that noise far below the variance it meets is not lost. s = 0 where the observation says nothing: no
-/// noise, and nothing left to learn.
+/// U := U L, where L is an upper triangle with L L' = I - f f' / (f'f + d): the root after an observation h'x + N(0, d)
+/// with f = U'h, after Carlson (AIAA Journal 11, 1973). No entry of L is a difference, so that noise far below the
+/// variance it meets is not lost.
+template <class Matrix, class Vector>
+void update_root(Matrix& U, const Vector& f, typename Matrix::Scalar d) {
+  using T = typename Matrix::Scalar;
+  Vector sum(U.rows());  // of f(k) times column k, over all before j
+  for (Eigen::Index i = 0; i < U.rows(); ++i) sum(i) = 0;
+  const T rounding = rounding_of_sum<T>(f.size());
+  T before = std::sqrt(d);
+  for (Eigen::Index j = 0; j < f.size(); ++j) {
+    if (equal(f(j), 0)) continue;
+    const T after = std::hypot(before, f(j)), kept = before / after, scaled = f(j) / after;
+    for (Eigen::Index i = 0; i < U.rows(); ++i) {
+      const T own = kept * U(i, j), others = before > 0 ? scaled * (sum(i) / before) : T(0);
+      sum(i) += f(j) * U(i, j);
+      U(i, j) = own - others;
+      if (equal(d, 0) && std::abs(U(i, j)) <= rounding * (std::abs(own) + std::abs(others))) U(i, j) = 0;
+    }
+    before = after;
+  }
+}
+
+/// X := L X with the L of update_root.
+template <class Matrix, class Vector>
+void times_update(Matrix& X, const Vector& f, typename Matrix::Scalar d) {
+  using T = typename Matrix::Scalar;
+  Vector before(f.size()), after(f.size());
+  T length = std::sqrt(d);
+  for (Eigen::Index k = 0; k < f.size(); ++k) {
+    before(k) = length;
+    after(k) = length = std::hypot(length, f(k));
+  }
+  for (Eigen::Index j = 0; j < X.cols(); ++j) {
+    T later = 0;
+    for (Eigen::Index k = f.size(); k-- > 0;) {
+      if (equal(f(k), 0)) continue;
+      const T x = X(k, j) / after(k);
+      X(k, j) = before(k) * x - f(k) * later;
+      if (before(k) > 0) later += f(k) / before(k) * x;
+    }
+  }
+}
+
+/// The update of a root by an observation h'x + N(0, d), see update_root: gain K and innovation variance s. s = 0 where
+/// the observation says nothing: no noise, and nothing left to learn.
 template <class T, int N>
 struct root_update {
   Eigen::Vector<T, N> f{}, Uf{};
@@ -94,7 +137,7 @@ struct root_update {
       for (Eigen::Index j = 0; j < f.size(); ++j) {
         T terms = 0;
         for (Eigen::Index i = 0; i < h.size(); ++i) terms += std::abs(U(i, j) * h(i));
-        if (std::abs(f(j)) <= rounding(h.size()) * terms) f(j) = 0;
+        if (std::abs(f(j)) <= rounding_of_sum<T>(h.size()) * terms) f(j) = 0;
       }
     }
     s = f.squaredNorm() + d;
@@ -104,24 +147,7 @@ struct root_update {
   bool tells() const { return s > 0; }
   Eigen::Vector<T, N> gain() const { return Uf / s; }
 
-  void apply(Eigen::Matrix<T, N, N>& U) const {
-    Eigen::Vector<T, N> sum = Eigen::Vector<T, N>::Zero(f.size());  // of f(k) times column k, over all before j
-    T before = std::sqrt(d);
-    for (Eigen::Index j = 0; j < f.size(); ++j) {
-      if (equal(f(j), 0)) continue;
-      const T after = std::hypot(before, f(j)), kept = before / after, scaled = f(j) / after;
-      for (Eigen::Index i = 0; i < f.size(); ++i) {
-        const T own = kept * U(i, j), others = before > 0 ? scaled * (sum(i) / before) : T(0);
-        sum(i) += f(j) * U(i, j);
-        U(i, j) = own - others;
-        if (equal(d, 0) && std::abs(U(i, j)) <= rounding(f.size()) * (std::abs(own) + std::abs(others))) U(i, j) = 0;
-      }
-      before = after;
-    }
-  }
-
- private:
-  static T rounding(Eigen::Index n) { return rounding_of_sum<T>(n); }
+  void apply(Eigen::Matrix<T, N, N>& U) const { update_root(U, f, d); }
 };
 
 /// A bound on the rounding of a root and of the mean, in the form of a covariance, for models that are read without

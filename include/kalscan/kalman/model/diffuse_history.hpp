@@ -12,10 +12,10 @@
 
 namespace kalscan::detail {
 
-/// After the readings of step t, x_t = A_t d + b_t + N(0, C_t) with unknowns d; each reading had the residual v - a d,
-/// of variance f. Coordinates of d change now and then. n states, q unknowns. Where other unknowns have been taken
-/// since, `earlier` has the steps before, in parts: the unknowns of a part describe the state at the end of the one
-/// before it, see end_spread.
+/// After the readings of step t, x_t = A_t d + b_t + U_t g_t with unknowns d and g_t ~ N(0, I). Each reading had the
+/// residual v - a'd and its own noise; its variance given d was s = f'f + noise, with f = U'h before it. Coordinates of d
+/// change now and then. n states, q unknowns. Where other unknowns have been taken since, `earlier` has the steps before,
+/// in parts: the unknowns of a part describe the state at the end of the one before it, see end_spread.
 template <class T>
 struct diffuse_history {
   using matrix = dense_matrix<T>;
@@ -23,11 +23,11 @@ struct diffuse_history {
   using view = dense_view<T>;
 
   struct state {
-    view A, C, b;
+    view A, U, b;
   };
   struct reading {
-    view h, gain, a;
-    T f, v;
+    view f, a;
+    T s, v, noise;  // variances, but for v
   };
   /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
   struct change {
@@ -62,22 +62,20 @@ struct diffuse_history {
     *this = std::move(next);
   }
 
-  void add_step(const matrix& A_, const vector& b, const matrix& C) {
+  void add_step(const matrix& A_, const vector& b, const matrix& U) {
     n_ = b.size();
     q_ = A_.cols();
     readings_until_.push_back(readings_);
     if (!kept) return;
     append(states_, A_);
-    append(states_, C);
+    append(states_, U);
     append(states_, b);
   }
-  void add_reading(const vector& h, const vector& gain, const vector& a, T f, T v) {
+  void add_reading(const vector& f, const vector& a, T s, T v, T noise) {
     if (!kept) return;
-    append(numbers_, h);
-    append(numbers_, gain);
+    append(numbers_, f);
     append(numbers_, a);
-    numbers_.push_back(f);
-    numbers_.push_back(v);
+    for (const T x : {s, v, noise}) numbers_.push_back(x);
     ++readings_;
   }
   void add_change(Eigen::Index pivot, const vector& row, T known) {
@@ -92,8 +90,9 @@ struct diffuse_history {
     return t > begin ? readings_until_[static_cast<std::size_t>(t - begin - 1)] : 0;
   }
   reading at(std::int64_t i) const {
-    const T* x = numbers_.data() + i * (2 * n_ + q_ + 2);
-    return {{x, n_, 1}, {x + n_, n_, 1}, {x + 2 * n_, q_, 1}, x[2 * n_ + q_], x[2 * n_ + q_ + 1]};
+    const T* x = numbers_.data() + i * (n_ + q_ + 3);
+    const T* last = x + n_ + q_;
+    return {{x, n_, 1}, {x + n_, q_, 1}, last[0], last[1], last[2]};
   }
 
  private:
