@@ -16,7 +16,6 @@
 #pragma once
 
 #include <cstdint>
-#include <ranges>
 #include <span>
 #include <type_traits>
 
@@ -110,7 +109,7 @@ void scan_many(const P& p, const R& r, In in, Out out, Start start, std::span<ty
 }
 
 template <class R>
-concept readable = std::ranges::random_access_range<R> && std::ranges::sized_range<R>;
+concept readable = sized_random_access_range<R>;
 
 // Arguments that take part in no deduction, so that vectors convert to spans and writable views to readable ones.
 template <class M>

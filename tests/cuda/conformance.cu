@@ -2,6 +2,7 @@
 // The conformance suite of the host's back ends, over the CUDA policy: every call goes to the device and back.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <kalscan/cuda/device.cuh>
 #include <optional>

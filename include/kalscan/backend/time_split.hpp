@@ -25,14 +25,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/backend/subnormals.hpp>
@@ -68,15 +68,17 @@ concept piecewise = requires(C& c, std::int64_t i, chain_state_t<C>& state, cons
 class first_failure {
  public:
   void keep(std::int64_t task, const std::exception_ptr& exception) {
-    const std::lock_guard lock(mutex_);
+    while (taken_.test_and_set(std::memory_order_acquire)) {
+    }
     if (!exception_ || task < task_) task_ = task, exception_ = exception;
+    taken_.clear(std::memory_order_release);
   }
   void rethrow() const {
     if (exception_) std::rethrow_exception(exception_);
   }
 
  private:
-  std::mutex mutex_{};
+  std::atomic_flag taken_{};  // for a few instructions, so rarely that no other waits for long: <mutex> takes long to compile
   std::int64_t task_ = 0;
   std::exception_ptr exception_{};
 };
@@ -117,15 +119,15 @@ class chain_passes {
   chain_passes(const P& p, C& c, Here here = {}) : p_(p), c_(c), here_(here) {
     const std::int64_t chains = c.chains();
     std::size_t count = 0;
-    offsets_ = std::make_unique<std::size_t[]>(static_cast<std::size_t>(chains));
+    offsets_ = std::vector<std::size_t>(static_cast<std::size_t>(chains));
     for (std::int64_t i = 0; i < chains; ++i) {
       offsets_[static_cast<std::size_t>(i)] = count;
       count += static_cast<std::size_t>(c.pieces(i));
     }
-    summaries_ = std::make_unique<piece_summary[]>(count);
-    arrivals_ = std::make_unique<std::optional<state>[]>(static_cast<std::size_t>(chains));
+    summaries_ = std::vector<piece_summary>(count);
+    arrivals_ = std::vector<std::optional<state>>(static_cast<std::size_t>(chains));
     // The first pieces of all chains, then the second ones, and so on.
-    order_ = std::make_unique<piece[]>(count);
+    order_ = std::vector<piece>(count);
     std::size_t known = 0;
     for (const bool first : {true, false}) {
       for (std::int64_t i = 0; i < chains; ++i) {
@@ -238,10 +240,10 @@ class chain_passes {
   const P& p_;
   C& c_;
   Here here_;
-  std::unique_ptr<piece_summary[]> summaries_{};
-  std::unique_ptr<std::size_t[]> offsets_{};  // of the chains' summaries
-  std::unique_ptr<std::optional<state>[]> arrivals_{};
-  std::unique_ptr<piece[]> order_{};
+  std::vector<piece_summary> summaries_{};
+  std::vector<std::size_t> offsets_{};  // of the chains' summaries
+  std::vector<std::optional<state>> arrivals_{};
+  std::vector<piece> order_{};
   std::int64_t pieces_ = 0;
   std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here
 };

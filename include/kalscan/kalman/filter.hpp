@@ -88,7 +88,8 @@ void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepp
   const auto count = static_cast<std::size_t>(length);
   result.mean.resize(n, length);
   result.covariance.resize(count);
-  if (stepper.noiseless) result.rounding.resize(count, filled<Eigen::Matrix<T, N, N>>(T(0)));
+  if (stepper.noiseless) result.rounding.resize(count);
+  for (auto& E : result.rounding) E = filled<Eigen::Matrix<T, N, N>>(T(0));
   if (!keeps) return;
   result.log_likelihood_terms.resize(count);
   result.y.resize(m, length);
@@ -167,7 +168,7 @@ void sum_log_likelihood(std::vector<filter_result<T, N, M>>& results, const stre
 
 /// Filters the chosen series as roots, from the end of their beginnings on. With Whole none is split in time.
 template <bool Whole, host_policy P, class T, int N, int M>
-void filter_roots(const P& p, std::span<const kalman_model<T, N, M>> models, std::span<const observations<T, M>> series,
+void filter_roots(const P& p, const model_list<T, N, M>& models, std::span<const observations<T, M>> series,
                   std::vector<filter_result<T, N, M>>& results, filter_outputs outputs, stretch_sums<T>& sums,
                   bool keeps, const chosen_series& chosen) {
   for (const std::int64_t i : chosen.numbers) {
@@ -191,7 +192,8 @@ template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                 std::span<const observations<T, M>> series, filter_outputs outputs,
                                                 bool keeps) {
-  const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
+  const auto list = list_of(models);
+  const std::vector<filter_step<T, N, M>> steppers(list.begin(), list.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
   stretch_sums<T> sums, root_sums;
   auto watches = growth_watches<T, N, M>(largest_noise(models), results);
@@ -205,7 +207,7 @@ std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalm
     return sharp(i) || watches[static_cast<std::size_t>(i)].outgrown;
   });
   if (!as_roots.numbers.empty()) {
-    filter_roots<true, P, T, N, M>(p, models, series, results, outputs, root_sums, keeps, as_roots);
+    filter_roots<true, P, T, N, M>(p, list, series, results, outputs, root_sums, keeps, as_roots);
   }
   sum_log_likelihood(results, sums, keeps);
   const std::vector<T> totals = keeps ? std::vector<T>() : root_sums.totals(results.size());

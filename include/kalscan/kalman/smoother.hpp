@@ -82,20 +82,20 @@ std::vector<smoother_result<T, N, M>> room_to_smooth(std::vector<filter_result<T
 }
 
 template <bool Whole, host_policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth_here(const P&, std::span<const kalman_model<T, N, M>>,
+std::vector<smoother_result<T, N, M>> smooth_here(const P&, const model_list<T, N, M>&,
                                                   std::vector<filter_result<T, N, M>>);
 
 /// Filters these series again, as roots, and smooths them.
 template <bool Whole, host_policy P, class T, int N, int M>
-void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, const std::vector<std::int64_t>& which,
+void smooth_again(const P& p, const model_list<T, N, M>& all_models, const std::vector<std::int64_t>& which,
                   std::vector<smoother_result<T, N, M>>& results) {
-  std::vector<kalman_model<T, N, M>> own;  // used where each series has a model of its own
-  std::vector<observations<T, M>> series;
-  for (const std::int64_t i : which) {
-    if (models.size() > 1) own.push_back(of_series(models, i));
-    series.push_back(results[static_cast<std::size_t>(i)].filtered.y);
+  model_list<T, N, M> models;
+  std::vector<observations<T, M>> series(which.size());
+  for (std::size_t k = 0; k < which.size(); ++k) {
+    if (all_models.size() > 1) models.push_back(all_models[static_cast<std::size_t>(which[k])]);
+    series[k] = std::move(results[static_cast<std::size_t>(which[k])].filtered.y);
   }
-  if (models.size() > 1) models = own;
+  if (all_models.size() == 1) models = all_models;
   const auto& given = results[static_cast<std::size_t>(which[0])].filtered;
   const filter_outputs outputs{.predictions = !given.predicted_covariance.empty(),
                                .innovations = !given.innovation_covariance.empty()};
@@ -111,7 +111,7 @@ void smooth_again(const P& p, std::span<const kalman_model<T, N, M>> models, con
 
 /// With Whole, series with roots are not split in time: results of the default form are smoothed so.
 template <bool Whole, host_policy P, class T, int N, int M>
-std::vector<smoother_result<T, N, M>> smooth_here(const P& p, std::span<const kalman_model<T, N, M>> models,
+std::vector<smoother_result<T, N, M>> smooth_here(const P& p, const model_list<T, N, M>& models,
                                                   std::vector<filter_result<T, N, M>> filtered) {
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = room_to_smooth(std::move(filtered));
@@ -156,7 +156,7 @@ template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> run_smoother(const P& p, std::span<const kalman_model<T, N, M>> models,
                                                    std::vector<filter_result<T, N, M>> filtered) {
   if constexpr (!shares_time<P>) {
-    return smooth_here<Whole>(p, models, std::move(filtered));
+    return smooth_here<Whole, P, T, N, M>(p, list_of(models), std::move(filtered));
   } else if constexpr (requires { run_smoother_over(p, models, std::move(filtered)); }) {
     return run_smoother_over(p, models, std::move(filtered));
   } else {

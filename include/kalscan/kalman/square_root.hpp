@@ -45,7 +45,8 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
                                                            filter_outputs outputs, bool keeps) {
   static_assert(!shares_time<P>, "kalscan: square-root forms are not run over ranks: pass the model itself");
   check_filter(form.models, series, form.one_each);
-  const std::vector<filter_step<T, N, M>> steppers(form.models.begin(), form.models.end());
+  const auto models = list_of(form.models);
+  const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
   auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);
   stretch_sums<T> sums;
   for (const bool noiseless : {false, true}) {
@@ -53,7 +54,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
       return of_series<filter_step<T, N, M>>(steppers, i).noiseless == noiseless;
     });
     if (!chosen.numbers.empty()) {
-      filter_roots<false, P, T, N, M>(p, form.models, series, results, outputs, sums, keeps, chosen);
+      filter_roots<false, P, T, N, M>(p, models, series, results, outputs, sums, keeps, chosen);
     }
   }
   sum_log_likelihood(results, sums, keeps);

@@ -104,6 +104,5 @@ struct gla {
     return act(x, later);
   }
 };
-static_assert(mixer_with_adjoint_elements<gla>);
 
 }  // namespace kalscan

@@ -370,7 +370,5 @@ struct kla_mixer {
 };
 
 using kla = kla_mixer<>;
-static_assert(mixer_with_adjoint_elements<kla> && mixer_with_runs<kla>);
-static_assert(mixer_with_adjoint_elements<kla::ordinary>);
 
 }  // namespace kalscan

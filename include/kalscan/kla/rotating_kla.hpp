@@ -174,7 +174,5 @@ struct rotating_kla_mixer : isotropic_lanes, rotating_kla_frame<Framed && Readou
 
 using rotating_kla = rotating_kla_mixer<>;
 using unframed_rotating_kla = rotating_kla_mixer<readout::filtered, false, false>;
-static_assert(mixer_with_adjoint_elements<rotating_kla> && mixer_with_frame<rotating_kla>);
-static_assert(mixer_with_adjoint_elements<rotating_kla::ordinary>);
 
 }  // namespace kalscan

@@ -32,7 +32,6 @@ struct vector_adjoint_monoid {
             earlier.x * later.c + earlier.c, dot(earlier.y, later.c) + xx * later.d + earlier.d};
   }
 };
-static_assert(monoid<vector_adjoint_monoid<float>>);
 
 /// Three lanes of KLA with the same variance: what takes a reciprocal is computed once. Inputs are those of rotating
 /// KLA, whose quaternion counts for nothing here; the three last numbers of its adjoint are the torque with which a
@@ -246,7 +245,5 @@ struct vector_kla_mixer : isotropic_lanes {
              q_bar, a_bar, p_bar}};
   }
 };
-static_assert(mixer_with_adjoint_elements<vector_kla_mixer<>>);
-static_assert(mixer_with_adjoint_elements<vector_kla_mixer<>::ordinary>);
 
 }  // namespace kalscan

@@ -25,6 +25,5 @@ struct bicyclic_monoid {
     return {earlier.closing + (later.closing - matched), later.opening + (earlier.opening - matched)};
   }
 };
-static_assert(monoid<bicyclic_monoid>);
 
 }  // namespace kalscan

@@ -40,6 +40,5 @@ struct hmm_forward {
     return product<log_sum_exp<T>, N>(state, element);
   }
 };
-static_assert(recurrence<hmm_forward<float, 2>>);
 
 }  // namespace kalscan

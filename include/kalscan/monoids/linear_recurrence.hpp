@@ -26,6 +26,5 @@ struct linear_recurrence {
     return element.gain * state + element.offset;
   }
 };
-static_assert(recurrence<linear_recurrence<float>>);
 
 }  // namespace kalscan

@@ -31,7 +31,6 @@ struct plus_times {
   KALSCAN_HD static constexpr T plus(const T& x, const T& y) { return static_cast<T>(x + y); }
   KALSCAN_HD static constexpr T times(const T& x, const T& y) { return static_cast<T>(x * y); }
 };
-static_assert(semiring<plus_times<float>>);
 
 /// Sums and products of non-negative numbers held as logarithms; -infinity is zero. `plus` does not overflow, and the
 /// error of its result is a few ulps of max(|x|, |y|, 1). +infinity is not a value.
@@ -49,7 +48,6 @@ struct log_sum_exp {
   }
   KALSCAN_HD static constexpr T times(const T& x, const T& y) { return x + y; }
 };
-static_assert(semiring<log_sum_exp<float>>);
 
 /// N numbers. On the left of a matrix it is a row vector.
 template <class T, std::size_t N>
@@ -102,7 +100,6 @@ struct matrix_monoid {
     return result;
   }
 };
-static_assert(monoid<matrix_monoid<plus_times<float>, 2>>);
 
 /// The row vector x times the matrix m, over the semiring S.
 template <semiring S, std::size_t N>

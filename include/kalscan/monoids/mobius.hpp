@@ -47,6 +47,5 @@ struct mobius_monoid {
                         later.c * earlier.a + later.d * earlier.c, later.c * earlier.b + later.d * earlier.d});
   }
 };
-static_assert(monoid<mobius_monoid<float>>);
 
 }  // namespace kalscan

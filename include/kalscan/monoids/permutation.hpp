@@ -36,6 +36,5 @@ struct permutation_monoid {
     return result;
   }
 };
-static_assert(monoid<permutation_monoid<5>>);
 
 }  // namespace kalscan

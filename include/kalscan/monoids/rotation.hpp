@@ -191,6 +191,5 @@ struct rotation_monoid {
     return nearly_unit(later * earlier);
   }
 };
-static_assert(monoid<rotation_monoid<float>>);
 
 }  // namespace kalscan

@@ -5,12 +5,12 @@
 
 #include <iterator>
 #include <limits>
-#include <ranges>
 #include <type_traits>
 
 #include <kalscan/backend/contract.hpp>
 #include <kalscan/monoid.hpp>
 #include <kalscan/recurrence.hpp>
+#include <kalscan/scan/rows.hpp>
 
 namespace kalscan {
 namespace detail {
@@ -34,13 +34,13 @@ constexpr bool keeps_value() {
 }
 template <class In, class Element>
 constexpr void require_range_to_read() {
-  static_assert(keeps_value<std::ranges::range_value_t<In>, Element>(),
+  static_assert(keeps_value<value_of_range<In>, Element>(),
                 "kalscan: numbers of the range that is read would lose digits as elements of this operator: use an "
                 "operator over the range's own number type");
 }
 template <class Out, class Element>
 constexpr void require_range_to_write() {
-  static_assert(keeps_value<Element, std::ranges::range_value_t<Out>>(),
+  static_assert(keeps_value<Element, value_of_range<Out>>(),
                 "kalscan: results would lose digits in the range that is written: give it a range of the element's "
                 "type");
 }

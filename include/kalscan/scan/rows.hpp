@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <memory>
-#include <ranges>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -15,6 +13,7 @@
 
 #include <kalscan/sequences.hpp>
 #include <kalscan/support/bad_argument.hpp>
+#include <kalscan/support/values.hpp>
 
 namespace kalscan {
 struct seq;
@@ -32,16 +31,28 @@ struct row {
   }
 };
 
+// What <ranges> has, and <iterator> has not: of all the standard's headers here, <ranges> would take longest to compile.
+template <class Range>
+using iterator_of = decltype(std::ranges::begin(std::declval<Range&>()));
+template <class Range>
+using value_of_range = std::iter_value_t<iterator_of<Range>>;
+template <class Range>
+concept sized_random_access_range = requires(Range& range) {
+  { std::ranges::begin(range) } -> std::random_access_iterator;
+  std::ranges::end(range);
+  std::ranges::size(range);
+};
+
 /// The row of a range.
-template <std::ranges::random_access_range Range>
+template <sized_random_access_range Range>
 struct range_rows {
-  std::ranges::iterator_t<Range> first;
+  iterator_of<Range> first;
   std::int64_t length;
 
   explicit range_rows(Range& range)
       : first(std::ranges::begin(range)), length(static_cast<std::int64_t>(std::ranges::size(range))) {}
   std::int64_t count() const { return 1; }
-  auto operator[](std::int64_t) const { return row<std::ranges::iterator_t<Range>>{first, 1}; }
+  auto operator[](std::int64_t) const { return row<iterator_of<Range>>{first, 1}; }
 };
 
 /// The rows of a [batch, time, lane] view.
@@ -93,15 +104,15 @@ constexpr void write(To&& to, const T& x) {
 
 /// Whether a range keeps several values in one byte, which threads must not write at once.
 template <class Range>
-concept packs_bits = std::is_same_v<std::ranges::range_reference_t<Range>, std::vector<bool>::reference>;
+concept packs_bits = std::is_same_v<std::iter_reference_t<iterator_of<Range>>, std::vector<bool>::reference>;
 
 /// Calls scan(rows) with the row that is `out`; or with a copy that the policy's threads may write side by side.
 template <class P, class Out, class Scan>
 auto with_rows_to_write(Out& out, Scan scan) {
   if constexpr (packs_bits<Out> && !std::is_same_v<P, seq>) {
     const auto size = static_cast<std::size_t>(std::ranges::size(out));
-    const auto bytes = std::make_unique<bool[]>(size);
-    std::span<bool> copy(bytes.get(), size);
+    bool_vector bytes(size, false);
+    std::span<bool> copy(bytes.data(), size);
     auto total = scan(range_rows<std::span<bool>>(copy));
     std::copy(copy.begin(), copy.end(), std::ranges::begin(out));
     return total;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <kalscan/support/config.hpp>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -18,19 +17,17 @@ class bool_vector {
   bool_vector() = default;
   bool_vector(std::size_t size, bool value) : bool_vector() { assign(size, value); }
   bool_vector(const bool_vector& other) : bool_vector() { assign(other.begin(), other.end()); }
-  bool_vector(bool_vector&&) = default;
+  bool_vector(bool_vector&& other) noexcept : bool_vector() { swap(other); }
   bool_vector& operator=(bool_vector other) {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    std::swap(capacity_, other.capacity_);
+    swap(other);
     return *this;
   }
-  ~bool_vector() = default;
+  ~bool_vector() { delete[] data_; }
 
   void assign(std::size_t size, bool value) {
     size_ = 0;
     reserve(size);
-    std::fill_n(data_.get(), size, value);
+    std::fill_n(data_, size, value);
     size_ = size;
   }
   template <class Iterator>
@@ -40,9 +37,10 @@ class bool_vector {
   }
   void reserve(std::size_t capacity) {
     if (capacity <= capacity_) return;
-    auto larger = std::make_unique<bool[]>(capacity);
-    std::copy_n(data_.get(), size_, larger.get());
-    data_ = std::move(larger);
+    bool* const larger = new bool[capacity]{};
+    std::copy_n(data_, size_, larger);
+    delete[] data_;
+    data_ = larger;
     capacity_ = capacity;
   }
   void push_back(bool value) {
@@ -52,8 +50,8 @@ class bool_vector {
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  bool* data() { return data_.get(); }
-  const bool* data() const { return data_.get(); }
+  bool* data() { return data_; }
+  const bool* data() const { return data_; }
   bool& operator[](std::size_t i) { return data_[i]; }
   const bool& operator[](std::size_t i) const { return data_[i]; }
   bool* begin() { return data(); }
@@ -62,7 +60,13 @@ class bool_vector {
   const bool* end() const { return data() + size_; }
 
  private:
-  std::unique_ptr<bool[]> data_{};
+  void swap(bool_vector& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  bool* data_ = nullptr;
   std::size_t size_ = 0, capacity_ = 0;
 };
 

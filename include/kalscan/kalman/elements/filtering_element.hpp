@@ -109,7 +109,6 @@ struct matrix_filtering_monoid {
             vector::Constant(1, x.eta), matrix::Constant(1, 1, x.J)};
   }
 };
-static_assert(monoid<matrix_filtering_monoid<double, 2>>);
 
 /// The belief after the stretch, from the one before it; the covariance before may be singular.
 template <class T, int N>

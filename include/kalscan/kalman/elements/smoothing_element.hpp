@@ -42,6 +42,5 @@ struct smoothing_monoid {
     return x;
   }
 };
-static_assert(monoid<smoothing_monoid<double, 2>>);
 
 }  // namespace kalscan

@@ -104,7 +104,6 @@ struct square_root_monoid {
     return x;
   }
 };
-static_assert(monoid<square_root_monoid<double, 2>>);
 
 /// The belief after the stretch, from the one before it; either covariance may be singular.
 template <class T, int N>

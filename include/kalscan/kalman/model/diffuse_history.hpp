@@ -49,6 +49,14 @@ struct diffuse_history {
   std::vector<diffuse_history> earlier{};
   std::int64_t begin = 0;  ///< the first step that is not in `earlier`
 
+  // Out of line: every result has a history, and would compile what moves and frees its members wherever it is moved itself.
+  diffuse_history() = default;
+  diffuse_history(const diffuse_history&) = default;
+  [[gnu::noinline]] diffuse_history(diffuse_history&&) noexcept = default;
+  diffuse_history& operator=(const diffuse_history&) = default;
+  [[gnu::noinline]] diffuse_history& operator=(diffuse_history&&) noexcept = default;
+  [[gnu::noinline]] ~diffuse_history() = default;
+
   /// The number of steps, with those in `earlier`.
   std::int64_t size() const { return begin + std::ssize(readings_until_); }
 

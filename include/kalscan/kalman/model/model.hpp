@@ -10,6 +10,7 @@
 #include <kalscan/kalman/model/gaussian_prior.hpp>
 #include <kalscan/kalman/model/misuse.hpp>
 #include <limits>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -113,6 +114,16 @@ struct kalman_model {
 };
 
 namespace detail {
+
+/// One model for all series, or one for each. Models may hold a matrix a step, and are not copied.
+template <class T, int N, int M>
+using model_list = std::vector<const kalman_model<T, N, M>*>;
+template <class T, int N, int M>
+model_list<T, N, M> list_of(std::span<const kalman_model<T, N, M>> models) {
+  model_list<T, N, M> list(models.size());
+  for (std::size_t i = 0; i < list.size(); ++i) list[i] = &models[i];
+  return list;
+}
 
 /// Whether a transition leads to step t.
 template <class T, int N, int M>

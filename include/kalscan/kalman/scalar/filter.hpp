@@ -73,6 +73,5 @@ struct scalar_filter {
     return {A, bm * i + C * r, C, x.eta + A * (r - phi * bm), x.J + Am * phi * A + T(0) * phiC};
   }
 };
-static_assert(recurrence<scalar_filter<float>>);
 
 }  // namespace kalscan

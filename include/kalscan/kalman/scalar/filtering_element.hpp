@@ -38,7 +38,6 @@ struct filtering_monoid {
             A1 * A1 * dJ + J1};
   }
 };
-static_assert(monoid<filtering_monoid<float>>);
 
 /// The belief after the stretch, in moment form, from the one before it in information form. Precision 0 is allowed; it
 /// stays 0 while the stretch has neither data (J = 0) nor forgotten its past (A = 0).

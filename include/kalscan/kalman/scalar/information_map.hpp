@@ -145,7 +145,6 @@ struct information_monoid {
                                        wu2 * uv1 + wv2 * vv1 + ww2 * wv1, ww2 * ww1});
   }
 };
-static_assert(monoid<information_monoid<float>>);
 
 /// The scalar Kalman filter of scalar_filter (x' = a x + noise of variance p) in the paper's coordinates: state a
 /// homogeneous_belief, read with to_moments; input a scalar_observation. No division at all, at the price of the range
@@ -171,7 +170,6 @@ struct information_filter {
     return rescaled(kalscan::act(x, state));
   }
 };
-static_assert(recurrence<information_filter<float>>);
 
 /// The precision alone: lambda' = lambda / (a^2 + p lambda) + phi, whose elements are Möbius maps. State: the
 /// precision; 0 (diffuse) is allowed unless a = 0, and infinity (a point). The input's r is not used.
@@ -193,6 +191,5 @@ struct mobius_filter {
   }
   KALSCAN_HD constexpr T act(const mobius_map<T>& element, const T& precision) const { return element(precision); }
 };
-static_assert(recurrence<mobius_filter<float>>);
 
 }  // namespace kalscan

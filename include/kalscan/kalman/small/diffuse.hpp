@@ -56,6 +56,5 @@ struct small_diffuse_monoid {
     return {small_filtering_monoid<T, N, detail::residues_of<small_diffuse_belief<T, N>>>{}(earlier.x, later.x)};
   }
 };
-static_assert(monoid<small_diffuse_monoid<double, 2>>);
 
 }  // namespace kalscan

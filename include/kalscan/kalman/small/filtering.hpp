@@ -222,7 +222,6 @@ struct small_filtering_monoid {
     }
   }
 };
-static_assert(monoid<small_filtering_monoid<double, 2>>);
 
 /// The belief after the stretch, from the one before it; the covariance before may be singular.
 template <class T, int N>

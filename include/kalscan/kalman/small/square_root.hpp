@@ -212,7 +212,6 @@ struct small_root_monoid {
     return x;
   }
 };
-static_assert(monoid<small_root_monoid<double, 2>>);
 
 /// The belief after the stretch, from the one before it; either covariance may be singular.
 template <class X, class T, int N>

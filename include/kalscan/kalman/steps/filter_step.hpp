@@ -46,6 +46,7 @@ struct filter_step {
         components(model),
         noiseless(!noise_is_definite(model)),
         sharp(!noiseless && reads_sharply(model)) {}
+  explicit filter_step(const kalman_model<T, N, M>* model_) : filter_step(*model_) {}
 
   void predict(std::int64_t t, vector_n& mean, matrix_nn& P) const {
     mean = predict_mean(t, mean);

@@ -34,6 +34,7 @@ class square_root_steps {
         observer_(model_),
         root_(root_of(model_.Q[0].template cast<wide>())),
         noise_rounding_(rounding_of_root(0)) {}
+  explicit square_root_steps(const kalman_model<T, N, M>* model_) : square_root_steps(*model_) {}
 
   const kalman_model<T, N, M>& model;
 
