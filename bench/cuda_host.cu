@@ -3,6 +3,7 @@
 // is made: a kernel's launch, and what the runtime is asked about arrays and kernels.
 #include <cuda.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <vector>

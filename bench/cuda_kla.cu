@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // KLA and the gated linear recurrence on a device: one table over the shapes of bench/cuda_kla.hpp, and decoding.
+#include <algorithm>
+
 #include "cuda_kla.hpp"
 
 using namespace bench;

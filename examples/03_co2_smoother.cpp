@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Weekly CO2 at Mauna Loa, 1958-2001, with its missing weeks filled: local linear trend and two yearly harmonics (n = 6),
 // exactly diffuse prior. Usage: 03_co2_smoother DATA OUTPUT
+#include <algorithm>
+
 #include "report.hpp"
 
 int main(int argc, char** argv) try {

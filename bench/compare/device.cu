@@ -4,6 +4,7 @@
 #include <kalscan/cuda/kla_backward.cuh>
 #include <kalscan/cuda/kla_forward.cuh>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "../workloads.hpp"

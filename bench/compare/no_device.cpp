@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // In place of device.cu, where CUDA is off.
+#include <memory>
+
 #include "../workloads.hpp"
 #include "device_mixers.hpp"
 #include "suite.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Scans of affine maps and of filtering elements on every back end that this build has.
+#include <algorithm>
 #include <utility>
 
 #include "../workloads.hpp"

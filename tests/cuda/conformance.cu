@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <kalscan/cuda/device.cuh>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <vector>
 

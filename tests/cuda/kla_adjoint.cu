@@ -2,6 +2,8 @@
 // The adjoint of KLA on the device: against seq on the host in double, every layout and cut, and bit for bit again.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "../kla/information.hpp"
 #include "kla_device.cuh"
 #include "tool.hpp"

@@ -2,6 +2,7 @@
 // The error of float on the device, per regime, against the paper's recurrence in information form and long double.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "../kla/regimes.hpp"

@@ -2,6 +2,7 @@
 // Short storage on the device: bfloat16 and float16 in and out, arithmetic in float.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <kalscan/mixer/storage.hpp>
 
 #include "kla_device.cuh"

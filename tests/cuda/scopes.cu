@@ -6,6 +6,7 @@
 #include <kalscan/cuda/scope/block.cuh>
 #include <kalscan/cuda/scope/warp.cuh>
 #include <kalscan/kalman/scalar/filter.hpp>
+#include <algorithm>
 #include <vector>
 
 #include "device_array.hpp"

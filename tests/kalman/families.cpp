@@ -3,6 +3,7 @@
 // components that fade, singular transitions. Random families, and the cases that began them.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <random>

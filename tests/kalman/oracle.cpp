@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "oracle.hpp"
 
+#include <algorithm>
+
 #include <Eigen/Dense>
 
 namespace oracle {

@@ -3,6 +3,7 @@
 // its digits. For smoothing, Q must make the predicted covariances regular.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <kalscan/kalscan.hpp>

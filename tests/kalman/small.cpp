@@ -6,6 +6,7 @@
 #include <kalscan/kalman/functions/model.hpp>
 #include <kalscan/kalman/small/filtering.hpp>
 #include <kalscan/kalman/small/smoothing.hpp>
+#include <algorithm>
 #include <random>
 
 #include "device_chunks.hpp"

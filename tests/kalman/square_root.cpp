@@ -2,6 +2,7 @@
 // The square-root form: against the oracles, where it must agree with the covariance form and where that one fails.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <kalscan/kalman/square_root.hpp>
 #include <kalscan/laws.hpp>
 

@@ -3,6 +3,7 @@
 // statsmodels, and for the diffuse CO2 model by 220-digit arithmetic.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>

@@ -2,6 +2,8 @@
 // The adjoints of the mixers: against differences in long double, omp against seq, and whatever must not change them.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "passes.hpp"
 #include "shared.hpp"
 

@@ -2,6 +2,8 @@
 // Gains above one: what summarizes a stretch of time may leave the range of its numbers where no state does.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "problem.hpp"
 #include "shared.hpp"
 

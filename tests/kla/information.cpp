@@ -2,6 +2,8 @@
 // KLA with beliefs and adjoints in information form: exact at precision 0, in float too, and whatever the form.
 #include "information.hpp"
 
+#include <algorithm>
+
 #include <doctest/doctest.h>
 
 #include "../errors.hpp"

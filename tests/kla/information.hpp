@@ -2,6 +2,7 @@
 // KLA with beliefs in information form, and its derivatives by dual numbers through the paper's recurrence.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

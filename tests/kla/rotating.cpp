@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cmath>
 #include <kalscan/kla/check_mixer.hpp>
 #include <kalscan/kla/rotating_kla.hpp>

@@ -19,6 +19,7 @@
 // exactly rounded (+, -, *, /, sqrt). It costs time: see bench/results.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <kalscan/cuda/scan/dispatch.cuh>

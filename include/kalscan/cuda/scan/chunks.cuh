@@ -4,6 +4,7 @@
 // all chunks, and what leaves goes on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/cuda/scan/arguments.cuh>

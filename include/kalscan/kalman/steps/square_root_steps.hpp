@@ -4,6 +4,7 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/square_root_element.hpp>
