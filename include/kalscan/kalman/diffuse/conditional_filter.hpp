@@ -65,17 +65,16 @@ class conditional_state {
     if (noiseless_) {
       transform(E_, F);
       transform(off_, F);
-      const vector own = deviations_of(U_);
+      const vector own = deviations_of(U_), fresh = deviations_of(noise);
       for (Eigen::Index i = 0; i < n; ++i) {
-        T sum = std::abs(offset(i)), deviation = 0, given = 0, new_squares = 0;
+        T sum = std::abs(offset(i)), deviation = 0, given = 0;
         for (Eigen::Index j = 0; j < n; ++j) {
           sum += std::abs(F(i, j) * mean(j));
           deviation += std::abs(F(i, j)) * deviations(j);
           given += std::abs(F(i, j)) * own(j);
         }
-        for (Eigen::Index j = 0; j < noise.cols; ++j) new_squares += noise(i, j) * noise(i, j);
-        round(off_, i, sum + deviation + std::sqrt(new_squares));
-        round(E_, i, sum + given + std::sqrt(new_squares));
+        round(off_, i, sum + deviation + fresh(i));
+        round(E_, i, sum + given + fresh(i));
       }
     }
     multiply(moved_, F, U_);
@@ -129,22 +128,19 @@ class conditional_state {
   void update(const vector& h, const reading& o) {
     add_multiple(b_.data(), h.size(), o.v, o.gain.data());
     if (noiseless_) {
-      const vector own = deviations_of(U_);
-      T along = 0;
-      for (Eigen::Index i = 0; i < h.size(); ++i) along += std::abs(h(i)) * own(i);
-      for (Eigen::Index i = 0; i < h.size(); ++i) round(off_, i, own(i) + std::abs(o.gain(i)) * along);
-      round_update(h, o.gain);
+      const vector terms = round_update(h, o.gain);
+      for (Eigen::Index i = 0; i < h.size(); ++i) round(off_, i, terms(i));
     }
     update_root(U_, o.f, o.d);
     clear_known();
   }
 
  private:
-  [[gnu::noinline]] static vector deviations_of(const matrix& U) {
-    vector x(U.rows());
-    for (Eigen::Index i = 0; i < U.rows(); ++i) {
+  [[gnu::noinline]] static vector deviations_of(const view& U) {
+    vector x(U.rows);
+    for (Eigen::Index i = 0; i < U.rows; ++i) {
       T squares = 0;
-      for (Eigen::Index j = 0; j < U.cols(); ++j) squares += U(i, j) * U(i, j);
+      for (Eigen::Index j = 0; j < U.cols; ++j) squares += U(i, j) * U(i, j);
       x(i) = std::sqrt(squares);
     }
     return x;
@@ -167,13 +163,17 @@ class conditional_state {
     }
   }
 
-  /// The errors of U after an update with this gain.
-  [[gnu::noinline]] void round_update(const vector& h, const vector& gain) {
-    const vector own = deviations_of(U_);
+  /// The errors of U after an update with this gain. Returns what the rows of U are sums of.
+  [[gnu::noinline]] vector round_update(const vector& h, const vector& gain) {
+    vector terms = deviations_of(U_);
     T along = 0;
-    for (Eigen::Index i = 0; i < h.size(); ++i) along += std::abs(h(i)) * own(i);
+    for (Eigen::Index i = 0; i < h.size(); ++i) along += std::abs(h(i)) * terms(i);
     update_rounding(E_, h, gain);
-    for (Eigen::Index i = 0; i < h.size(); ++i) round(E_, i, own(i) + std::abs(gain(i)) * along);
+    for (Eigen::Index i = 0; i < h.size(); ++i) {
+      terms(i) += std::abs(gain(i)) * along;
+      round(E_, i, terms(i));
+    }
+    return terms;
   }
 
   /// E := (I - gain h') E (I - gain h')'. What is left is a difference with rounding errors of its own: without these,
