@@ -4,8 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <kalscan/backend/seq.hpp>
 #include <kalscan/cuda/device.cuh>
 #include <kalscan/kalman/scalar/filter.hpp>
@@ -20,6 +24,7 @@
 #include "../errors.hpp"
 #include "device_array.hpp"
 #include "many.hpp"
+#include "tool.hpp"
 
 namespace device_tests {
 namespace {
@@ -163,6 +168,67 @@ TEST_CASE("the same bits on 20 runs, with other work on the device, in many stre
   }
   cudaGraphExecDestroy(executable);
   cudaGraphDestroy(graph);
+}
+
+/// Scans `rows` rows where the blocks of some tiles seem to have started elsewhere: those tiles count as taken until all
+/// other blocks wait, and then have no block of their own.
+template <class M, class E = kalscan::element_t<M>>
+std::vector<E> scan_with_late_tiles(const std::vector<E>& x, std::int64_t rows, const std::vector<std::int64_t>& late,
+                                    bool in_place) {
+  using call_type = kalscan::detail::scan_arguments<kalscan::detail::emit::after, kalscan::running<M>>;
+  using look_type = kalscan::detail::lookback<kalscan::running<M>>;
+  constexpr int threads = kalscan::detail::long_tile_threads<call_type>;
+  using tile = kalscan::detail::contiguous_tile<call_type, threads>;
+  const auto length = static_cast<std::int64_t>(x.size()) / rows;
+  const std::int64_t tiles = kalscan::detail::contiguous_tiles<call_type, threads>(length);
+  const device_array<E> in(x), out(x.size());
+  E* const to = in_place ? in.data() : out.data();
+  const call_type call{{}, {in.data(), 1, length, 1, length}, {to, 1, length, 1, length}, rows, length, nullptr,
+                       M::identity(), nullptr};
+  const device_array<std::uint64_t> marks(std::vector<std::uint64_t>(look_type::marks(rows, tiles)));
+  std::vector<unsigned> is_taken(static_cast<std::size_t>(rows * tiles));
+  for (const std::int64_t number : late) is_taken[static_cast<std::size_t>(number)] = 1;
+  const device_array<unsigned> taken(is_taken);
+  const auto kernel = kalscan::detail::contiguous_kernel<call_type, threads, false>;
+  require_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(tile)));
+  stream scans, other;
+  kernel<<<static_cast<unsigned>(rows * tiles), threads, sizeof(tile), scans.handle>>>(
+      call, look_type(marks.data(), rows, tiles), taken.data());
+  require_cuda(cudaGetLastError());
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  CHECK(cudaStreamQuery(scans.handle) == cudaErrorNotReady);
+  for (const std::int64_t number : late)
+    require_cuda(cudaMemsetAsync(taken.data() + number, 0, sizeof(unsigned), other.handle));
+  for (int waits = 0; cudaStreamQuery(scans.handle) == cudaErrorNotReady; ++waits) {
+    if (waits > 6000) std::fputs("the scan waits for tiles that nobody takes\n", stderr), std::quick_exit(1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  require_cuda(cudaStreamSynchronize(scans.handle));
+  return in_place ? in.host() : out.host();
+}
+
+TEST_CASE("blocks that wait long take the tiles of blocks that have not started, with the same bits") {
+  using monoid = kalscan::filtering_monoid<float>;
+  using element = kalscan::filtering_element<float>;
+  const std::size_t n = kla_test::under_a_tool() ? 100'000 : 5'000'011;
+  for (const std::int64_t rows : {1, 3}) {
+    CAPTURE(rows);
+    const std::int64_t length = static_cast<std::int64_t>(n) / rows;
+    const auto x = random_elements(static_cast<std::size_t>(rows * length), 5);
+    const device_array<element> in(x), out(x.size());
+    const cuda_workspace memory(scan_workspace(cuda{}, monoid{}, length, rows));
+    kalscan::inclusive_scan(cuda{.workspace = memory}, monoid{}, kalscan::sequences(in.data(), rows, length, 1),
+                            kalscan::sequences(out.data(), rows, length, 1));
+    const auto expected = out.host();
+    const auto same = [&](const std::vector<element>& y) {
+      return std::memcmp(y.data(), expected.data(), y.size() * sizeof(element)) == 0;
+    };
+    for (const bool in_place : {false, true}) {
+      CAPTURE(in_place);
+      CHECK(same(scan_with_late_tiles<monoid>(x, rows, {0}, in_place)));
+      CHECK(same(scan_with_late_tiles<monoid>(x, rows, {1, 5, 6, 33, 34, 40}, in_place)));
+    }
+  }
 }
 
 TEST_CASE("floating elements: as near to the left fold in double as the fold in float is") {

@@ -415,8 +415,8 @@ TEST_CASE("every element of a row is in one tile of a scan, in order") {
       const index rows = 3, tiles = (length + size - 1) / size;
       takers<index, index> elements;
       std::vector<index> end(3, backward ? length : 0);
-      for (index ticket = 0; ticket < rows * tiles; ++ticket) {
-        const row_tile x = row_tile::of_ticket(ticket, rows, tiles, size, length, backward);
+      for (index number = 0; number < rows * tiles; ++number) {
+        const row_tile x = row_tile::of_number(number, rows, tiles, size, length, backward);
         index& edge = end[static_cast<std::size_t>(x.row)];
         CHECK((backward ? x.begin + x.valid : x.begin) == edge);
         edge = backward ? x.begin : x.begin + x.valid;

@@ -6,9 +6,12 @@
 #include <kalscan/backend/cuda.cuh>
 #include <kalscan/cuda/scan/arguments.cuh>
 #include <kalscan/cuda/scan/copy.cuh>
+#include <kalscan/cuda/scan/early_launch.cuh>
 #include <kalscan/cuda/scan/lookback.cuh>
 #include <kalscan/cuda/scan/tiles.hpp>
 #include <kalscan/cuda/scope/block.cuh>
+#include <span>
+#include <type_traits>
 
 namespace kalscan::detail {
 
@@ -29,7 +32,8 @@ struct contiguous_tile {
   alignas(16) std::byte outputs[in_place ? 16 : size * state_size];
   typename block<typename Call::monoid_type, threads>::storage scan;
   typename Call::state_type carry;
-  std::int64_t ticket;
+  std::int64_t number;
+  bool taken, waits;
 };
 
 /// Threads of the tiles of a long row: fewer of the larger elements, which take more registers.
@@ -43,11 +47,19 @@ inline constexpr int contiguous_blocks = Threads == 32                          
                                          : contiguous_tile<Call, Threads>::widest <= 32 ? 4
                                                                                         : 3;
 
-template <class Call, int Threads, bool Backward>
-__global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
-    contiguous_kernel(const __grid_constant__ Call call,
-                      const __grid_constant__ lookback<typename Call::recurrence_type> look,
-                      unsigned long long* next_ticket) {
+/// Takes the first tile that no block has, and returns its number, or this block's own where all before it are taken.
+__device__ inline std::int64_t take_first_tile(unsigned* taken) {
+  std::int64_t number = 0;
+  while (number < blockIdx.x && atomicExch(taken + number, 1u) != 0) ++number;
+  return number;
+}
+
+/// Scans the tile of a number. `InOrder`, the block first takes it, and leaves it to the block that has it already.
+/// Returns false where an earlier tile was long in coming: nothing is written then, and the pass may be repeated.
+template <class Call, int Threads, bool Backward, bool InOrder>
+__device__ __forceinline__ bool contiguous_pass(const Call& call,
+                                                const lookback<typename Call::recurrence_type>& look, unsigned* taken,
+                                                std::int64_t number) {
   using tile = contiguous_tile<Call, Threads>;
   using U = typename Call::input_type;
   using S = typename Call::state_type;
@@ -59,34 +71,22 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
   const int rank = static_cast<int>(threadIdx.x);
   const std::int64_t tiles = look.tree.tiles;
 
-  const auto tile_of = [&](std::int64_t ticket) {
-    return row_tile::of_ticket(ticket, call.count, tiles, tile::size, call.length, Backward);
-  };
   // Time strides are 1 here, or -1 from the row's end.
   const auto first_of = [&](const row_tile& at) { return Backward ? at.begin + 1 - call.length : at.begin; };
-  const auto inputs_of = [&](const row_tile& at) {
-    return reinterpret_cast<const std::byte*>(call.in.row(at.row) + first_of(at));
-  };
 
-  // Earlier tiles first, so that a tile that waits for others waits for tiles that run. Blocks mostly start in the order
-  // of their numbers: while a block waits for its ticket, it asks for the inputs of the tile that has its number.
-  std::int64_t ticket = blockIdx.x;
-  if (tiles > 1) {
-    unsigned long long own = 0;
-    if (rank == 0) own = atomicAdd(next_ticket, 1ull);
-    const row_tile probably = tile_of(ticket);
-    prefetch_tile<Threads>(inputs_of(probably), probably.valid * tile::input_size);
-    if (rank == 0) shared.ticket = static_cast<std::int64_t>(own);
-    __syncthreads();
-    ticket = shared.ticket;
-  }
-  const row_tile at = tile_of(ticket);
+  const row_tile at = row_tile::of_number(number, call.count, tiles, tile::size, call.length, Backward);
   const std::int64_t row = at.row, index = at.index;
   const int valid = at.valid;
 
-  load_tile<Threads, tile::size * tile::input_size>(shared.inputs, inputs_of(at), valid * tile::input_size);
+  load_tile<Threads, tile::size * tile::input_size>(
+      shared.inputs, reinterpret_cast<const std::byte*>(call.in.row(row) + first_of(at)), valid * tile::input_size);
+  if (InOrder && tiles > 1) {
+    wait_for_kernel_before();
+    if (rank == 0) shared.taken = atomicExch(taken + number, 1u) != 0;
+  }
   wait_for_copies();
   __syncthreads();
+  if (InOrder && tiles > 1 && shared.taken) return true;
 
   const int n = valid - rank * tile::items;
   const int threads = (valid + tile::items - 1) / tile::items;
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
   scope threads_of(shared.scan, r.monoid());
 
   thread_scan<E> scanned;
-  if (valid == tile::size) {
+  if (InOrder && valid == tile::size) {
     const E sum = scope::template absorb_run<tile::items>(r, read, tile::items);
     scanned = threads_of.template scan<scan_kind::prefix>(r.monoid(), sum, typename scope::all_threads{});
   } else {
@@ -107,21 +107,23 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
 
   const bool last = index + 1 == tiles, needs_carry = Call::has_outputs || last;
   if (rank < 32) {
-    const S carry =
-        tiles == 1 ? call.before(row) : look.carry(r, row, index, scanned.total, call.before(row), needs_carry);
+    S carry = call.before(row);
+    const bool there = tiles == 1 || look.carry(r, row, index, scanned.total, needs_carry, carry);
     if (rank == 0) {
       shared.carry = carry;
-      if (!Call::has_outputs && last) call.finish(row, r.act(scanned.total, carry));
+      if (tiles > 1) shared.waits = !there;
+      if (!Call::has_outputs && last && there) call.finish(row, r.act(scanned.total, carry));
     }
   }
+  if (Call::has_outputs || tiles > 1) __syncthreads();
+  if (tiles > 1 && shared.waits) return false;
   if constexpr (Call::has_outputs) {
-    __syncthreads();
     S state = shared.carry;
     if (rank > 0 && rank < threads) state = r.act(scanned.earlier, state);
     const auto visit = [&](int i, const S& before, const S& after) {
       put_aligned<S>(outputs, place_of(i), Call::emits == emit::before ? before : after);
     };
-    if (valid == tile::size) {
+    if (InOrder && valid == tile::size) {
       state = scope::template replay_run<tile::items>(r, read, state, visit, tile::items);
     } else {
       state = scope::template replay_run<tile::items>(r, read, state, visit, n);
@@ -131,6 +133,36 @@ __global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
     const auto to = reinterpret_cast<std::byte*>(call.out.row(row) + first_of(at));
     store_tile<Threads, tile::size * tile::state_size>(to, outputs, valid * tile::state_size);
   }
+  return true;
+}
+
+/// Passes of a block that has waited long: first the tiles before its own that no block has taken, then its own. In a
+/// function of its own, with copies of arguments that are not large, so that the first pass keeps its registers.
+template <class Call, int Threads, bool Backward>
+__device__ __noinline__ void contiguous_out_of_order(
+    std::conditional_t<(sizeof(Call) <= 512), Call, const Call&> call,
+    lookback<typename Call::recurrence_type> look, unsigned* taken) {
+  extern __shared__ uint4 memory[];
+  auto& shared = *reinterpret_cast<contiguous_tile<Call, Threads>*>(memory);
+  while (true) {
+    __syncthreads();
+    if (threadIdx.x == 0) shared.number = take_first_tile(taken);
+    __syncthreads();
+    const std::int64_t number = shared.number;
+    if (contiguous_pass<Call, Threads, Backward, false>(call, look, taken, number) && number == blockIdx.x) return;
+  }
+}
+
+/// A block scans the tile that has its number. Blocks start in the order of their numbers on all devices so far, but CUDA
+/// does not promise it, and a block that waits for an earlier tile could keep the block of that tile from starting. So
+/// tiles are taken, and who waits long takes what is left: progress needs no order, and the bits do not depend on it.
+template <class Call, int Threads, bool Backward>
+__global__ void __launch_bounds__(Threads, contiguous_blocks<Call, Threads>)
+    contiguous_kernel(const __grid_constant__ Call call,
+                      const __grid_constant__ lookback<typename Call::recurrence_type> look, unsigned* taken) {
+  if (contiguous_pass<Call, Threads, Backward, true>(call, look, taken, blockIdx.x)) return;
+  if constexpr (Threads > 32)  // rows of one tile wait for nothing
+    contiguous_out_of_order<Call, Threads, Backward>(call, look, taken);
 }
 
 template <class Call, int Threads>
@@ -138,28 +170,35 @@ constexpr std::int64_t contiguous_tiles(std::int64_t length) {
   return (length + contiguous_tile<Call, Threads>::size - 1) / contiguous_tile<Call, Threads>::size;
 }
 
-/// Bytes: a ticket, and the marks.
+/// Bytes: the marks, and whether each tile has been taken.
 template <class Call, int Threads>
 std::size_t contiguous_workspace(std::int64_t rows, std::int64_t length) {
   const std::int64_t tiles = contiguous_tiles<Call, Threads>(length);
   if (tiles <= 1) return 0;
-  return 8 * static_cast<std::size_t>(1 + lookback<typename Call::recurrence_type>::marks(rows, tiles));
+  const std::int64_t bytes = 8 * lookback<typename Call::recurrence_type>::marks(rows, tiles) + 4 * rows * tiles;
+  return static_cast<std::size_t>((bytes + 15) / 16 * 16);
 }
 
 template <class Call, int Threads>
 void launch_contiguous(const char* verb, const cuda& policy, const Call& call) {
   const std::int64_t tiles = contiguous_tiles<Call, Threads>(call.length), blocks = tiles * call.count;
   if (blocks > most_blocks) bad_argument(verb, text({"the arrays have ", blocks, " tiles, more than a launch can"}));
-  const std::size_t bytes = contiguous_workspace<Call, Threads>(call.count, call.length);
-  auto* memory = reinterpret_cast<unsigned long long*>(policy.workspace.data());
-  if (bytes > 0) require_success("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, policy.stream));
-  const lookback<typename Call::recurrence_type> look(reinterpret_cast<std::uint64_t*>(memory + 1), call.count, tiles);
+  using look_type = lookback<typename Call::recurrence_type>;
+  auto* memory = reinterpret_cast<std::uint64_t*>(policy.workspace.data());
+  const look_type look(memory, call.count, tiles);
+  auto* taken = reinterpret_cast<unsigned*>(memory + look_type::marks(call.count, tiles));
   const auto kernel =
       call.in.time_stride < 0 ? contiguous_kernel<Call, Threads, true> : contiguous_kernel<Call, Threads, false>;
   constexpr std::size_t shared = sizeof(contiguous_tile<Call, Threads>);
   require_success("cudaFuncSetAttribute", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                                static_cast<int>(shared)));
-  kernel<<<static_cast<unsigned>(blocks), Threads, shared, policy.stream>>>(call, look, memory);
+  const std::span cleared = policy.workspace.first(contiguous_workspace<Call, Threads>(call.count, call.length));
+  if (cleared.empty()) {
+    kernel<<<static_cast<unsigned>(blocks), Threads, shared, policy.stream>>>(call, look, taken);
+  } else {
+    clear_memory(policy, cleared);
+    launch_after_clear(static_cast<unsigned>(blocks), Threads, shared, policy.stream, kernel, call, look, taken);
+  }
   check_launch("contiguous_kernel");
 }
 

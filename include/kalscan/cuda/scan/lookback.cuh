@@ -24,10 +24,11 @@ struct mailbox {
       asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(memory + index * words + i), "l"(marked) : "memory");
     }
   }
-  /// Waits until the value is there.
-  __device__ T wait(std::int64_t index) const {
+  /// Waits until the value is there, but not for ever: returns whether it is.
+  __device__ bool wait(std::int64_t index, T& x) const {
     constexpr int at_once = words < 8 ? words : 8;  // loads in flight at once
     packed_words<T> packed;
+    int looks = 4096;  // some milliseconds
 #pragma unroll(words <= 32 ? 4 : 1)
     for (int first = 0; first < words; first += at_once) {
       bool there;
@@ -43,15 +44,16 @@ struct mailbox {
           packed.word[i] = static_cast<unsigned>(marked);
           there = there && marked >> 32 != 0;
         }
-      } while (!there);
+      } while (!there && --looks > 0);
+      if (!there) return false;
     }
-    return unpack_words<T>(packed);
+    x = unpack_words<T>(packed);
+    return true;
   }
 };
 
 /// The carries of the tiles of many rows, by the tree of lookback_tree. What a tile combines to find its carry follows
-/// from its number alone, so the bits are the same on every run, however the tiles are scheduled. Tiles wait for
-/// earlier ones only, and those take lower tickets, so they are running or done.
+/// from its number alone, so the bits are the same on every run, however the tiles are scheduled.
 template <class R>
 struct lookback {
   using state = typename R::state_type;
@@ -71,21 +73,24 @@ struct lookback {
         bundles{tiles.memory + rows * tree.tiles * device_words<element>},
         spans{bundles.memory + rows * tree.bundles * device_words<element>} {}
 
-  /// Called by all threads of one warp, with the tile's number in its row and its element. Returns the state before the
-  /// tile, given the one before the row, where `needed` or where later tiles wait for it; else what it returns is
-  /// meaningless.
-  __device__ state carry(const R& r, std::int64_t row, std::int64_t tile, const element& own, const state& before_row,
-                         bool needed) const {
+  /// Called by all threads of one warp, with the tile's number in its row and its element. Makes the state before the
+  /// row that before the tile, where `needed` or where later tiles wait for it; else what it makes is meaningless.
+  /// Returns false where an earlier tile has left nothing for a long time.
+  __device__ bool carry(const R& r, std::int64_t row, std::int64_t tile, const element& own, bool needed,
+                        state& s) const {
     const lookback_tree::position at = tree.at(tile);
     warp<monoid_t<R>> threads(r.monoid());
     const int thread = threads.thread_rank();
+    bool there = true;
 
     if (thread == 0 && !at.last && !at.closes_bundle) tiles.put(tree.tile_index(row, tile), own);
-    if (!needed && !at.closes_bundle) return before_row;
+    if (!needed && !at.closes_bundle) return true;
     element in_this_bundle;
     if (at.in_bundle > 0) {
       element x;
-      if (thread < at.in_bundle) x = tiles.wait(tree.tile_index(row, at.bundle * lookback_tree::fan + thread));
+      if (thread < at.in_bundle)
+        there = tiles.wait(tree.tile_index(row, at.bundle * lookback_tree::fan + thread), x);
+      if (!__all_sync(0xffffffffu, there)) return false;
       in_this_bundle = threads.reduce(x, valid(at.in_bundle));
     }
     element whole_bundle;
@@ -93,19 +98,21 @@ struct lookback {
       whole_bundle = r.monoid()(in_this_bundle, own);
       if (thread == 0 && !at.closes_span) bundles.put(tree.bundle_index(row, at.bundle), whole_bundle);
     }
-    if (!needed && !at.closes_span) return before_row;
-    state s = before_row;
+    if (!needed && !at.closes_span) return true;
     element in_this_span;
     if (at.in_span > 0) {
       element x;
-      if (thread < at.in_span) x = bundles.wait(tree.bundle_index(row, at.span * lookback_tree::fan + thread));
+      if (thread < at.in_span)
+        there = bundles.wait(tree.bundle_index(row, at.span * lookback_tree::fan + thread), x);
+      if (!__all_sync(0xffffffffu, there)) return false;
       in_this_span = threads.reduce(x, valid(at.in_span));
     }
-    if (at.span > 0) s = spans.wait(tree.span_index(row, at.span));
+    if (at.span > 0) there = spans.wait(tree.span_index(row, at.span), s);
+    if (!__all_sync(0xffffffffu, there)) return false;
     if (at.in_span > 0) s = r.act(in_this_span, s);
     if (thread == 0 && at.closes_span) spans.put(tree.span_index(row, at.span + 1), r.act(whole_bundle, s));
     if (at.in_bundle > 0) s = r.act(in_this_bundle, s);
-    return s;
+    return true;
   }
 };
 

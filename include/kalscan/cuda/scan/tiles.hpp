@@ -14,11 +14,11 @@ struct row_tile {
   std::int64_t row, index, begin;
   int valid;  // elements
 
-  /// The tile that a ticket stands for. Tickets count the first tiles of all rows, then the second ones, and so on.
-  KALSCAN_HD static row_tile of_ticket(std::int64_t ticket, std::int64_t rows, std::int64_t tiles, int size,
+  /// The tile of a number. Numbers count the first tiles of all rows, then the second ones, and so on.
+  KALSCAN_HD static row_tile of_number(std::int64_t number, std::int64_t rows, std::int64_t tiles, int size,
                                        std::int64_t length, bool backward) {
     row_tile x{};
-    x.index = rows == 1 ? ticket : ticket / rows, x.row = rows == 1 ? 0 : ticket % rows;
+    x.index = rows == 1 ? number : number / rows, x.row = rows == 1 ? 0 : number % rows;
     x.begin = (backward ? tiles - 1 - x.index : x.index) * size;
     x.valid = static_cast<int>(length - x.begin < size ? length - x.begin : size);
     return x;
