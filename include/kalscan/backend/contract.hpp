@@ -88,6 +88,7 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///     lift(t)                    step t as an element
 ///     absorb(t, element)         extends the element by step t
 ///     finish(state)              takes the state after the last step
+///     absorb_steps(first, last)  optional: steps [first, last) as an element, where a lane does better than step by step
 ///
 /// `run_sweep(policy, sweep)`, found by argument-dependent lookup, must leave for each lane the outputs of start,
 /// replay for t = 0 ... length-1, finish. It may reach the state before step t by any association of lift, absorb and

@@ -75,11 +75,16 @@ sweep_state_t<S> replay_steps(lane_t<S> lane, std::int64_t first, std::int64_t l
                       [](lane_t<S>& l, std::int64_t t, sweep_state_t<S>& x) { l.replay(t, x); });
 }
 
+/// Steps [first, last) of a lane as an element.
 template <sweep S>
 sweep_element_t<S> absorb_steps(lane_t<S> lane, std::int64_t first, std::int64_t last) {
-  sweep_element_t<S> element = lane.lift(first);
-  return each_step<S>(std::move(lane), first + 1, last, std::move(element),
-                      [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
+  if constexpr (requires { lane.absorb_steps(first, last); }) {
+    return lane.absorb_steps(first, last);
+  } else {
+    sweep_element_t<S> element = lane.lift(first);
+    return each_step<S>(std::move(lane), first + 1, last, std::move(element),
+                        [](lane_t<S>& l, std::int64_t t, sweep_element_t<S>& x) { l.absorb(t, x); });
+  }
 }
 
 /// Whether neighbouring lanes share no cache lines: in sweeps that say so, or that are never cut in time.

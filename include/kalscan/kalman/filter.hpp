@@ -279,7 +279,8 @@ constexpr void explain_data() {
 ///
 ///     noiseless   R is singular at some step: as roots (see square_root.hpp), with a bound on their rounding
 ///     sharp       a step's noise moves a reading of several states by more than 170 deviations of the reading's own
-///                 noise (30 in float), or one of a single state by 980 (180) and moves another state with it: as roots
+///                 noise (30 in float), or one of a single state by 980 (180) and moves another state with it, at that
+///                 step or where transitions have brought it to a reading: as roots
 ///     outgrown    a combination of states has grown beyond the digits of the others: filtered again, as roots
 ///     diffuse     the prior is diffuse in part: the first steps, until the states' correlations are far from singular,
 ///                 in a form of their own, at two to three times the cost of an ordinary step

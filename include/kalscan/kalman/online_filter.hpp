@@ -150,7 +150,7 @@ class online_filter {
     detail::predict<T, N>(carried, model.F[t], step_.transition_offset(t), noise);
     if (step_.noiseless) {
       detail::root_rounding<T, N> rounding{x.rounding};
-      rounding.predict(model.F[t], x.mean, x.root, carried.root, root_steps_.rounding_of_root(t));
+      rounding.predict(model.F[t], x.root, carried.root, root_steps_.rounding_of_root(t));
       x.rounding = rounding.E;
     }
     write(carried, x);

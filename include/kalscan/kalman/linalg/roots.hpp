@@ -150,8 +150,9 @@ struct root_update {
   void apply(Eigen::Matrix<T, N, N>& U) const { update_root(U, f, d); }
 };
 
-/// A bound on the rounding of a root and of the mean, in the form of a covariance, for models that are read without
-/// noise: what such a reading finds below it is nothing new, and tells of these errors alone. Empty for other models.
+/// A bound on the rounding of a root, in the form of a covariance, for models that are read without noise: what such a
+/// reading finds below it is nothing new, and tells of errors alone. The rounding of a mean far from 0 may be larger. It does
+/// not count: how well a state is known does not depend on where it is. Empty for other models.
 template <class T, int N>
 struct root_rounding {
   Eigen::Matrix<T, N, N> E{};
@@ -161,16 +162,12 @@ struct root_rounding {
     return x * x;
   }
   /// `noise`: of the root of Q.
-  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& mean, const Eigen::Matrix<T, N, N>& before,
+  void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before,
                const Eigen::Matrix<T, N, N>& after, const Eigen::Matrix<T, N, N>& noise) {
-    Eigen::Vector<T, N> size = row_squares(before);
-    for (Eigen::Index i = 0; i < size.size(); ++i) size(i) = std::sqrt(size(i)) + std::abs(mean(i));
     E = congruence(F, E) + noise;
-    round(magnitudes(F, size));
-    grow(row_squares(after));
-  }
-  void round(const Eigen::Vector<T, N>& terms) {
+    const Eigen::Vector<T, N> terms = magnitudes(F, row_lengths(before));
     for (Eigen::Index i = 0; i < terms.size(); ++i) E(i, i) += unit(terms.size()) * (terms(i) * terms(i));
+    grow(row_squares(after));
   }
   /// The rounding of a root into which a covariance was factored: a column has the rounding of the covariance over its pivot.
   static Eigen::Matrix<T, N, N> of_factor(const semidefinite_root<Eigen::Matrix<T, N, N>>& x,
@@ -193,9 +190,18 @@ struct root_rounding {
     E += noise * times(K, transposed(K));
     return K;
   }
-  void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const Eigen::Matrix<T, N, N>& before) {
+  /// The root U is updated by a reading h'x with gain K. After one without noise, what rounding left of the root along h
+  /// is taken back: of the rounding of what the state was before, nothing stays there.
+  void update(const Eigen::Vector<T, N>& h, const Eigen::Vector<T, N>& K, const root_update<T, N>& by,
+              Eigen::Matrix<T, N, N>& U) {
+    grow(row_squares(U));
     take_along(h, K);
-    grow(row_squares(before));
+    by.apply(U);
+    if (!equal(by.d, 0)) return;
+    const Eigen::Vector<T, N> left = times(transposed(U), h);
+    U -= times(K, transposed(left));
+    const T terms = sum_of_terms(h, row_lengths(U));
+    E += (unit(1) * terms * terms) * times(K, transposed(K));
   }
   T along(const Eigen::Vector<T, N>& h) const { return (std::max)(h.dot(times(E, h)), T(0)); }
   /// A component whose row of the root is rounding is known.

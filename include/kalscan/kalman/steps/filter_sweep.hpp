@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/elements/stretch.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/steps/filter_step.hpp>
@@ -30,7 +31,8 @@ template <class T, int N, int M>
 struct filter_sweep {
   using step_type = filter_step<T, N, M>;
   using matrix = Eigen::Matrix<T, N, N>;
-  using element = matrix_filtering_element<T, N>;
+  using step_element = matrix_filtering_element<T, N>;
+  using element = stretch_element<step_element, Eigen::Vector<T, N>>;
 
   struct state_type {
     matrix_belief<T, N> belief;
@@ -52,7 +54,9 @@ struct filter_sweep {
   std::int64_t length() const { return chosen.longest; }
   bool splits() const { return true; }
 
-  state_type act(const element& x, const state_type& s) const { return {kalscan::act(x, s.belief)}; }
+  state_type act(const element& x, const state_type& s) const {
+    return {kalscan::act(x.of_difference, {s.belief.mean - x.guess, s.belief.covariance})};
+  }
   void end_stretch(state_type& s) const { s.sum = nullptr; }
 
   struct lane_type {
@@ -95,13 +99,15 @@ struct filter_sweep {
       record.write(t, mean, P, log_density);
     }
 
-    element lift(std::int64_t s) const {
-      element x = matrix_filtering_monoid<T, N>{stepper->model.states()}.identity();
-      absorb(s, x);
-      return x;
+    element lift(std::int64_t s) const { return absorb_steps(s, s + 1); }
+    element absorb_steps(std::int64_t first, std::int64_t last) const {
+      const step_element none = matrix_filtering_monoid<T, N>{stepper->model.states()}.identity();
+      return absorb_stretch(first, last, none, [&](std::int64_t s, step_element& x) { extend(s, x); });
     }
+    void absorb(std::int64_t s, element& x) const { extend(s, x.of_difference); }
 
-    void absorb(std::int64_t s, element& x) const {
+   private:
+    void extend(std::int64_t s, step_element& x) const {
       const std::int64_t t = time(s);
       if (t >= y->cols()) return;
       const step_type& step = *stepper;
@@ -113,7 +119,6 @@ struct filter_sweep {
       if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, forgotten)) record.fail(t, wrong);
     }
 
-   private:
     void watch(const matrix& P) const {
       if (sweep->watches.empty()) return;
       auto& seen = sweep->watches[static_cast<std::size_t>(record.series)];

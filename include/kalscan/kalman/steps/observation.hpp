@@ -10,6 +10,7 @@
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/model.hpp>
 #include <kalscan/support/numbers.hpp>
+#include <optional>
 
 namespace kalscan::detail {
 
@@ -143,6 +144,12 @@ bool noise_is_definite(const kalman_model<T, N, M>& model) {
   return true;
 }
 
+/// The matrix of step t, or the last one there is: lengths may differ.
+template <class Matrix>
+const Matrix& at_most(const per_step<Matrix>& x, std::int64_t t) {
+  return x[(std::min)(t, x.size() - 1)];
+}
+
 /// Whether the noise of state j, by all but a small part of its variance, is that of another state.
 template <class T, int N>
 bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
@@ -153,27 +160,42 @@ bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
   return false;
 }
 
+/// Whether noise of covariance Q may move reading i at step t by far more than the reading's own noise: of several states,
+/// or of one with which it moves another, too. Nothing where it does not move the reading.
+template <class T, int N, int M>
+std::optional<bool> moves_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i,
+                                  const Eigen::Matrix<T, N, N>& Q) {
+  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4), more = 32 * much;
+  const auto& H = at_most(model.H, t);
+  T moved = 0;
+  Eigen::Index states = 0, last = 0;
+  for (Eigen::Index j = 0; j < Q.rows(); ++j) {
+    const T h = std::abs(H(i, j));
+    moved += h * std::sqrt(Q(j, j));
+    if (h > 0) ++states, last = j;
+  }
+  if (!(moved > 0)) return {};
+  const T times = moved * moved / at_most(model.R, t)(i, i);
+  return states > 1 ? times > much : times > more && shares_noise<T, N>(Q, last, 1 / more);
+}
+
 /// Whether the noise of a step may move a reading of several states by far more than the reading's own noise: of the
 /// sum that it tells, a covariance loses the digits at every step. Of a single state it keeps them, and loses others only
-/// where that noise moves another state, too, of which the reading then tells as much.
+/// where that noise moves another state, too, of which the reading then tells as much. Noise that moves no reading at
+/// its own step counts where transitions have brought it to one.
 template <class T, int N, int M>
 bool reads_sharply(const kalman_model<T, N, M>& model) {
-  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4), more = 32 * much;
-  if (model.H.empty() || model.R.empty() || model.Q.empty()) return false;
+  if (model.H.empty() || model.R.empty() || model.Q.empty() || model.F.empty()) return false;
   const std::int64_t steps = (std::max)({model.H.size(), model.R.size(), model.Q.size()});
-  const auto at = [](const auto& x, std::int64_t t) { return (std::min)(t, x.size() - 1); };  // lengths may differ
   for (std::int64_t t = 0; t < steps; ++t) {
-    const auto& Q = model.Q[at(model.Q, t)];
     for (Eigen::Index i = 0; i < model.observed(); ++i) {
-      T moved = 0;
-      Eigen::Index states = 0, last = 0;
-      for (Eigen::Index j = 0; j < model.states(); ++j) {
-        const T h = std::abs(model.H[at(model.H, t)](i, j));
-        moved += h * std::sqrt(Q(j, j));
-        if (h > 0) ++states, last = j;
+      Eigen::Matrix<T, N, N> Q = at_most(model.Q, t);
+      for (std::int64_t k = t; k < t + model.states(); ++k) {
+        if (k > t) Q = congruence(at_most(model.F, k), Q) + at_most(model.Q, k);
+        const std::optional<bool> sharply = moves_sharply(model, k, i, Q);
+        if (sharply && *sharply) return true;
+        if (sharply) break;
       }
-      const T times = moved * moved / model.R[at(model.R, t)](i, i);
-      if (states > 1 ? times > much : times > more && shares_noise<T, N>(Q, last, 1 / more)) return true;
     }
   }
   return false;

@@ -26,10 +26,11 @@ struct smoother_result;
 
 namespace detail {
 
-/// Goes from the last step to the first with the likelihood |Z'x_t - w|^2 of all that is observed after step t, and
-/// takes it as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered
-/// ones. What is told without error stands apart: as numbers far larger than the others of Z it would take their
-/// digits. Whole: time is not split.
+/// Goes from the last step to the first with the likelihood |Z'(x_t - m_t) - w|^2 of all that is observed after step t,
+/// where m_t is the filtered mean: numbers as large as a state's distance from 0 would take the digits of w. It is taken
+/// as n observations of the filtered belief: a two-filter smoother, whose variances cannot exceed the filtered ones. What
+/// is told without error stands apart: as numbers far larger than the others of Z it would take their digits. Whole: time
+/// is not split.
 template <class T, int N, int M, bool Whole>
 struct square_root_smoother_sweep {
   using steps_type = square_root_steps<T, N, M>;
@@ -86,20 +87,16 @@ struct square_root_smoother_sweep {
     void finish(state_type x) const {
       if (result->filtered.beginning.size() == 0) return;
       if (sweep->noiseless) x.exact.add_to(x.Z, x.w, x.largest.col(first()), tolerance());
-      const auto mean = result->filtered.mean.col(first());
       auto& later = sweep->after_beginning[static_cast<std::size_t>(series)];
       later.Z.resize(x.w.size(), x.w.size());
       later.v.resize(x.w.size());
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        wide v = x.w(i), largest = 1;
-        for (Eigen::Index j = 0; j < x.w.size(); ++j) {
-          v -= x.Z(j, i) * wide(mean(j));
-          largest = (std::max)(largest, std::abs(x.Z(j, i)));
-        }
+        wide largest = 1;
+        for (Eigen::Index j = 0; j < x.w.size(); ++j) largest = (std::max)(largest, std::abs(x.Z(j, i)));
         // What is told to less than the least numbers there are, is told to these.
         const wide scale = (std::min)(wide(1), std::sqrt(wide((std::numeric_limits<T>::max)())) / largest);
         for (Eigen::Index j = 0; j < x.w.size(); ++j) later.Z(j, i) = static_cast<T>(scale * x.Z(j, i));
-        later.v(i) = static_cast<T>(scale * v);
+        later.v(i) = static_cast<T>(scale * x.w(i));
       }
     }
 
@@ -108,10 +105,11 @@ struct square_root_smoother_sweep {
       if (t < first()) return;
       const auto i = static_cast<std::size_t>(t);
       bound(i, x);
-      const square_root_belief<T, N> filtered{result->filtered.mean.col(t), result->filtered.covariance_root[i]};
-      auto smoothed = cast<wide>(filtered);
+      square_root_belief<wide, N> smoothed{Eigen::Vector<wide, N>::Zero(x.w.size()),
+                                           result->filtered.covariance_root[i].template cast<wide>()};
       if (sweep->noiseless) observe_exact(i, x, smoothed);
       observe_likelihood<square_root_belief<wide, N>, wide, N>(smoothed, x.Z, x.w);
+      smoothed.mean += filtered_mean(t);
       const auto belief = cast<T>(smoothed);
       require_finite_belief("smoothed", series, t, belief.mean, belief.root);
       result->mean.col(t) = belief.mean;
@@ -126,8 +124,16 @@ struct square_root_smoother_sweep {
     element lift(std::int64_t s) const {
       const std::int64_t t = time(s);
       element x = no_steps<wide, N>(steps->model.states());
-      if (t > first()) steps->absorb(t, result->filtered.y.col(t), x);
+      if (t <= first()) return x;
+      x.b = filtered_mean(t - 1);
+      steps->absorb(t, result->filtered.y.col(t), x);
+      x.b -= filtered_mean(t);
       return x;
+    }
+
+    /// From which states at step t are differences.
+    Eigen::Vector<wide, N> filtered_mean(std::int64_t t) const {
+      return result->filtered.mean.col(t).template cast<wide>();
     }
 
     /// To what the state after step t is known where it is known exactly.
@@ -160,8 +166,7 @@ struct square_root_smoother_sweep {
         if (!update.tells() || update.s <= 4 * known.along(h) + least * least) continue;
         const Eigen::Vector<wide, N> K = update.gain();
         for (int twice = 0; twice < 2; ++twice) x.mean += K * (later.exact.values(k) - h.dot(x.mean));
-        known.update(h, K, x.root);
-        update.apply(x.root);
+        known.update(h, K, update, x.root);
       }
     }
 
@@ -183,6 +188,7 @@ struct square_root_smoother_sweep {
       const root_rounding<wide, N> before = known_to(index);
       const Eigen::Matrix<wide, N, N> root = result->filtered.covariance_root[index].template cast<wide>();
       const Eigen::Matrix<wide, N, N> F = steps->model.F[t].template cast<wide>();
+      step.b = filtered_mean(t - 1);
       steps->template predict<wide>(t, step);
       const Eigen::Vector<wide, N> noise = row_lengths(step.U);
       Eigen::Vector<wide, N> size = magnitudes(F, row_lengths(root));
@@ -192,8 +198,10 @@ struct square_root_smoother_sweep {
         const wide terms = sum_of_terms(entries, size), of_noise = least * sum_of_terms(entries, noise);
         if (update.tells() && !(equal(d, 0) && update.s <= 4 * rounding.along(h) + of_noise * of_noise)) {
           const Eigen::Vector<wide, N> gain = update.gain();
-          rounding.update(h, gain, step.U);
+          Eigen::Matrix<wide, N, N> U = step.U;
+          rounding.update(h, gain, update, U);
           detail::observe<wide, N>(step, h, d, y);
+          step.U = U;
           for (Eigen::Index j = 0; j < size.size(); ++j) size(j) += std::abs(gain(j)) * terms;
           return;
         }
@@ -208,6 +216,7 @@ struct square_root_smoother_sweep {
         const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
         take(h, h, wide(o.d(i)), wide(o.y(i)), 0);
       }
+      step.b -= filtered_mean(t);
       const auto entries = reach(x, index + 1);
       for (Eigen::Index k = 0; k < x.exact.count; ++k) {
         take(x.exact.rows.col(k), entries, 0, x.exact.values(k), tolerance());

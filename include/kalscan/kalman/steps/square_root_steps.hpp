@@ -91,10 +91,10 @@ class square_root_steps {
 
   /// `rounding` is null where all noise has a variance.
   void predict_belief(std::int64_t t, square_root_belief<T, N>& x, root_rounding<T, N>* rounding) const {
-    const auto before = rounding ? x : square_root_belief<T, N>();
+    const matrix before = rounding ? x.root : matrix();
     predict<T>(t, x);
     if (!rounding || !predicts(model, t)) return;
-    rounding->predict(model.F[t], before.mean, before.root, x.root, noise_rounding(t));
+    rounding->predict(model.F[t], before, x.root, noise_rounding(t));
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
@@ -149,13 +149,10 @@ class square_root_steps {
     // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
     if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
     if (rounding) {
-      rounding->update(h, K, root);
-      const T terms = o.terms(i) + sum_of_terms(h, mean);
-      Eigen::Vector<T, N> size = mean;
-      for (Eigen::Index j = 0; j < size.size(); ++j) size(j) = std::abs(mean(j)) + terms * std::abs(K(j));
-      rounding->round(size);
+      rounding->update(h, K, update, root);
+    } else {
+      update.apply(root);
     }
-    update.apply(root);
     log_density -= (v * v / update.s + std::log(2 * std::numbers::pi_v<T> * update.s)) / 2;
     return nullptr;
   }

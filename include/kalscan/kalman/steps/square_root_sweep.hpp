@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <kalscan/kalman/elements/square_root_element.hpp>
+#include <kalscan/kalman/elements/stretch.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -28,7 +29,8 @@ template <class T, int N, int M, bool Whole>
 struct square_root_filter_sweep {
   using steps_type = square_root_steps<T, N, M>;
   using wide = typename steps_type::wide;
-  using element = typename steps_type::element;
+  using step_element = typename steps_type::element;
+  using element = stretch_element<step_element, Eigen::Vector<wide, N>>;
 
   struct state_type {
     square_root_belief<T, N> belief;
@@ -50,7 +52,9 @@ struct square_root_filter_sweep {
   std::int64_t length() const { return chosen.longest; }
   bool splits() const { return !chosen.whole; }
   state_type act(const element& x, const state_type& s) const {
-    return {cast<T>(kalscan::act(x, cast<wide>(s.belief))), s.rounding};
+    auto belief = cast<wide>(s.belief);
+    belief.mean -= x.guess;
+    return {cast<T>(kalscan::act(x.of_difference, belief)), s.rounding};
   }
 
   struct lane_type {
@@ -96,17 +100,19 @@ struct square_root_filter_sweep {
       if (noiseless()) record.result->rounding[index] = state.rounding.E;
     }
 
-    element lift(std::int64_t s) const {
-      element x = no_steps<wide, N>(steps->model.states());
-      absorb(s, x);
-      return x;
+    element lift(std::int64_t s) const { return absorb_steps(s, s + 1); }
+    element absorb_steps(std::int64_t first, std::int64_t last) const {
+      const step_element none = no_steps<wide, N>(steps->model.states());
+      return absorb_stretch(first, last, none, [&](std::int64_t s, step_element& x) { extend(s, x); });
     }
-    void absorb(std::int64_t s, element& x) const {
+    void absorb(std::int64_t s, element& x) const { extend(s, x.of_difference); }
+
+   private:
+    void extend(std::int64_t s, step_element& x) const {
       const std::int64_t t = time(s);
       if (t < y->cols()) steps->absorb(t, y->col(t), x);
     }
 
-   private:
     /// Whether something may be observed without noise.
     bool noiseless() const { return !record.result->rounding.empty(); }
 

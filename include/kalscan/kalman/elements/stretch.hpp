@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// The element of a stretch of time of which the state before it is given as its difference from a guess.
+#pragma once
+
+#include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <kalscan/kalman/elements/filtering_element.hpp>
+#include <kalscan/kalman/elements/square_root_element.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
+#include <limits>
+#include <type_traits>
+
+namespace kalscan::detail {
+
+/// The element of a stretch as a function of x_in - guess. What readings tell of x_in is summed in it: where a state is
+/// far from 0, sums of such numbers lose the digits of deviations. From a guess near the state it is a few deviations.
+template <class Element, class Vector>
+struct stretch_element {
+  Element of_difference;
+  Vector guess;
+};
+
+/// The state before a stretch that is likeliest by the stretch's data: J x = eta where these tell of it, or else 0.
+template <class T, int N>
+struct likeliest_state {
+  Eigen::Vector<T, N> x;
+  T size = 0;  // its distance from 0, in deviations
+
+  likeliest_state(const Eigen::Matrix<T, N, N>& J, const Eigen::Vector<T, N>& eta)
+      : x(Eigen::Vector<T, N>::Zero(eta.size())) {
+    const auto root = root_semidefinite(J, std::pow(std::numeric_limits<T>::epsilon(), T(0.75)), T(1), J.diagonal());
+    Eigen::Vector<T, N> w = x;  // Z w = eta, and then Z'x = w
+    for (Eigen::Index k = 0; k < root.rank; ++k) {
+      const Eigen::Index i = root.pivot(k);
+      w(k) = (eta(i) - root.root.row(i).head(k).dot(w.head(k))) / root.root(i, k);
+      size = (std::max)(size, std::abs(w(k)));
+    }
+    for (Eigen::Index k = root.rank; k-- > 0;) {
+      T left = w(k);
+      for (Eigen::Index j = k + 1; j < root.rank; ++j) left -= root.root(root.pivot(j), k) * x(root.pivot(j));
+      x(root.pivot(k)) = left / root.root(root.pivot(k), k);
+    }
+  }
+};
+template <class T, int N>
+likeliest_state<T, N> likeliest_before(const matrix_filtering_element<T, N>& x) {
+  return {x.J, x.eta};
+}
+template <class T, int N>
+likeliest_state<T, N> likeliest_before(const square_root_element<T, N>& x) {
+  return {times(x.Z, transposed(x.Z)), times(x.Z, x.w)};
+}
+
+/// The element of steps [first, last), which absorb(step, element) takes, from that of no steps. The first steps tell the
+/// guess; where it turns out to be far off, all steps tell a better one.
+template <class Element, class Absorb>
+auto absorb_stretch(std::int64_t first, std::int64_t last, const Element& none, Absorb absorb) {
+  using vector = std::remove_cvref_t<decltype(none.b)>;
+  using T = typename vector::Scalar;
+  const T far = std::pow(std::numeric_limits<T>::epsilon(), T(-1) / 3);
+  const std::int64_t few = (std::min)(last, first + 2 * none.b.size());
+  vector guess = none.b;
+  stretch_element<Element, vector> x{none, guess};
+  for (const std::int64_t end : {few, last, last}) {
+    x = {none, guess};
+    x.of_difference.b = guess;
+    for (std::int64_t s = first; s < end; ++s) absorb(s, x.of_difference);
+    const auto likely = likeliest_before(x.of_difference);
+    if (end == last && !(likely.size > far)) break;
+    if (likely.x.allFinite()) guess += likely.x;
+  }
+  return x;
+}
+
+}  // namespace kalscan::detail
