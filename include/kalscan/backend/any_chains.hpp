@@ -52,6 +52,7 @@ class any_value {
     requires Copied
       : value_(x.value_ ? x.calls_->copy(x.value_) : nullptr), calls_(x.calls_) {}
   any_value(any_value&& x) noexcept : value_(std::exchange(x.value_, nullptr)), calls_(x.calls_) {}
+  any_value& operator=(const any_value&) = delete;
   any_value& operator=(any_value&& x) noexcept {
     std::swap(value_, x.value_), std::swap(calls_, x.calls_);
     return *this;
