@@ -158,6 +158,7 @@ TEST_CASE("the numbers that other packages and papers print") {
   for (published_case& c : cases) {
     const model_type model = model_of(c);
     const MatrixXd& y = c.given.at("y");
+    if (under_an_instrument() && y.cols() > 123) continue;  // the shorter ones have models of all kinds
     const auto check_form = [&](const std::string& form, const auto& given) {
       if (!under_an_instrument())
         check(c, form + ", seq", model, kalscan::smooth(kalscan::seq{}, given, y, with_predictions));

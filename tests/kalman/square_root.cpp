@@ -261,7 +261,7 @@ TEST_CASE("square-root elements form a monoid") {
                        far((x.Z * x.w).eval(), (y.Z * y.w).eval())});
     };
     const auto laws = kalscan::check_monoid(kalscan::square_root_monoid<double, Dynamic>{n}, draw,
-                                            kalscan::within(1e-11, apart), {.trials = 100});
+                                            kalscan::within(1e-11, apart), {.trials = unless_slow<std::size_t>(100, 20)});
     CHECK_MESSAGE(laws, laws.message());
   }
 }

@@ -2,7 +2,6 @@
 // Policies and chains called through pointers, so that what runs them compiles once, not for every sweep.
 #pragma once
 
-#include <any>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -36,12 +35,75 @@ class any_tasks {
   std::int64_t chunk_;
 };
 
-/// Any chains that are `piecewise`. Holds a reference: they must outlive it. Its states and elements are std::any, which
-/// holds theirs.
+/// A value of any type, or none. Does for chains what std::any does, which takes far longer to compile. `Copied`: the value
+/// can be copied, too.
+template <bool Copied>
+class any_value {
+ public:
+  any_value() = default;
+  template <class X>
+  static any_value of(X x) {
+    any_value made;
+    made.value_ = new X(std::move(x));
+    made.calls_ = &calls_of<X>;
+    return made;
+  }
+  any_value(const any_value& x)
+    requires Copied
+      : value_(x.value_ ? x.calls_->copy(x.value_) : nullptr), calls_(x.calls_) {}
+  any_value(any_value&& x) noexcept : value_(std::exchange(x.value_, nullptr)), calls_(x.calls_) {}
+  any_value& operator=(const any_value&) = delete;
+  any_value& operator=(any_value&& x) noexcept {
+    std::swap(value_, x.value_), std::swap(calls_, x.calls_);
+    return *this;
+  }
+  ~any_value() {
+    if (value_) calls_->destroy(value_);
+  }
+
+  bool has_value() const { return value_ != nullptr; }
+  /// The value, which is an X.
+  template <class X>
+  X& as() {
+    return *static_cast<X*>(value_);
+  }
+  template <class X>
+  const X& as() const {
+    return *static_cast<const X*>(value_);
+  }
+
+ private:
+  struct calls {
+    void (*destroy)(void*);
+    void* (*copy)(const void*);
+  };
+  template <class X>
+  static void destroy(void* x) {
+    delete static_cast<X*>(x);
+  }
+  template <class X>
+  static void* copy(const void* x) {
+    if constexpr (Copied) {
+      return new X(*static_cast<const X*>(x));
+    } else {
+      return nullptr;  // never called
+    }
+  }
+  template <class X>
+  static constexpr calls calls_of{destroy<X>, copy<X>};
+
+  void* value_ = nullptr;
+  const calls* calls_ = nullptr;
+};
+
+/// Any chains that are `piecewise`. Holds a reference: they must outlive it. Its states and elements hold
+/// theirs.
 template <bool HasOutputs>
 class any_chains {
  public:
   static constexpr bool has_outputs = HasOutputs;
+  using any_state = any_value<true>;
+  using any_element = any_value<false>;
 
   template <piecewise C>
     requires(C::has_outputs == HasOutputs)
@@ -49,31 +111,26 @@ class any_chains {
 
   std::int64_t chains() const { return calls_->chains(chains_); }
   std::int64_t pieces(std::int64_t i) const { return calls_->pieces(chains_, i); }
-  std::any start(std::int64_t i) const { return calls_->start(chains_, i); }
-  void replay(std::int64_t i, std::int64_t k, std::any& x) const { calls_->replay(chains_, i, k, x); }
-  std::any absorb(std::int64_t i, std::int64_t k) const { return calls_->absorb(chains_, i, k); }
-  std::optional<std::any> act(std::int64_t i, std::int64_t k, const std::any& element, const std::any& before) const {
-    std::any after = calls_->act(chains_, i, k, element, before);
+  any_state start(std::int64_t i) const { return calls_->start(chains_, i); }
+  void replay(std::int64_t i, std::int64_t k, any_state& x) const { calls_->replay(chains_, i, k, x); }
+  any_element absorb(std::int64_t i, std::int64_t k) const { return calls_->absorb(chains_, i, k); }
+  std::optional<any_state> act(std::int64_t i, std::int64_t k, const any_element& element, const any_state& before) const {
+    any_state after = calls_->act(chains_, i, k, element, before);
     if (!after.has_value()) return {};
     return after;
   }
-  void finish(std::int64_t i, const std::any& x) const { calls_->finish(chains_, i, x); }
+  void finish(std::int64_t i, const any_state& x) const { calls_->finish(chains_, i, x); }
 
  private:
   struct calls {
     std::int64_t (*chains)(const void*);
     std::int64_t (*pieces)(const void*, std::int64_t);
-    std::any (*start)(const void*, std::int64_t);
-    void (*replay)(const void*, std::int64_t, std::int64_t, std::any&);
-    std::any (*absorb)(const void*, std::int64_t, std::int64_t);
-    std::any (*act)(const void*, std::int64_t, std::int64_t, const std::any&, const std::any&);
-    void (*finish)(const void*, std::int64_t, const std::any&);
+    any_state (*start)(const void*, std::int64_t);
+    void (*replay)(const void*, std::int64_t, std::int64_t, any_state&);
+    any_element (*absorb)(const void*, std::int64_t, std::int64_t);
+    any_state (*act)(const void*, std::int64_t, std::int64_t, const any_element&, const any_state&);
+    void (*finish)(const void*, std::int64_t, const any_state&);
   };
-
-  template <class X>
-  static std::any any_of(X x) {
-    return std::any(std::in_place_type<X>, std::move(x));
-  }
 
   template <class C>
   struct caller {
@@ -83,18 +140,18 @@ class any_chains {
     static const C& of(const void* c) { return *static_cast<const C*>(c); }
     static std::int64_t chains(const void* c) { return of(c).chains(); }
     static std::int64_t pieces(const void* c, std::int64_t i) { return of(c).pieces(i); }
-    static std::any start(const void* c, std::int64_t i) { return any_of<state>(of(c).start(i)); }
-    static void replay(const void* c, std::int64_t i, std::int64_t k, std::any& x) {
-      of(c).replay(i, k, *std::any_cast<state>(&x));
+    static any_state start(const void* c, std::int64_t i) { return any_state::of(of(c).start(i)); }
+    static void replay(const void* c, std::int64_t i, std::int64_t k, any_state& x) {
+      of(c).replay(i, k, x.as<state>());
     }
-    static std::any absorb(const void* c, std::int64_t i, std::int64_t k) {
-      return any_of<element>(of(c).absorb(i, k));
+    static any_element absorb(const void* c, std::int64_t i, std::int64_t k) {
+      return any_element::of(of(c).absorb(i, k));
     }
-    static std::any act(const void* c, std::int64_t i, std::int64_t k, const std::any& x, const std::any& before) {
-      auto after = of(c).act(i, k, *std::any_cast<element>(&x), *std::any_cast<state>(&before));
-      return after ? any_of<state>(std::move(*after)) : std::any();
+    static any_state act(const void* c, std::int64_t i, std::int64_t k, const any_element& x, const any_state& before) {
+      auto after = of(c).act(i, k, x.as<element>(), before.as<state>());
+      return after ? any_state::of(std::move(*after)) : any_state();
     }
-    static void finish(const void* c, std::int64_t i, const std::any& x) { of(c).finish(i, *std::any_cast<state>(&x)); }
+    static void finish(const void* c, std::int64_t i, const any_state& x) { of(c).finish(i, x.as<state>()); }
   };
   template <class C>
   static constexpr calls calls_of{caller<C>::chains, caller<C>::pieces, caller<C>::start, caller<C>::replay,
