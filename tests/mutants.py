@@ -126,7 +126,7 @@ MUTANTS = [
     ("beginning: a reading's own noise is not left", K + "kalman/diffuse/conditional_filter.hpp",
      "update_root(U_, o.f, o.d);", "update_root(U_, o.f, T(0));", ["kalman/diffuse.cpp: sensors far*"]),
     ("diffuse start: a quarter turn tells of a state", K + "kalman/diffuse/rounding.hpp",
-     "      terms += turn(F, i) * std::abs(A(i, j));\n", "", ["kalman/diffuse.cpp: the cosine of*"]),
+     " + (i == k ? turn(F, i) : T(0))", "", ["kalman/diffuse.cpp: the cosine of*"]),
     ("diffuse smoother: what is not finite tells nothing", K + "kalman/small/diffuse_smoothing.hpp",
      "readings.w(0) += x.eta(i) * T(0);", "", ["kalman/function_diffuse.cpp: information that a reading*"]),
     ("diffuse smoother: equations of another chunk", K + "kalman/device/diffuse_smoother.hpp",
