@@ -40,12 +40,18 @@ struct halves {
   }
 };
 
-/// value + rest += x y, where a and b are the halves of x and y.
+/// value + rest += x y, where a and b are the halves of x and y. A compiler may make one operation of x y + value where the
+/// machine has it, so what is lost is that of the sum that it made.
 template <class T>
 void add_product(T& value, T& rest, T x, const halves<T>& a, T y, const halves<T>& b) {
   const T product = x * y, sum = value + product, added = sum - value;
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  (void)a, (void)b;
+  rest += (value - (sum - added)) + std::fma(x, y, -added);
+#else
   const T lost = ((a.high * b.high - product) + a.high * b.low + a.low * b.high) + a.low * b.low;
   rest += (value - (sum - added)) + (product - added) + lost;
+#endif
   value = sum;
 }
 
