@@ -31,7 +31,7 @@ struct compensated_matrix {
 /// x as a sum of two numbers of half the digits: products of such are exact.
 template <class T>
 struct halves {
-  T high, low;
+  T high{}, low{};
   explicit halves(T x) {
     constexpr T split = static_cast<T>((1LL << (std::numeric_limits<T>::digits + 1) / 2) + 1);
     const T wide = split * x;
