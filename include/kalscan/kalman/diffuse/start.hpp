@@ -85,7 +85,7 @@ class diffuse_start {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
-        unknowns_.reduce(given_.read_again(h, o.v, o.terms));
+        unknowns_.read_again(h, given_.read_again(h, o.v, o.terms));
         return nullptr;
       }
       given_.follow(h, of_state.gain, o.terms);
