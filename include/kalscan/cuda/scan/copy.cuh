@@ -20,14 +20,6 @@ __device__ void copy_async(void* shared, const void* global) {
 }
 __device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-/// Asks for bytes to be brought to the L2 cache, without waiting for them.
-template <int Threads>
-__device__ void prefetch_tile(const std::byte* global, int bytes) {
-  constexpr int line = 128;
-  for (int at = line * static_cast<int>(threadIdx.x); at < bytes; at += line * Threads)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(global + at));
-}
-
 /// Starts to copy bytes to shared memory that is aligned to 16 bytes; wait_for_copies() and a barrier end it.
 template <int Threads, int TileBytes>
 __device__ void load_tile(std::byte* shared, const std::byte* global, int bytes) {
