@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <utility>
 
 #include <kalscan/backend/contract.hpp>
@@ -61,7 +60,12 @@ class any_value {
     if (value_) calls_->destroy(value_);
   }
 
-  bool has_value() const { return value_ != nullptr; }
+  static constexpr bool may_be_none = true;  // what follows is as in std::optional
+  explicit operator bool() const { return value_ != nullptr; }
+  any_value& operator*() { return *this; }
+  const any_value& operator*() const { return *this; }
+  void emplace(any_value x) { *this = std::move(x); }
+
   /// The value, which is an X.
   template <class X>
   X& as() {
@@ -114,10 +118,8 @@ class any_chains {
   any_state start(std::int64_t i) const { return calls_->start(chains_, i); }
   void replay(std::int64_t i, std::int64_t k, any_state& x) const { calls_->replay(chains_, i, k, x); }
   any_element absorb(std::int64_t i, std::int64_t k) const { return calls_->absorb(chains_, i, k); }
-  std::optional<any_state> act(std::int64_t i, std::int64_t k, const any_element& element, const any_state& before) const {
-    any_state after = calls_->act(chains_, i, k, element, before);
-    if (!after.has_value()) return {};
-    return after;
+  any_state act(std::int64_t i, std::int64_t k, const any_element& element, const any_state& before) const {
+    return calls_->act(chains_, i, k, element, before);
   }
   void finish(std::int64_t i, const any_state& x) const { calls_->finish(chains_, i, x); }
 

@@ -52,6 +52,20 @@ namespace detail {
 ///     has_outputs                  false when only finish matters: no piece is then both absorbed and replayed
 template <class C>
 using chain_state_t = decltype(std::declval<C&>().start(0));
+
+/// An X or none: X itself where it may be none, which takes far less to compile.
+template <class X>
+struct maybe_of {
+  using type = std::optional<X>;
+};
+template <class X>
+  requires X::may_be_none
+struct maybe_of<X> {
+  using type = X;
+};
+template <class X>
+using maybe = typename maybe_of<X>::type;
+
 template <class C>
 using chain_element_t = decltype(std::declval<C&>().absorb(0, 0));
 template <class C>
@@ -59,7 +73,7 @@ concept piecewise = requires(C& c, std::int64_t i, chain_state_t<C>& state, cons
   { c.chains() } -> std::same_as<std::int64_t>;
   { c.pieces(i) } -> std::same_as<std::int64_t>;
   { C::has_outputs } -> std::convertible_to<bool>;
-  { c.act(i, i, element, std::as_const(state)) } -> std::same_as<std::optional<chain_state_t<C>>>;
+  { c.act(i, i, element, std::as_const(state)) } -> std::same_as<maybe<chain_state_t<C>>>;
   c.replay(i, i, state);
   c.finish(i, std::as_const(state));
 };
@@ -118,16 +132,16 @@ class chain_passes {
 
   chain_passes(const P& p, C& c, Here here = {}) : p_(p), c_(c), here_(here) {
     const std::int64_t chains = c.chains();
-    std::size_t count = 0;
-    offsets_ = std::vector<std::size_t>(static_cast<std::size_t>(chains));
+    std::int64_t count = 0;
+    offsets_.resize(static_cast<std::size_t>(chains));
     for (std::int64_t i = 0; i < chains; ++i) {
       offsets_[static_cast<std::size_t>(i)] = count;
-      count += static_cast<std::size_t>(c.pieces(i));
+      count += c.pieces(i);
     }
-    summaries_ = std::vector<piece_summary>(count);
-    arrivals_ = std::vector<std::optional<state>>(static_cast<std::size_t>(chains));
+    summaries_ = std::vector<piece_summary>(static_cast<std::size_t>(count));
+    arrivals_ = std::vector<maybe<state>>(static_cast<std::size_t>(chains));
     // The first pieces of all chains, then the second ones, and so on.
-    order_ = std::vector<piece>(count);
+    order_ = std::vector<piece>(static_cast<std::size_t>(count));
     std::size_t known = 0;
     for (const bool first : {true, false}) {
       for (std::int64_t i = 0; i < chains; ++i) {
@@ -211,8 +225,8 @@ class chain_passes {
  private:
   /// `after` is the state after a piece until the next piece is replayed, which overwrites it with its own.
   struct piece_summary {
-    std::optional<state> after{};
-    std::optional<chain_element_t<C>> element{};
+    maybe<state> after{};
+    maybe<chain_element_t<C>> element{};
     bool replayed = false;
   };
   struct piece {
@@ -220,7 +234,7 @@ class chain_passes {
   };
 
   piece_summary& at(std::int64_t i, std::int64_t k) {
-    return summaries_[offsets_[static_cast<std::size_t>(i)] + static_cast<std::size_t>(k)];
+    return summaries_[static_cast<std::size_t>(offsets_[static_cast<std::size_t>(i)] + k)];
   }
   state& before_piece(std::int64_t i, std::int64_t k) {
     return k == 0 ? *arrivals_[static_cast<std::size_t>(i)] : *at(i, k - 1).after;
@@ -241,8 +255,8 @@ class chain_passes {
   C& c_;
   Here here_;
   std::vector<piece_summary> summaries_{};
-  std::vector<std::size_t> offsets_{};  // of the chains' summaries
-  std::vector<std::optional<state>> arrivals_{};
+  std::vector<std::int64_t> offsets_{};  // of the chains' summaries
+  std::vector<maybe<state>> arrivals_{};
   std::vector<piece> order_{};
   std::int64_t pieces_ = 0;
   std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here

@@ -139,14 +139,13 @@ std::vector<smoother_result<T, N, M>> smooth_here(const P& p, const model_list<T
   }
   if (!again.empty()) smooth_again<Whole, P, T, N, M>(p, models, again, results);
   using root_sweep = square_root_smoother_sweep<T, N, M, Whole>;
-  std::vector<typename root_sweep::later_data> after(results.size());
+  std::vector<dense_matrix<T>> Z(results.size()), v(results.size());
   for (const auto* chosen : {&as_roots, &as_noiseless_roots}) {
     if (chosen->empty()) continue;
-    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_noiseless_roots, after});
+    run_sweep(p, root_sweep{steps, results, *chosen, longest, chosen == &as_noiseless_roots, Z, v});
     for (const std::int64_t i : *chosen) {
-      const auto& beginning = results[static_cast<std::size_t>(i)].filtered.beginning;
-      const auto& [Z, v] = after[static_cast<std::size_t>(i)];
-      if (beginning.size() > 0) sweep.lane_of(i).smooth_beginning(Z, v);
+      const auto index = static_cast<std::size_t>(i);
+      if (results[index].filtered.beginning.size() > 0) sweep.lane_of(i).smooth_beginning(Z[index], v[index]);
     }
   }
   return results;

@@ -66,7 +66,7 @@ struct smoother_sweep {
   std::int64_t length() const { return longest - 1; }
   bool splits() const { return true; }
   state_type act(const element& x, const state_type& s) const {
-    state_type before{times(transposed(x.L), s.r) + x.r, congruence(x.L.transpose(), s.N_) + x.N};
+    state_type before{sum(times(transposed(x.L), s.r), x.r), sum(congruence(transposed(x.L), s.N_), x.N)};
     symmetrize(before.N_);
     return before;
   }
@@ -90,7 +90,7 @@ struct smoother_sweep {
     state_type start() const {
       const auto& filtered = result->filtered;
       const Eigen::Index n = filtered.mean.rows(), last = filtered.mean.cols() - 1;
-      if (last >= 0 && !has_after()) write(last, {filtered.mean.col(last), filtered.covariance.back()});
+      if (last >= 0 && !has_after()) write(last, {column(filtered.mean, last), filtered.covariance.back()});
       return {vector::Zero(n), matrix::Zero(n, n)};
     }
 
@@ -101,15 +101,16 @@ struct smoother_sweep {
       const auto& P =
           t < 0 ? edges->filtered_before.covariance : result->filtered.covariance[static_cast<std::size_t>(t)];
       const matrix NP = times(x.N_, P);
-      belief smoothed{times(P, x.r), P - times(P, NP)};
+      belief smoothed{times(P, x.r), P};
+      smoothed.covariance -= times(P, NP);
       symmetrize(smoothed.covariance);
       const bool lost = cancels(P, x.N_, smoothed.covariance);
       if (t < 0) {
-        smoothed.mean = edges->filtered_before.mean + smoothed.mean;
+        smoothed.mean += edges->filtered_before.mean;
         edges->smoothed_before = smoothed;
         edges->cancelled_before = lost;
       } else {
-        smoothed.mean = result->filtered.mean.col(t) + smoothed.mean;
+        smoothed.mean += column(result->filtered.mean, t);
         write(t, smoothed);
         (*cancelled)[static_cast<std::size_t>(t)] = lost;
       }
@@ -126,7 +127,7 @@ struct smoother_sweep {
       if (t < 0) {
         x.b = edges->filtered_before.mean, x.C = edges->filtered_before.covariance;
       } else {
-        x.b = filtered.mean.col(t), x.C = filtered.covariance[static_cast<std::size_t>(t)];
+        x.b = column(filtered.mean, t), x.C = filtered.covariance[static_cast<std::size_t>(t)];
       }
       step.predict(t + 1, x.b, x.C);
       if (const char* wrong = step.absorb(step.components.observe(t + 1, filtered.y.col(t + 1)), x)) {
@@ -253,7 +254,7 @@ struct smoother_sweep {
     belief from_next(std::int64_t t, dense_matrix<T>* rounding = nullptr) const {
       const auto next = static_cast<std::size_t>(t + 1);
       const belief filtered =
-          t < 0 ? edges->filtered_before : belief{result->filtered.mean.col(t), result->filtered.covariance[next - 1]};
+          t < 0 ? edges->filtered_before : belief{column(result->filtered.mean, t), result->filtered.covariance[next - 1]};
       const auto given = given_next<T>(filtered.covariance, stepper->model.F[t + 1], stepper->model.Q[t + 1]);
       dense_vector<T> ahead(stepper->predict_mean(t + 1, filtered.mean));
       for (Eigen::Index i = 0; i < ahead.size(); ++i) ahead(i) = result->mean(i, t + 1) - ahead(i);

@@ -14,7 +14,6 @@
 #include <kalscan/support/aggregate.hpp>
 #include <kalscan/support/bad_argument.hpp>
 #include <limits>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -100,9 +99,7 @@ struct valid_values {
 
 [[noreturn, gnu::noinline, gnu::cold]] inline void bad_value(const std::string& name, const extents& index,
                                                              double value, bool negative) {
-  std::ostringstream number;
-  number << value;
-  bad_mixer(text({name, " ", shape_text(index), " is ", number.str(), negative ? ", not a number >= 0" : ""}));
+  bad_mixer(text({name, " ", shape_text(index), " is ", value, negative ? ", not a number >= 0" : ""}));
 }
 
 /// The first value of x that is not so is named with its index, and by `name()`.

@@ -80,8 +80,10 @@ struct matrix_filtering_monoid {
     element x = earlier;
     for (Eigen::Index k = 0; k < root.rank; ++k) {
       const Eigen::Index pivot = root.pivot(k);
-      w(k) = (later.eta(pivot) - Z.row(pivot).head(k).dot(w.head(k))) / Z(pivot, k);
-      const vector h = Z.col(k), Ch = times(x.C, h);
+      T known = 0;
+      for (Eigen::Index j = 0; j < k; ++j) known += Z(pivot, j) * w(j);
+      w(k) = (later.eta(pivot) - known) / Z(pivot, k);
+      const vector h = detail::column(Z, k), Ch = times(x.C, h);
       const T variance = h.dot(Ch), s = T(1) + (variance > 0 ? variance : T(0)), scale = 1 / std::sqrt(s);
       const vector q = scale * Ch, K = scale * q;
       const T v = w(k) - h.dot(x.b);
@@ -89,12 +91,13 @@ struct matrix_filtering_monoid {
       x.b += v * K;
       detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
-    const vector rest = later.eta - times(Z, w);  // where data made eta, rounding; J alone cannot have it
+    vector rest = later.eta;
+    rest -= times(Z, w);  // where data made eta, rounding; J alone cannot have it
     x.eta += times(detail::transposed(x.A), rest);
     x.b += times(x.C, rest);
     x.A = times(later.A, x.A);
-    x.b = times(later.A, x.b) + later.b;
-    x.C = detail::congruence(later.A, x.C) + later.C;
+    x.b = detail::sum(times(later.A, x.b), later.b);
+    x.C = detail::sum(detail::congruence(later.A, x.C), later.C);
     detail::symmetrize(x.C);
     detail::symmetrize(x.J);
     return x;

@@ -36,8 +36,8 @@ struct smoothing_monoid {
   KALSCAN_HD element operator()(const element& earlier, const element& later) const {
     using detail::times;
     const matrix back = earlier.L.transpose();
-    element x{times(later.L, earlier.L), times(back, later.r) + earlier.r,
-              detail::congruence(back, later.N) + earlier.N};
+    element x{times(later.L, earlier.L), detail::sum(times(back, later.r), earlier.r),
+              detail::sum(detail::congruence(back, later.N), earlier.N)};
     detail::symmetrize(x.N);
     return x;
   }

@@ -43,14 +43,14 @@ square_root_element<T, N> no_steps(Eigen::Index n) {
 template <class T, int N>
 void predict(square_root_belief<T, N>& x, const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& offset,
              const Eigen::Matrix<T, N, N>& root) {
-  x.mean = (times(F, x.mean) + offset).eval();
+  x.mean = sum(times(F, x.mean), offset);
   x.root = root_of_sum(times(F, x.root), root);
 }
 template <class T, int N>
 void predict(square_root_element<T, N>& x, const Eigen::Matrix<T, N, N>& F, const Eigen::Vector<T, N>& offset,
              const Eigen::Matrix<T, N, N>& root) {
   x.A = times(F, x.A);
-  x.b = (times(F, x.b) + offset).eval();
+  x.b = sum(times(F, x.b), offset);
   x.U = root_of_sum(times(F, x.U), root);
 }
 
@@ -59,7 +59,7 @@ template <class T, int N>
 void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
   const root_update<T, N> update(x.root, h, d);
   if (!update.tells()) return;
-  x.mean += update.gain() * (y - h.dot(x.mean));
+  x.mean += (y - h.dot(x.mean)) * update.gain();
   update.apply(x.root);
 }
 template <class T, int N>
@@ -71,7 +71,7 @@ void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T 
   add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row / deviation, v / deviation);
   const Eigen::Vector<T, N> gain = update.gain();
   x.A -= times(gain, transposed(row));
-  x.b += gain * v;
+  x.b += v * gain;
   update.apply(x.U);
 }
 
@@ -79,8 +79,8 @@ void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T 
 template <class State, class T, int N>
 void observe_likelihood(State& x, const Eigen::Matrix<T, N, N>& Z, const Eigen::Vector<T, N>& w) {
   for (Eigen::Index i = 0; i < w.size(); ++i) {
-    if (Z.col(i).isZero(0)) continue;
-    observe<T, N>(x, Z.col(i), T(1), w(i));
+    const Eigen::Vector<T, N> z = column(Z, i);
+    if (!is_zero(z)) observe<T, N>(x, z, T(1), w(i));
   }
 }
 

@@ -35,7 +35,9 @@ struct likeliest_state {
     Eigen::Vector<T, N> w = x;  // Z w = eta, and then Z'x = w
     for (Eigen::Index k = 0; k < root.rank; ++k) {
       const Eigen::Index i = root.pivot(k);
-      w(k) = (eta(i) - root.root.row(i).head(k).dot(w.head(k))) / root.root(i, k);
+      T known = 0;
+      for (Eigen::Index j = 0; j < k; ++j) known += root.root(i, j) * w(j);
+      w(k) = (eta(i) - known) / root.root(i, k);
       size = (std::max)(size, std::abs(w(k)));
     }
     for (Eigen::Index k = root.rank; k-- > 0;) {
@@ -70,7 +72,7 @@ auto absorb_stretch(std::int64_t first, std::int64_t last, const Element& none, 
     for (std::int64_t s = first; s < end; ++s) absorb(s, x.of_difference);
     const auto likely = likeliest_before(x.of_difference);
     if (end == last && !(likely.size > far)) break;
-    if (likely.x.allFinite()) guess += likely.x;
+    if (is_finite(likely.x)) guess += likely.x;
   }
   return x;
 }

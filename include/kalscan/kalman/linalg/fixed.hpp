@@ -32,6 +32,12 @@ KALSCAN_HD product_t<X, Y> times(const Eigen::MatrixBase<X>& x, const Eigen::Mat
   }
 }
 
+/// Column j of x.
+template <class X>
+KALSCAN_HD column_of<X> column(const X& x, Eigen::Index j) {
+  return x.col(j);
+}
+
 /// x', of one type whether x is const or not: what is made of it compiles once.
 template <class X>
 KALSCAN_HD Eigen::Transpose<const X> transposed(const X& x) {
@@ -46,6 +52,13 @@ KALSCAN_HD auto congruence(const Eigen::MatrixBase<X>& x, const Eigen::MatrixBas
 template <class X, class Y>
 KALSCAN_HD auto congruence(const Eigen::Transpose<const X>& x, const Eigen::MatrixBase<Y>& y) {
   return times(times(x, y), x.nestedExpression());
+}
+
+/// x + y, with `+=`: one kind of expression less to compile, for every size.
+template <class X>
+KALSCAN_HD X sum(X x, const X& y) {
+  x += y;
+  return x;
 }
 
 // What follows is written as loops where an expression of Eigen's would be used in one place only: each type of
@@ -75,6 +88,29 @@ KALSCAN_HD Eigen::Vector<T, N> deviations(const Eigen::Matrix<T, N, N>& covarian
   Eigen::Vector<T, N> x(covariance.rows());
   for (Eigen::Index i = 0; i < x.size(); ++i) x(i) = std::sqrt(std::abs(covariance(i, i)));
   return x;
+}
+
+template <class X>
+bool has_nan(const X& x) {
+  for (Eigen::Index i = 0; i < x.size(); ++i) {
+    if (std::isnan(x(i))) return true;
+  }
+  return false;
+}
+template <class X>
+bool is_finite(const X& x) {
+  for (Eigen::Index i = 0; i < x.size(); ++i) {
+    if (!std::isfinite(x(i))) return false;
+  }
+  return true;
+}
+/// Whether all entries are exactly 0.
+template <class X>
+KALSCAN_HD bool is_zero(const X& x) {
+  for (Eigen::Index i = 0; i < x.size(); ++i) {
+    if (!equal(x(i), 0)) return false;
+  }
+  return true;
 }
 
 /// The squared lengths of the rows of x.
@@ -240,9 +276,13 @@ KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scal
                                const Vector& q, const Vector& K) {
   for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= q(j) * q;
   if (!loses_digits(d, s)) return;
-  Vector w = times(P, h) - d * K;
-  w -= (h.dot(w) / 2) * K;
-  for (Eigen::Index j = 0; j < P.cols(); ++j) P.col(j) -= K(j) * w + w(j) * K;
+  Vector w = times(P, h);
+  for (Eigen::Index i = 0; i < w.size(); ++i) w(i) -= d * K(i);
+  const auto half = h.dot(w) / 2;
+  for (Eigen::Index i = 0; i < w.size(); ++i) w(i) -= half * K(i);
+  for (Eigen::Index j = 0; j < P.cols(); ++j) {
+    for (Eigen::Index i = 0; i < P.rows(); ++i) P(i, j) -= K(j) * w(i) + w(j) * K(i);
+  }
 }
 
 /// A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
@@ -251,8 +291,11 @@ KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scal
                                const Vector& K, const Vector& g) {
   for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) -= g(j) * K;
   if (!loses_digits(d, s)) return;
-  const Vector w = (d / s) * g - times(transposed(A), h);
-  for (Eigen::Index j = 0; j < A.cols(); ++j) A.col(j) += w(j) * K;
+  const Vector left = times(transposed(A), h);
+  for (Eigen::Index j = 0; j < A.cols(); ++j) {
+    const auto w = (d / s) * g(j) - left(j);
+    for (Eigen::Index i = 0; i < A.rows(); ++i) A(i, j) += w * K(i);
+  }
 }
 
 /// Sets A to 0, and returns true, once all its entries are so small that products of them are subnormal: arithmetic on

@@ -56,7 +56,10 @@ Matrix root_of_sum(const Matrix& X, const Matrix& Y) {
   Eigen::Matrix<typename Matrix::Scalar, N, N == Eigen::Dynamic ? N : 2 * N + 1> W(n, 2 * n + 1);
   std::copy_n(Y.data(), n * n, std::copy_n(X.data(), n * n, W.data()));
   triangulate_columns(W.data(), n, 2 * n, n);
-  return Eigen::Map<const Matrix>(W.data(), n, n);
+  Matrix root;
+  root.resize(n, n);
+  std::copy_n(W.data(), n * n, root.data());
+  return root;
 }
 
 /// Adds an equation row'x = value, of variance one, to Z'x = w by Givens rotations. Z stays lower triangular. What is
@@ -164,7 +167,7 @@ struct root_rounding {
   /// `noise`: of the root of Q.
   void predict(const Eigen::Matrix<T, N, N>& F, const Eigen::Matrix<T, N, N>& before,
                const Eigen::Matrix<T, N, N>& after, const Eigen::Matrix<T, N, N>& noise) {
-    E = congruence(F, E) + noise;
+    E = sum(congruence(F, E), noise);
     const Eigen::Vector<T, N> terms = magnitudes(F, row_lengths(before));
     for (Eigen::Index i = 0; i < terms.size(); ++i) E(i, i) += unit(terms.size()) * (terms(i) * terms(i));
     grow(row_squares(after));
@@ -176,7 +179,7 @@ struct root_rounding {
     for (Eigen::Index k = 0; k < x.rank; ++k) {
       const T pivot = x.root(x.pivot(k), k);
       const T lost = variances(x.pivot(k)) / (pivot * pivot);
-      E.diagonal() += unit(variances.size()) * lost * variances;
+      for (Eigen::Index i = 0; i < variances.size(); ++i) E(i, i) += unit(variances.size()) * lost * variances(i);
     }
     return E;
   }

@@ -28,13 +28,12 @@ struct exact_equations {
   }
 
   /// Adds row'x = value, unless no more than `tolerance` of it is left when the others are known. `size`: of x.
-  template <class Size>
-  void add(Eigen::Vector<T, N> row, T value, const Size& size, T tolerance) {
+  void add(Eigen::Vector<T, N> row, T value, const Eigen::Vector<T, N>& size, T tolerance) {
     T terms = sum_of_terms(row, size), most = 0;
     for (Eigen::Index k = 0; k < count; ++k) {
       const T factor = eliminate(k, row, value);
       if (equal(factor, 0)) continue;
-      terms += std::abs(factor) * sum_of_terms(Eigen::Vector<T, N>(rows.col(k)), size);
+      terms += std::abs(factor) * sum_of_terms(column(rows, k), size);
     }
     Eigen::Index pivot = 0;
     for (Eigen::Index i = 0; i < row.size(); ++i) {
@@ -56,7 +55,7 @@ struct exact_equations {
     Z.setZero();
     w.setZero();
     for (Eigen::Index j = 0; j < of.size(); ++j) {
-      Eigen::Vector<T, N> row = given.col(j);
+      Eigen::Vector<T, N> row = column(given, j);
       T value = of(j);
       for (Eigen::Index k = 0; k < count; ++k) eliminate(k, row, value);
       add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row, value);
@@ -64,10 +63,9 @@ struct exact_equations {
   }
 
   /// Adds them to Z'x = w, each with an error of `tolerance` beside its terms.
-  template <class Size>
-  void add_to(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w, const Size& size, T tolerance) const {
+  void add_to(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w, const Eigen::Vector<T, N>& size, T tolerance) const {
     for (Eigen::Index k = 0; k < count; ++k) {
-      const Eigen::Vector<T, N> row = rows.col(k);
+      const Eigen::Vector<T, N> row = column(rows, k);
       const T error = tolerance * sum_of_terms(row, size);
       add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row / error, values(k) / error);
     }

@@ -25,7 +25,7 @@ template <class T, int N, int M>
 Eigen::Matrix<T, M, M> innovation_covariance_of_root(const kalman_model<T, N, M>& model, std::int64_t t,
                                                      const Eigen::Matrix<T, N, N>& root) {
   const Eigen::Matrix<T, M, N> seen = times(model.H[t], root);
-  return times(seen, transposed(seen)) + model.R[t];
+  return sum(times(seen, transposed(seen)), model.R[t]);
 }
 
 /// One step of a filter, shared by all filters of a model.
@@ -54,8 +54,7 @@ struct filter_step {
   }
 
   /// Takes y_t into a prediction, and returns the log-density of y_t given that. Throws filter_error.
-  template <class Column>
-  T take(std::int64_t t, const Column& y, vector_n& mean, matrix_nn& P, std::int64_t series) const {
+  T take(std::int64_t t, const vector_m& y, vector_n& mean, matrix_nn& P, std::int64_t series) const {
     T sum = 0;
     const auto count = [&sum](Eigen::Index, const vector_n&, const scalar_innovation<T, N>& seen) {
       const T scaled = seen.v * seen.scale;
@@ -84,7 +83,7 @@ struct filter_step {
     return y;
   }
   matrix_mm innovation_covariance(std::int64_t t, const matrix_nn& P) const {
-    matrix_mm S = congruence(model.H[t], P) + model.R[t];
+    matrix_mm S = sum(congruence(model.H[t], P), model.R[t]);
     symmetrize(S);
     return S;
   }
@@ -101,7 +100,7 @@ struct filter_step {
   }
 
   matrix_nn predict_covariance(std::int64_t t, const matrix_nn& covariance) const {
-    matrix_nn predicted = congruence(model.F[t], covariance) + model.Q[t];
+    matrix_nn predicted = sum(congruence(model.F[t], covariance), model.Q[t]);
     symmetrize(predicted);
     clear_null_variances(predicted, [](Eigen::Index) { return T(0); });
     return predicted;
@@ -135,11 +134,10 @@ struct filter_recorder {
     result->predicted_covariance[static_cast<std::size_t>(t)] = covariance;
   }
 
-  template <class Column>
-  void innovation(std::int64_t t, const Column& y, const vector_m& predicted, const matrix_mm& S) const {
+  void innovation(std::int64_t t, const vector_m& y, const vector_m& predicted, const matrix_mm& S) const {
     if (!outputs.innovations) return;
     result->predicted_y.col(t) = predicted;
-    result->innovation.col(t) = y - predicted;
+    for (Eigen::Index i = 0; i < predicted.size(); ++i) result->innovation(i, t) = y(i) - predicted(i);
     result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 

@@ -55,7 +55,9 @@ struct filter_sweep {
   bool splits() const { return true; }
 
   state_type act(const element& x, const state_type& s) const {
-    return {kalscan::act(x.of_difference, {s.belief.mean - x.guess, s.belief.covariance})};
+    matrix_belief<T, N> from_guess = s.belief;
+    from_guess.mean -= x.guess;
+    return {kalscan::act(x.of_difference, from_guess)};
   }
   void end_stretch(state_type& s) const { s.sum = nullptr; }
 
@@ -73,7 +75,7 @@ struct filter_sweep {
       const std::int64_t done = time(0), last = record.column(done - 1);
       state_type x{{prior.mean, prior.covariance}};
       if (done > 0) {
-        x.belief = {record.result->mean.col(last), record.result->covariance[static_cast<std::size_t>(last)]};
+        x.belief = {column(record.result->mean, last), record.result->covariance[static_cast<std::size_t>(last)]};
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
       return x;

@@ -33,8 +33,8 @@ Eigen::Vector<T, Eigen::Dynamic> first_variances(const gaussian_prior<T, N>& pri
 
 /// Variances beyond this are far more than the first ones and the most that a step adds. What begins with no variance
 /// is not judged.
-template <class T, int N>
-Eigen::Vector<T, N> growth_limit(const Eigen::Vector<T, N>& first, const Eigen::Vector<T, N>& noise) {
+template <class T, int N, class First>
+Eigen::Vector<T, N> growth_limit(const First& first, const Eigen::Vector<T, N>& noise) {
   const T much = std::pow(std::numeric_limits<T>::epsilon(), T(-0.33));
   Eigen::Vector<T, N> limit(noise.size());
   for (Eigen::Index i = 0; i < limit.size(); ++i) {

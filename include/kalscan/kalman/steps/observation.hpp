@@ -99,7 +99,7 @@ class observer {
         H_(independent_rows(all_, model.H[0])) {}
 
   scalar_observations<T, N, M> observe(std::int64_t t, const Eigen::Vector<T, M>& y) const {
-    if (!model_.R.constant() || y.hasNaN()) {
+    if (!model_.R.constant() || has_nan(y)) {
       const noise_factor<T, M> noise(model_.R[t], y);
       return with(noise, independent_rows(noise, model_.H[t]), t, y);
     }
@@ -139,7 +139,9 @@ template <class T, int N, int M>
 bool noise_is_definite(const kalman_model<T, N, M>& model) {
   for (std::int64_t t = 0; t < model.R.size(); ++t) {
     const noise_factor<T, M> noise(model.R[t], Eigen::Vector<T, M>::Zero(model.observed()));
-    if (!(noise.d.minCoeff() > 0)) return false;
+    for (Eigen::Index i = 0; i < noise.d.size(); ++i) {
+      if (!(noise.d(i) > 0)) return false;
+    }
   }
   return true;
 }
@@ -191,7 +193,7 @@ bool reads_sharply(const kalman_model<T, N, M>& model) {
     for (Eigen::Index i = 0; i < model.observed(); ++i) {
       Eigen::Matrix<T, N, N> Q = at_most(model.Q, t);
       for (std::int64_t k = t; k < t + model.states(); ++k) {
-        if (k > t) Q = congruence(at_most(model.F, k), Q) + at_most(model.Q, k);
+        if (k > t) Q = sum(congruence(at_most(model.F, k), Q), at_most(model.Q, k));
         const std::optional<bool> sharply = moves_sharply(model, k, i, Q);
         if (sharply && *sharply) return true;
         if (sharply) break;

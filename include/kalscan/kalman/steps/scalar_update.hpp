@@ -43,7 +43,7 @@ scalar_innovation<T, N> innovation_of(const scalar_observations<T, N, M>& o, Eig
   x.s = variance + o.d(i);
   if (!(x.s <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
   x.scale = 1 / std::sqrt(x.s);
-  x.q *= x.scale;
+  x.q = x.scale * x.q;
   x.K = x.scale * x.q;
   return x;
 }

@@ -50,12 +50,8 @@ struct square_root_smoother_sweep {
   std::span<const std::int64_t> chosen;  // of the results
   std::int64_t longest;
   bool noiseless;  // something is read without noise: in a long stretch information may grow without bound
-  /// What is observed after the first steps of a result: Z'x = Z' mean + v + N(0, I) of the last of them.
-  struct later_data {
-    dense_matrix<T> Z{};
-    dense_vector<T> v{};
-  };
-  std::span<later_data> after_beginning;  // of each result, with room
+  /// What is observed after the first steps of each result, with room: Z'x = Z' mean + v + N(0, I) of the last of them.
+  std::span<dense_matrix<T>> later_Z, later_v;
 
   static constexpr bool has_outputs = true, whole_lanes = Whole;
   static constexpr double absorb_cost = 1;
@@ -86,17 +82,18 @@ struct square_root_smoother_sweep {
     }
     void finish(state_type x) const {
       if (result->filtered.beginning.size() == 0) return;
-      if (sweep->noiseless) x.exact.add_to(x.Z, x.w, x.largest.col(first()), tolerance());
-      auto& later = sweep->after_beginning[static_cast<std::size_t>(series)];
-      later.Z.resize(x.w.size(), x.w.size());
-      later.v.resize(x.w.size());
+      if (sweep->noiseless) x.exact.add_to(x.Z, x.w, column(x.largest, first()), tolerance());
+      dense_matrix<T>& Z = sweep->later_Z[static_cast<std::size_t>(series)];
+      dense_vector<T>& v = sweep->later_v[static_cast<std::size_t>(series)];
+      Z.resize(x.w.size(), x.w.size());
+      v.resize(x.w.size());
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
         wide largest = 1;
         for (Eigen::Index j = 0; j < x.w.size(); ++j) largest = (std::max)(largest, std::abs(x.Z(j, i)));
         // What is told to less than the least numbers there are, is told to these.
         const wide scale = (std::min)(wide(1), std::sqrt(wide((std::numeric_limits<T>::max)())) / largest);
-        for (Eigen::Index j = 0; j < x.w.size(); ++j) later.Z(j, i) = static_cast<T>(scale * x.Z(j, i));
-        later.v(i) = static_cast<T>(scale * x.w(i));
+        for (Eigen::Index j = 0; j < x.w.size(); ++j) Z(j, i) = static_cast<T>(scale * x.Z(j, i));
+        v(i) = static_cast<T>(scale * x.w(i));
       }
     }
 
@@ -126,14 +123,14 @@ struct square_root_smoother_sweep {
       element x = no_steps<wide, N>(steps->model.states());
       if (t <= first()) return x;
       x.b = filtered_mean(t - 1);
-      steps->absorb(t, result->filtered.y.col(t), x);
+      steps->absorb(t, column(result->filtered.y, t), x);
       x.b -= filtered_mean(t);
       return x;
     }
 
     /// From which states at step t are differences.
     Eigen::Vector<wide, N> filtered_mean(std::int64_t t) const {
-      return result->filtered.mean.col(t).template cast<wide>();
+      return column(result->filtered.mean, t).template cast<wide>();
     }
 
     /// To what the state after step t is known where it is known exactly.
@@ -161,11 +158,11 @@ struct square_root_smoother_sweep {
       auto known = known_to(t);
       const wide least = tolerance() * sum_of_terms(reach(later, t), row_lengths(x.root));
       for (Eigen::Index k = 0; k < later.exact.count; ++k) {
-        const Eigen::Vector<wide, N> h = later.exact.rows.col(k);
+        const Eigen::Vector<wide, N> h = column(later.exact.rows, k);
         const root_update<wide, N> update(x.root, h, wide(0));
         if (!update.tells() || update.s <= 4 * known.along(h) + least * least) continue;
         const Eigen::Vector<wide, N> K = update.gain();
-        for (int twice = 0; twice < 2; ++twice) x.mean += K * (later.exact.values(k) - h.dot(x.mean));
+        for (int twice = 0; twice < 2; ++twice) x.mean += (later.exact.values(k) - h.dot(x.mean)) * K;
         known.update(h, K, update, x.root);
       }
     }
@@ -173,7 +170,7 @@ struct square_root_smoother_sweep {
     /// The most that each entry of an equation without error can be, since no entry times the deviation exceeds one:
     /// errors are relative to that.
     static Eigen::Vector<wide, N> reach(const state_type& x, std::size_t t) {
-      Eigen::Vector<wide, N> most = x.largest.col(static_cast<Eigen::Index>(t));
+      Eigen::Vector<wide, N> most = column(x.largest, static_cast<Eigen::Index>(t));
       for (Eigen::Index i = 0; i < most.size(); ++i) most(i) = most(i) > 0 ? 1 / most(i) : wide(0);
       return most;
     }
@@ -209,9 +206,9 @@ struct square_root_smoother_sweep {
         const wide variance = times(transposed(root), row).squaredNorm();
         const wide unit = (std::max)(wide(root_rounding<T, N>::unit(h.size())), least * least);
         if (variance <= 4 * (before.along(row) + unit * terms * terms)) return;
-        exact.add(row, y - h.dot(step.b), x.largest.col(t - 1), tolerance());
+        exact.add(row, y - h.dot(step.b), column(x.largest, t - 1), tolerance());
       };
-      const auto o = steps->observe(t, result->filtered.y.col(t));
+      const auto o = steps->observe(t, column(result->filtered.y, t));
       for (Eigen::Index i = 0; i < o.count; ++i) {
         const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
         take(h, h, wide(o.d(i)), wide(o.y(i)), 0);
@@ -219,7 +216,7 @@ struct square_root_smoother_sweep {
       step.b -= filtered_mean(t);
       const auto entries = reach(x, index + 1);
       for (Eigen::Index k = 0; k < x.exact.count; ++k) {
-        take(x.exact.rows.col(k), entries, 0, x.exact.values(k), tolerance());
+        take(column(x.exact.rows, k), entries, 0, x.exact.values(k), tolerance());
       }
       observe_likelihood<element, wide, N>(step, x.Z, x.w);
       x.Z = step.Z, x.w = step.w;
@@ -241,11 +238,11 @@ struct square_root_smoother_sweep {
       const wide narrow = std::numeric_limits<T>::epsilon(), epsilon = std::numeric_limits<wide>::epsilon();
       const wide most = std::pow(sweep->noiseless ? narrow : epsilon, wide(-0.75));
       for (Eigen::Index i = 0; i < x.w.size(); ++i) {
-        const Eigen::Vector<wide, N> z = x.Z.col(i);
+        const Eigen::Vector<wide, N> z = column(x.Z, i);
         wide size = times(transposed(root), z).norm();
         if (sweep->noiseless) size += std::sqrt(known.along(z));
         if (!(size > most)) continue;
-        x.Z.col(i) *= most / size;
+        for (Eigen::Index j = 0; j < z.size(); ++j) x.Z(j, i) *= most / size;
         x.w(i) *= most / size;
       }
     }

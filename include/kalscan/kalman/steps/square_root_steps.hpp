@@ -51,8 +51,7 @@ class square_root_steps {
   }
   static matrix root_after(const diffuse_history<T>& beginning) { return square(beginning.end_root); }
 
-  template <class Column>
-  scalar_observations<T, N, M> observe(std::int64_t t, const Column& y) const {
+  scalar_observations<T, N, M> observe(std::int64_t t, const Eigen::Vector<T, M>& y) const {
     return observer_.observe(t, y);
   }
 
@@ -81,7 +80,9 @@ class square_root_steps {
 
   /// What noiseless models have beside a belief, see root_rounding.
   static matrix rounding_of(const matrix& P) {
-    return root_rounding<T, N>::unit(P.rows()) * P.diagonal().asDiagonal().toDenseMatrix();
+    matrix E = matrix::Zero(P.rows(), P.rows());
+    for (Eigen::Index i = 0; i < P.rows(); ++i) E(i, i) = root_rounding<T, N>::unit(P.rows()) * P(i, i);
+    return E;
   }
   static root_rounding<T, N> rounding_of(const gaussian_prior<T, N>& prior) {
     root_rounding<T, N> x{rounding_of(prior.covariance)};
@@ -98,9 +99,8 @@ class square_root_steps {
   }
 
   /// Takes y_t, and adds its log-density. Returns what is wrong, or nullptr.
-  template <class Column>
-  const char* take(std::int64_t t, const Column& y, square_root_belief<T, N>& x, root_rounding<T, N>* rounding,
-                   T& log_density) const {
+  const char* take(std::int64_t t, const Eigen::Vector<T, M>& y, square_root_belief<T, N>& x,
+                   root_rounding<T, N>* rounding, T& log_density) const {
     const auto o = observe(t, y);
     for (Eigen::Index i = 0; i < o.count; ++i) {
       if (const char* wrong = take(o, i, x, rounding, log_density)) return wrong;
@@ -109,8 +109,7 @@ class square_root_steps {
     return nullptr;
   }
 
-  template <class Column>
-  void absorb(std::int64_t t, const Column& y, element& x) const {
+  void absorb(std::int64_t t, const Eigen::Vector<T, M>& y, element& x) const {
     predict<wide>(t, x);
     const auto o = observe(t, y);
     for (Eigen::Index i = 0; i < o.count; ++i) {
@@ -139,15 +138,15 @@ class square_root_steps {
       if (!agrees) return contradiction;
       if (!rounding) return nullptr;
       const Eigen::Vector<T, N> K = rounding->read_again(h, scale);
-      mean += K * v;
+      mean += v * K;
       const Eigen::Vector<T, N> told = times(transposed(root), h);
       root -= times(K, transposed(told));
       return nullptr;
     }
     const Eigen::Vector<T, N> K = update.gain();
-    mean += K * v;
+    mean += v * K;
     // A mean that was far away leaves rounding: what is known exactly agrees with the observation afterwards.
-    if (equal(o.d(i), 0)) mean += K * (o.y(i) - h.dot(mean));
+    if (equal(o.d(i), 0)) mean += (o.y(i) - h.dot(mean)) * K;
     if (rounding) {
       rounding->update(h, K, update, root);
     } else {

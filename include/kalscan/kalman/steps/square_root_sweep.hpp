@@ -71,7 +71,7 @@ struct square_root_filter_sweep {
       state_type x{{prior.mean, steps_type::root_of(prior)}, {}};
       if (noiseless()) x.rounding = steps_type::rounding_of(prior);
       if (done > 0) {
-        x.belief = {record.result->mean.col(last), steps_type::root_after(record.result->beginning)};
+        x.belief = {column(record.result->mean, last), steps_type::root_after(record.result->beginning)};
         if (noiseless()) x.rounding.E = record.result->rounding[static_cast<std::size_t>(last)];
       }
       if (!record.keeps()) sweep->sums->add(x.sum, record.series, 0, record.result->log_likelihood);
