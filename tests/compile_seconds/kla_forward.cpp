@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The smallest program with a mixer: one forward pass of KLA on the host.
-#include <kalscan/kalscan.hpp>
+// The smallest program with a mixer: one forward pass of KLA on the host, with the headers that it needs.
+#include <kalscan/backend/omp.hpp>
+#include <kalscan/kla/forward.hpp>
+#include <kalscan/kla/kla.hpp>
 #include <vector>
 
 int main() {
