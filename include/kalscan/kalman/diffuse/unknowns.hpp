@@ -76,10 +76,12 @@ class diffuse_unknowns {
     for (const Eigen::Index j : information_.unseen()) {
       for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A()(i, j));
       if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / std::sqrt(f));
-      if (errors_.is_zero(j, a()(j), sizes_(j))) a_.clear(j);
+      if (errors_.is_zero(j, a()(j), sizes_(j))) sizes_(j) = 0;
     }
     const Eigen::Index pivot = pivot_among_unseen();
-    return pivot >= 0 || f > 0 ? pivot : largest_of_seen();
+    if (pivot >= 0) return pivot;
+    for (const Eigen::Index j : information_.unseen()) a_.clear(j);
+    return f > 0 ? pivot : largest_of_seen();
   }
 
   /// The reading sees d_pivot first.
@@ -109,7 +111,7 @@ class diffuse_unknowns {
     const T known = v / a()(pivot);
     vector change;
     set_zero(change, a().size());
-    eliminate(pivot, change);
+    if (sizes_(pivot) > 0) eliminate(pivot, change);
     for (const Eigen::Index j : information_.seen()) {
       if (j != pivot && !equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
     }
@@ -160,12 +162,12 @@ class diffuse_unknowns {
   [[gnu::noinline]] Eigen::Index pivot_among_unseen() const {
     const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),
-                                     [&](Eigen::Index j) { return !equal(a()(j), 0) && equal(largest_(j), 0); });
+                                     [&](Eigen::Index j) { return sizes_(j) > 0 && equal(largest_(j), 0); });
     Eigen::Index best = -1;
     T most = 0;
     for (const Eigen::Index j : columns) {
       const T unit = orthonormal_ ? T(1) : scaled ? largest_(j) : sizes_(j);
-      const T size = equal(a()(j), 0) ? T(0) : std::abs(a()(j)) / unit;
+      const T size = sizes_(j) > 0 ? std::abs(a()(j)) / unit : T(0);
       if (size > most) {
         most = size;
         best = j;
@@ -181,13 +183,14 @@ class diffuse_unknowns {
     return best;
   }
 
-  /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
-  /// `change` gets their coefficients in the old d_pivot.
+  /// Solves the reading for d_pivot, which is unseen: in the new coordinates, the other columns' directions leave the
+  /// reading as it is. `change` gets their coefficients in the old d_pivot. Coefficients that may be rounding are no
+  /// exception: what is decided later must not depend on the coordinates.
   [[gnu::noinline]] void eliminate(Eigen::Index pivot, vector& change) {
     for (const Eigen::Index j : information_.unseen()) {
-      if (j == pivot || equal(a()(j), 0)) continue;
+      if (j == pivot) continue;
       const vector before(view(A().col(j), A().rows(), 1));
-      change(j) = take_multiple(j, pivot);
+      if (!equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
       errors_.eliminate(j, pivot, a(), before, A_);
     }
   }
@@ -221,7 +224,7 @@ class diffuse_unknowns {
   bool orthonormal_;            // the diffuse unknowns are coordinates of what earlier ones left unseen
   vector largest_{};            // of the terms of an unseen coefficient, in units of the reading's noise
   compensated_matrix<T> a_{};   // of the reading at hand
-  vector sizes_{};
+  vector sizes_{};              // of the terms of its unseen coefficients, zero where these may be rounding
   compensated_matrix<T> moved_{};
 };
 

@@ -36,6 +36,7 @@ template <class T, int N, int M>
     prior.root = result.covariance_root.back();
   } else if (beginning.size() == last + 1) {
     prior.root = detail::to_eigen<directions>(beginning.end_root);
+    prior.covariance = detail::times(prior.root, detail::transposed(prior.root));
     if (beginning.rounding.size() > 0) prior.rounding = detail::to_eigen<Eigen::Matrix<T, N, N>>(beginning.rounding);
   }
   return prior;
