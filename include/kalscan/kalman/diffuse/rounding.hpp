@@ -35,7 +35,6 @@ class sampled_rounding {
   sampled_rounding(Eigen::Index rows, Eigen::Index cols) {
     for (sample& s : samples_) {
       set_zero(s.A, rows, cols);
-      s.F.resize(rows, rows);
       set_zero(s.a, cols);
     }
   }
@@ -52,6 +51,7 @@ class sampled_rounding {
                                             const matrix& x, compensated_matrix<T>& product) const {
     const Eigen::Index n = A.value.rows();
     product.set_zero(n, x.cols());
+    if (columns.empty()) return {};
     sampled_rounding errors(n, x.cols());
     vector terms;
     for (Eigen::Index j = 0; j < x.cols(); ++j) {
@@ -77,6 +77,7 @@ class sampled_rounding {
                                  compensated_matrix<T>& moved) {
     if (columns.empty()) return;
     const Eigen::Index n = A.rows();
+    for (sample& s : samples_) s.F.resize(n, n);
     for (Eigen::Index k = 0; k < n; ++k) {
       for (Eigen::Index i = 0; i < n; ++i) {
         const T size = std::abs(F(i, k)) + (i == k ? turn(F, i) : T(0));

@@ -189,9 +189,10 @@ class diffuse_unknowns {
   [[gnu::noinline]] void eliminate(Eigen::Index pivot, vector& change) {
     for (const Eigen::Index j : information_.unseen()) {
       if (j == pivot) continue;
-      const vector before(view(A().col(j), A().rows(), 1));
+      before_.resize(A().rows());
+      std::copy_n(A().col(j), A().rows(), before_.data());
       if (!equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
-      errors_.eliminate(j, pivot, a(), before, A_);
+      errors_.eliminate(j, pivot, a(), before_, A_);
     }
   }
 
@@ -226,6 +227,7 @@ class diffuse_unknowns {
   compensated_matrix<T> a_{};   // of the reading at hand
   vector sizes_{};              // of the terms of its unseen coefficients, zero where these may be rounding
   compensated_matrix<T> moved_{};
+  vector before_{};  // a column of A
 };
 
 }  // namespace kalscan::detail
