@@ -100,7 +100,9 @@ TEST_CASE("what is read exactly through an unstable inverse can be smoothed wher
 }
 
 TEST_CASE("a reading without noise is solved for the unknown that it tells most of") {
-  for (const std::uint64_t seed : {7U, 31U}) {  // these were off by up to 0.002 deviations, and units differ by 1e8
+  // These were off by up to 0.002 deviations. Their units differ by 1e8: a rounding of the inputs makes 5e-12 deviations of
+  // the smoothed states, and the smoother's own rounding in double makes 2e-10.
+  for (const std::uint64_t seed : {7U, 31U}) {
     CAPTURE(seed);
     diffuse_families::source draw(seed);
     constexpr Index n = 4, length = 8;
@@ -118,7 +120,7 @@ TEST_CASE("a reading without noise is solved for the unknown that it tells most 
     const diffuse_oracle::conditioning expected(model, y);
     const auto s = smoothed(model, y);
     for (std::size_t t = 0; t < s.covariance.size(); ++t)
-      CHECK(defect(expected.smoothed[t], s.mean.col(static_cast<Index>(t)), s.covariance[t], s.diffuse, t) < 1e-10);
+      CHECK(defect(expected.smoothed[t], s.mean.col(static_cast<Index>(t)), s.covariance[t], s.diffuse, t) < 1e-9);
   }
 }
 

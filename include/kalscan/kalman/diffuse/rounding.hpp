@@ -153,14 +153,10 @@ class sampled_rounding {
     std::uint64_t bits = std::bit_cast<std::uint64_t>(static_cast<double>(x)) << 12;  // without sign and exponent
     bits += 0x9e3779b97f4a7c15 * static_cast<std::uint64_t>(row + 1) +
             0xd1342543de82ef95 * static_cast<std::uint64_t>(col + 1);
-    std::array<T, 3> errors{};
-    for (T& error : errors) {
-      bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
-      bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
-      bits ^= bits >> 31;
-      error = epsilon * fraction(bits);
-    }
-    return errors;
+    bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+    bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+    bits ^= bits >> 31;
+    return {epsilon * fraction(bits), epsilon * fraction(bits << 21), epsilon * fraction(bits << 42)};
   }
 
   /// Whether x may be zero but for rounding: a sum of such terms, with sampled errors.
