@@ -101,7 +101,7 @@ TEST_CASE("what is read exactly through an unstable inverse can be smoothed wher
 
 TEST_CASE("a reading without noise is solved for the unknown that it tells most of") {
   // These were off by up to 0.002 deviations. Their units differ by 1e8: a rounding of the inputs makes 5e-12 deviations of
-  // the smoothed states, and the smoother's own rounding in double makes 2e-10.
+  // the smoothed states, and these are off by 2e-10.
   for (const std::uint64_t seed : {7U, 31U}) {
     CAPTURE(seed);
     diffuse_families::source draw(seed);
