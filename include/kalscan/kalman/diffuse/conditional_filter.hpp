@@ -29,7 +29,7 @@ class conditional_state {
   struct reading {
     vector f{}, gain{};
     T v = 0, s = 0, d = 0;
-    T terms = 0;  // bounds what v is a sum of
+    T terms = 0;  // bounds what v is a sum of; where `noiseless`
     const char* wrong = nullptr;
   };
 
@@ -83,19 +83,21 @@ class conditional_state {
 
   reading read(const vector& h, T d, T y, T terms) const {
     reading x{{}, {}, y, 0, d, terms, nullptr};
-    T deviation = 0;
-    const vector own = deviations_of(U_);
-    for (Eigen::Index i = 0; i < h.size(); ++i) {
-      deviation += std::abs(h(i)) * own(i);
-      x.terms += std::abs(h(i) * b_(i));
-      x.v -= h(i) * b_(i);
-    }
-    x.terms += deviation;
+    for (Eigen::Index i = 0; i < h.size(); ++i) x.v -= h(i) * b_(i);
     multiply_transposed(x.f, U_, h);
-    const T least = rounding() * deviation;
-    if (!(deviation * deviation + d <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
-    if (equal(d, 0) && dot(x.f, x.f) <= (std::max)(least * least, 4 * along(E_, h))) set_zero(x.f, h.size());
+    if (noiseless_) {
+      T deviation = 0;
+      const vector own = deviations_of(U_);
+      for (Eigen::Index i = 0; i < h.size(); ++i) {
+        deviation += std::abs(h(i)) * own(i);
+        x.terms += std::abs(h(i) * b_(i));
+      }
+      x.terms += deviation;
+      const T least = rounding() * deviation;
+      if (equal(d, 0) && dot(x.f, x.f) <= (std::max)(least * least, 4 * along(E_, h))) set_zero(x.f, h.size());
+    }
     x.s = dot(x.f, x.f) + d;
+    if (!(x.s <= (std::numeric_limits<T>::max)())) x.wrong = bad_innovation;
     multiply(x.gain, U_, x.f);
     for (Eigen::Index i = 0; x.s > 0 && i < h.size(); ++i) x.gain(i) /= x.s;
     return x;

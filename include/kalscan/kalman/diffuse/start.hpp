@@ -47,11 +47,12 @@ class diffuse_start {
     bool proper = false;
   };
 
-  /// The state is mean + directions d + N(0, root root'), d diffuse. `noiseless`: some reading may be without noise;
-  /// then mean and root may have errors of the given covariance beside their last digits', or of none.
-  [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, bool noiseless,
-                                  const view& errors)
-      : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions) {
+  /// The state is mean + directions d + N(0, root root'), d diffuse. `rounding`: of the directions, or empty.
+  /// `noiseless`: some reading may be without noise; then mean and root may have errors of the given covariance beside
+  /// their last digits', or of none.
+  [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, const view& rounding,
+                                  bool noiseless, const view& errors)
+      : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions, rounding) {
     std::copy_n(mean.data, mean.rows, given_.b().data());
     mean_ = given_.b();
     set_zero(deviations_, mean.rows);
@@ -85,7 +86,7 @@ class diffuse_start {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
         if (!agrees(h, o.v, o.terms)) return contradiction;
-        unknowns_.read_again(h, given_.read_again(h, o.v, o.terms));
+        unknowns_.reduce(given_.read_again(h, o.v, o.terms));
         return nullptr;
       }
       given_.follow(h, of_state.gain, o.terms);
@@ -191,9 +192,7 @@ class diffuse_start {
     end(history);
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.root());
-    auto errors = unknowns_.errors_of_directions();
-    *this = diffuse_start(x.mean, spread.root, cleared_product<T>(history.A, history.free), true, rounding());
-    unknowns_.inherit(std::move(errors));
+    *this = diffuse_start(x.mean, spread.root, history.directions, history.directions_rounding, true, rounding());
     history.begin_part();
   }
 

@@ -9,13 +9,13 @@
 #include <cstddef>
 #include <kalscan/kalman/diffuse/information.hpp>
 #include <kalscan/kalman/diffuse/rounding.hpp>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/diffuse_history.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <limits>
 #include <numbers>
-#include <utility>
 #include <vector>
 
 namespace kalscan::detail {
@@ -34,40 +34,35 @@ class diffuse_unknowns {
   using view = dense_view<T>;
   using history_type = diffuse_history<T>;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them.
-  diffuse_unknowns(const view& root, const view& directions)
+  /// The directions of diffuse unknowns, and a root of the covariance beside them. Where the rounding of directions is
+  /// given, they are what unknowns before these left unseen, in coordinates that are orthonormal.
+  diffuse_unknowns(const view& root, const view& directions, const view& rounding)
       : information_(directions.cols, root.cols),
-        errors_(directions.rows, directions.cols) {
+        errors_(directions.rows, directions.cols),
+        orthonormal_(rounding.cols > 0) {
     const Eigen::Index n = directions.rows, flat = directions.cols;
-    set_zero(A_, n, flat + root.cols);
-    set_zero(largest_, A_.cols());
-    std::copy_n(directions.data, n * flat, A_.data());
-    std::copy_n(root.data, n * root.cols, A_.data() + n * flat);
+    A_.set_zero(n, flat + root.cols);
+    set_zero(largest_, flat + root.cols);
+    std::copy_n(directions.data, n * flat, A_.value.data());
+    std::copy_n(root.data, n * root.cols, A_.value.data() + n * flat);
+    if (!orthonormal_) return;
+    std::copy_n(rounding.data, n * flat, A_.rest.data());
+    errors_ = sampled_rounding<T>(rounding);
   }
 
-  /// The rounding errors of the diffuse directions, where they are what unknowns before these left unseen, in
-  /// coordinates that are orthonormal.
-  void inherit(sampled_rounding<T> errors) {
-    errors_ = std::move(errors);
-    orthonormal_ = true;
-  }
-  sampled_rounding<T> errors_of_directions() const {
-    return errors_.combined(information_.unseen(), A_, information_.orthonormal());
-  }
-
-  const matrix& A() const { return A_; }
+  const matrix& A() const { return A_.value; }
   const diffuse_information<T>& information() const { return information_; }
-  const vector& a() const { return a_; }  ///< A'h of the last reading
+  const vector& a() const { return a_.value; }  ///< A'h of the last reading
 
   void predict(const view& F) {
     multiply(moved_, F, A_);
-    for (const Eigen::Index j : information_.unseen()) errors_.transform(j, F, A_, moved_);
-    clear_subnormal(moved_);  // what the filter has forgotten
+    errors_.predict(F, information_.unseen(), A_.value, moved_);
+    clear_subnormal(moved_.value);  // what the filter has forgotten
+    clear_subnormal(moved_.rest);
     for (const Eigen::Index j : information_.unseen()) {  // and what has no variance any more, as its squares underflow
       T largest = 0;
-      for (Eigen::Index i = 0; i < moved_.rows(); ++i) largest = (std::max)(largest, std::abs(moved_(i, j)));
-      if (largest * largest >= (std::numeric_limits<T>::min)()) continue;
-      for (Eigen::Index i = 0; i < moved_.rows(); ++i) moved_(i, j) = 0;
+      for (Eigen::Index i = 0; i < F.rows; ++i) largest = (std::max)(largest, std::abs(moved_.value(i, j)));
+      if (largest * largest < (std::numeric_limits<T>::min)()) clear_column(moved_, j);
     }
     A_.swap(moved_);
   }
@@ -76,26 +71,28 @@ class diffuse_unknowns {
   /// f = 0; -1 where it is not to be solved.
   Eigen::Index pivot_of(const vector& h, T f) {
     multiply_transposed(a_, A_, h);
-    set_zero(sizes_, A_.cols());
+    set_zero(sizes_, a().size());
+    errors_.read(h, information_.unseen(), A());
     for (const Eigen::Index j : information_.unseen()) {
-      for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A_(i, j));
-      errors_.read(j, h, sizes_(j));
+      for (Eigen::Index i = 0; i < h.size(); ++i) sizes_(j) += std::abs(h(i) * A()(i, j));
       if (f > 0) largest_(j) = (std::max)(largest_(j), sizes_(j) / std::sqrt(f));
-      if (errors_.is_zero(j, a_(j), sizes_(j))) a_(j) = 0;
+      if (errors_.is_zero(j, a()(j), sizes_(j))) sizes_(j) = 0;
     }
     const Eigen::Index pivot = pivot_among_unseen();
-    return pivot >= 0 || f > 0 ? pivot : largest_of_seen();
+    if (pivot >= 0) return pivot;
+    for (const Eigen::Index j : information_.unseen()) a_.clear(j);
+    return f > 0 ? pivot : largest_of_seen();
   }
 
   /// The reading sees d_pivot first.
   [[gnu::noinline]] void see(Eigen::Index pivot, T v, T f, history_type& history, T& log_density) {
     vector change;
-    set_zero(change, A_.cols());
+    set_zero(change, a().size());
     change(pivot) = 1;
     eliminate(pivot, change);
     history.add_change(pivot, change, T(0));
     for (const Eigen::Index j : information_.unseen()) {
-      if (j != pivot) a_(j) = 0;
+      if (j != pivot) a_.clear(j);
     }
     information_.see(pivot, scaled_reading(v, f), log_density);
   }
@@ -111,41 +108,34 @@ class diffuse_unknowns {
 
   /// The reading has no error: d_pivot leaves, and what is known of it is added to b.
   [[gnu::noinline]] void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
-    const T known = v / a_(pivot);
-    const Eigen::Index n = A_.rows();
+    const T known = v / a()(pivot);
     vector change;
-    set_zero(change, A_.cols());
-    eliminate(pivot, change);
+    set_zero(change, a().size());
+    if (sizes_(pivot) > 0) eliminate(pivot, change);
     for (const Eigen::Index j : information_.seen()) {
-      if (j == pivot || equal(a_(j), 0)) continue;
-      change(j) = -a_(j) / a_(pivot);
-      add_multiple(&A_(0, j), n, change(j), &A_(0, pivot));
-      information_.eliminate(j, pivot, a_(j) / a_(pivot));
+      if (j != pivot && !equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
     }
     history.add_change(pivot, change, known);
-    add_multiple(b.data(), n, known, &A_(0, pivot));
-    std::fill_n(&A_(0, pivot), n, T(0));
-    log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a_(pivot)));
+    add_multiple(b.data(), b.size(), known, A().col(pivot));
+    clear_column(A_, pivot);
+    log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a()(pivot)));
     information_.impose(pivot, change, known, log_density);
-  }
-
-  /// A := (I - gain h') A of what is seen, where h'A is rounding.
-  [[gnu::noinline]] void read_again(const vector& h, const vector& gain) {
-    for (const Eigen::Index j : information_.seen())
-      add_multiple(&A_(0, j), h.size(), -dot(h.size(), h.data(), &A_(0, j)), gain.data());
   }
 
   /// A := (I - gain h') A.
   void reduce(const vector& gain) {
-    for (const Eigen::Index j : information_.seen()) add_multiple(&A_(0, j), gain.size(), -a_(j), gain.data());
+    for (const Eigen::Index j : information_.seen()) {
+      add_multiple(A_, j, -a()(j), T(0), gain.data());
+      round_column(A_, j);
+    }
   }
 
   /// Leaves to the history what the data tell of d.
   void end(history_type& history) const {
-    const Eigen::Index q = A_.cols();
+    const Eigen::Index q = A().cols();
     const auto &unseen = information_.unseen(), &seen = information_.seen();
     const matrix &nearest = information_.nearest(), &orthonormal = information_.orthonormal();
-    history.A = A_;
+    history.A = A();
     history.unseen = unseen;
     set_zero(history.free, q, orthonormal.cols());
     set_zero(history.mean, q);
@@ -160,6 +150,9 @@ class diffuse_unknowns {
     information_.times_inverse(history.root, d);
     for (std::size_t j = 0; j < seen.size(); ++j)
       add_multiple(history.mean.data(), q, information_.value(j), &history.root(0, static_cast<Eigen::Index>(j)));
+    compensated_matrix<T> directions;
+    history.directions_rounding = errors_.multiply_columns(unseen, A_, orthonormal, directions);
+    history.directions.swap(directions.value);
   }
 
  private:
@@ -169,12 +162,12 @@ class diffuse_unknowns {
   [[gnu::noinline]] Eigen::Index pivot_among_unseen() const {
     const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),
-                                     [&](Eigen::Index j) { return !equal(a_(j), 0) && equal(largest_(j), 0); });
+                                     [&](Eigen::Index j) { return sizes_(j) > 0 && equal(largest_(j), 0); });
     Eigen::Index best = -1;
     T most = 0;
     for (const Eigen::Index j : columns) {
       const T unit = orthonormal_ ? T(1) : scaled ? largest_(j) : sizes_(j);
-      const T size = equal(a_(j), 0) ? T(0) : std::abs(a_(j)) / unit;
+      const T size = sizes_(j) > 0 ? std::abs(a()(j)) / unit : T(0);
       if (size > most) {
         most = size;
         best = j;
@@ -185,39 +178,56 @@ class diffuse_unknowns {
   Eigen::Index largest_of_seen() const {
     Eigen::Index best = -1;
     for (const Eigen::Index j : information_.seen()) {
-      if (std::abs(a_(j)) > (best < 0 ? T(0) : std::abs(a_(best)))) best = j;
+      if (std::abs(a()(j)) > (best < 0 ? T(0) : std::abs(a()(best)))) best = j;
     }
     return best;
   }
 
-  /// Solves the reading for d_pivot: in the new coordinates, the other columns' directions leave the reading as it is.
-  /// `change` gets their coefficients in the old d_pivot.
+  /// Solves the reading for d_pivot, which is unseen: in the new coordinates, the other columns' directions leave the
+  /// reading as it is. `change` gets their coefficients in the old d_pivot. Coefficients that may be rounding are no
+  /// exception: what is decided later must not depend on the coordinates.
   [[gnu::noinline]] void eliminate(Eigen::Index pivot, vector& change) {
     for (const Eigen::Index j : information_.unseen()) {
-      if (j == pivot || equal(a_(j), 0)) continue;
-      change(j) = -a_(j) / a_(pivot);
-      errors_.eliminate(j, pivot, a_, A_);
-      information_.eliminate(j, pivot, a_(j) / a_(pivot));
+      if (j == pivot) continue;
+      before_.resize(A().rows());
+      std::copy_n(A().col(j), A().rows(), before_.data());
+      if (!equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
+      errors_.eliminate(j, pivot, a(), before_, A_);
     }
+  }
+
+  /// Solves the reading for d_pivot where d_j is in it. Returns the coefficient of d_j in the old d_pivot.
+  T take_multiple(Eigen::Index j, Eigen::Index pivot) {
+    const T multiple = a()(j) / a()(pivot);
+    add_multiple(A_, j, -multiple, -rest_of_quotient(a_, j, pivot), A().col(pivot), A_.rest.col(pivot));
+    round_column(A_, j);
+    information_.eliminate(j, pivot, multiple);
+    return -multiple;
+  }
+
+  static void clear_column(compensated_matrix<T>& x, Eigen::Index j) {
+    for (Eigen::Index i = 0; i < x.value.rows(); ++i) x.clear(i, j);
   }
 
   /// a'd = v with an error of variance f, as a row [a v] with an error of variance one.
   [[gnu::noinline]] vector scaled_reading(T v, T f) const {
-    const Eigen::Index q = A_.cols();
+    const Eigen::Index q = A().cols();
     const T root = std::sqrt(f);
     vector row(q + 1);
-    for (Eigen::Index j = 0; j < q; ++j) row(j) = a_(j) / root;
+    for (Eigen::Index j = 0; j < q; ++j) row(j) = a()(j) / root;
     row(q) = v / root;
     return row;
   }
 
-  matrix A_{};
+  compensated_matrix<T> A_{};
   diffuse_information<T> information_;
   sampled_rounding<T> errors_;  // of the unseen columns of A
-  bool orthonormal_ = false;    // the diffuse unknowns are coordinates of what earlier ones left unseen
+  bool orthonormal_;            // the diffuse unknowns are coordinates of what earlier ones left unseen
   vector largest_{};            // of the terms of an unseen coefficient, in units of the reading's noise
-  vector a_{}, sizes_{};        // of the reading at hand
-  matrix moved_{};
+  compensated_matrix<T> a_{};   // of the reading at hand
+  vector sizes_{};              // of the terms of its unseen coefficients, zero where these may be rounding
+  compensated_matrix<T> moved_{};
+  vector before_{};  // a column of A
 };
 
 }  // namespace kalscan::detail

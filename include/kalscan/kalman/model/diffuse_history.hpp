@@ -40,6 +40,8 @@ struct diffuse_history {
   // Given all of these steps, d is N(mean, root root') + kappa free free', kappa without bound, and x after the last
   // step is as above with A.
   matrix A{}, root{}, free{};
+  matrix directions{};   // A free
+  matrix directions_rounding{};  // as in gaussian_prior
   matrix end_root{};     // of the covariance of x after the last step, of no more columns than states
   matrix rounding{};     // a bound on the errors of the mean and of end_root, as a covariance; where R is singular
   vector mean{};

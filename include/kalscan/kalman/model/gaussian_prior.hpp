@@ -55,6 +55,9 @@ struct gaussian_prior {
   /// Optional, n x r: a root of the covariance, root root' = covariance, known to more digits than its square has. What
   /// begins in square-root form begins with it.
   Eigen::Matrix<T, N, Eigen::Dynamic> root = {};
+  /// Optional, n x 4 q, what `prior_after` knows of the directions beyond their numbers. The first q columns are what they
+  /// are more than these; each of three times q are a sample of the errors that rounded F and H may have brought them.
+  Eigen::Matrix<T, N, Eigen::Dynamic> directions_rounding = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
@@ -97,7 +100,7 @@ namespace detail {
 /// The parts of a prior of any size.
 template <class T>
 struct prior_view {
-  dense_view<T> mean, covariance, directions, rounding, root;
+  dense_view<T> mean, covariance, directions, rounding, root, directions_rounding;
   const std::vector<bool>& diffuse;
   const void* covariance_matrix;
   semidefinite_test<T> semidefinite;
@@ -109,16 +112,18 @@ struct prior_view {
         directions(prior.directions),
         rounding(prior.rounding),
         root(prior.root),
+        directions_rounding(prior.directions_rounding),
         diffuse(prior.diffuse),
         covariance_matrix(&prior.covariance),
         semidefinite(is_semidefinite<Eigen::Matrix<T, N, N>>) {}
 };
 
-/// A prior as mean + directions d + N(0, covariance), the diffuse components among the directions.
+/// A prior as mean + directions d + N(0, covariance), the diffuse components among the directions; their rounding as in
+/// gaussian_prior.
 template <class T>
 struct diffuse_directions {
   dense_vector<T> mean;
-  dense_matrix<T> directions{};
+  dense_matrix<T> directions{}, rounding{};
 
   explicit diffuse_directions(const prior_view<T>& prior) : mean(prior.mean) {
     const auto components = std::count(prior.diffuse.begin(), prior.diffuse.end(), true);
@@ -129,8 +134,12 @@ struct diffuse_directions {
       mean(i) = 0;
       directions(i, j++) = 1;
     }
-    std::copy_n(prior.directions.data, prior.directions.rows * prior.directions.cols,
-                directions.data() + j * mean.size());
+    const Eigen::Index given = mean.size() * prior.directions.cols, first = j * mean.size();
+    std::copy_n(prior.directions.data, given, directions.data() + first);
+    if (prior.directions_rounding.cols == 0) return;
+    set_zero(rounding, mean.size(), 4 * directions.cols());
+    for (Eigen::Index k = 0; k < 4; ++k)
+      std::copy_n(prior.directions_rounding.data + k * given, given, rounding.data() + k * directions.size() + first);
   }
 };
 
@@ -187,6 +196,12 @@ void check_prior(const prior_view<T>& prior, Eigen::Index n) {
                " states"});
   }
   require_finite("the prior's directions", directions);
+  const auto& beyond = prior.directions_rounding;
+  if (beyond.cols > 0 && (beyond.rows != n || beyond.cols != 4 * directions.cols)) {
+    bad_model({"the prior's directions_rounding is ", shape(beyond.rows, beyond.cols), ", not ",
+               shape(n, 4 * directions.cols)});
+  }
+  require_finite("the prior's directions_rounding", beyond);
   if (prior.rounding.rows > 0) require_size("rounding", prior.rounding);
   require_finite("the prior's rounding", prior.rounding);
   check_root(prior.root, prior.covariance);

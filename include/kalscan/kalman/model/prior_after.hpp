@@ -28,12 +28,15 @@ template <class T, int N, int M>
   const auto& beginning = result.beginning;
   auto prior = gaussian_prior<T, N>::before_first_step(result.mean.col(last), result.covariance.back());
   if (!result.rounding.empty()) prior.rounding = result.rounding.back();
-  if (std::ssize(result.diffuse) == last + 1)
-    prior.directions = detail::to_eigen<directions>(detail::cleared_product<T>(beginning.A, beginning.free));
+  if (std::ssize(result.diffuse) == last + 1) {
+    prior.directions = detail::to_eigen<directions>(beginning.directions);
+    prior.directions_rounding = detail::to_eigen<directions>(beginning.directions_rounding);
+  }
   if (!result.covariance_root.empty()) {
     prior.root = result.covariance_root.back();
   } else if (beginning.size() == last + 1) {
     prior.root = detail::to_eigen<directions>(beginning.end_root);
+    prior.covariance = detail::times(prior.root, detail::transposed(prior.root));
     if (beginning.rounding.size() > 0) prior.rounding = detail::to_eigen<Eigen::Matrix<T, N, N>>(beginning.rounding);
   }
   return prior;
