@@ -270,7 +270,7 @@ MUTANTS = [
     ("exact readings: what was before leaves its rounding", K + "kalman/linalg/roots.hpp",
      "    grow(row_squares(U));\n    take_along(h, K);\n", "    take_along(h, K);\n    grow(row_squares(U));\n",
      ["kalman/irregular.cpp: an exact reading*"]),
-    ("growth: nothing is seen", K + "kalman/steps/filter_sweep.hpp", "if (outgrown(P, seen.limit))", "if (false)",
+    ("growth: nothing is seen", K + "kalman/steps/filter_sweep.hpp", "if (told_sharply || outgrown(P, seen.limit))", "if (false)",
      GROWTH),
     ("growth: of all variances", K + "kalman/steps/growth.hpp", "  if (!grown) return false;\n", "",
      GROWTH),

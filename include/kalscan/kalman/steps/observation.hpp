@@ -150,6 +150,11 @@ const Matrix& at_most(const per_step<Matrix>& x, std::int64_t t) {
   return x[(std::min)(t, x.size() - 1)];
 }
 
+/// A variance that is as many times another one, of the same states or of the noise with which they are read, leaves too
+/// few digits to what is between.
+template <class T>
+inline constexpr T beyond_digits = 32 * (sizeof(T) < sizeof(double) ? T(1e3) : T(3e4));
+
 /// Whether the noise of state j, by all but a small part of its variance, is that of another state.
 template <class T, int N>
 bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
@@ -165,7 +170,7 @@ bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
 template <class T, int N, int M>
 std::optional<bool> moves_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i,
                                   const Eigen::Matrix<T, N, N>& Q) {
-  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4), more = 32 * much;
+  constexpr T more = beyond_digits<T>, much = more / 32;
   const auto& H = at_most(model.H, t);
   T moved = 0;
   Eigen::Index states = 0, last = 0;
