@@ -124,6 +124,14 @@ TEST_CASE("a reading without noise is solved for the unknown that it tells most 
   }
 }
 
+TEST_CASE("what exact readings tell in the end is not left unknown for the rounding of directions that stay unknown") {
+  diffuse_families::source draw(1'630'068);
+  const auto p = diffuse_families::in_part(draw);
+  const auto s = smoothed(p.model, p.y);
+  CHECK(s.diffuse.empty());
+  CHECK(defect(s, diffuse_oracle::conditioning(p.model, p.y)) < 1e-12);
+}
+
 TEST_CASE("a sum that exact readings never tell apart stays improper over steps of any length") {
   // A twice differentiable process and one that is not, with the same rate: in the difference of the two a start decays
   // that no reading of their sum sees.

@@ -287,6 +287,19 @@ TEST_CASE("states that are read after times of any magnitude are smoothed as wel
   }
 }
 
+TEST_CASE("a series is carried as roots when one reading turns out to tell far more than its covariances have digits") {
+  const problem_type irregular = model_families::draw(irregular_steps, 1'720'003);
+  CHECK(errors_of(kalscan::seq{}, irregular, oracle::run_by_scalars(irregular)).worst() < 1e-9);
+  const problem_type grown = model_families::draw(model_families::growing(18, false), 2'110'007);
+  const auto expected = oracle::run_by_scalars(grown);
+  CHECK(errors_of(kalscan::seq{}, grown, expected).worst() < 1e-10);
+  const kalscan::online_filter steps(grown.model);
+  auto belief = steps.start();
+  for (Eigen::Index t = 0; t < 27; ++t) belief = steps.update(steps.predict(belief, t), grown.y.col(t), t).belief;
+  CHECK(oracle::error_in_deviations(belief.mean, std::vector{belief.covariance}, {expected.mean[26]},
+                                    std::vector{expected.covariance[26]}, 0) < 1e-10);
+}
+
 /// A local trend with a vague prior, read after times of any magnitude, but not at the second of them.
 problem_type vague_trend(generator& g, Eigen::Index, Eigen::Index) {
   constexpr Eigen::Index length = 12;
@@ -354,7 +367,8 @@ TEST_CASE("states that no sensor reads grow over pieces of a series, and step by
       const auto error = [&](const VectorXd& mean, const MatrixXd& covariance, double sum) {
         const double last = oracle::error_in_deviations(mean, std::vector{covariance}, {expected.mean.back()},
                                                         std::vector{expected.covariance.back()}, 0);
-        return std::max(last, std::abs(sum - static_cast<double>(expected.log_likelihood)));
+        const auto expected_sum = static_cast<double>(expected.log_likelihood);
+        return std::max(last, std::abs(sum - expected_sum) / (1 + std::abs(expected_sum)));
       };
       double sum = 0;
       auto rest = p.model;
@@ -734,6 +748,12 @@ TEST_CASE("an observation that is a function of the inputs alone") {
 
 TEST_CASE("components that fade without innovations") {
   check_family(model_families::fading, 12);
+  // Chunks keep what has faded to 1e-8 of its first deviation, beside readings that guess it 1e8 times as far from 0.
+  for (const std::uint64_t seed : {3'010'010U, 3'110'005U}) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(model_families::fading, seed);
+    CHECK(errors_of(kalscan::omp{2, 7}, p, oracle::run_by_scalars(p)).worst() < 1e-12);
+  }
 }
 
 TEST_CASE("singular transitions and singular process noise") {

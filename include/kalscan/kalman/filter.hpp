@@ -281,7 +281,8 @@ constexpr void explain_data() {
 ///     sharp       a step's noise moves a reading of several states by more than 170 deviations of the reading's own
 ///                 noise (30 in float), or one of a single state by 980 (180) and moves another state with it, at that
 ///                 step or where transitions have brought it to a reading: as roots
-///     outgrown    a combination of states has grown beyond the digits of the others: filtered again, as roots
+///     outgrown    a combination of states has grown beyond the digits of the others, or one reading has told as much
+///                 more than was known: filtered again, as roots
 ///     diffuse     the prior is diffuse in part: the first steps, until the states' correlations are far from singular,
 ///                 in a form of their own, at two to three times the cost of an ordinary step
 ///     all others  as covariances

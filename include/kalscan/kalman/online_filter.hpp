@@ -134,9 +134,19 @@ class online_filter {
     require_step("R", model.R, t);
     if (!model.D.empty()) require_input("D", model.D, t);
     complete(x);
-    const T log_density =
-        has_root(x) ? take_as_root(x, y, t) : step_.take(t, y, x.mean, x.covariance, 0);
-    return {std::move(x), log_density};
+    if (has_root(x)) {
+      const T log_density = take_as_root(x, y, t);
+      return {std::move(x), log_density};
+    }
+    belief after = x;
+    bool told_sharply = false;
+    T log_density = step_.take(t, y, after.mean, after.covariance, 0, told_sharply);
+    if (told_sharply) {
+      after = std::move(x);
+      after.root = root_steps::root_of(after.covariance);
+      log_density = take_as_root(after, y, t);
+    }
+    return {std::move(after), log_density};
   }
 
  private:

@@ -144,6 +144,7 @@ class diffuse_information {
     for (Eigen::Index j = 0; j < k; ++j)
       std::copy_n(&basis_(0, unseen_[static_cast<std::size_t>(j)]), q, &triangle(0, j));
     const auto order = triangulate(triangle, turned, 0);
+    clear_rounding(triangle, k);
     for (Eigen::Index j = 0; j < basis_.cols(); ++j) {
       for (Eigen::Index i = 0; i < k; ++i) nearest_(i, j) = -turned(i, j);
     }
@@ -151,6 +152,17 @@ class diffuse_information {
     solve_triangle(orthonormal_, triangle, order, k);
     for (Eigen::Index j = 0; j < k; ++j) log_volume_ += std::log(std::abs(triangle(j, j)));
     return log_volume_ - before;
+  }
+
+  /// Clears what the reflections left of products of columns that are orthogonal: as a part of one direction in another it
+  /// would be unknown where nothing is.
+  static void clear_rounding(matrix& triangle, Eigen::Index k) {
+    const T rounding = rounding_of_sum<T>(triangle.rows());
+    for (Eigen::Index j = 1; j < k; ++j) {
+      T* column = &triangle(0, j);
+      const T least = rounding * std::sqrt(dot(j + 1, column, column));
+      for (Eigen::Index i = 0; i < j; ++i) column[i] = std::abs(column[i]) > least ? column[i] : T(0);
+    }
   }
 
   indices unseen_{}, seen_{};

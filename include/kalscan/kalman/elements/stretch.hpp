@@ -23,7 +23,8 @@ struct stretch_element {
   Vector guess;
 };
 
-/// The state before a stretch that is likeliest by the stretch's data: J x = eta where these tell of it, or else 0.
+/// The state before a stretch that is likeliest by the stretch's data, J x = eta, where these tell that it is far from 0;
+/// 0 where they do not, so that what fades to far less than a deviation keeps its digits.
 template <class T, int N>
 struct likeliest_state {
   Eigen::Vector<T, N> x;
@@ -40,8 +41,9 @@ struct likeliest_state {
       w(k) = (eta(i) - known) / root.root(i, k);
       size = (std::max)(size, std::abs(w(k)));
     }
+    const T near = std::pow(std::numeric_limits<T>::epsilon(), T(-1) / 6);
     for (Eigen::Index k = root.rank; k-- > 0;) {
-      T left = w(k);
+      T left = std::abs(w(k)) > near ? w(k) : T(0);
       for (Eigen::Index j = k + 1; j < root.rank; ++j) left -= root.root(root.pivot(j), k) * x(root.pivot(j));
       x(root.pivot(k)) = left / root.root(root.pivot(k), k);
     }

@@ -53,14 +53,17 @@ struct filter_step {
     P = predict_covariance(t, P);
   }
 
-  /// Takes y_t into a prediction, and returns the log-density of y_t given that. Throws filter_error.
-  T take(std::int64_t t, const vector_m& y, vector_n& mean, matrix_nn& P, std::int64_t series) const {
+  /// Takes y_t into a prediction, and returns the log-density of y_t given that. Throws filter_error. `told_sharply`
+  /// becomes true if P loses digits, see tells_sharply.
+  T take(std::int64_t t, const vector_m& y, vector_n& mean, matrix_nn& P, std::int64_t series, bool& told_sharply) const {
     T sum = 0;
-    const auto count = [&sum](Eigen::Index, const vector_n&, const scalar_innovation<T, N>& seen) {
+    const auto o = components.observe(t, y);
+    const auto count = [&](Eigen::Index i, const vector_n& h, const scalar_innovation<T, N>& seen) {
       const T scaled = seen.v * seen.scale;
       sum += scaled * scaled + std::log(2 * std::numbers::pi_v<T> * seen.s);
+      told_sharply = told_sharply || tells_sharply<T, N>(h, o.d(i), seen, P);
     };
-    const char* wrong = detail::observe(components.observe(t, y), mean, P, count);
+    const char* wrong = detail::observe(o, mean, P, count);
     if (wrong) fail_step(series, t, wrong);
     require_finite_belief("filtered", series, t, mean, P);
     return -sum / 2;

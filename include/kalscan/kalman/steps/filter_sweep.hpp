@@ -92,8 +92,9 @@ struct filter_sweep {
       if (record.outputs.innovations) {
         record.innovation(t, y->col(t), step.observation_mean(t, mean), step.innovation_covariance(t, P));
       }
-      const T log_density = step.take(t, y->col(t), mean, P, record.series);
-      if (t % 4 == 0 || t + 1 == y->cols()) watch(P);
+      bool told_sharply = false;
+      const T log_density = step.take(t, y->col(t), mean, P, record.series, told_sharply);
+      if (told_sharply || t % 4 == 0 || t + 1 == y->cols()) watch(P, told_sharply);
       if (!record.keeps()) {
         sweep->sums->add(x.sum, record.series, s, log_density);
         return;
@@ -121,11 +122,11 @@ struct filter_sweep {
       if (const char* wrong = step.absorb(step.components.observe(t, y->col(t)), x, forgotten)) record.fail(t, wrong);
     }
 
-    void watch(const matrix& P) const {
+    void watch(const matrix& P, bool told_sharply) const {
       if (sweep->watches.empty()) return;
       auto& seen = sweep->watches[static_cast<std::size_t>(record.series)];
       if (seen.outgrown.load(std::memory_order_relaxed)) return;
-      if (outgrown(P, seen.limit)) seen.outgrown.store(true, std::memory_order_relaxed);
+      if (told_sharply || outgrown(P, seen.limit)) seen.outgrown.store(true, std::memory_order_relaxed);
     }
   };
   lane_type lane(std::int64_t lane) const {

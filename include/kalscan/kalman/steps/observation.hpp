@@ -152,6 +152,11 @@ const Matrix& at_most(const per_step<Matrix>& x, std::int64_t t) {
   return x[(std::min)(t, x.size() - 1)];
 }
 
+/// A variance that is as many times another one, of the same states or of the noise with which they are read, leaves too
+/// few digits to what is between.
+template <class T>
+inline constexpr T beyond_digits = 32 * (sizeof(T) < sizeof(double) ? T(1e3) : T(3e4));
+
 /// Whether the noise of state j, by all but a small part of its variance, is that of another state.
 template <class T, int N>
 bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
@@ -167,7 +172,7 @@ bool shares_noise(const Eigen::Matrix<T, N, N>& Q, Eigen::Index j, T small) {
 template <class T, int N, int M>
 std::optional<bool> moves_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i,
                                   const Eigen::Matrix<T, N, N>& Q) {
-  const T much = sizeof(T) < sizeof(double) ? T(1e3) : T(3e4), more = 32 * much;
+  constexpr T more = beyond_digits<T>, much = more / 32;
   const auto& H = at_most(model.H, t);
   T moved = 0;
   Eigen::Index states = 0, last = 0;
@@ -181,6 +186,45 @@ std::optional<bool> moves_sharply(const kalman_model<T, N, M>& model, std::int64
   return states > 1 ? times > much : times > more && shares_noise<T, N>(Q, last, 1 / more);
 }
 
+/// The same of the noise of step t, where transitions bring it if it moves nothing at its own step.
+template <class T, int N, int M>
+bool moves_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i) {
+  Eigen::Matrix<T, N, N> Q = at_most(model.Q, t);
+  for (std::int64_t k = t; k < t + model.states(); ++k) {
+    if (k > t) Q = sum(congruence(at_most(model.F, k), Q), at_most(model.Q, k));
+    const std::optional<bool> sharply = moves_sharply(model, k, i, Q);
+    if (sharply) return *sharply;
+  }
+  return false;
+}
+
+/// Whether that is not ruled out by deviations alone, for which less is computed. `noise`: of the states at step t.
+template <class T, int N, int M>
+bool may_move_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i,
+                      const Eigen::Vector<T, N>& noise) {
+  const auto moved_at = [&](std::int64_t k, const Eigen::Vector<T, N>& states) {
+    const auto& H = at_most(model.H, k);
+    T moved = 0;
+    for (Eigen::Index j = 0; j < states.size(); ++j) moved += std::abs(H(i, j)) * states(j);
+    return moved;
+  };
+  const auto is_much = [&](std::int64_t k, T moved) {
+    return moved * moved > beyond_digits<T> / 32 * at_most(model.R, k)(i, i);
+  };
+  if (const T moved = moved_at(t, noise); moved > 0) return is_much(t, moved);
+  Eigen::Vector<T, N> now = noise, before = noise;
+  for (std::int64_t k = t + 1; k < t + model.states(); ++k) {
+    const auto &F = at_most(model.F, k), &Q = at_most(model.Q, k);
+    before.swap(now);
+    for (Eigen::Index j = 0; j < now.size(); ++j) now(j) = std::sqrt(Q(j, j));
+    for (Eigen::Index j = 0; j < now.size(); ++j) {
+      for (Eigen::Index l = 0; l < now.size(); ++l) now(l) += std::abs(F(l, j)) * before(j);
+    }
+    if (const T moved = moved_at(k, now); moved > 0) return is_much(k, moved);
+  }
+  return false;
+}
+
 /// Whether the noise of a step may move a reading of several states by far more than the reading's own noise: of the
 /// sum that it tells, a covariance loses the digits at every step. Of a single state it keeps them, and loses others only
 /// where that noise moves another state, too, of which the reading then tells as much. Noise that moves no reading at
@@ -190,14 +234,9 @@ bool reads_sharply(const kalman_model<T, N, M>& model) {
   if (model.H.empty() || model.R.empty() || model.Q.empty() || model.F.empty()) return false;
   const std::int64_t steps = (std::max)({model.H.size(), model.R.size(), model.Q.size()});
   for (std::int64_t t = 0; t < steps; ++t) {
+    const Eigen::Vector<T, N> noise = deviations(at_most(model.Q, t));
     for (Eigen::Index i = 0; i < model.observed(); ++i) {
-      Eigen::Matrix<T, N, N> Q = at_most(model.Q, t);
-      for (std::int64_t k = t; k < t + model.states(); ++k) {
-        if (k > t) Q = sum(congruence(at_most(model.F, k), Q), at_most(model.Q, k));
-        const std::optional<bool> sharply = moves_sharply(model, k, i, Q);
-        if (sharply && *sharply) return true;
-        if (sharply) break;
-      }
+      if (may_move_sharply(model, t, i, noise) && moves_sharply(model, t, i)) return true;
     }
   }
   return false;

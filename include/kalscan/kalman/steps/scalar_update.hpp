@@ -66,4 +66,22 @@ const char* observe(const scalar_observations<T, N, M>& o, Eigen::Vector<T, N>& 
   return nullptr;
 }
 
+/// Whether a reading h'x + N(0, d), with innovation x and now in P, has told far more of a sum of states than its own noise
+/// leaves unknown, or of a state with which others are known nearly as well: of these P has lost the digits.
+template <class T, int N>
+bool tells_sharply(const Eigen::Vector<T, N>& h, T d, const scalar_innovation<T, N>& x,
+                   const Eigen::Matrix<T, N, N>& P) {
+  constexpr T more = beyond_digits<T>;
+  if (!(x.s > more * d)) return false;
+  Eigen::Index states = 0, last = 0;
+  for (Eigen::Index j = 0; j < h.size(); ++j) {
+    if (!equal(h(j), 0)) ++states, last = j;
+  }
+  if (states > 1) return true;
+  for (Eigen::Index j = 0; j < h.size(); ++j) {
+    if (j != last && x.q(j) * x.q(j) > more * P(j, j)) return true;
+  }
+  return false;
+}
+
 }  // namespace kalscan::detail
