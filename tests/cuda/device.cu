@@ -171,7 +171,8 @@ TEST_CASE("the same bits on 20 runs, with other work on the device, in many stre
 }
 
 /// Scans `rows` rows where the blocks of some tiles seem to have started elsewhere: those tiles count as taken until all
-/// other blocks wait, and then have no block of their own.
+/// other blocks wait, and then have no block of their own. They are given free in the order of the list, one at a time, so
+/// that who takes one may have to wait long for another.
 template <class M, class E = kalscan::element_t<M>>
 std::vector<E> scan_with_late_tiles(const std::vector<E>& x, std::int64_t rows, const std::vector<std::int64_t>& late,
                                     bool in_place) {
@@ -197,8 +198,10 @@ std::vector<E> scan_with_late_tiles(const std::vector<E>& x, std::int64_t rows, 
   require_cuda(cudaGetLastError());
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(cudaStreamQuery(scans.handle) == cudaErrorNotReady);
-  for (const std::int64_t number : late)
+  for (const std::int64_t number : late) {
     require_cuda(cudaMemsetAsync(taken.data() + number, 0, sizeof(unsigned), other.handle));
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  }
   for (int waits = 0; cudaStreamQuery(scans.handle) == cudaErrorNotReady; ++waits) {
     if (waits > 6000) std::fputs("the scan waits for tiles that nobody takes\n", stderr), std::quick_exit(1);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -227,6 +230,7 @@ TEST_CASE("blocks that wait long take the tiles of blocks that have not started,
       CAPTURE(in_place);
       CHECK(same(scan_with_late_tiles<monoid>(x, rows, {0}, in_place)));
       CHECK(same(scan_with_late_tiles<monoid>(x, rows, {1, 5, 6, 33, 34, 40}, in_place)));
+      CHECK(same(scan_with_late_tiles<monoid>(x, rows, {40, 34, 33, 31, 6, 5, 1}, in_place)));
     }
   }
 }

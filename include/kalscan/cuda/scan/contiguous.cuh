@@ -144,12 +144,17 @@ __device__ __noinline__ void contiguous_out_of_order(
     lookback<typename Call::recurrence_type> look, unsigned* taken) {
   extern __shared__ uint4 memory[];
   auto& shared = *reinterpret_cast<contiguous_tile<Call, Threads>*>(memory);
+  bool looks = true;
   while (true) {
     __syncthreads();
-    if (threadIdx.x == 0) shared.number = take_first_tile(taken);
+    if (looks && threadIdx.x == 0) shared.number = take_first_tile(taken);
     __syncthreads();
     const std::int64_t number = shared.number;
-    if (contiguous_pass<Call, Threads, Backward, false>(call, look, taken, number) && number == blockIdx.x) return;
+    const bool done = contiguous_pass<Call, Threads, Backward, false>(call, look, taken, number);
+    if (done && number == blockIdx.x) return;
+    // Nobody else scans a tile that this block has taken, so it repeats the pass until that tile is done. It will be: all
+    // tiles before it are taken by blocks that run, and the first of these that is not done waits for nothing.
+    looks = done || number == blockIdx.x;
   }
 }
 
