@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
 #include <kalscan/kalman/model/model.hpp>
@@ -74,7 +75,7 @@ template <class T, int N, int M>
     } else {
       P = step.predict_covariance(t, P);
     }
-    if (!mean.allFinite() || !P.allFinite()) detail::fail_step(0, t, "the prediction is not finite");
+    if (!detail::is_finite(mean) || !detail::is_finite(P)) detail::fail_step(0, t, "the prediction is not finite");
     x.mean.col(t - length) = mean;
     x.covariance.push_back(P);
     x.y_mean.col(t - length) = step.observation_mean(t, mean);

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstdint>
 #include <kalscan/kalman/diffuse/vague.hpp>
+#include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/check_model.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -113,7 +114,9 @@ class online_filter {
       step_.predict(t, x.mean, x.covariance);
       x.first_variances = x.first_variances.cwiseMax(model.Q[t].diagonal()).eval();
     }
-    if (!x.mean.allFinite() || !x.covariance.allFinite()) detail::fail_step(0, t, "the prediction is not finite");
+    if (!detail::is_finite(x.mean) || !detail::is_finite(x.covariance)) {
+      detail::fail_step(0, t, "the prediction is not finite");
+    }
     return x;
   }
 
@@ -185,7 +188,7 @@ class online_filter {
   }
 
   bool has_root(const belief& x) const {
-    return step_.noiseless || step_.sharp || (x.root.size() > 0 && !x.root.isZero(0));
+    return step_.noiseless || step_.sharp || (x.root.size() > 0 && !detail::is_zero(x.root));
   }
   bool is_vague(const Eigen::Matrix<T, N, N>& P) const {
     return detail::vague_states<T, N, M>(step_.model).is_vague(P);
@@ -239,9 +242,11 @@ class online_filter {
 
   /// A belief from elsewhere has the rounding of its own numbers.
   void complete(belief& x) const {
-    const bool known = x.rounding.size() > 0 && !x.rounding.isZero(0);
+    const bool known = x.rounding.size() > 0 && !detail::is_zero(x.rounding);
     if (step_.noiseless && !known) x.rounding = root_steps::rounding_of(x.covariance);
-    if (x.first_variances.size() == 0 || x.first_variances.isZero(0)) x.first_variances = x.covariance.diagonal();
+    if (x.first_variances.size() == 0 || detail::is_zero(x.first_variances)) {
+      x.first_variances = x.covariance.diagonal();
+    }
     if (has_root(x) && x.root.size() > 0 && is_root(x.root, x.covariance)) return;
     if (step_.noiseless || step_.sharp || has_outgrown(x)) {
       x.root = root_steps::root_of(x.covariance);
