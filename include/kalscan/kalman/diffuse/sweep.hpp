@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The beginnings of series under a prior that is diffuse in part or vague, and of those with readings without noise.
+// The beginnings of series: their first steps under a prior that is diffuse in part, or vague.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen

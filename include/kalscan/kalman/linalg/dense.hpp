@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The linear algebra of the first steps under a diffuse prior: loops over columns of matrices of dynamic size, which
-// compile once for each scalar. Eigen's own products, blocked for large matrices, take far longer to compile. Here and in
-// diffuse, what is called from several places is out of line: a compiler would optimize it anew in each of them.
+// Linear algebra for the first steps under a diffuse or vague prior and for the smoother: loops over columns of
+// matrices of dynamic size, which compile once for each number type. Eigen's own products, blocked for large matrices,
+// take far longer to compile. Here and in diffuse, what is called from several places is out of line: a compiler would
+// optimize it anew in each of them.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen

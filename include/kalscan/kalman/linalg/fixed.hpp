@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The little linear algebra that the matrix elements need, on Eigen types; with fixed sizes it runs on the device too.
+// The little linear algebra that filters with matrix states need, on Eigen types. With fixed sizes, what is marked
+// KALSCAN_HD runs on a device too.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen

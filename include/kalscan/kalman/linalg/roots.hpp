@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The linear algebra of square-root filters: covariances are handled as roots U with P = U U', likelihoods as equations
-// Z'x = w with errors of variance one. Nothing here forms a square.
+// Z'x = w with errors of variance one. No covariance is formed from its root; only the bound on rounding errors,
+// root_rounding, has the form of a covariance.
 #pragma once
 
 #include <algorithm>

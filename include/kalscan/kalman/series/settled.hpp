@@ -158,9 +158,11 @@ struct settled_smoother {
 };
 
 /// For traversals without a plan. A plan has filter_settling() and smoother_settling(), which make the objects by which a
-/// replay knows when covariances have settled. These have `enter`, called before the first step; `keep`, called for each
-/// reading, and `judge`, called after each step in full; and for settled steps `serve` and `observe`, or `of_step`. Those of
-/// a real plan know the limit of a covariance: enter and judge then replace one that is close to it by the limit.
+/// replay knows when covariances have settled. These have `enter`, called before a chunk's first step (by the filter
+/// only where that is not the first step of the series); `keep`, called for each reading of a step in full, and
+/// `judge`, called after such a step (by the filter only if its predicted belief was proper and it was not the first of
+/// the series); and for settled steps `serve` and `observe`, or `of_step`. Those of a real plan know the limit of a
+/// covariance: enter and judge then replace one that is close to it by the limit.
 template <class T, int N, int M>
 struct no_plan {
   KALSCAN_HD settled_filter<T, N, M> filter_settling() const { return {}; }

@@ -78,8 +78,9 @@ struct block_chunk {
 /// Block first_block + blockIdx.x takes a chunk: blocks are numbered slot after slot, and within a slot by their block of
 /// channels. With a relay that is on, a block takes a turn of a sequence in place of a chunk. A Traversal has
 /// load_start(x), go_on() (called before a turn that is not the first), replay(x), absorb(elements), and `lanes`, which
-/// loads and stores carries; the types `direction` (of time) and layout_type; and, for the launch, the constants States,
-/// threads, blocks (of a multiprocessor), shared_size, spares_registers and splits.
+/// loads and stores carries; the types `direction` (of time), layout_type, `state` and `element`, of which a thread has
+/// `States` each; the constants States, threads, blocks (of a multiprocessor), spares_registers and splits; and
+/// shared_size(layout), in bytes.
 template <class Traversal>
 __global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,

@@ -95,7 +95,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
-  /// The row of all threads for sum number l over channels of a step.
+  /// The row of all threads for number l of a step's sums: first those over channels, then those over states.
   __device__ __forceinline__ row* sums_of(int step, int l) const {
     const int i = l < rows_of_step ? step * rows_of_step + l
                                    : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Gradients of a mixer's inputs that several lanes, batches or times share: partial sums, one for each task, and their
-// sum in an order that depends on the shape alone.
+// sum in an order that depends on the plan (plan.hpp) alone, not on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -119,7 +119,7 @@ class gradient_parts {
   }
   std::int64_t slot_length() const { return plan_.lines * call_.shape.states * W; }
 
-  /// Sums the parts, in the order of strips and of slots(i), into the caller's arrays.
+  /// Sums the parts, in the order of strips and of all_slots(i), into the caller's arrays.
   void write() {
     write([&](std::size_t i) { return all_slots(i); });
   }

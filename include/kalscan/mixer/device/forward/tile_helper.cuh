@@ -57,7 +57,8 @@ bool are_vectors_of_channels(const tensor<E>& x) {
 
 /// Whether device_helped_traversal with so many channels a taker takes a call with 16 states and parameters that do not
 /// vary with time: that depends on its number of channels, on the layout of its arrays and on which outputs it asks for.
-/// The bits are the same either way. Calls that leave checkpoints would take longer with helpers.
+/// Which traversal is taken changes no bit, unless numbers of a chunk's run underflow (see helped_traversal.cuh). Calls
+/// that leave checkpoints would take longer with helpers.
 template <int ChannelsOfTaker, class Call>
 bool goes_with_helpers(const Call& call) {
   using M = typename Call::mixer;
