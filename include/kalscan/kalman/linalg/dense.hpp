@@ -226,8 +226,8 @@ template <class T>
   return order;
 }
 
-/// y becomes x with (triangle) x = first rows of y and all other rows zero, where row k of x stands at order(k) of the
-/// given number of rows. The triangle is an upper one, of the order's size.
+/// Solves (triangle) x = the first rows of y, with an upper triangle of order.size() rows. y becomes a matrix of the
+/// given number of rows: row k of x is its row order(k), the others are zero.
 template <class T>
 [[gnu::noinline]] void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order,
                                       Eigen::Index rows) {

@@ -184,7 +184,8 @@ struct root_rounding {
     }
     return E;
   }
-  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain returned.
+  /// Takes a noiseless reading of what is known exactly already. Its residual shows rounding errors alone, of which its
+  /// own are a rounding of `terms`. Updates E, and returns the gain by which the residual corrects the mean.
   Eigen::Vector<T, N> read_again(const Eigen::Vector<T, N>& h, T terms) {
     const Eigen::Vector<T, N> Eh = times(E, h);
     const T noise = unit(1) * terms * terms, s = (std::max)(h.dot(Eh), T(0)) + noise;

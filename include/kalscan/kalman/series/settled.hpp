@@ -127,9 +127,9 @@ struct settled_smoother {
   KALSCAN_HD void begin(const small_likelihood<T, N>& later) { J = later.J; }
   KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) { gains.keep(k, told, x); }
 
-  /// After a step: sets `hold` if no component was missing (`all`) and neither J nor the smoothed covariance changed, which
-  /// shows a change in directions of which J tells little. `later` is the smoothed covariance of the step after this one,
-  /// `before` what is said of the state before it.
+  /// After a step: sets `hold` if no component was missing (`all`) and both J and the smoothed covariance stayed the
+  /// same. J alone is not enough: it hardly shows changes in directions about which it has little information. `later`
+  /// is the smoothed covariance of the step after this one; `before` is the information on the state before this step.
   KALSCAN_HD void judge(const small_symmetric<T, N>& filtered_, const small_matrix<T, N, N>& A_,
                         const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
                         const small_likelihood<T, N>& before, bool all) {

@@ -170,7 +170,7 @@ KALSCAN_HD step_failure judge_belief(const small_root_belief<T, N>& x) {
   return judge_belief(rows);
 }
 
-/// The array of directions of the first steps, of series of `count`, from step t of a series on; null beyond its room.
+/// Where the directions of step t of series number `series` (of `count`) lie in x; null if x has no room for step t.
 template <int N, class T>
 KALSCAN_HD T* directions_at(std::span<T> x, std::int64_t count, std::int64_t series, std::int64_t t) {
   const std::int64_t size = static_cast<std::int64_t>(x.size()), row = count * (N * N);

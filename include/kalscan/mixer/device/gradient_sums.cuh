@@ -83,8 +83,8 @@ __device__ void sum_over_blocks(const Gradients& x, std::size_t k, const T* part
   }
 }
 
-/// Sums over the chunks and over the axes on which the gradient has extent 1. With OneEach a block makes a sum, each of its
-/// threads of every 128th term; else a thread does.
+/// Sums over the chunks and over the axes on which the gradient has extent 1. With OneEach a block makes one sum, and
+/// each of its threads adds every 128th term; else a thread makes one.
 template <bool OneEach, class T, class Gradients>
 __device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
   __shared__ T partial[sum_threads];
