@@ -57,8 +57,8 @@ struct backward_arrays {
   lane_array<typename M::template state<T>, T> carry;
   lane_array<typename adjoint_element<M, T>::type, T> element;
   unsigned* board;
-  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
-  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
+  T* over_channels[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
+  T* time[inputs];           // [slot][channel][state]: sums over the steps of a chunk
   device_gathering how[inputs];
 };
 
