@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Holds the includes of include/kalscan against the table of rooms: rooms.sh TABLE INCLUDE
-# Fails on an arrow that the table does not have, on a room that it does not name, and on a folder of more than a dozen
-# headers. With --arrows it prints the arrows and their numbers.
+# Fails on an arrow that the table does not have, on a room that it does not name, on a folder of more than a dozen
+# headers, and on a README.md whose line "Entered by: ROOM, ROOM." does not name the rooms that include its headers, in
+# the table's order. With --arrows it prints the arrows and their numbers.
 set -euo pipefail
 table=$(realpath "$1")
 cd "$2/kalscan"
@@ -19,6 +20,7 @@ find . -type f \( -name '*.hpp' -o -name '*.cuh' \) | sed 's|^\./||' | sort | xa
           allowed[word[1], word[i]] = 1
         }
         known[word[1]] = 1
+        rooms[++count] = word[1]
       }
       while (("find . -name \"*.hpp\" -o -name \"*.cuh\"" | getline path) > 0) {
         path = substr(path, 3)
@@ -37,6 +39,13 @@ find . -type f \( -name '*.hpp' -o -name '*.cuh' \) | sed 's|^\./||' | sort | xa
       if (!((from, to) in allowed)) fault(file " includes <kalscan/" target ">, but " from " may not include " to)
     }
     END {
+      for (room in headers) {
+        callers = ""
+        for (i = 1; i <= count; ++i)
+          if ((rooms[i] " -> " room) in arrows) callers = callers (callers == "" ? "" : ", ") rooms[i]
+        while ((getline line < (room "/README.md")) > 0)
+          if (sub(/^Entered by: /, "", line) && line != callers ".") fault(room "/README.md: it is entered by: " callers ".")
+      }
       if (show == "--arrows") for (arrow in arrows) print arrow, arrows[arrow] | "sort"
       exit bad
     }'

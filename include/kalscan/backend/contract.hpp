@@ -72,7 +72,8 @@ using sweep_element_t = decltype(std::declval<lane_t<S>&>().lift(0));
 ///                                by taking neighbours through time together
 ///     has_outputs                false when only the final state matters (a reduction)
 ///     absorb_cost                the cost of one absorb over that of one replay
-///     end_stretch(state)         optional: called with the state after the last step of each stretch that is replayed
+///     end_stretch(state)         optional: where time is cut, called with the state after the last step of each chunk
+///                                that is replayed
 ///     goes_back                  optional: true where step 0 is the last one in time
 ///     starts_at_first_step       optional, over ranks: true where start() is called on the rank with the first step;
 ///                                else on the rank where time begins, even if that has no steps

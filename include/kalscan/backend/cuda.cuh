@@ -36,8 +36,9 @@ class cuda_error : public std::runtime_error {
 /// workspace   device memory that a verb may use until its work in the stream is done; each verb has a query for the
 ///             bytes that it needs. Calls in one stream may share a workspace. Its contents before the call do not
 ///             matter.
-/// chunk       steps per chunk of time. 0 lets the library choose. Else time is cut as omp{.chunk = chunk} cuts it, with
-///             whole_time not at all.
+/// chunk       steps per chunk of time, the last one of a sequence shorter. 0 lets the library choose; with whole_time,
+///             time is not cut. A mixer's backward pass rounds `chunk` up to whole intervals of its checkpoints, and
+///             filters of constant models may cut the ends of a long series more finely (<kalscan/cuda/kalman.cuh>).
 ///
 /// No verb allocates, frees or synchronizes, so that all may be captured into a graph. All arrays lie in device (or
 /// managed) memory. Results have the same bits on every run and on devices with any number of multiprocessors: the

@@ -259,7 +259,7 @@ class chain_passes {
   std::vector<maybe<state>> arrivals_{};
   std::vector<piece> order_{};
   std::int64_t pieces_ = 0;
-  std::int64_t starts_ = 0;  // so many of them are first pieces of chains that begin here
+  std::int64_t starts_ = 0;  // the first entries of order_: the first pieces of chains that begin here
 };
 
 template <task_policy P, piecewise C>

@@ -14,9 +14,10 @@
 //
 // The bits are the same on every run and on every device: the order of all operations follows from shapes, strides and
 // element sizes. Exact monoids give the bits of `seq`. With policy.chunk = c > 0 the order is that of omp{.chunk = c},
-// and with c at least the length that of `seq`: the bits then agree too, in floating point, where both compilers keep
-// products and sums apart (nvcc -fmad=false, g++ and clang++ -ffp-contract=off) and the operator's functions are
-// exactly rounded (+, -, *, /, sqrt). It costs time: see bench/results.
+// and with c at least the length that of `seq`. The bits then agree too, in floating point, where both compilers keep
+// products and sums apart (nvcc -fmad=false, g++ and clang++ -ffp-contract=off), the operator's functions are
+// exactly rounded (+, -, *, /, sqrt), and no number of a chunk's element is subnormal or out of range: `omp` makes the
+// former 0, and takes such a chunk step by step where it took the state out of range. It costs time: see bench/results.
 #pragma once
 
 #include <algorithm>

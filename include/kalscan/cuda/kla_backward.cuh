@@ -32,12 +32,12 @@ device_gathering gathering_of(std::size_t i, const extents& extent) {
     case role::channel:
       return device_gathering::channel;
     case role::state:
-      return device_gathering::over_lanes;
+      return device_gathering::over_channels;
     case role::parameter:
       break;
   }
   return extent[1] == 1   ? device_gathering::over_time
-         : extent[2] == 1 ? device_gathering::over_lanes
+         : extent[2] == 1 ? device_gathering::over_channels
          : extent[3] == 1 ? device_gathering::channel
                           : device_gathering::lane;
 }
@@ -73,8 +73,10 @@ struct backward_memory : carry_memory<backward_arrays<M, T>, typename M::templat
     std::size_t i = 0;
     for_each_member(in, [&](const auto& x) {
       arrays.how[i] = gathering_of<M>(i, x.extent);
-      arrays.lanes[i] =
-          arena.take<T>(arrays.how[i] == device_gathering::over_lanes ? blocks * shape.batch * shape.time * shape.states : 0);
+      arrays.over_channels[i] =
+          arena.take<T>(arrays.how[i] == device_gathering::over_channels
+                            ? blocks * shape.batch * shape.time * shape.states
+                            : 0);
       ++i;
     });
     const std::size_t first = arena.used();
@@ -212,7 +214,7 @@ void sum_parts(const cuda& policy, const Call& call, const Arrays& arrays, std::
       .add = call.states.accumulate};
   for (std::size_t k = 0; k < M::inputs_info.size(); ++k) {
     parts.how[k] = arrays.how[k];
-    parts.parts[k] = arrays.how[k] == device_gathering::over_lanes ? arrays.lanes[k] : arrays.time[k];
+    parts.parts[k] = arrays.how[k] == device_gathering::over_channels ? arrays.over_channels[k] : arrays.time[k];
   }
   sum_gradients(policy, parts);
 }

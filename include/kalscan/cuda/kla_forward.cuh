@@ -192,8 +192,8 @@ bool channels_abound(const Call& call) {
          device_forward_traversal<Call, channel_of_thread>::shared_size({}) <= room;
 }
 
-/// Whether a call whose time is not cut goes with helpers and one channel a taker: with two, half of an H200 would be idle,
-/// or there are no such blocks.
+/// Whether a call whose time is not cut is to have helper warps with one channel a taker: with two channels a taker,
+/// half of an H200 would be idle, or the number of channels is no multiple of 64.
 template <class Call>
 bool has_few_channels(const Call& call) {
   constexpr std::int64_t half = 132 / 2;

@@ -25,8 +25,8 @@
 
 namespace kalscan::detail {
 
-/// Eigen frees memory as it allocates it, which depends on the vectors that it is compiled for: a program that is
-/// compiled for others than the library does not link, since it finds no function of its numbers.
+/// How Eigen allocates and frees memory depends on the vectors that it is compiled for. A program that is compiled for
+/// other vectors than the library does not link: the name of this function has the sizes in it.
 template <int Alignment, int StaticAlignment, int World, int Major>
 void compiled_for_the_same_vectors();
 #define KALSCAN_EIGEN \

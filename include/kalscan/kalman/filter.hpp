@@ -80,7 +80,8 @@ void check_filter(std::span<const kalman_model<T, N, M>> models, std::span<const
   }
 }
 
-/// Makes room for the results of one series. Without `keeps` there is room for one belief: that after a diffuse beginning.
+/// Makes room for the results of one series. Without `keeps` there is room for one belief: the last one of its
+/// beginning.
 template <class T, int N, int M>
 void make_room(filter_result<T, N, M>& result, const filter_step<T, N, M>& stepper, const observations<T, M>& y,
                filter_outputs outputs, bool keeps) {
@@ -285,16 +286,19 @@ constexpr void explain_data() {
 ///                 more than was known: filtered again, as roots
 ///     diffuse     the prior is diffuse in part: the first steps, until the states' correlations are far from singular,
 ///                 in a form of their own, at two to three times the cost of an ordinary step
+///     vague       the prior is proper, but with its deviations some reading may deviate by more than 220 times (11 in
+///                 float) the deviation that the step's own noise and the reading's give it, sqrt(R) + |H| sqrt(Q); and
+///                 the model is neither noiseless nor sharp: the first steps as under a diffuse prior
 ///     all others  as covariances
 ///
-/// Roots and diffuse first steps are taken in sequence. Under a diffuse prior the log-likelihood is the limit for kappa
-/// without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the diffuse components, where d is the number
-/// of directions of these that the data have seen.
+/// Roots and the first steps under a diffuse or vague prior are taken in sequence. Under a diffuse prior the
+/// log-likelihood is the limit for kappa without bound of log p(y) + (d / 2) log kappa under N(0, kappa I) for the
+/// diffuse components, where d is the number of directions of these that the data have seen.
 ///
 /// Throws std::invalid_argument before computing anything when the model or the data do not fit; filter_error when a
 /// step has no finite or no semi-definite result. `omp` splits time only of series whose R is definite at every step: a
 /// noise-free observation would give infinite information on the unknown state before a chunk. With fixed N and M and a prior
-/// that is neither diffuse nor vague beside R, and R regular, nothing is allocated per step.
+/// that is neither diffuse nor vague, and R regular, nothing is allocated per step.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const kalman_model<T, N, M>& model, std::type_identity_t<std::span<const observations<T, M>>> series,

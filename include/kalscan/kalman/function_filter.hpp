@@ -35,8 +35,9 @@
 // little keep their digits, and directions of which they tell nothing stay unknown.
 //
 // Results go into the caller's arrays; those that are empty are not computed. Policies: `seq`, `omp`, or a task_policy
-// of one's own. Of many series, each is taken as a whole; few long ones are cut in time, into chunks of `omp`'s chunk,
-// or one chunk more than there are workers. Results have the same bits on every run: they depend on shapes and chunk
+// of one's own. With `omp{.chunk = c}` each series is cut in time into chunks of c steps. Without a chunk only few long
+// series are cut, where there are at least two workers for each and 256 steps for each of these: into one chunk more
+// than a series has workers. Results have the same bits on every run: they depend on the shapes and on the chunks
 // alone. Allocates a state, an element and a sum a chunk, nothing a step.
 //
 // Wrong sizes and offsets throw std::invalid_argument before anything is written. A step that cannot be computed throws

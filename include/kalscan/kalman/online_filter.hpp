@@ -44,9 +44,9 @@ struct online_update {
 };
 
 /// The steps of a model, with the bits of `filter` on `seq`, or to rounding where filter begins in another way because
-/// the prior is vague beside R or R is singular, or carries roots because some combination of states grows far beyond
-/// the others: here they are carried from where that shows, and from the start where the prior, or the belief
-/// of a result, is vague.
+/// the prior is vague (see filter) or R is singular, or carries roots because some combination of states grows far
+/// beyond the others: here they are carried from where that shows, and from the start where the prior, or the belief of
+/// a result, is vague.
 ///
 ///     kalscan::online_filter steps(model);
 ///     auto belief = steps.start();

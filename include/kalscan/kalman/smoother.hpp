@@ -109,7 +109,8 @@ void smooth_again(const P& p, const model_list<T, N, M>& all_models, const std::
   for (std::size_t k = 0; k < which.size(); ++k) results[static_cast<std::size_t>(which[k])] = std::move(smoothed[k]);
 }
 
-/// With Whole, series with roots are not split in time: results of the default form are smoothed so.
+/// With Whole, series with roots are not split in time. The verbs that filter and smooth a model of the default form in
+/// one call use it.
 template <bool Whole, host_policy P, class T, int N, int M>
 std::vector<smoother_result<T, N, M>> smooth_here(const P& p, const model_list<T, N, M>& models,
                                                   std::vector<filter_result<T, N, M>> filtered) {

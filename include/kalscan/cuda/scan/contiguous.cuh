@@ -55,7 +55,7 @@ __device__ inline std::int64_t take_first_tile(unsigned* taken) {
 }
 
 /// Scans the tile of a number. `InOrder`, the block first takes it, and leaves it to the block that has it already.
-/// Returns false where an earlier tile was long in coming: nothing is written then, and the pass may be repeated.
+/// Returns false where an earlier tile was long in coming: no output is written then, and the pass may be repeated.
 template <class Call, int Threads, bool Backward, bool InOrder>
 __device__ __forceinline__ bool contiguous_pass(const Call& call,
                                                 const lookback<typename Call::recurrence_type>& look, unsigned* taken,

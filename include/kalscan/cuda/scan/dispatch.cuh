@@ -20,7 +20,7 @@ struct chosen_algorithm {
   std::int64_t chunk = 0;
 };
 
-/// Rows fewer than this are cut in time, to have threads enough; this and the two below are about bytes in flight.
+/// Fewer rows than this are cut in time, so that there are threads enough to keep the memory busy.
 inline constexpr std::int64_t many_rows = 2048;
 /// Rows shorter than this are not worth a warp.
 inline constexpr std::int64_t short_row = 64;

@@ -12,7 +12,8 @@
 
 namespace kalscan::detail {
 
-/// Waits until what the kernel before has written is there. What that one had to wait for is there from the start.
+/// Waits until what the kernel before has written is there. What kernels before that one wrote is there from the start:
+/// it did not begin earlier.
 __device__ inline void wait_for_kernel_before() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -37,7 +38,8 @@ inline void clear_memory(const cuda& policy, std::span<std::byte> memory) {
   check_launch("clear_kernel");
 }
 
-/// Launches a kernel after clear_memory: where it was compiled to wait for that, it need not be over.
+/// Launches a kernel after clear_memory. If it was compiled for compute capability 9.0 or later, it waits by itself
+/// (wait_for_kernel_before), and may start before the memory is cleared.
 template <class... Parameters>
 void launch_after_clear(unsigned blocks, unsigned threads, std::size_t shared, cudaStream_t stream,
                         void (*kernel)(Parameters...), const std::type_identity_t<Parameters>&... arguments) {

@@ -44,9 +44,9 @@ inline constexpr std::int64_t many_series = 4096, short_series = 32;
 /// Multiprocessors of a large device. Not of the one at hand: chunks, and so bits, are to be the same on all.
 inline constexpr std::int64_t many_multiprocessors = 132;
 
-/// Steps of a chunk, `given` where that is not 0: as many chunks as a large device replays at once, and not so few steps
-/// that combining costs more than they do; or what a traversal makes of that. A multiple of four, so that rows
-/// begin at multiples of 32 bytes.
+/// Steps of a chunk: `given` where that is not 0; whole series where these are many or short. Else so many that a large
+/// device replays all chunks at once, a multiple of four, with which rows begin at multiples of 32 bytes; a traversal
+/// with chunk_for may choose another number then.
 template <class Traversal>
 constexpr std::int64_t chunk_of_time(std::int64_t given, std::int64_t longest, std::int64_t count) {
   if (given > 0) return (std::min)(given, (std::max<std::int64_t>)(longest, 1));

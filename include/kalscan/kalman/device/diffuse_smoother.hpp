@@ -112,9 +112,11 @@ struct equations_smoother : smoother_traversal<Model> {
   KALSCAN_HD explicit equations_smoother(const information_smoother<Model>& x, std::int64_t steps = steps_from_start)
       : base{x.model, x.series, x.y, x.mean, x.spread, x.out, x.chunk, x.directions}, window(steps) {}
 
-  /// The equations of later data at the last of the unknown steps of chunk k. They are made of the information there, or
-  /// where that has not the digits, of that before a chunk `window` steps later, before(k), or 2, 4, 8 times as many; of
-  /// 16 times as many as it is. Where less than as many steps again are left, they begin at the end of the series.
+  /// The equations of later data at the last of the unknown steps of chunk k, made of the information of the later data
+  /// there. If that is too close to singular, they begin later in time and are taken back step by step: from the
+  /// information `window` steps later, or 2, 4, 8 times as far, the first that is regular enough; at 16 times as far it
+  /// is taken in any case. Where fewer than as many steps again would be left, they begin at the end of the series.
+  /// before(k) returns the information that chunk k begins with.
   template <class Before>
   KALSCAN_HD state equations_at(const information_smoother<Model>& x, std::int64_t i, std::int64_t k,
                                 Before before) const {

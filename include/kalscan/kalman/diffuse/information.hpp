@@ -44,8 +44,8 @@ class diffuse_information {
   const indices& unseen() const { return unseen_; }
   const indices& seen() const { return seen_; }  ///< those that were seen last come first
 
-  /// row [d 1] = N(0, 1) with a row of seen coordinates. Rotates it into the triangle; returns half the square of what
-  /// is left of it, a residual, and adds the logarithm of what the determinant of the triangle has gained.
+  /// Takes a'd = v + N(0, 1), given as the row [a v] in seen coordinates. Rotates it into the triangle; returns half
+  /// the square of what is left of v, a residual, and adds to `gained` by how much the determinant's logarithm grew.
   [[gnu::noinline]] T absorb(vector& row, T& gained) {
     const Eigen::Index q = rows_.rows();
     for (std::size_t k = 0; k < seen_.size(); ++k) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which entries of a matrix are zero but for rounding, felt by random samples of what its inputs are rounded by.
+// Finds the entries of a matrix that are zero up to rounding. Three random samples of the rounding errors of its inputs
+// are carried along (stochastic arithmetic).
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -167,8 +168,8 @@ class sampled_rounding {
     return std::abs(x) <= least * terms + plausible * std::sqrt(squares / static_cast<T>(samples_.size()));
   }
 
-  /// Entry (i, j) of A is a sum of such terms. Where it is cleared, what is cleared may have been no error: other entries
-  /// may be its equals.
+  /// Clears entry (i, j) of A, a sum of such terms, if it may be rounding. The cleared value may have been real, so
+  /// half of it is added to each sampled error, with a sign that equal numbers at equal places share.
   void clear_rounding(compensated_matrix<T>& A, T terms, Eigen::Index i, Eigen::Index j) {
     const T x = A.value(i, j);
     if (!is_rounding(x, terms, [&](const sample& s) { return s.A(i, j); })) return;

@@ -84,7 +84,8 @@ class diffuse_smoother {
     for (Eigen::Index j = 0; j < free_.cols(); ++j) std::copy_n(&next.free(0, j), k, &free_(0, j));
   }
 
-  /// The belief of x_t given all data. To be called for t = size - 1 ... 0, with a transition between two calls.
+  /// The belief of x_t given all data. To be called for the steps of the history's last part, t = size - 1 ... begin,
+  /// with a transition between two calls.
   belief step(std::int64_t t) {
     undo([&](const auto& change) { return change.step > t; });
     const auto o = history_.after(t);
@@ -166,7 +167,7 @@ class diffuse_smoother {
     set_identity(free_, k, k);
   }
 
-  /// What is `coefficients` d + `of_error` g.
+  /// `coefficients` d + `of_error` g_end, given all data.
   unknowns of_unknowns(const matrix& coefficients, const matrix& of_error) const {
     const Eigen::Index n = coefficients.rows(), k = free_.rows(), seen = end_.rank();
     unknowns x;

@@ -48,8 +48,8 @@ class diffuse_start {
   };
 
   /// The state is mean + directions d + N(0, root root'), d diffuse. `rounding`: of the directions, or empty.
-  /// `noiseless`: some reading may be without noise; then mean and root may have errors of the given covariance beside
-  /// their last digits', or of none.
+  /// `noiseless`: some reading may have no noise. `errors` then bounds the errors that mean and root have already, in
+  /// the form of a covariance; empty: they have none but the rounding of their last digits.
   [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, const view& rounding,
                                   bool noiseless, const view& errors)
       : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions, rounding) {
@@ -186,8 +186,8 @@ class diffuse_start {
     return true;
   }
 
-  /// Begins anew with what is known now as the prior: a part of the history ends, and other unknowns stand for the same
-  /// state, given which nothing has grown yet.
+  /// Starts a new part of the history: the current belief becomes the prior, with new unknowns d. So the errors of the
+  /// state given d, which grow from step to step, start anew as well.
   void begin_part(history_type& history) {
     end(history);
     const belief x = current();

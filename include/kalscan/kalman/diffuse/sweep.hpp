@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The beginnings of series under a prior that is diffuse in part or vague, and of those with readings without noise.
+// The beginnings of series: their first steps under a prior that is diffuse in part, or vague.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -24,8 +24,8 @@ namespace kalscan::detail {
 /// with a vague prior, too, unless they are carried as roots.
 enum class beginning { diffuse, wherever_better };
 
-/// Whether the first steps are not ordinary ones: the prior is diffuse in part; where that is better, also where it is
-/// vague and the model is not carried as roots, as all are that are read without noise.
+/// Whether the first steps are not ordinary ones: the prior is diffuse in part; or, with beginning::wherever_better, it
+/// is vague and the model is neither noiseless nor sharp, so that it is not carried as roots.
 template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
@@ -98,8 +98,8 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
     steps.write_filtered(t, filtered, log_density);
     if (noiseless && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
     if (filtered.proper) {
-      // Mostly the first steps decide; later the question is not worth asking at every step. Where what is read
-      // without error differs from step to step, what is known already is told apart better here than by roots.
+      // Asks after each of the first 16 proper steps, then after every 16th. A noiseless model takes `least` proper
+      // steps here: if its H or R changes, directions that are known exactly are told apart better here than by roots.
       const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
       const bool asks = !noiseless && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
       ++proper_steps;
@@ -109,7 +109,7 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
         break;
       }
     }
-    // Given what was unknown at first, errors grow as the inverse of a system does that is read exactly.
+    // Where readings are exact, errors of the state given the unknowns grow as the inverse system does: a new part.
     if (noiseless && t + 1 < steps.length) x.begin_part(history);
   }
   x.end(history);

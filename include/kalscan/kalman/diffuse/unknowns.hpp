@@ -67,8 +67,8 @@ class diffuse_unknowns {
     A_.swap(moved_);
   }
 
-  /// Looks at a reading h'A d = v + N(0, f). Returns the unknown that it is solved by, because it is seen first or
-  /// f = 0; -1 where it is not to be solved.
+  /// Looks at a reading h'A d = v + N(0, f). Returns the unknown to eliminate with it: an unseen one, if the reading
+  /// contains any; else, if it has no error (f = 0), one that was seen. -1: there is none to eliminate.
   Eigen::Index pivot_of(const vector& h, T f) {
     multiply_transposed(a_, A_, h);
     set_zero(sizes_, a().size());
@@ -156,9 +156,10 @@ class diffuse_unknowns {
   }
 
  private:
-  /// The unseen column by which a reading is solved: its coefficient is large beside those that the column has had, in
-  /// units of their noise; without any, it has lost least in its sum. Orthonormal unknowns have the same units: the
-  /// largest coefficient is the one that the others are small multiples of. -1: all coefficients are zero.
+  /// The unseen unknown to eliminate with a reading; -1: all their coefficients are zero. It is the one with the
+  /// largest coefficient |a_j|, relative to the largest sum of terms that column j has had in a reading, in units of
+  /// the reading's deviation given d; or, if some column has had none, relative to the terms that a_j itself is the sum
+  /// of. The coordinates of orthonormal unknowns have the same units, and their coefficients are compared as they are.
   [[gnu::noinline]] Eigen::Index pivot_among_unseen() const {
     const auto& columns = information_.unseen();
     const bool scaled = std::none_of(columns.begin(), columns.end(),

@@ -14,7 +14,8 @@
 
 namespace kalscan::detail {
 
-/// The largest deviation of a reading that these of the states allow, where each counts by its `precision`.
+/// How far a reading may deviate if the states have these variances: their deviations, each times its `precision`,
+/// added.
 template <class T, class Variance>
 T reading_deviation(view_of<T> precision, Variance variance) {
   T sum = 0;
@@ -42,19 +43,22 @@ class vague_states {
   }
   explicit vague_states(Eigen::Vector<T, N> precision) : precision_(std::move(precision)) {}
 
-  /// Of each state, that of the reading that tells most of it.
+  /// By state: the largest |h| of a reading of it, over the standard deviation that the reading's noise and the step's
+  /// noise give that reading.
   const Eigen::Vector<T, N>& precision() const { return precision_; }
-  /// The largest deviation of a reading that these of the states allow, in those of what is new in it.
+  /// How far a reading may deviate if the states have these variances, in units of the standard deviation that its own
+  /// noise and the step's noise give it.
   template <class Variance>
   T deviation(Variance variance) const {
     return reading_deviation<T>(precision_, variance);
   }
-  /// Of a covariance of the states.
+  /// Whether a belief with this covariance is vague.
   template <class Covariance>
   bool is_vague(const Covariance& P) const {
     return deviation([&](Eigen::Index j) { return P(j, j); }) > much();
   }
-  /// What is vague, and, after a beginning that was, what still is: there it costs little to go on.
+  /// Above much() a prior is vague. A beginning goes on at least until what its unknowns add is below enough(): there
+  /// further steps of it are cheap.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
 

@@ -92,7 +92,7 @@ struct matrix_filtering_monoid {
       detail::observe_scalar(x.C, h, T(1), s, q, K);
     }
     vector rest = later.eta;
-    rest -= times(Z, w);  // where data made eta, rounding; J alone cannot have it
+    rest -= times(Z, w);  // outside the range of J: rounding if data made eta
     x.eta += times(detail::transposed(x.A), rest);
     x.b += times(x.C, rest);
     x.A = times(later.A, x.A);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The element of a stretch of time of which the state before it is given as its difference from a guess.
+// The element of a stretch of time as a function of x_in - guess, where x_in is the state before the stretch.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -58,8 +58,9 @@ likeliest_state<T, N> likeliest_before(const square_root_element<T, N>& x) {
   return {times(x.Z, transposed(x.Z)), times(x.Z, x.w)};
 }
 
-/// The element of steps [first, last), which absorb(step, element) takes, from that of no steps. The first steps tell the
-/// guess; where it turns out to be far off, all steps tell a better one.
+/// The element of steps [first, last). absorb(step, element) extends an element by a step, `none` is that of no steps.
+/// Absorbs some first steps, twice as many as states, to get a guess, then all from there; if the guess turns out to be
+/// far off, takes a better one from these and absorbs all steps once more.
 template <class Element, class Absorb>
 auto absorb_stretch(std::int64_t first, std::int64_t last, const Element& none, Absorb absorb) {
   using vector = std::remove_cvref_t<decltype(none.b)>;

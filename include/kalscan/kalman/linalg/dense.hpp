@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The linear algebra of the first steps under a diffuse prior: loops over columns of matrices of dynamic size, which
-// compile once for each scalar. Eigen's own products, blocked for large matrices, take far longer to compile. Here and in
-// diffuse, what is called from several places is out of line: a compiler would optimize it anew in each of them.
+// Linear algebra for the first steps under a diffuse or vague prior and for the smoother: loops over columns of
+// matrices of dynamic size, which compile once for each number type. Eigen's own products, blocked for large matrices,
+// take far longer to compile. Here and in diffuse, what is called from several places is out of line: a compiler would
+// optimize it anew in each of them.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -225,8 +226,8 @@ template <class T>
   return order;
 }
 
-/// y becomes x with (triangle) x = first rows of y and all other rows zero, where row k of x stands at order(k) of the
-/// given number of rows. The triangle is an upper one, of the order's size.
+/// Solves (triangle) x = the first rows of y, with an upper triangle of order.size() rows. y becomes a matrix of the
+/// given number of rows: row k of x is its row order(k), the others are zero.
 template <class T>
 [[gnu::noinline]] void solve_triangle(dense_matrix<T>& y, view_of<T> triangle, const std::vector<Eigen::Index>& order,
                                       Eigen::Index rows) {

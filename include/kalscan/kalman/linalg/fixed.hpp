@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The little linear algebra that the matrix elements need, on Eigen types; with fixed sizes it runs on the device too.
+// The little linear algebra that filters with matrix states need, on Eigen types. With fixed sizes, what is marked
+// KALSCAN_HD runs on a device too.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -285,7 +286,8 @@ KALSCAN_HD void observe_scalar(Matrix& P, const Vector& h, typename Matrix::Scal
   }
 }
 
-/// A := A - K g' with g = A'h. Along h only d / s of A is left, to be exact to its own digits.
+/// A := A - K g' with g = A'h and the gain K of observe_scalar. Then h'A is (d / s) g'; where that is so small that the
+/// subtraction loses its digits, they are put back.
 template <class Matrix, class Vector>
 KALSCAN_HD void reduce_by_gain(Matrix& A, const Vector& h, typename Matrix::Scalar d, typename Matrix::Scalar s,
                                const Vector& K, const Vector& g) {

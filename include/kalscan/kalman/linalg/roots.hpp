@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The linear algebra of square-root filters: covariances are handled as roots U with P = U U', likelihoods as equations
-// Z'x = w with errors of variance one. Nothing here forms a square.
+// Z'x = w with errors of variance one. No covariance is formed from its root; only the bound on rounding errors,
+// root_rounding, has the form of a covariance.
 #pragma once
 
 #include <algorithm>
@@ -183,7 +184,8 @@ struct root_rounding {
     }
     return E;
   }
-  /// What is known is read again, off by a rounding of `terms`: of the errors so far it tells the gain returned.
+  /// Takes a noiseless reading of what is known exactly already. Its residual shows rounding errors alone, of which its
+  /// own are a rounding of `terms`. Updates E, and returns the gain by which the residual corrects the mean.
   Eigen::Vector<T, N> read_again(const Eigen::Vector<T, N>& h, T terms) {
     const Eigen::Vector<T, N> Eh = times(E, h);
     const T noise = unit(1) * terms * terms, s = (std::max)(h.dot(Eh), T(0)) + noise;

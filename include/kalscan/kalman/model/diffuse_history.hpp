@@ -29,7 +29,8 @@ struct diffuse_history {
     view f, a;
     T s, v, noise;  // variances, but for v
   };
-  /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
+  /// Before reading number `reading`, at step `step`, the coordinates of d change: the old coordinate `pivot` is
+  /// known + row'd, with d in the new coordinates; the others stay.
   struct change {
     std::int64_t step, reading;
     Eigen::Index pivot;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Matrices in arrays in memory, read and written by the widest loads and stores that a device has.
+// Matrices in arrays in memory. On a device, those of at most 8 rows are read and written by its widest loads and
+// stores.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,7 @@ struct alignas(sizeof(T) * Count) packet {
   T x[static_cast<std::size_t>(Count)];
 };
 
-/// load, where the device reads whole packets if the array allows it.
+/// Loads a matrix; on a device in whole packets, where it has at most 8 rows and `from` is aligned.
 template <class X>
 KALSCAN_HD X read_matrix(const typename X::value_type* from) {
 #if defined(__CUDA_ARCH__)
@@ -48,7 +49,7 @@ KALSCAN_HD X read_matrix(const typename X::value_type* from) {
   return load<X>(from);
 }
 
-/// store, likewise.
+/// Stores a matrix, likewise.
 template <class X>
 KALSCAN_HD void write_matrix(typename X::value_type* to, const X& x) {
 #if defined(__CUDA_ARCH__)

@@ -39,8 +39,8 @@ class series_chains {
   using element = typename Traversal::element;
 
   static constexpr bool has_outputs = true;
-  /// Whether a chunk whose element is not finite is replayed at once. The smoother's is not: its results may take the
-  /// place of the filter's, which the chunk before still needs then.
+  /// Whether a chunk is replayed at once if its element makes a state that is not finite of one that is. The smoother's
+  /// is not: its results may overwrite the filter's, which the neighbouring chunk (earlier in time) still has to read.
   static constexpr bool replays_what_overflows = Traversal::replay_type::direction > 0;
 
   explicit series_chains(const Traversal& x) : x_(x) {
@@ -89,7 +89,8 @@ class series_chains {
   std::vector<std::size_t> offsets_{};           // where those of a series begin
 };
 
-/// Steps of a chunk on the host: whole series unless there are fewer of them than workers, and long ones.
+/// Steps of a chunk on the host: those that the policy gives; else whole series, unless there are at least two workers
+/// for each and 256 steps for each of these.
 template <task_policy P>
 std::int64_t host_chunk(const P& policy, const series_layout& series) {
   const std::int64_t longest = (std::max)(series.longest, std::int64_t{1});

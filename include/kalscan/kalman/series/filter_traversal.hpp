@@ -160,7 +160,7 @@ struct filter_traversal {
 
     /// False where the array is given and has no room for what is left of them.
     KALSCAN_HD bool keep_directions(std::span<T> to, std::int64_t t) const {
-      if constexpr (diffuse) return to.empty() || !misses_directions(to, x_.series.count, series_, t, belief_);
+      if constexpr (diffuse) return to.empty() || write_directions(to, x_.series.count, series_, t, belief_);
       return true;
     }
 

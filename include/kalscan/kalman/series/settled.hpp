@@ -127,9 +127,9 @@ struct settled_smoother {
   KALSCAN_HD void begin(const small_likelihood<T, N>& later) { J = later.J; }
   KALSCAN_HD void keep(int k, const small_vector<T, N>& told, const small_innovation<T, N>& x) { gains.keep(k, told, x); }
 
-  /// After a step: sets `hold` if no component was missing (`all`) and neither J nor the smoothed covariance changed, which
-  /// shows a change in directions of which J tells little. `later` is the smoothed covariance of the step after this one,
-  /// `before` what is said of the state before it.
+  /// After a step: sets `hold` if no component was missing (`all`) and both J and the smoothed covariance stayed the
+  /// same. J alone is not enough: it hardly shows changes in directions about which it has little information. `later`
+  /// is the smoothed covariance of the step after this one; `before` is the information on the state before this step.
   KALSCAN_HD void judge(const small_symmetric<T, N>& filtered_, const small_matrix<T, N, N>& A_,
                         const small_symmetric<T, N>& smoothed, const small_symmetric<T, N>& later,
                         const small_likelihood<T, N>& before, bool all) {
@@ -158,9 +158,11 @@ struct settled_smoother {
 };
 
 /// For traversals without a plan. A plan has filter_settling() and smoother_settling(), which make the objects by which a
-/// replay knows when covariances have settled. These have `enter`, called before the first step; `keep`, called for each
-/// reading, and `judge`, called after each step in full; and for settled steps `serve` and `observe`, or `of_step`. Those of
-/// a real plan know the limit of a covariance: enter and judge then replace one that is close to it by the limit.
+/// replay knows when covariances have settled. These have `enter`, called before a chunk's first step (by the filter
+/// only where that is not the first step of the series); `keep`, called for each reading of a step in full, and
+/// `judge`, called after such a step (by the filter only if its predicted belief was proper and it was not the first of
+/// the series); and for settled steps `serve` and `observe`, or `of_step`. Those of a real plan know the limit of a
+/// covariance: enter and judge then replace one that is close to it by the limit.
 template <class T, int N, int M>
 struct no_plan {
   KALSCAN_HD settled_filter<T, N, M> filter_settling() const { return {}; }

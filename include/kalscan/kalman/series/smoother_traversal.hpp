@@ -136,7 +136,7 @@ struct smoother_traversal {
       if (!done) step_belief(t, more);
       step_failure wrong = judge_belief(smoothed_);
       if constexpr (is_diffuse<belief>) {
-        if (misses_directions(x_.out.directions, x_.series.count, series_, t, smoothed_) && wrong == step_failure::none)
+        if (!write_directions(x_.out.directions, x_.series.count, series_, t, smoothed_) && wrong == step_failure::none)
           wrong = step_failure::improper;
       }
       report(x_.out.status, series_, t, wrong);

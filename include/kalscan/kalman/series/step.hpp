@@ -170,22 +170,22 @@ KALSCAN_HD step_failure judge_belief(const small_root_belief<T, N>& x) {
   return judge_belief(rows);
 }
 
-/// The array of directions of the first steps, of series of `count`, from step t of a series on; null beyond its room.
+/// Where the directions of step t of series number `series` (of `count`) lie in x; null if x has no room for step t.
 template <int N, class T>
 KALSCAN_HD T* directions_at(std::span<T> x, std::int64_t count, std::int64_t series, std::int64_t t) {
   const std::int64_t size = static_cast<std::int64_t>(x.size()), row = count * (N * N);
   if (t >= size || (t + 1) * row > size) return nullptr;
   return x.data() + (series * (size / row) + t) * (N * N);
 }
-/// Leaves the directions of a belief in such an array. Returns whether there was no room where some are left.
+/// Writes the directions of a belief there. Returns false if there is no room for them and the belief still has some.
 template <class T, int N>
-KALSCAN_HD bool misses_directions(std::span<T> to, std::int64_t count, std::int64_t series, std::int64_t t,
-                                  const small_diffuse_belief<T, N>& x) {
+KALSCAN_HD bool write_directions(std::span<T> to, std::int64_t count, std::int64_t series, std::int64_t t,
+                                 const small_diffuse_belief<T, N>& x) {
   if (T* at = directions_at<N>(to, count, series, t)) {
     write_matrix(at, directions_of(x));
-    return false;
+    return true;
   }
-  return has_directions(x);
+  return !has_directions(x);
 }
 
 }  // namespace kalscan::detail

@@ -144,7 +144,7 @@ struct filter_recorder {
     result->innovation_covariance[static_cast<std::size_t>(t)] = S;
   }
 
-  /// Whether beliefs are asked for; if not, those of a diffuse beginning replace one another.
+  /// Whether beliefs are asked for; if not, those of a beginning replace one another.
   bool keeps() const { return !result->log_likelihood_terms.empty(); }
   std::int64_t column(std::int64_t t) const { return keeps() ? t : 0; }
 

@@ -198,7 +198,8 @@ bool moves_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::In
   return false;
 }
 
-/// Whether that is not ruled out by deviations alone, for which less is computed. `noise`: of the states at step t.
+/// False where moves_sharply is false by standard deviations alone, which are cheaper to compute. `noise`: the
+/// deviations of the states' noise at step t.
 template <class T, int N, int M>
 bool may_move_sharply(const kalman_model<T, N, M>& model, std::int64_t t, Eigen::Index i,
                       const Eigen::Vector<T, N>& noise) {

@@ -50,7 +50,8 @@ struct square_root_smoother_sweep {
   std::span<const std::int64_t> chosen;  // of the results
   std::int64_t longest;
   bool noiseless;  // something is read without noise: in a long stretch information may grow without bound
-  /// What is observed after the first steps of each result, with room: Z'x = Z' mean + v + N(0, I) of the last of them.
+  /// Room for one entry per result, which finish() fills where a result has a beginning: what the data after it say of
+  /// its last state x, as Z'x = Z' mean + v + N(0, I).
   std::span<dense_matrix<T>> later_Z, later_v;
 
   static constexpr bool has_outputs = true, whole_lanes = Whole;

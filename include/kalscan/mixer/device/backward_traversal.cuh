@@ -20,11 +20,11 @@ namespace kalscan::detail {
 template <class Call, lanes_kind Kind>
 struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   using base = channel_gradient_traversal<Call, Kind>;
-  using base::is_parameter, base::over_lanes, base::over_states, base::lane_sum_of;
+  using base::is_parameter, base::over_channels, base::over_states, base::channel_sum_of;
   using base::each_tile, base::each_of_four_steps_back, base::each_lane_back, base::sums_of, base::sum_over_channels;
   using base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
-  using base::States, base::Full, base::Varying, base::framed, base::inputs, base::lane_sums, base::summed_steps;
-  using base::one_by_one, base::leave_channel_sums, base::leave_frame_of_step, base::seek_gradients;
+  using base::States, base::Full, base::Varying, base::framed, base::inputs, base::sums_over_channels;
+  using base::summed_steps, base::one_by_one, base::leave_state_sums, base::leave_frame_of_step, base::seek_gradients;
   using base::skip_gradients, base::sum_over_states;
   using typename base::layout_type;
   using typename base::M;
@@ -60,17 +60,17 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
     *to = static_cast<E>(call.states.accumulate ? static_cast<T>(*to) + value : value);
   }
   /// Adds g(k), lane j's gradient of input k at step `step` of the tile at t, to the sums that input k is part of.
-  /// channel_sum(k) is a reference to the thread's sum over states.
-  template <class Gradients, class ChannelSum>
-  __device__ __forceinline__ void gather(std::int64_t t, int step, int j, const Gradients& g, row (&lane_sum)[inputs],
-                                         const ChannelSum& channel_sum) {
+  /// state_sum(k) is a reference to the thread's sum over states.
+  template <class Gradients, class StateSum>
+  __device__ __forceinline__ void gather(std::int64_t t, int step, int j, const Gradients& g,
+                                         row (&channel_sum)[inputs], const StateSum& state_sum) {
     const bool mine = Full || lanes.s0 + j < lanes.states;
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         const T part = mine ? g(k()) : T(0);
-        channel_sum(k()) = j == 0 ? part : channel_sum(k()) + part;
+        state_sum(k()) = j == 0 ? part : state_sum(k()) + part;
       }
-      if constexpr (over_lanes(k())) lane_sum[k()].x[j] = g(k());  // 0 beyond the last channel
+      if constexpr (over_channels(k())) channel_sum[k()].x[j] = g(k());  // 0 beyond the last channel
       if constexpr (is_parameter(k())) {
         time_sums[k()][j] += g(k());
         if constexpr (Varying) {
@@ -80,9 +80,9 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
       }
     });
   }
-  __device__ __forceinline__ void leave_lane_sums(int step, const row (&lane_sum)[inputs]) const {
+  __device__ __forceinline__ void leave_channel_sums(int step, const row (&channel_sum)[inputs]) const {
     for_each_index<inputs>([&](auto k) {
-      if constexpr (over_lanes(k())) sums_of(step, lane_sum_of(k()))[threadIdx.x] = lane_sum[k()];
+      if constexpr (over_channels(k())) sums_of(step, channel_sum_of(k()))[threadIdx.x] = channel_sum[k()];
     });
   }
 
@@ -103,27 +103,27 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
           to_wide<wide_state, T>(after), to_wide<wide_state, T>(bar), for_all_lanes(base::output_adjoints(row_of)));
       from_wide<T>(back.earlier, bar);
       const auto g = as_array<numbers>(back.inputs);
-      T channel_sum[inputs];
-      row lane_sum[inputs];
+      T state_sum[inputs];
+      row channel_sum[inputs];
 #pragma unroll
       for (int j = 0; j < States; ++j) {
-        gather(t, step + i, j, [&](std::size_t k) { return g[k].x[j]; }, lane_sum,
-               [&](std::size_t k) -> T& { return channel_sum[k]; });
+        gather(t, step + i, j, [&](std::size_t k) { return g[k].x[j]; }, channel_sum,
+               [&](std::size_t k) -> T& { return state_sum[k]; });
         after[j] = before[j];
       }
-      leave_lane_sums(step + i, lane_sum);
       leave_channel_sums(step + i, channel_sum);
+      leave_state_sums(step + i, state_sum);
     }
   }
   /// The adjoints of steps step + 3, ..., step of the tile at t, by the formulas for ordinary states.
   __device__ __forceinline__ void adjoint_of_four_steps(std::int64_t t, int step, state (&after)[States],
                                                         state (&bar)[States]) {
-    T channel_sum[inputs][4];
+    T state_sum[inputs][4];
     this->enter_frame(0, step + 3, bar);
     each_of_four_steps_back(t, step, after, [&](int i, const state (&before)[States], const auto& u, const auto& y_bar) {
-      row lane_sum[inputs];
+      row channel_sum[inputs];
       const auto take = [&](int j, const auto& g) {
-        gather(t, step + i, j, g, lane_sum, [&](std::size_t k) -> T& { return channel_sum[k][i]; });
+        gather(t, step + i, j, g, channel_sum, [&](std::size_t k) -> T& { return state_sum[k][i]; });
       };
       if constexpr (ordinary_of<M>::exists) {
         const auto back = fast::adjoint(to_wide<wide_state, T>(before), u, to_wide<wide_state, T>(after),
@@ -141,26 +141,26 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
           take(j, [&](std::size_t k) { return g[k]; });
         }
       }
-      leave_lane_sums(step + i, lane_sum);
+      leave_channel_sums(step + i, channel_sum);
     });
     const int count = own_steps(layout.group());
     if constexpr (framed) {
       for_each_index<inputs>([&](auto k) {
-        if constexpr (over_states(k())) sum_over_group(channel_sum[k()], lanes.g, layout.group());
+        if constexpr (over_states(k())) sum_over_group(state_sum[k()], lanes.g, layout.group());
       });
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (i >= count) break;
         T one[inputs];
-        for_each_index<inputs>([&](auto k) { one[k()] = channel_sum[k()][i]; });
+        for_each_index<inputs>([&](auto k) { one[k()] = state_sum[k()][i]; });
         leave_frame_of_step(step + own_step(lanes.g, layout.group()) + i, one);
-        for_each_index<inputs>([&](auto k) { channel_sum[k()][i] = one[k()]; });
+        for_each_index<inputs>([&](auto k) { state_sum[k()][i] = one[k()]; });
       }
     }
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] != device_gathering::channel) return;
-        if constexpr (!framed) sum_over_group(channel_sum[k()], lanes.g, layout.group());
+        if constexpr (!framed) sum_over_group(state_sum[k()], lanes.g, layout.group());
         const auto& to = member<k()>(call.in_bar);
         using E = typename std::remove_cvref_t<decltype(to)>::value_type;
         char* pointer = channel_pointers[k()];
@@ -168,7 +168,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
         if (!lanes.owns_channel || lanes.g >= 4) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (i < count) put(reinterpret_cast<E*>(pointer), channel_sum[k()][i]);
+          if (i < count) put(reinterpret_cast<E*>(pointer), state_sum[k()][i]);
           if (i + 1 < count) pointer += bytes_of_step(to);
         }
       }
@@ -186,24 +186,24 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
   __device__ __forceinline__ void one_adjoint(std::int64_t t, int step, int steps, state (&after)[States],
                                               state (&bar)[States]) {
     if (base::frame_ends(step, steps)) this->enter_frame(0, step, bar);
-    T channel_sum[inputs];
-    row lane_sum[inputs];
+    T state_sum[inputs];
+    row channel_sum[inputs];
     each_lane_back(t, step, steps, after, [&](int j, const state& before, const terms_t<M, T>& u, const auto& y_bar) {
       const auto back = M::adjoint(before, u, after[j], bar[j], y_bar);
       bar[j] = back.earlier;
       const auto g = as_array<T>(back.inputs);
-      gather(t, step, j, [&](std::size_t k) { return g[k]; }, lane_sum,
-             [&](std::size_t k) -> T& { return channel_sum[k]; });
+      gather(t, step, j, [&](std::size_t k) { return g[k]; }, channel_sum,
+             [&](std::size_t k) -> T& { return state_sum[k]; });
     });
-    leave_lane_sums(step, lane_sum);
+    leave_channel_sums(step, channel_sum);
     for_each_index<inputs>([&](auto k) {
-      if constexpr (over_states(k())) channel_sum[k()] = sum_over_group(channel_sum[k()], layout.group());
+      if constexpr (over_states(k())) state_sum[k()] = sum_over_group(state_sum[k()], layout.group());
     });
-    leave_frame_of_step(step, channel_sum);
+    leave_frame_of_step(step, state_sum);
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k())) {
         if (arrays.how[k()] == device_gathering::channel && lanes.owns_channel && lanes.g == 0)
-          put(this->template channel_gradient<k()>(t + step), channel_sum[k()]);
+          put(this->template channel_gradient<k()>(t + step), state_sum[k()]);
       }
     });
   }
@@ -258,7 +258,7 @@ struct device_backward_traversal : channel_gradient_traversal<Call, Kind> {
 #pragma unroll 1
           for (int step = min(end, steps) - 1; step >= begin; --step) one_adjoint(t, step, steps, x, bar);
         }
-        if constexpr (lane_sums > 0) {
+        if constexpr (sums_over_channels > 0) {
           __syncthreads();
           sum_over_channels(t, begin, steps);
           if constexpr (one_by_one) {

@@ -57,8 +57,8 @@ struct backward_arrays {
   lane_array<typename M::template state<T>, T> carry;
   lane_array<typename adjoint_element<M, T>::type, T> element;
   unsigned* board;
-  T* lanes[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
-  T* time[inputs];   // [slot][channel][state]: sums over the steps of a chunk
+  T* over_channels[inputs];  // [block of channels][batch][time][state]: sums over the channels of a block
+  T* time[inputs];           // [slot][channel][state]: sums over the steps of a chunk
   device_gathering how[inputs];
 };
 
@@ -83,8 +83,8 @@ struct forward_in_time {
   KALSCAN_HD static bool stops(const Ends& ends) { return ends.end; }
 
   __device__ static state act(const element& e, const state& x) { return M::act(e, x); }
-  /// Whether act(e, ...), which is `after`, is right: not where gains above one took the element out of range. A run
-  /// that does not act on the state before it gives a state that is not finite.
+  /// Whether `after` = act(e, ...) may be used: not if gains above one took e out of the range of its numbers. For a
+  /// run it is enough to look at `after`, which is then not finite.
   __device__ static bool holds(const element& e, const state& after) {
     if constexpr (mixer_with_runs<M>) {
       return all_finite<T>(after);

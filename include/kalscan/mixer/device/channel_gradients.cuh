@@ -18,7 +18,7 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
   using base = tile_state_traversal<Call, Kind>;
   using base::base;
   using base::over_states, base::call, base::layout, base::at, base::stage, base::lanes, base::arrays;
-  using base::States, base::framed, base::inputs, base::lane_sums, base::channel_sums, base::channel_sum_of;
+  using base::States, base::framed, base::inputs, base::sums_over_channels, base::sums_over_states, base::state_sum_of;
   using typename base::layout_type;
   using typename base::M;
   using typename base::row;
@@ -48,30 +48,30 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
     }
   }
 
-  static constexpr int rows_of_channel_sums = (channel_sums + States - 1) / States;
+  static constexpr int rows_of_state_sums = (sums_over_states + States - 1) / States;
 
   /// Whether steps are taken one by one, in a loop: where a step's adjoint is so long that the unrolled code of four
   /// steps would not fit a scheduler's instruction cache, and takes so many registers that the loop should hold nothing
   /// else. Its sums over a thread's states then go to the step's rows, behind those over channels, and sums over a group
   /// are made once a tile.
   static constexpr bool one_by_one =
-      base::parks_pointers && lane_sums > 0 && ordinary_of<M>::exists &&
-      lane_sums + rows_of_channel_sums <= base::rows_of_step;
+      base::parks_pointers && sums_over_channels > 0 && ordinary_of<M>::exists &&
+      sums_over_channels + rows_of_state_sums <= base::rows_of_step;
 
-  __device__ __forceinline__ void leave_channel_sums(int step, const T (&channel_sum)[inputs]) const {
-    row sums[rows_of_channel_sums] = {};
+  __device__ __forceinline__ void leave_state_sums(int step, const T (&state_sum)[inputs]) const {
+    row sums[rows_of_state_sums] = {};
     for_each_index<inputs>([&](auto k) {
       if constexpr (over_states(k()))
-        sums[channel_sum_of(k()) / States].x[channel_sum_of(k()) % States] = channel_sum[k()];
+        sums[state_sum_of(k()) / States].x[state_sum_of(k()) % States] = state_sum[k()];
     });
 #pragma unroll
-    for (int r = 0; r < rows_of_channel_sums; ++r) this->kept_row(step, lane_sums + r) = sums[r];
+    for (int r = 0; r < rows_of_state_sums; ++r) this->kept_row(step, sums_over_channels + r) = sums[r];
   }
   /// Where this thread's sums of the tile go.
   template <std::size_t K>
   __device__ __forceinline__ auto*& parked_gradient() const {
     using E = std::remove_pointer_t<decltype(channel_gradient<K>(0))>;
-    return this->template parked<E>(base::state_rows + channel_sum_of(K));
+    return this->template parked<E>(base::state_rows + state_sum_of(K));
   }
   __device__ __forceinline__ void seek_gradients(std::int64_t t) const {
     for_each_index<inputs>([&](auto k) {
@@ -98,11 +98,11 @@ struct channel_gradient_traversal : tile_state_traversal<Call, Kind> {
     for (int i = 0; i < count; ++i) {
       const int step = lanes.g + i * group;
 #pragma unroll
-      for (int r = 0; r < rows_of_channel_sums; ++r) {
-        const row all = sum_of_group<0, group>(this->sums_of(step, lane_sums + r));
+      for (int r = 0; r < rows_of_state_sums; ++r) {
+        const row all = sum_of_group<0, group>(this->sums_of(step, sums_over_channels + r));
         for_each_index<inputs>([&](auto k) {
           if constexpr (over_states(k())) {
-            if (channel_sum_of(k()) / States == r) sum[i][k()] = all.x[channel_sum_of(k()) % States];
+            if (state_sum_of(k()) / States == r) sum[i][k()] = all.x[state_sum_of(k()) % States];
           }
         });
       }

@@ -30,11 +30,11 @@ inline constexpr int sum_threads = 128;
 
 /// How a device's blocks hand on the gradient of an input.
 enum class device_gathering : unsigned char {
-  nowhere,     // nobody asks for it
-  lane,        // each lane has its own
-  channel,     // summed over states
-  over_lanes,  // summed over the channels of a block; blocks are summed afterwards
-  over_time    // summed over the steps of a chunk; chunks are summed afterwards
+  nowhere,        // nobody asks for it
+  lane,           // each lane has its own
+  channel,        // summed over states
+  over_channels,  // summed over the channels of a block; blocks are summed afterwards
+  over_time       // summed over the steps of a chunk; chunks are summed afterwards
 };
 
 /// What the blocks of a backward call left to be summed: for each input k its parts (the sums of blocks or chunks), the
@@ -44,7 +44,7 @@ struct unsummed_gradients {
   Tensors to;
   extents extent[Inputs] = {};
   device_gathering how[Inputs] = {};
-  // over_lanes: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
+  // over_channels: [block of channels][batch][time][state]; over_time: [slot][channel][state], `slots` of them a batch.
   const T* parts[Inputs] = {};
   std::int64_t channel_blocks, slots, batches, channels, states;
   bool add;
@@ -83,8 +83,8 @@ __device__ void sum_over_blocks(const Gradients& x, std::size_t k, const T* part
   }
 }
 
-/// Sums over the chunks and over the axes on which the gradient has extent 1. With OneEach a block makes a sum, each of its
-/// threads of every 128th term; else a thread does.
+/// Sums over the chunks and over the axes on which the gradient has extent 1. With OneEach a block makes one sum, and
+/// each of its threads adds every 128th term; else a thread makes one.
 template <bool OneEach, class T, class Gradients>
 __device__ void sum_over_slots(const Gradients& x, std::size_t k, const T* parts, unsigned block, unsigned blocks) {
   __shared__ T partial[sum_threads];
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(sum_threads, 5)
   std::size_t k = 0;
   while (blockIdx.x >= x.first_block[k + 1]) ++k;
   const unsigned first = x.first_block[k], blocks = x.first_block[k + 1] - first, block = blockIdx.x - first;
-  if (x.how[k] == device_gathering::over_lanes) {
+  if (x.how[k] == device_gathering::over_channels) {
     sum_over_blocks(x, k, x.parts[k], block, blocks);
   } else if (x.one_each[k]) {
     sum_over_slots<true>(x, k, x.parts[k], block, blocks);
@@ -170,7 +170,7 @@ void sum_gradients(const cuda& policy, unsummed_gradients<T, Inputs, Tensors> x)
     x.extent[i] = to.extent;
     x.first_block[i] = blocks;
     x.one_each[i] = false;
-    if (x.how[i] == device_gathering::over_lanes) {
+    if (x.how[i] == device_gathering::over_channels) {
       blocks += sum_grid(count, sum_threads);
     } else if (x.how[i] == device_gathering::over_time && count > 0) {
       x.one_each[i] = x.batches * x.slots * x.channels * x.states / count > 1024;

@@ -7,41 +7,51 @@
 //
 //      1  forward            kla/forward.hpp        checks shapes and arguments
 //      2  run_forward        cuda/kla_forward.cuh   checks pointers, cuts time, hands out the workspace
-//      3  launch_forward     cuda/kla_forward.cuh   sorts calls: a single token, without offsets and checkpoints, goes
-//                                                   to the kernel in decode.cuh; 16 states in float with constant
-//                                                   parameters may go to line 5 directly, with a channel a thread where
-//                                                   there are very many channels, or with helper warps
-//                                                   (forward/helped_traversal.cuh); all others go on with line 4
+//      3  launch_forward     cuda/kla_forward.cuh   sorts calls: 16 states in float with constant parameters may go to
+//                                                   line 5 directly, with a channel a thread where there are very many
+//                                                   channels, or with helper warps (forward/helped_traversal.cuh); all
+//                                                   others go on with line 4, and from there a single token, without
+//                                                   offsets and checkpoints, to the kernel in decode.cuh
 //      4  with_lanes         cuda/kla_forward.cuh   picks the kernel that is compiled for these states
 //      5  launch_traversal   here                   launches it once or, where time is cut, absorb, carry, replay:
-//                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel
-//      6  mixer_kernel       here                   finds the block's chunk, or its turn of a sequence
-//                                                   (backend/relay.cuh); loads the states before it
+//                                                   mixer_kernel, mixer_carry_kernel (carry.cuh), mixer_kernel; before
+//                                                   a launch whose blocks take sequences in turns (backend/relay.cuh),
+//                                                   clears the relay's board
+//      6  mixer_kernel       here                   finds the block's chunk, or its turn of a sequence; loads the
+//                                                   states before it
 //      7  replay             forward_traversal.cuh  takes the chunk's tiles in order, then stores the final states;
 //                                                   takes a step at a time (single_steps) in tiles that are not whole,
-//                                                   or whose states are not ordinary (see mixer.hpp)
+//                                                   in tiles whose states are not ordinary (see mixer.hpp), and in all
+//                                                   tiles of a chunk that is to leave checkpoints where no whole tile
+//                                                   stores them: its first step, or `every`, is no multiple of
+//                                                   checkpoint_distance, or of the tile if that is shorter
 //      8  each_tile          forward_traversal.cuh  reads the next tile's inputs into registers while a tile is
 //                                                   computed, then writes them to shared memory as terms (stage.cuh)
 //      9  whole_tile         forward_traversal.cuh  takes a tile, four steps at a time; stores its checkpoints and its
 //                                                   outputs, which are sums over states
-//     10  each_of_four_steps traversal.cuh          reads the terms of four steps from shared memory
+//     10  each_of_four_steps traversal.cuh          reads the channel's terms of four steps from shared memory;
+//                                                   step_terms adds those of the states for each step
 //     11  take_step          traversal.cuh          takes a step of all lanes of the thread
-//     12  step               kla/kla.hpp            the mixer's own formula
+//     12  step               kla/kla.hpp            the mixer's own formula; KLA's returns finite_step
+//                                                   (kalman/scalar/filter.hpp)
 //
-// With helper warps, lines 7 to 11 are the functions of forward/helped_traversal.cuh: half of a block's warps go through
-// take_chunk, whole_tile and take_step, the others through help.
+// With helper warps, line 4 is left out, and lines 7 to 11 are functions of forward/helped_traversal.cuh: half of a
+// block's warps go through replay, take_chunk, each_tile, whole_tile, take_step and each_lane, the others through
+// replay and help.
 //
 // Backward has run_backward, launch_passes (a forward pass first, where nobody kept checkpoints) and launch_backward
-// (cuda/kla_backward.cuh) for lines 2 and 3; 4 to 6 are the same. Its replay takes the tiles from the last to the first,
-// computes the states of each again from a checkpoint (each_tile in tile_states.cuh), and goes back through them four
-// steps at a time (adjoint_of_four_steps in backward_traversal.cuh).
+// (cuda/kla_backward.cuh) for lines 2 and 3; 4 to 6 are the same. Its replay takes the tiles from the last to the
+// first, computes the states of each again from a checkpoint (each_tile in tile_states.cuh), and goes back through them
+// four steps at a time (adjoint_of_four_steps in backward_traversal.cuh, or, where a step's adjoint is long, as that of
+// rotating KLA, adjoint_of_four_steps_one_by_one).
 //
-// Words: a lane is one state of one channel. A thread has some neighbouring lanes of one channel; a group is the threads
-// that have all lanes of a channel; a block of threads has neighbouring channels (layout.hpp), and a block of channels
-// is those of one block of threads. A quartet is four neighbouring states of a channel, whose read-outs are summed in
-// their order (readout_sums). A chunk is the steps of a sequence that a block takes; slots number the chunks of all
-// sequences (time_cuts.hpp). A tile is the few steps of a chunk whose inputs are in shared memory at once, and terms are
-// inputs prepared for the mixer's formula (stage.cuh). A traversal takes a chunk: replays its steps or absorbs them.
+// Words: a lane is one state of one channel. A thread has some neighbouring lanes of one channel; a group is the
+// threads that have all lanes of a channel; a block of threads has neighbouring channels (layout.hpp), and a block of
+// channels is those of one block of threads. A quartet is four neighbouring states of a channel, whose read-outs are
+// summed in their order (readout_sums). A chunk is the steps between two cuts of time, a turn those that a block takes
+// where sequences go from block to block; slots number the chunks of all sequences (time_cuts.hpp). A tile is the few
+// steps of a chunk whose inputs are in shared memory at once, and terms are inputs prepared for the mixer's formula
+// (stage.cuh). A traversal takes a chunk or a turn: replays its steps or absorbs them.
 #pragma once
 
 #include <kalscan/support/cuda_compiler.cuh>  // first: says what to do where this is no CUDA compiler
@@ -78,8 +88,9 @@ struct block_chunk {
 /// Block first_block + blockIdx.x takes a chunk: blocks are numbered slot after slot, and within a slot by their block of
 /// channels. With a relay that is on, a block takes a turn of a sequence in place of a chunk. A Traversal has
 /// load_start(x), go_on() (called before a turn that is not the first), replay(x), absorb(elements), and `lanes`, which
-/// loads and stores carries; the types `direction` (of time) and layout_type; and, for the launch, the constants States,
-/// threads, blocks (of a multiprocessor), shared_size, spares_registers and splits.
+/// loads and stores carries; the types `direction` (of time), layout_type, `state` and `element`, of which a thread has
+/// `States` each; the constants States, threads, blocks (of a multiprocessor), spares_registers and splits; and
+/// shared_size(layout), in bytes.
 template <class Traversal>
 __global__ void __launch_bounds__(Traversal::threads, Traversal::blocks)
     mixer_kernel(const __grid_constant__ typename Traversal::direction::call_type call,
@@ -151,27 +162,23 @@ inline std::int64_t multiprocessors() {
   return count;
 }
 
-/// Launches `blocks` blocks, each of which takes a chunk or, with a relay that is on, a turn.
-template <class Traversal, class Call, class Arrays>
-void launch_blocks(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays, const relay& turns,
-                   std::int64_t blocks, device_pass which) {
-  const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
-  const std::size_t shared = Traversal::shared_size(layout) + sizeof(block_chunk);
-  const auto kernel = mixer_kernel<Traversal>;
-  allow_shared_memory(Traversal::direction::name, kernel, shared);
-  for (std::int64_t first = 0; first < blocks; first += most_blocks) {
-    const auto count = static_cast<unsigned>((std::min)(most_blocks, blocks - first));
-    kernel<<<count, Traversal::threads, shared, policy.stream>>>(call, layout, cuts, arrays, turns, first, which);
-    check_launch("mixer_kernel");
-  }
-}
-
 /// The launches of a pass over time, cut by `cuts`: one, or where sequences are cut three: absorb, carry, replay.
 /// Sequences that are not cut are taken in turns where that keeps the device busier.
 template <class Traversal, class Call, class Arrays>
 void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cuts, const Arrays& arrays) {
   using direction = typename Traversal::direction;
   const typename Traversal::layout_type layout{group_of(call.shape.states, Traversal::States)};
+  const std::size_t shared = Traversal::shared_size(layout) + sizeof(block_chunk);
+  const auto kernel = mixer_kernel<Traversal>;
+  allow_shared_memory(direction::name, kernel, shared);
+  // Launches `count` blocks, each of which takes a chunk or, with a relay that is on, a turn.
+  const auto launch = [&](std::int64_t count, const time_cuts& parts, const relay& turns, device_pass which) {
+    for (std::int64_t first = 0; first < count; first += most_blocks) {
+      const auto grid = static_cast<unsigned>((std::min)(most_blocks, count - first));
+      kernel<<<grid, Traversal::threads, shared, policy.stream>>>(call, layout, parts, arrays, turns, first, which);
+      check_launch("mixer_kernel");
+    }
+  };
   const std::int64_t blocks = (call.shape.channels + layout.channels() - 1) / layout.channels() * cuts.slots;
   if constexpr (!on_stretch<Call>) {
     const std::int64_t steps = arrays.board == nullptr
@@ -182,11 +189,10 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
       const relay turns{arrays.board, static_cast<unsigned>(blocks),
                         static_cast<unsigned>(parts.slots / parts.sequences)};
       turns.clear_board(policy);
-      return launch_blocks<Traversal>(policy, call, parts, arrays, turns, std::int64_t{turns.chains} * turns.turns,
-                                      device_pass::first);
+      return launch(std::int64_t{turns.chains} * turns.turns, parts, turns, device_pass::first);
     }
   }
-  launch_blocks<Traversal>(policy, call, cuts, arrays, relay{}, blocks, device_pass::first);
+  launch(blocks, cuts, relay{}, device_pass::first);
   if constexpr (Traversal::splits) {
     const bool starts = direction::starts(ends_of(call)), done = starts && cuts.slots == cuts.sequences;
     const std::int64_t lanes = cuts.sequences * call.shape.channels * call.shape.states;
@@ -202,7 +208,7 @@ void launch_traversal(const cuda& policy, const Call& call, const time_cuts& cut
     if constexpr (on_stretch<Call>) {
       if (!direction::stops(ends_of(call))) call.link->send(call.leaving.data, carried);
     }
-    if (!done) launch_blocks<Traversal>(policy, call, cuts, arrays, relay{}, blocks, device_pass::last);
+    if (!done) launch(blocks, cuts, relay{}, device_pass::last);
   }
 }
 

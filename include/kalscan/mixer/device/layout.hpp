@@ -38,8 +38,8 @@ constexpr lanes_kind of_one_token(lanes_kind kind) {
 
 inline constexpr int block_threads = 128;
 
-/// Steps of a tile of which a thread stages at most four, of one channel, since as many threads as a group has share
-/// those of a channel: 4, 8, 16, 8, 4, 4 for groups of 1, 2, 4, 8, 16, 32.
+/// Steps of a tile in which each thread stages at most four steps of one channel (as many threads as a group has share
+/// the steps of a channel): 4, 8, 16, 8, 4, 4 for groups of 1, 2, 4, 8, 16, 32.
 KALSCAN_HD constexpr int small_tile(int group) { return group <= 4 ? 4 * group : group == 8 ? 8 : 4; }
 
 /// Which threads have which lanes; a lane is a channel's state. A thread has neighbouring states of one channel, a
@@ -115,7 +115,7 @@ struct channel_sum_rows {
   KALSCAN_HD constexpr int thread_of_group(int row) const { return row & (group - 1); }
 };
 
-/// The states of a thread wherever there is no reason for another number: 8 for the shapes that need them.
+/// The usual number of states of a thread: 8 where a channel has more than 128, else 4.
 inline int states_of_thread(std::int64_t states) { return states > 128 ? 8 : 4; }
 inline int group_of(std::int64_t states, int of_thread) {
   int group = 1;

@@ -24,7 +24,7 @@ struct alignas(std::min<std::size_t>(16, N * sizeof(T) & -(N * sizeof(T)))) vec 
   T x[N];
 };
 
-/// How many of the inputs before input i, or of all where i is their count, vary as r.
+/// The number of inputs k < i that vary as r.
 template <class M>
 constexpr int inputs_before(std::size_t i, role r) {
   int n = 0;

@@ -36,34 +36,35 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
 
   /// Inputs whose gradients may be summed over channels, over states, over time.
   static constexpr bool is_parameter(std::size_t i) { return M::inputs_info[i].varies == role::parameter; }
-  static constexpr bool over_lanes(std::size_t i) {
+  static constexpr bool over_channels(std::size_t i) {
     return M::inputs_info[i].varies == role::state || (Varying && is_parameter(i));
   }
   static constexpr bool over_states(std::size_t i) {
     return M::inputs_info[i].varies == role::channel || (Varying && is_parameter(i));
   }
-  /// The number of input i's sum among those of `summed`, over_lanes or over_states; of all inputs, how many there are.
+  /// The number of input i's sum among those of `summed`, which is over_channels or over_states; for i = inputs, how
+  /// many sums there are.
   static constexpr int number_of_sum(std::size_t i, bool (*summed)(std::size_t)) {
     int n = 0;
     for (std::size_t k = 0; k < i; ++k) n += summed(k) ? 1 : 0;
     return n;
   }
-  static constexpr int lane_sum_of(std::size_t i) { return number_of_sum(i, over_lanes); }
-  static constexpr int channel_sum_of(std::size_t i) { return number_of_sum(i, over_states); }
-  static constexpr int lane_sums = lane_sum_of(inputs), channel_sums = channel_sum_of(inputs);
+  static constexpr int channel_sum_of(std::size_t i) { return number_of_sum(i, over_channels); }
+  static constexpr int state_sum_of(std::size_t i) { return number_of_sum(i, over_states); }
+  static constexpr int sums_over_channels = channel_sum_of(inputs), sums_over_states = state_sum_of(inputs);
 
   /// Rows that are kept of a step: the state before it and, once its adjoint is done, the thread's part of sums over
   /// threads. These sums are made once a tile; where parameters vary, so that there are more of them, every four steps,
   /// and those that do not fit the rows of a state have rows of their own (more_rows).
   static constexpr int state_rows = static_cast<int>(state_arrays);
-  static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, lane_sums);
-  static constexpr int more_rows = (std::max)(lane_sums - rows_of_step, 0);
+  static constexpr int rows_of_step = Varying ? state_rows : (std::max)(state_rows, sums_over_channels);
+  static constexpr int more_rows = (std::max)(sums_over_channels - rows_of_step, 0);
   static constexpr int summed_steps = Varying ? 4 : steps_of_tile;
 
   /// Whether pointers that advance from tile to tile lie in shared memory: where states are large, a step's adjoint needs
   /// the registers, and computing the pointers anew takes as long as a step.
   static constexpr bool parks_pointers = state_rows > 2 && !Varying && layout_type::known && Kind.group >= 4;
-  static constexpr int parked_pointers = parks_pointers ? state_rows + channel_sums : 0;
+  static constexpr int parked_pointers = parks_pointers ? state_rows + sums_over_states : 0;
 
   const arrays_type& arrays;
   std::int64_t channel_block;
@@ -95,7 +96,7 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
     return kept[(step * rows_of_step + i) * layout.threads() + threadIdx.x];
   }
 
-  /// The row of all threads for sum number l over channels of a step.
+  /// The row of all threads for number l of a step's sums: first those over channels, then those over states.
   __device__ __forceinline__ row* sums_of(int step, int l) const {
     const int i = l < rows_of_step ? step * rows_of_step + l
                                    : steps_of_tile * rows_of_step + step % summed_steps * more_rows + l - rows_of_step;
@@ -258,10 +259,10 @@ struct tile_state_traversal : lane_traversal<Call, Kind, decltype(Call::out_bar)
       const int step = first_step + sums.step(i);
       const std::int64_t to = tile + step * S + g * States;
       for_each_index<inputs>([&](auto k) {
-        if constexpr (over_lanes(k())) {
-          if (arrays.how[k()] != device_gathering::over_lanes) return;
-          sum_row(sums_of(step, lane_sum_of(k())) + part * layout.group() + g, arrays.lanes[k()] + to, part, sums.parts,
-                  step < steps, static_cast<int>(S) - g * States);
+        if constexpr (over_channels(k())) {
+          if (arrays.how[k()] != device_gathering::over_channels) return;
+          sum_row(sums_of(step, channel_sum_of(k())) + part * layout.group() + g, arrays.over_channels[k()] + to, part,
+                  sums.parts, step < steps, static_cast<int>(S) - g * States);
         }
       });
     }

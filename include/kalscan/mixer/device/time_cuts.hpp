@@ -109,7 +109,7 @@ inline std::int64_t chunk_of(std::int64_t wanted, const mixer_shape& shape, bool
   return (chunk + multiple - 1) / multiple * multiple;
 }
 
-/// Turns of a sequence (backend/relay.cuh): at most so many, and none of fewer steps. A turn has whole tiles.
+/// The most turns of a sequence (backend/relay.cuh), and the fewest steps of a turn, which has whole tiles.
 inline constexpr std::int64_t most_turns = 16, least_turn_steps = 64;
 inline constexpr std::int64_t most_chains = (std::int64_t(1) << 31) / most_turns - 1;  // a launch takes no more blocks
 

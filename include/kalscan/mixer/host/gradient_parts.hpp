@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Gradients of a mixer's inputs that several lanes, batches or times share: partial sums, one for each task, and their
-// sum in an order that depends on the shape alone.
+// sum in an order that depends on the plan (plan.hpp) alone, not on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -53,9 +53,9 @@ class gradient_sum {
 
 /// How the host's tasks hand on the gradient of an input.
 enum class gathering {
-  direct,      // each lane's channel, perhaps summed over states, has a place of its own
-  over_lanes,  // shared by the channels: summed over lanes, then over lines, then over strips of lines
-  over_time    // shared by all times
+  direct,         // each lane's channel, perhaps summed over states, has a place of its own
+  over_channels,  // shared by the channels: summed over those of a line, then over lines, then over strips
+  over_time       // shared by all times
 };
 
 /// The partial sums of all tasks.
@@ -73,21 +73,21 @@ class gradient_parts {
     std::size_t i = 0;
     for_each_member(call.in, [&](const auto& x) {
       how_[i] = M::inputs_info[i].varies == role::channel ? gathering::direct
-                : M::inputs_info[i].varies == role::state ? gathering::over_lanes
+                : M::inputs_info[i].varies == role::state ? gathering::over_channels
                 : x.extent[1] == 1                        ? gathering::over_time
-                : x.extent[2] == 1                        ? gathering::over_lanes
+                : x.extent[2] == 1                        ? gathering::over_channels
                                                           : gathering::direct;
-      const std::int64_t size = how_[i] == gathering::over_lanes  ? strips_ * s.batch * s.time * s.states
-                                : how_[i] == gathering::over_time ? slots() * plan.lines * s.states * W
-                                                                  : 0;
+      const std::int64_t size = how_[i] == gathering::over_channels ? strips_ * s.batch * s.time * s.states
+                                : how_[i] == gathering::over_time   ? slots() * plan.lines * s.states * W
+                                                                    : 0;
       part_[i].resize(static_cast<std::size_t>(size));
       ++i;
     });
   }
 
   gathering how(std::size_t i) const { return how_[i]; }
-  /// [step][state] of the sums over the lanes of a strip, from time t of batch b on.
-  T* over_lanes(std::size_t i, std::int64_t strip, std::int64_t b, std::int64_t t) {
+  /// [step][state] of the sums over the channels of a strip, from time t of batch b on.
+  T* over_channels(std::size_t i, std::int64_t strip, std::int64_t b, std::int64_t t) {
     return part_[i].data() + ((strip * call_.shape.batch + b) * call_.shape.time + t) * call_.shape.states;
   }
   /// [state][lane] of the sums over the times of a slot.
@@ -119,7 +119,7 @@ class gradient_parts {
   }
   std::int64_t slot_length() const { return plan_.lines * call_.shape.states * W; }
 
-  /// Sums the parts, in the order of strips and of slots(i), into the caller's arrays.
+  /// Sums the parts, in the order of strips and of all_slots(i), into the caller's arrays.
   void write() {
     write([&](std::size_t i) { return all_slots(i); });
   }
@@ -130,7 +130,7 @@ class gradient_parts {
     for_each_member(call_.in, [&](const auto& x) { extent[i++] = x.extent; });
     i = 0;
     for_each_member(call_.in_bar, [&](const auto& to) {
-      if (to.present() && how_[i] == gathering::over_lanes) write_over_lanes(i, extent[i], to);
+      if (to.present() && how_[i] == gathering::over_channels) write_over_channels(i, extent[i], to);
       if (how_[i] == gathering::over_time) {
         const std::vector<slot_sums> all = slots(i);
         if (to.present()) write_over_time(all, extent[i], to);
@@ -143,14 +143,14 @@ class gradient_parts {
   std::int64_t slots() const { return std::ssize(plan_.whole) + plan_.slots; }
 
   template <class E>
-  void write_over_lanes(std::size_t i, const extents& extent, const tensor<E>& to) {
+  void write_over_channels(std::size_t i, const extents& extent, const tensor<E>& to) {
     const mixer_shape& s = call_.shape;
     aligned_vector<T> sum(static_cast<std::size_t>(s.states));
     for (std::int64_t b = 0; b < s.batch; ++b) {
       for (std::int64_t t = 0; t < s.time; ++t) {
         std::fill(sum.begin(), sum.end(), T(0));
         for (std::int64_t g = 0; g < strips_; ++g) {
-          const T* part = over_lanes(i, g, b, t);
+          const T* part = over_channels(i, g, b, t);
           for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += part[k];
         }
         if (extent[3] == 1) {

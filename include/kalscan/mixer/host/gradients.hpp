@@ -48,9 +48,9 @@ class gradient_sums {
       lanes_[i].resize(
           static_cast<std::size_t>(r == role::channel ? tile_steps * W : (over_time ? lines : tile_steps) * S * W));
       if (r == role::parameter && varying_) {
-        shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time    ? lines * S * W
-                                                   : parts.how(i) == gathering::over_lanes ? tile_steps * S
-                                                                                           : 0));
+        shared_[i].resize(static_cast<std::size_t>(parts.how(i) == gathering::over_time       ? lines * S * W
+                                                   : parts.how(i) == gathering::over_channels ? tile_steps * S
+                                                                                              : 0));
       }
     }
   }
@@ -88,8 +88,8 @@ class gradient_sums {
   void finish_tile(const sequence_range& at, std::int64_t t, std::int64_t steps) {
     const std::int64_t S = call_.shape.states;
     for (std::size_t i = 0; i < inputs; ++i) {
-      if (parts_.how(i) != gathering::over_lanes) continue;
-      T* to = parts_.over_lanes(i, strip_, at.batch, at.first + t);
+      if (parts_.how(i) != gathering::over_channels) continue;
+      T* to = parts_.over_channels(i, strip_, at.batch, at.first + t);
       if (M::inputs_info[i].varies == role::state) {
         for (std::int64_t k = 0; k < steps * S; ++k) to[k] = sum_of_lanes(lanes_[i].data() + k * W);
         std::fill(lanes_[i].begin(), lanes_[i].end(), T(0));

@@ -77,7 +77,9 @@ struct device_forward_traversal : lane_traversal<Call, Kind> {
     return 2 * base::stage_type::buffer_size(x) + (ordinary_of<M>::exists ? decltype(parked)::size() : 0);
   }
 
-  /// The steps between the checkpoints that backward wants, and whether these lie within tiles.
+  /// Whole tiles store checkpoints only where they fall on multiples of this distance or of the tile's length, if that
+  /// is less. It is the distance of backward's checkpoints for up to 128 states; for more, tiles have no more steps
+  /// than that.
   static constexpr int checkpoint_distance = backward_tile(4, sizeof(state));
   static constexpr bool checkpoints_in_tiles = checkpoint_distance < 16;
 

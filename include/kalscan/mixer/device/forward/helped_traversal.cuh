@@ -61,7 +61,8 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
   using tile_type = helped_tile<M, T, channels_of_taker>;
   using lane_state = typename M::template state<T>;
   using numbers = vec<T, channels_of_taker>;
-  static constexpr int States = channels_of_taker, blocks = 2;
+  static constexpr int States = channels_of_taker;  ///< how many of `state` a thread has, as mixer_kernel asks
+  static constexpr int blocks = 2;
   static constexpr bool splits = direction::splits && channels_of_taker > 1;
   static constexpr bool spares_registers = false;
   static constexpr unsigned all = 0xffffffffU;
@@ -81,32 +82,33 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
   };
   /// Where a thread's states come from and go to. Helpers have none.
   struct lanes_of_channels {
-    thread_lanes<M, T, 4> of[States];
+    thread_lanes<M, T, 4> of[channels_of_taker];
     bool helps;
     T* memory;  ///< shared, for what is stored
 
     template <class From>
-    __device__ void load(const From& from, std::int64_t slot, state (&x)[States]) const {
+    __device__ void load(const From& from, std::int64_t slot, state (&x)[channels_of_taker]) const {
       if (helps) return;
 #pragma unroll
-      for (int c = 0; c < States; ++c) of[c].load(from, slot, x[c].x);
+      for (int c = 0; c < channels_of_taker; ++c) of[c].load(from, slot, x[c].x);
     }
-    __device__ void store(const lane_array<lane_state, T>& to, std::int64_t slot, const state (&x)[States]) const {
+    __device__ void store(const lane_array<lane_state, T>& to, std::int64_t slot,
+                          const state (&x)[channels_of_taker]) const {
       if (helps) return;
 #pragma unroll
-      for (int c = 0; c < States; ++c) of[c].store(to, slot, x[c].x);
+      for (int c = 0; c < channels_of_taker; ++c) of[c].store(to, slot, x[c].x);
     }
     /// By way of shared memory, with a row for each number and channel: a thread's own numbers lie so far apart that storing
     /// them took as long as 100 steps.
     __device__ void store(const lane_array<typename direction::element, T>& to, std::int64_t slot,
-                          const element (&x)[States]) const {
+                          const element (&x)[channels_of_taker]) const {
       constexpr int row = states + 4, of_block = channels * states / 4;
       constexpr auto count = static_cast<int>(array_size<typename direction::element, T>);
       static_assert(count * channels * row * sizeof(T) <= 2 * sizeof(tile_type));
       if (helps) return;
       for_each_index<count>([&](auto i) {
 #pragma unroll
-        for (int c = 0; c < States; ++c) {
+        for (int c = 0; c < channels_of_taker; ++c) {
           vec<T, 4> quartet;
 #pragma unroll
           for (int j = 0; j < 4; ++j) quartet.x[j] = as_array<T>(x[c].x[j])[i()];
@@ -126,14 +128,15 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
       }
     }
     template <class Tensors>
-    __device__ void store(const Tensors& to, std::int64_t n, std::int64_t t, const state (&x)[States]) const {
+    __device__ void store(const Tensors& to, std::int64_t n, std::int64_t t,
+                          const state (&x)[channels_of_taker]) const {
 #pragma unroll
-      for (int c = 0; c < States; ++c) of[c].store(to, n, t, x[c].x);
+      for (int c = 0; c < channels_of_taker; ++c) of[c].store(to, n, t, x[c].x);
     }
   };
   using parked_type = parked_states<lane_state, T, 4>;
   KALSCAN_HD static constexpr std::size_t shared_size(const layout_type&) {
-    return 2 * sizeof(tile_type) + States * parked_type::size();
+    return 2 * sizeof(tile_type) + channels_of_taker * parked_type::size();
   }
 
   const Call& call;
@@ -141,7 +144,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
   std::int64_t first_channel;
   unsigned char* memory;
   lanes_of_channels lanes;
-  parameter_lanes<M, decltype(Call::in), 4, false> parameter[States];
+  parameter_lanes<M, decltype(Call::in), 4, false> parameter[channels_of_taker];
   int quartet;  ///< the taker's
 
   __device__ device_helped_traversal(const Call& call_, const layout_type&, const chunk_range& at_,
@@ -151,7 +154,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
         at(at_),
         first_channel(channel_block * channels),
         memory(memory_),
-        lanes(lanes_from(std::make_index_sequence<States>())) {}
+        lanes(lanes_from(std::make_index_sequence<channels_of_taker>())) {}
   template <std::size_t... C>
   __device__ lanes_of_channels lanes_from(std::index_sequence<C...>) const {
     return {{{taker_layout{}, first_channel + static_cast<std::int64_t>(C), call.shape.channels, states}...},
@@ -170,15 +173,15 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     asm volatile("barrier.sync 2, %0;" ::"n"(takers) : "memory");
   }
 
-  __device__ __forceinline__ void load_start(state (&x)[States]) {
+  __device__ __forceinline__ void load_start(state (&x)[channels_of_taker]) {
     if (lanes.helps) return;
 #pragma unroll
-    for (int c = 0; c < States; ++c) load_initial_states<4>(call, lanes.of[c], at.n, x[c].x);
+    for (int c = 0; c < channels_of_taker; ++c) load_initial_states<4>(call, lanes.of[c], at.n, x[c].x);
   }
   __device__ __forceinline__ void go_on() {}
 
   /// The whole chunk from the states before it, which become those after it.
-  __device__ __forceinline__ void replay(state (&x)[States]) {
+  __device__ __forceinline__ void replay(state (&x)[channels_of_taker]) {
     if (lanes.helps) {
       if (at.from < at.to) help<true>();
     } else {
@@ -186,7 +189,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     }
   }
   /// The whole chunk as runs of steps.
-  __device__ __forceinline__ void absorb(element (&e)[States]) {
+  __device__ __forceinline__ void absorb(element (&e)[channels_of_taker]) {
     if (lanes.helps) {
       if (at.from < at.to) help<false>();
     } else {
@@ -220,7 +223,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
   __device__ __forceinline__ void prepare() {
     quartet = __shfl_sync(all, lanes.of[0].g, 0);  // one address for all of a warp
 #pragma unroll
-    for (int c = 0; c < States; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
+    for (int c = 0; c < channels_of_taker; ++c) parameter[c].load(call.in, lanes.of[c], at.batch, 0);
   }
   /// Calls take(a taker's part, steps) for all tiles of the chunk, each in shared memory by then.
   template <class Take>
@@ -236,10 +239,10 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
       buffer ^= 1;
     }
   }
-  __device__ __forceinline__ void absorb_chunk(element (&e)[States]) {
+  __device__ __forceinline__ void absorb_chunk(element (&e)[channels_of_taker]) {
     const auto each_run = [&](auto f) {
 #pragma unroll
-      for (int c = 0; c < States; ++c) {
+      for (int c = 0; c < channels_of_taker; ++c) {
 #pragma unroll
         for (int j = 0; j < 4; ++j) f(e[c].x[j]);
       }
@@ -265,19 +268,19 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     });
   }
 
-  __device__ __forceinline__ void take_chunk(state (&x)[States]) {
+  __device__ __forceinline__ void take_chunk(state (&x)[channels_of_taker]) {
     prepare();
     bool ordinary = are_all_ordinary(x);
     each_tile([&](const own_part& part, int steps) {
       bool done = false;
       if (ordinary && steps == tile) {
 #pragma unroll
-        for (int c = 0; c < States; ++c) parked(c).put(x[c].x);
+        for (int c = 0; c < channels_of_taker; ++c) parked(c).put(x[c].x);
         whole_tile(part, x);
         done = are_all_ordinary(x);
         if (!done) {
 #pragma unroll
-          for (int c = 0; c < States; ++c) parked(c).take(x[c].x);
+          for (int c = 0; c < channels_of_taker; ++c) parked(c).take(x[c].x);
         }
       }
       if (!done) {
@@ -286,16 +289,16 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
       }
     });
     if (at.to != at.length) return;
-    for (int c = 0; c < States; ++c) {
+    for (int c = 0; c < channels_of_taker; ++c) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) x[c].x[j] = numbers_of(call.states.final, x[c].x[j]);
     }
     lanes.store(call.states.final, at.n, 0, x);
   }
-  __device__ __forceinline__ static bool are_all_ordinary(const state (&x)[States]) {
+  __device__ __forceinline__ static bool are_all_ordinary(const state (&x)[channels_of_taker]) {
     bool ordinary = true;
 #pragma unroll
-    for (int c = 0; c < States; ++c) ordinary &= are_ordinary<M, T, 4>(x[c].x);
+    for (int c = 0; c < channels_of_taker; ++c) ordinary &= are_ordinary<M, T, 4>(x[c].x);
     return __all_sync(all, ordinary);
   }
 
@@ -328,7 +331,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     }
   };
 
-  __device__ __forceinline__ void whole_tile(const own_part& part, state (&x)[States]) const {
+  __device__ __forceinline__ void whole_tile(const own_part& part, state (&x)[channels_of_taker]) const {
     constexpr int unrolled = 8;  // 16 would not fit the instruction cache
     step_terms next(part, 0);
 #pragma unroll 1
@@ -343,7 +346,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     }
   }
   /// Takes `steps` steps of a tile by the formulas that hold everywhere.
-  __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[States]) const {
+  __device__ __forceinline__ void single_steps(const own_part& part, int steps, state (&x)[channels_of_taker]) const {
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) take_step<M>(step_terms(part, step), part, step, x);
   }
@@ -353,15 +356,15 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
 #pragma unroll
-      for (int c = 0; c < States; ++c)
+      for (int c = 0; c < channels_of_taker; ++c)
         f(c, j, lane_terms<M, T>([&](int k) { return u.row[k].x[c]; }, u.state[j], parameter[c], j));
     }
   }
   /// A step of the thread's lanes by the formulas of Lane, and the sums of what they read out.
   template <class Lane>
   __device__ __forceinline__ void take_step(const step_terms& u, const own_part& part, int step,
-                                            state (&x)[States]) const {
-    typename M::template outputs<T> y[States];
+                                            state (&x)[channels_of_taker]) const {
+    typename M::template outputs<T> y[channels_of_taker];
     each_lane(u, [&](int c, int j, const auto& terms) {
       x[c].x[j] = Lane::step(x[c].x[j], terms);
       readout_sums<M, T, 4>::template add<Lane>(y[c], j == 0, x[c].x[j], terms);
@@ -369,7 +372,7 @@ struct device_helped_traversal : helped_block<ChannelsOfTaker> {
     for_each_index<tile_type::outputs>([&](auto o) {
       numbers sum;
 #pragma unroll
-      for (int c = 0; c < States; ++c) sum.x[c] = as_array<T>(y[c])[o()];
+      for (int c = 0; c < channels_of_taker; ++c) sum.x[c] = as_array<T>(y[c])[o()];
       part.sum(o(), step) = sum;
     });
   }

@@ -27,8 +27,8 @@ struct helped_block {
   static constexpr int channels_of_taker = ChannelsOfTaker;
   static constexpr int states = 16, quartets = states / 4, warp = 32, channels = channels_of_taker * warp, tile = 16;
   static constexpr int takers = quartets * warp, helpers = 128, threads = takers + helpers;
-  // A helper has the inputs of a column, which is four channels, at one step of a tile and column_steps later, as often
-  // as the tile is long; and those of a state in the same way.
+  // A column is four neighbouring channels. A helper stages one column at steps s, s + column_steps, ... of a tile, and
+  // one state at steps r, r + state_steps, ...
   static constexpr int columns = channels / 4, column_steps = helpers / columns, state_steps = helpers / states;
   static constexpr int channel_units = tile / column_steps, state_units = tile / state_steps;
   static_assert(channel_units * column_steps == tile && state_units * state_steps == tile && takers == block_threads);
@@ -57,7 +57,8 @@ bool are_vectors_of_channels(const tensor<E>& x) {
 
 /// Whether device_helped_traversal with so many channels a taker takes a call with 16 states and parameters that do not
 /// vary with time: that depends on its number of channels, on the layout of its arrays and on which outputs it asks for.
-/// The bits are the same either way. Calls that leave checkpoints would take longer with helpers.
+/// Which traversal is taken changes no bit, unless numbers of a chunk's run underflow (see helped_traversal.cuh). Calls
+/// that leave checkpoints would take longer with helpers.
 template <int ChannelsOfTaker, class Call>
 bool goes_with_helpers(const Call& call) {
   using M = typename Call::mixer;
