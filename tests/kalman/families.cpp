@@ -300,6 +300,13 @@ TEST_CASE("a series is carried as roots when one reading turns out to tell far m
                                     std::vector{expected.covariance[26]}, 0) < 1e-10);
 }
 
+TEST_CASE("the first steps of states far from what the prior says lose no digits to unknowns that are far from likely") {
+  problem_type p = model_families::draw(irregular_steps, 3'090'020);  // 28,000 deviations of the prior
+  CHECK(errors_of(kalscan::seq{}, p, oracle::run_by_scalars(p)).worst() < 2e-7);  // roundings of the inputs make 8e-8
+  p.model.prior = prior_type::all_diffuse(3);
+  CHECK(errors_of(kalscan::seq{}, p, joint(p)).smoothed < 2e-7);
+}
+
 /// A local trend with a vague prior, read after times of any magnitude, but not at the second of them.
 problem_type vague_trend(generator& g, Eigen::Index, Eigen::Index) {
   constexpr Eigen::Index length = 12;

@@ -107,7 +107,7 @@ class diffuse_unknowns {
   }
 
   /// The reading has no error: d_pivot leaves, and what is known of it is added to b.
-  [[gnu::noinline]] void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
+  [[gnu::noinline]] void impose(Eigen::Index pivot, T v, compensated_matrix<T>& b, history_type& history, T& log_density) {
     const T known = v / a()(pivot);
     vector change;
     set_zero(change, a().size());
@@ -116,7 +116,7 @@ class diffuse_unknowns {
       if (j != pivot && !equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
     }
     history.add_change(pivot, change, known);
-    add_multiple(b.data(), b.size(), known, A().col(pivot));
+    add_to_column(b, known, A().col(pivot), A_.rest.col(pivot));
     clear_column(A_, pivot);
     log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a()(pivot)));
     information_.impose(pivot, change, known, log_density);
@@ -128,6 +128,20 @@ class diffuse_unknowns {
       add_multiple(A_, j, -a()(j), T(0), gain.data());
       round_column(A_, j);
     }
+  }
+
+  /// Where the likeliest values of seen unknowns are far from zero, these become the new origin, and what A d was for them
+  /// is added to b: A d is then no more than what is not known of it. For unseen unknowns the choice would depend on the
+  /// units of states.
+  [[gnu::noinline]] void move_origin(compensated_matrix<T>& b, history_type& history) {
+    if (!information_.is_far()) return;
+    vector likely;
+    set_zero(likely, A().cols());
+    information_.solve(likely);
+    for (const Eigen::Index j : information_.seen()) add_multiple(b, 0, likely(j), T(0), A().col(j), A_.rest.col(j));
+    round_column(b, 0);
+    information_.move_origin(likely);
+    history.add_move(likely);
   }
 
   /// Leaves to the history what the data tell of d.

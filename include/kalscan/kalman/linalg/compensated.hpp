@@ -81,16 +81,29 @@ template <class T>
   }
 }
 
-/// y = F x.
+/// y += factor x, columns.
 template <class T>
-[[gnu::noinline]] void multiply(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
-  y.set_zero(F.rows, x.value.cols());
+void add_to_column(compensated_matrix<T>& y, std::type_identity_t<T> factor, const T* x, const T* rest = nullptr) {
+  add_multiple(y, 0, factor, T(0), x, rest);
+  round_column(y, 0);
+}
+
+/// y += F x.
+template <class T>
+[[gnu::noinline]] void add_product(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
   for (Eigen::Index j = 0; j < x.value.cols(); ++j) {
     for (Eigen::Index k = 0; k < F.cols; ++k) {
       if (!equal(x.value(k, j), 0)) add_multiple(y, j, x.value(k, j), x.rest(k, j), F.col(k));
     }
     round_column(y, j);
   }
+}
+
+/// y = F x.
+template <class T>
+void multiply(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
+  y.set_zero(F.rows, x.value.cols());
+  add_product(y, F, x);
 }
 
 /// y = x'h, a column.
@@ -106,6 +119,19 @@ template <class T>
     }
   }
   round_column(y, 0);
+}
+
+/// y - h'x.
+template <class T>
+[[gnu::noinline]] T residual(T y, const compensated_matrix<T>& x, view_of<T> h) {
+  T rest = 0;
+  for (Eigen::Index i = 0; i < h.rows; ++i) {
+    if (equal(h(i), 0)) continue;
+    add_product(y, rest, -h(i), halves<T>(-h(i)), x.value(i), halves<T>(x.value(i)));
+    rest -= h(i) * x.rest(i);
+  }
+  round_sum(y, rest);
+  return y;
 }
 
 /// What x(j) / x(k) is more than its rounded quotient.

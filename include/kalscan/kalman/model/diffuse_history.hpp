@@ -30,6 +30,7 @@ struct diffuse_history {
     T s, v, noise;  // variances, but for v
   };
   /// At a step, before a reading, coordinate `pivot` of the old ones is known + row d in the new ones; the others stay.
+  /// With pivot -1 the old ones are the new ones and `row`.
   struct change {
     std::int64_t step, reading;
     Eigen::Index pivot;
@@ -90,6 +91,10 @@ struct diffuse_history {
   }
   void add_change(Eigen::Index pivot, const vector& row, T known) {
     changes.push_back({size(), readings_, pivot, row, known});
+  }
+
+  void add_move(const vector& by) {
+    if (kept) changes.push_back({size(), readings_, -1, by, T(0)});
   }
 
   state after(std::int64_t t) const {
