@@ -29,7 +29,8 @@ class conditional_state {
   /// A reading y = h'x + N(0, d): the residual v, its variance s = f'f + d with f = U'h, and the gain U f / s.
   struct reading {
     vector f{}, gain{};
-    T v = 0, s = 0, d = 0;
+    compensated<T> v{};
+    T s = 0, d = 0;
     T terms = 0;  // bounds what v is a sum of; where `noiseless`
     const char* wrong = nullptr;
   };
@@ -112,7 +113,7 @@ class conditional_state {
     multiply(gain, off_, h);
     const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = rounding_along(h) + own * own;
     for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) = s > 0 ? gain(i) / s : T(0);
-    add_to_column(b_, v, gain.data());
+    add_to_column(b_, {v, 0}, gain.data());
     round_update(h, gain);
     multiply_transposed(f, U_, h);
     add_outer(U_, -1, gain, f);

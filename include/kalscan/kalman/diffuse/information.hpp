@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <vector>
@@ -86,8 +87,10 @@ class diffuse_information {
   /// The seen coordinates are what is left of d beside `by` from now on, which is 0 for the others.
   void move_origin(const vector& by) {
     const Eigen::Index q = rows_.rows();
-    for (std::size_t j = 0; j < seen_.size(); ++j) {
-      for (std::size_t i = 0; i <= j; ++i) rows_(seen_[i], q) -= rows_(seen_[i], seen_[j]) * by(seen_[j]);
+    for (std::size_t k = 0; k < seen_.size(); ++k) {
+      T &left = rows_(seen_[k], q), rest = 0;
+      for (std::size_t i = k; i < seen_.size(); ++i) subtract_product(left, rest, rows_(seen_[k], seen_[i]), by(seen_[i]));
+      round_sum(left, rest);
     }
     for (Eigen::Index j = 0; j < q; ++j) add_to_basis(q, by(j), j);
     const Eigen::Index k = nearest_.rows();

@@ -87,8 +87,8 @@ class diffuse_start {
     if (noiseless_) {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
-        if (!agrees(h, o.v, o.terms)) return contradiction;
-        unknowns_.reduce(given_.read_again(h, o.v, o.terms));
+        if (!agrees(h, o.v.value, o.terms)) return contradiction;
+        unknowns_.reduce(given_.read_again(h, o.v.value, o.terms));
         return nullptr;
       }
       given_.follow(h, of_state.gain, o.terms);
@@ -100,11 +100,11 @@ class diffuse_start {
     }
     log_density -= std::log(2 * std::numbers::pi_v<T> * o.s) / 2;
     if (pivot >= 0) {
-      unknowns_.see(pivot, o.v, o.s, history, log_density);
+      unknowns_.see(pivot, o.v.value, o.s, history, log_density);
     } else {
-      gained_ += unknowns_.absorb(o.v, o.s, log_density);
+      gained_ += unknowns_.absorb(o.v.value, o.s, log_density);
     }
-    history.add_reading(o.f, unknowns_.a(), o.s, o.v, d);
+    history.add_reading(o.f, unknowns_.a(), o.s, o.v.value, d);
     unknowns_.reduce(o.gain);
     given_.update(h, o);
     return nullptr;

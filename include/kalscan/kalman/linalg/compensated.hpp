@@ -12,7 +12,12 @@
 
 namespace kalscan::detail {
 
-/// A matrix value + rest, where value is the sum, rounded.
+/// A number value + rest, where value is the sum, rounded.
+template <class T>
+struct compensated {
+  T value{}, rest{};
+};
+/// A matrix of such numbers.
 template <class T>
 struct compensated_matrix {
   dense_matrix<T> value{}, rest{};
@@ -25,6 +30,7 @@ struct compensated_matrix {
     value.swap(x.value);
     rest.swap(x.rest);
   }
+  compensated<T> operator()(Eigen::Index i) const { return {value(i), rest(i)}; }
   void clear(Eigen::Index i, Eigen::Index j = 0) { value(i, j) = rest(i, j) = 0; }
 };
 
@@ -55,6 +61,12 @@ void add_product(T& value, T& rest, T x, const halves<T>& a, T y, const halves<T
   value = sum;
 }
 
+/// value + rest -= x y.
+template <class T>
+void subtract_product(T& value, T& rest, T x, T y) {
+  add_product(value, rest, -x, halves<T>(-x), y, halves<T>(y));
+}
+
 /// Makes value the rounded sum of both. What is too large for its halves has no rest.
 template <class T>
 void round_sum(T& value, T& rest) {
@@ -81,10 +93,10 @@ template <class T>
   }
 }
 
-/// y += factor x, columns.
+/// y += factor (x + rest), columns.
 template <class T>
-void add_to_column(compensated_matrix<T>& y, std::type_identity_t<T> factor, const T* x, const T* rest = nullptr) {
-  add_multiple(y, 0, factor, T(0), x, rest);
+void add_to_column(compensated_matrix<T>& y, compensated<T> factor, const T* x, const T* rest = nullptr) {
+  add_multiple(y, 0, factor.value, factor.rest, x, rest);
   round_column(y, 0);
 }
 
@@ -123,24 +135,24 @@ template <class T>
 
 /// y - h'x.
 template <class T>
-[[gnu::noinline]] T residual(T y, const compensated_matrix<T>& x, view_of<T> h) {
+[[gnu::noinline]] compensated<T> residual(T y, const compensated_matrix<T>& x, view_of<T> h) {
   T rest = 0;
   for (Eigen::Index i = 0; i < h.rows; ++i) {
     if (equal(h(i), 0)) continue;
-    add_product(y, rest, -h(i), halves<T>(-h(i)), x.value(i), halves<T>(x.value(i)));
+    subtract_product(y, rest, h(i), x.value(i));
     rest -= h(i) * x.rest(i);
   }
   round_sum(y, rest);
-  return y;
+  return {y, rest};
 }
 
-/// What x(j) / x(k) is more than its rounded quotient.
+/// x / y, not rounded.
 template <class T>
-T rest_of_quotient(const compensated_matrix<T>& x, Eigen::Index j, Eigen::Index k) {
-  const T quotient = x.value(j) / x.value(k);
-  T value = x.value(j), rest = x.rest(j) - quotient * x.rest(k);
-  add_product(value, rest, -quotient, halves<T>(-quotient), x.value(k), halves<T>(x.value(k)));
-  return (value + rest) / x.value(k);
+compensated<T> quotient(compensated<T> x, compensated<T> y) {
+  const T rounded = x.value / y.value;
+  T left = x.value, rest = x.rest - rounded * y.rest;
+  subtract_product(left, rest, rounded, y.value);
+  return {rounded, (left + rest) / y.value};
 }
 
 }  // namespace kalscan::detail
