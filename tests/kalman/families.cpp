@@ -300,6 +300,39 @@ TEST_CASE("a series is carried as roots when one reading turns out to tell far m
                                     std::vector{expected.covariance[26]}, 0) < 1e-10);
 }
 
+TEST_CASE("the first steps of states far from what the prior says lose no digits to unknowns that are far from likely") {
+  problem_type p = model_families::draw(irregular_steps, 3'090'020);  // 28,000 deviations of the prior
+  CHECK(errors_of(kalscan::seq{}, p, oracle::run_by_scalars(p)).worst() < 2e-7);  // roundings of the inputs make 8e-8
+  p.model.prior = prior_type::all_diffuse(3);
+  CHECK(errors_of(kalscan::seq{}, p, joint(p)).smoothed < 2e-7);
+
+  // A position and its derivatives to the third, which noise moves: after 39 steps of 16 units the position is far.
+  const MatrixXd F{{1, 16, 128, 4096.0 / 6}, {0, 1, 16, 128}, {0, 0, 1, 16}, {0, 0, 0, 1}};
+  MatrixXd Q = zero(4);
+  Q(3, 3) = 1.3;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    CAPTURE(seed);
+    generator g{std::mt19937_64(seed)};
+    p = {{F, Q, MatrixXd{{1, 0, 0, 0}}, MatrixXd{{3e-4}}, prior_type::all_diffuse(4)}, MatrixXd(1, 39)};
+    VectorXd x = VectorXd::Zero(4);
+    for (Eigen::Index t = 0; t < p.y.cols(); ++t, x = (F * x).eval()) {
+      x(3) += 1.14 * g.normal(1, 1)(0);
+      p.y(0, t) = x(0) + 0.017 * g.normal(1, 1)(0);
+    }
+    const auto expected = joint(p);
+    const auto s = kalscan::smooth(kalscan::seq{}, p.model, p.y);
+    double worst = 0;  // in deviations, beyond the means' own last digits
+    for (std::size_t k = 0; k < expected.mean.size(); ++k) {
+      for (Eigen::Index i = 0; i < 4; ++i) {
+        const double mean = s.mean(i, static_cast<Eigen::Index>(k));
+        const double error = static_cast<double>(std::abs(mean - expected.smoothed_mean[k](i)));
+        worst = std::max(worst, (error - 0x1p-52 * std::abs(mean)) / std::sqrt(s.covariance[k](i, i)));
+      }
+    }
+    CHECK(worst < 1e-8);
+  }
+}
+
 /// A local trend with a vague prior, read after times of any magnitude, but not at the second of them.
 problem_type vague_trend(generator& g, Eigen::Index, Eigen::Index) {
   constexpr Eigen::Index length = 12;

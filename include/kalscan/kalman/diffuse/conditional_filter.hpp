@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
@@ -28,13 +29,14 @@ class conditional_state {
   /// A reading y = h'x + N(0, d): the residual v, its variance s = f'f + d with f = U'h, and the gain U f / s.
   struct reading {
     vector f{}, gain{};
-    T v = 0, s = 0, d = 0;
+    compensated<T> v{};
+    T s = 0, d = 0;
     T terms = 0;  // bounds what v is a sum of; where `noiseless`
     const char* wrong = nullptr;
   };
 
   conditional_state(Eigen::Index n, bool noiseless) : noiseless_(noiseless) {
-    set_zero(b_, n);
+    b_.set_zero(n);
     set_zero(U_, n, n);
     if (noiseless) {
       set_zero(E_, n, n);
@@ -42,26 +44,28 @@ class conditional_state {
     }
   }
 
-  const vector& b() const { return b_; }
+  const compensated_matrix<T>& b() const { return b_; }
   const matrix& root() const { return U_; }
   const matrix& rounding_of_mean() const { return off_; }  ///< and of a root, as a covariance; where `noiseless`
-  vector& b() { return b_; }
+  compensated_matrix<T>& b() { return b_; }
   T rounding_along(const vector& h) const { return along(off_, h); }
   /// A sum of n terms may be off by this much of their magnitude.
-  T rounding() const { return rounding_of_sum<T>(b_.size()); }
+  T rounding() const { return rounding_of_sum<T>(U_.rows()); }
 
   /// Errors that mean and root come with, and the rounding of what has such deviations.
   void begin_rounding(const view& errors, const vector& deviations) {
     for (Eigen::Index i = 0; i < off_.size() && errors.rows > 0; ++i) off_.data()[i] = errors.data[i];
-    for (Eigen::Index i = 0; i < off_.rows(); ++i) round(off_, i, std::abs(b_(i)) + deviations(i));
+    for (Eigen::Index i = 0; i < off_.rows(); ++i) round(off_, i, std::abs(b_.value(i)) + deviations(i));
   }
 
   /// x := F x + offset + noise e, e ~ N(0, I). `mean`, `deviations`: of x, not only of x given the unknowns. What is
   /// known exactly is known to its rounding.
   void predict(const view& F, const view& offset, const view& noise, const view& mean, const view& deviations) {
-    const Eigen::Index n = b_.size();
-    multiply(column_, F, b_);
-    for (Eigen::Index i = 0; i < n; ++i) b_(i) = column_(i) + offset(i);
+    const Eigen::Index n = U_.rows();
+    column_.set_zero(n);
+    std::copy_n(offset.data, n, column_.value.data());
+    add_product(column_, F, b_);
+    b_.swap(column_);
     if (noiseless_) {
       transform(E_, F);
       transform(off_, F);
@@ -82,15 +86,14 @@ class conditional_state {
   }
 
   reading read(const vector& h, T d, T y, T terms) const {
-    reading x{{}, {}, y, 0, d, terms, nullptr};
-    for (Eigen::Index i = 0; i < h.size(); ++i) x.v -= h(i) * b_(i);
+    reading x{{}, {}, residual<T>(y, b_, h), 0, d, terms, nullptr};
     multiply_transposed(x.f, U_, h);
     if (noiseless_) {
       T deviation = 0;
       const vector own = deviations_of(U_);
       for (Eigen::Index i = 0; i < h.size(); ++i) {
         deviation += std::abs(h(i)) * own(i);
-        x.terms += std::abs(h(i) * b_(i));
+        x.terms += std::abs(h(i) * b_.value(i));
       }
       x.terms += deviation;
       const T least = rounding() * deviation;
@@ -110,7 +113,7 @@ class conditional_state {
     multiply(gain, off_, h);
     const T own = 2 * std::numeric_limits<T>::epsilon() * terms, s = rounding_along(h) + own * own;
     for (Eigen::Index i = 0; i < h.size(); ++i) gain(i) = s > 0 ? gain(i) / s : T(0);
-    add_multiple(b_.data(), h.size(), v, gain.data());
+    add_to_column(b_, {v, 0}, gain.data());
     round_update(h, gain);
     multiply_transposed(f, U_, h);
     add_outer(U_, -1, gain, f);
@@ -123,12 +126,12 @@ class conditional_state {
   /// A reading of such terms changes the mean of x, not only of x given the unknowns, by this gain.
   void follow(const vector& h, const vector& gain, T terms) {
     update_rounding(off_, h, gain);
-    for (Eigen::Index i = 0; i < h.size(); ++i) round(off_, i, std::abs(b_(i)) + terms * std::abs(gain(i)));
+    for (Eigen::Index i = 0; i < h.size(); ++i) round(off_, i, std::abs(b_.value(i)) + terms * std::abs(gain(i)));
   }
 
   /// s > 0.
   void update(const vector& h, const reading& o) {
-    add_multiple(b_.data(), h.size(), o.v, o.gain.data());
+    add_to_column(b_, o.v, o.gain.data());
     if (noiseless_) {
       const vector terms = round_update(h, o.gain);
       for (Eigen::Index i = 0; i < h.size(); ++i) round(off_, i, terms(i));
@@ -202,10 +205,10 @@ class conditional_state {
   }
 
   bool noiseless_;
-  vector b_{};
+  compensated_matrix<T> b_{};
   matrix U_{}, E_{};
   matrix off_{};  // a bound on the rounding of the mean, as a covariance
-  vector column_{};
+  compensated_matrix<T> column_{};
   matrix moved_{};
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/support/numbers.hpp>
 #include <vector>
@@ -79,6 +80,23 @@ class diffuse_information {
     log_density -= std::log(std::abs(row(pivot))) + find_norms();
   }
 
+  /// Whether the likeliest d is so many deviations from zero that digits are lost to them.
+  bool is_far() const {
+    return std::any_of(seen_.begin(), seen_.end(), [&](Eigen::Index j) { return std::abs(rows_(j, rows_.cols() - 1)) > 32; });
+  }
+  /// The seen coordinates are what is left of d beside `by` from now on, which is 0 for the others.
+  void move_origin(const vector& by) {
+    const Eigen::Index q = rows_.rows();
+    for (std::size_t k = 0; k < seen_.size(); ++k) {
+      T &left = rows_(seen_[k], q), rest = 0;
+      for (std::size_t i = k; i < seen_.size(); ++i) subtract_product(left, rest, rows_(seen_[k], seen_[i]), by(seen_[i]));
+      round_sum(left, rest);
+    }
+    for (Eigen::Index j = 0; j < q; ++j) add_to_basis(q, by(j), j);
+    const Eigen::Index k = nearest_.rows();
+    for (const Eigen::Index j : seen_) add_multiple(nearest_.data() + q * k, k, by(j), nearest_.data() + j * k);
+  }
+
   /// d_pivot = known + change'd, with the coefficients after all eliminations.
   void impose(Eigen::Index pivot, const vector& change, T known, T& log_density) {
     add_to_basis(basis_.cols() - 1, known, pivot);
@@ -97,6 +115,14 @@ class diffuse_information {
       for (std::size_t i = 0; i < j; ++i)
         add_multiple(to, n, -rows_(seen_[i], column), y.data() + static_cast<Eigen::Index>(i) * n);
       for (Eigen::Index i = 0; i < n; ++i) to[i] /= rows_(column, column);
+    }
+  }
+  /// The seen coordinates of the likeliest d: R d = z.
+  void solve(vector& d) const {
+    for (std::size_t k = seen_.size(); k-- > 0;) {
+      T left = value(k);
+      for (std::size_t i = k + 1; i < seen_.size(); ++i) left -= rows_(seen_[k], seen_[i]) * d(seen_[i]);
+      d(seen_[k]) = left / rows_(seen_[k], seen_[k]);
     }
   }
   /// z, in the order of seen().

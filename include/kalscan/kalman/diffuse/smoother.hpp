@@ -218,6 +218,10 @@ class diffuse_smoother {
   void undo(Later later) {
     while (changes_ > 0 && later(history_.changes[changes_ - 1])) {
       const auto& change = history_.changes[--changes_];
+      if (change.pivot < 0) {
+        add_multiple(known_.data(), known_.size(), T(1), change.row.data());
+        continue;
+      }
       const Eigen::Index q = change.row.size();
       const matrix old = in_last_coordinates(view(change.row.data(), 1, q));
       known_(change.pivot) = dot(change.row, known_) + change.known;

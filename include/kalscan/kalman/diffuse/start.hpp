@@ -53,8 +53,8 @@ class diffuse_start {
   [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, const view& rounding,
                                   bool noiseless, const view& errors)
       : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions, rounding) {
-    std::copy_n(mean.data, mean.rows, given_.b().data());
-    mean_ = given_.b();
+    std::copy_n(mean.data, mean.rows, given_.b().value.data());
+    mean_ = given_.b().value;
     set_zero(deviations_, mean.rows);
     for (Eigen::Index i = 0; i < mean.rows; ++i) {
       for (Eigen::Index j = 0; j < root.cols; ++j) deviations_(i) = std::hypot(deviations_(i), root(i, j));
@@ -67,14 +67,16 @@ class diffuse_start {
   diffuse_start& operator=(diffuse_start&&) = default;
   [[gnu::noinline]] ~diffuse_start() = default;
 
-  /// `noise`: a root of Q.
-  void predict(const view& F, const view& offset, const view& noise) {
+  /// `noise`: a root of Q. Given unknowns far from what the data have told of them, b would follow the data by noise: it
+  /// is given the likeliest ones. (In noiseless models begin_part does that.)
+  void predict(const view& F, const view& offset, const view& noise, history_type& history) {
     gained_ = 0;
+    if (!noiseless_) unknowns_.move_origin(given_.b(), history);
     unknowns_.predict(F);
     given_.predict(F, offset, noise, mean_, deviations_);
   }
 
-  void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b(), given_.root()); }
+  void end_step(history_type& history) const { history.add_step(unknowns_.A(), given_.b().value, given_.root()); }
 
   /// y = h x + N(0, d). Adds the logarithm of its density given the readings before. Returns what is wrong with it, or
   /// nullptr. `terms` bounds the magnitude of what y is a sum of.
@@ -85,8 +87,8 @@ class diffuse_start {
     if (noiseless_) {
       const auto of_state = whole_reading(o, pivot);
       if (equal(d, 0) && of_state.variance <= 4 * given_.rounding_along(h)) {
-        if (!agrees(h, o.v, o.terms)) return contradiction;
-        unknowns_.reduce(given_.read_again(h, o.v, o.terms));
+        if (!agrees(h, o.v.value, o.terms)) return contradiction;
+        unknowns_.reduce(given_.read_again(h, o.v.value, o.terms));
         return nullptr;
       }
       given_.follow(h, of_state.gain, o.terms);
@@ -98,11 +100,11 @@ class diffuse_start {
     }
     log_density -= std::log(2 * std::numbers::pi_v<T> * o.s) / 2;
     if (pivot >= 0) {
-      unknowns_.see(pivot, o.v, o.s, history, log_density);
+      unknowns_.see(pivot, o.v.value, o.s, history, log_density);
     } else {
-      gained_ += unknowns_.absorb(o.v, o.s, log_density);
+      gained_ += unknowns_.absorb(o.v.value, o.s, log_density);
     }
-    history.add_reading(o.f, unknowns_.a(), o.s, o.v, d);
+    history.add_reading(o.f, unknowns_.a(), o.s, o.v.value, d);
     unknowns_.reduce(o.gain);
     given_.update(h, o);
     return nullptr;
@@ -113,7 +115,7 @@ class diffuse_start {
     const auto& unseen = information.unseen();
     const matrix& A = unknowns_.A();
     const Eigen::Index n = A.rows(), q = A.cols(), k = static_cast<Eigen::Index>(unseen.size());
-    belief x{given_.b(), outer_square<T>(given_.root()), {}, true};
+    belief x{given_.b().value, outer_square<T>(given_.root()), {}, true};
     matrix free(n, k), reached = A;
     bool forgotten = true;
     for (Eigen::Index j = 0; j < k; ++j) {

@@ -81,7 +81,7 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
   for (std::int64_t t = 0; t < steps.length; ++t) {
     if (t > 0 || steps.predicts_first) {
       const auto to = steps.leading_to(t);
-      x.predict(to.F, to.offset, noise.of(to.Q));
+      x.predict(to.F, to.offset, noise.of(to.Q), history);
     }
     if (steps.asks_predictions) {
       const auto predicted = x.current();

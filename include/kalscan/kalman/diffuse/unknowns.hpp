@@ -107,8 +107,10 @@ class diffuse_unknowns {
   }
 
   /// The reading has no error: d_pivot leaves, and what is known of it is added to b.
-  [[gnu::noinline]] void impose(Eigen::Index pivot, T v, vector& b, history_type& history, T& log_density) {
-    const T known = v / a()(pivot);
+  [[gnu::noinline]] void impose(Eigen::Index pivot, compensated<T> v, compensated_matrix<T>& b, history_type& history,
+                                 T& log_density) {
+    const compensated<T> exactly = quotient(v, a_(pivot));
+    const T known = exactly.value;
     vector change;
     set_zero(change, a().size());
     if (sizes_(pivot) > 0) eliminate(pivot, change);
@@ -116,7 +118,7 @@ class diffuse_unknowns {
       if (j != pivot && !equal(a()(j), 0)) change(j) = take_multiple(j, pivot);
     }
     history.add_change(pivot, change, known);
-    add_multiple(b.data(), b.size(), known, A().col(pivot));
+    add_to_column(b, exactly, A().col(pivot), A_.rest.col(pivot));
     clear_column(A_, pivot);
     log_density -= std::log(2 * std::numbers::pi_v<T>) / 2 + std::log(std::abs(a()(pivot)));
     information_.impose(pivot, change, known, log_density);
@@ -125,9 +127,23 @@ class diffuse_unknowns {
   /// A := (I - gain h') A.
   void reduce(const vector& gain) {
     for (const Eigen::Index j : information_.seen()) {
-      add_multiple(A_, j, -a()(j), T(0), gain.data());
+      add_multiple(A_, j, -a_.value(j), -a_.rest(j), gain.data());
       round_column(A_, j);
     }
+  }
+
+  /// Where the likeliest values of seen unknowns are far from zero, these become the new origin, and what A d was for them
+  /// is added to b: A d is then no more than what is not known of it. For unseen unknowns the choice would depend on the
+  /// units of states.
+  [[gnu::noinline]] void move_origin(compensated_matrix<T>& b, history_type& history) {
+    if (!information_.is_far()) return;
+    vector likely;
+    set_zero(likely, A().cols());
+    information_.solve(likely);
+    for (const Eigen::Index j : information_.seen()) add_multiple(b, 0, likely(j), T(0), A().col(j), A_.rest.col(j));
+    round_column(b, 0);
+    information_.move_origin(likely);
+    history.add_move(likely);
   }
 
   /// Leaves to the history what the data tell of d.
@@ -199,8 +215,8 @@ class diffuse_unknowns {
 
   /// Solves the reading for d_pivot where d_j is in it. Returns the coefficient of d_j in the old d_pivot.
   T take_multiple(Eigen::Index j, Eigen::Index pivot) {
-    const T multiple = a()(j) / a()(pivot);
-    add_multiple(A_, j, -multiple, -rest_of_quotient(a_, j, pivot), A().col(pivot), A_.rest.col(pivot));
+    const auto [multiple, rest] = quotient(a_(j), a_(pivot));
+    add_multiple(A_, j, -multiple, -rest, A().col(pivot), A_.rest.col(pivot));
     round_column(A_, j);
     information_.eliminate(j, pivot, multiple);
     return -multiple;

@@ -12,7 +12,12 @@
 
 namespace kalscan::detail {
 
-/// A matrix value + rest, where value is the sum, rounded.
+/// A number value + rest, where value is the sum, rounded.
+template <class T>
+struct compensated {
+  T value{}, rest{};
+};
+/// A matrix of such numbers.
 template <class T>
 struct compensated_matrix {
   dense_matrix<T> value{}, rest{};
@@ -25,6 +30,7 @@ struct compensated_matrix {
     value.swap(x.value);
     rest.swap(x.rest);
   }
+  compensated<T> operator()(Eigen::Index i) const { return {value(i), rest(i)}; }
   void clear(Eigen::Index i, Eigen::Index j = 0) { value(i, j) = rest(i, j) = 0; }
 };
 
@@ -55,6 +61,12 @@ void add_product(T& value, T& rest, T x, const halves<T>& a, T y, const halves<T
   value = sum;
 }
 
+/// value + rest -= x y.
+template <class T>
+void subtract_product(T& value, T& rest, T x, T y) {
+  add_product(value, rest, -x, halves<T>(-x), y, halves<T>(y));
+}
+
 /// Makes value the rounded sum of both. What is too large for its halves has no rest.
 template <class T>
 void round_sum(T& value, T& rest) {
@@ -81,16 +93,29 @@ template <class T>
   }
 }
 
-/// y = F x.
+/// y += factor (x + rest), columns.
 template <class T>
-[[gnu::noinline]] void multiply(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
-  y.set_zero(F.rows, x.value.cols());
+void add_to_column(compensated_matrix<T>& y, compensated<T> factor, const T* x, const T* rest = nullptr) {
+  add_multiple(y, 0, factor.value, factor.rest, x, rest);
+  round_column(y, 0);
+}
+
+/// y += F x.
+template <class T>
+[[gnu::noinline]] void add_product(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
   for (Eigen::Index j = 0; j < x.value.cols(); ++j) {
     for (Eigen::Index k = 0; k < F.cols; ++k) {
       if (!equal(x.value(k, j), 0)) add_multiple(y, j, x.value(k, j), x.rest(k, j), F.col(k));
     }
     round_column(y, j);
   }
+}
+
+/// y = F x.
+template <class T>
+void multiply(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
+  y.set_zero(F.rows, x.value.cols());
+  add_product(y, F, x);
 }
 
 /// y = x'h, a column.
@@ -108,13 +133,26 @@ template <class T>
   round_column(y, 0);
 }
 
-/// What x(j) / x(k) is more than its rounded quotient.
+/// y - h'x.
 template <class T>
-T rest_of_quotient(const compensated_matrix<T>& x, Eigen::Index j, Eigen::Index k) {
-  const T quotient = x.value(j) / x.value(k);
-  T value = x.value(j), rest = x.rest(j) - quotient * x.rest(k);
-  add_product(value, rest, -quotient, halves<T>(-quotient), x.value(k), halves<T>(x.value(k)));
-  return (value + rest) / x.value(k);
+[[gnu::noinline]] compensated<T> residual(T y, const compensated_matrix<T>& x, view_of<T> h) {
+  T rest = 0;
+  for (Eigen::Index i = 0; i < h.rows; ++i) {
+    if (equal(h(i), 0)) continue;
+    subtract_product(y, rest, h(i), x.value(i));
+    rest -= h(i) * x.rest(i);
+  }
+  round_sum(y, rest);
+  return {y, rest};
+}
+
+/// x / y, not rounded.
+template <class T>
+compensated<T> quotient(compensated<T> x, compensated<T> y) {
+  const T rounded = x.value / y.value;
+  T left = x.value, rest = x.rest - rounded * y.rest;
+  subtract_product(left, rest, rounded, y.value);
+  return {rounded, (left + rest) / y.value};
 }
 
 }  // namespace kalscan::detail

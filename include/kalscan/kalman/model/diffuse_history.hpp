@@ -30,7 +30,8 @@ struct diffuse_history {
     T s, v, noise;  // variances, but for v
   };
   /// Before reading number `reading`, at step `step`, the coordinates of d change: the old coordinate `pivot` is
-  /// known + row'd, with d in the new coordinates; the others stay.
+  /// known + row'd, with d in the new coordinates; the others stay. With pivot -1 the origin moves: all old coordinates
+  /// are the new ones plus `row`.
   struct change {
     std::int64_t step, reading;
     Eigen::Index pivot;
@@ -91,6 +92,10 @@ struct diffuse_history {
   }
   void add_change(Eigen::Index pivot, const vector& row, T known) {
     changes.push_back({size(), readings_, pivot, row, known});
+  }
+
+  void add_move(const vector& by) {
+    if (kept) changes.push_back({size(), readings_, -1, by, T(0)});
   }
 
   state after(std::int64_t t) const {
