@@ -172,7 +172,7 @@ MUTANTS = [
      "own(i) * own(i) <= E_(i, i)", "own(i) * own(i) < 0", ["kalman/diffuse.cpp: where exact readings tell*"]),
     ("beginning: what is left of a bound has no rounding", K + "kalman/diffuse/conditional_filter.hpp",
      "      E(i, i) += rounding() * terms * terms;\n", "", ["kalman/prior.cpp: and in models*"]),
-    ("beginning: later data are not heard", K + "kalman/diffuse/end_spread.hpp", "if (from < n) x.mean(i, 0) = v(from);", "",
+    ("beginning: later data are not heard", K + "kalman/diffuse/end_spread.hpp", "all.add(told.col(i), v(i));", "all.add(told.col(i), T(0));",
      ["kalman/families.cpp: one shock and a diffuse*"]),
     ("beginning: a part forgets the rounding before it", K + "kalman/diffuse/start.hpp",
      "history.directions_rounding, true, rounding());", "history.directions_rounding, true, matrix());",

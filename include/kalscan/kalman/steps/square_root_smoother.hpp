@@ -147,14 +147,19 @@ struct square_root_smoother_sweep {
     /// Of the terms of an equation without error, what counts as their rounding: it is taken from step to step.
     static wide tolerance() { return static_cast<wide>(std::pow(std::numeric_limits<T>::epsilon(), T(0.75))); }
 
-    /// Of each state up to each step; what is new in the step counts, too.
+    /// Of each state up to each step, after the first one before its readings, too.
     Eigen::Matrix<wide, N, Eigen::Dynamic> largest_deviations() const {
       const auto& P = result->filtered.covariance;
       Eigen::Matrix<wide, N, Eigen::Dynamic> x(steps->model.states(), std::ssize(P));
+      Eigen::Vector<wide, N> before = Eigen::Vector<wide, N>::Zero(x.rows());
       for (Eigen::Index t = 0; t < x.cols(); ++t) {
+        const Eigen::Matrix<wide, N, N> F = steps->model.F[t].template cast<wide>();
+        const Eigen::Vector<wide, N> moved = magnitudes(F, before);
         for (Eigen::Index i = 0; i < x.rows(); ++i) {
-          const wide own = std::sqrt(wide(P[static_cast<std::size_t>(t)](i, i)) + wide(steps->model.Q[t](i, i)));
-          x(i, t) = t > 0 ? (std::max)(own, x(i, t - 1)) : own;
+          const wide variance = P[static_cast<std::size_t>(t)](i, i);
+          before(i) = std::sqrt(variance);
+          x(i, t) = (std::max)(std::sqrt(variance + wide(steps->model.Q[t](i, i))), moved(i));
+          if (t > 0) x(i, t) = (std::max)(x(i, t), x(i, t - 1));
         }
       }
       return x;
