@@ -67,14 +67,17 @@ class equations {
   /// The triangle in these units, see `triangulate`; `beside`, with a row for each equation, is reflected with it.
   [[gnu::noinline]] std::vector<Eigen::Index> turn(dense_matrix<T>& triangle, dense_matrix<T>& beside) const {
     const Eigen::Index n = rows_.rows();
-    dense_vector<T> size(count_);
+    const auto size = [&](Eigen::Index k) {
+      T most = 0;
+      for (Eigen::Index i = 0; i < n; ++i) most = (std::max)(most, std::abs(rows_(i, k)) * units_(i));
+      return most;
+    };
     std::vector<Eigen::Index> from;
     for (Eigen::Index k = 0; k < count_; ++k) {
-      from.push_back(k);
-      size(k) = 0;
-      for (Eigen::Index i = 0; i < n; ++i) size(k) = (std::max)(size(k), std::abs(rows_(i, k)) * units_(i));
+      auto smaller = from.begin();
+      while (smaller != from.end() && size(*smaller) >= size(k)) ++smaller;
+      from.insert(smaller, k);
     }
-    std::stable_sort(from.begin(), from.end(), [&](Eigen::Index k, Eigen::Index l) { return size(k) > size(l); });
     const dense_matrix<T> given = beside;
     triangle.resize(count_, n);
     for (Eigen::Index k = 0; k < count_; ++k) {
