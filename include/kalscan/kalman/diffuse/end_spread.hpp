@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/equations.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <limits>
@@ -64,36 +65,18 @@ struct end_spread {
   struct belief {
     matrix mean{}, root{};
   };
-  /// Theirs after readings Z'x = Z' mean + v + N(0, I): least squares, the largest rows first, so that small ones keep
-  /// their digits.
+  /// Theirs after readings Z'x = Z' mean + v + N(0, I).
   belief given(const matrix& Z, const vector& v) const {
-    const Eigen::Index n = v.size(), all = n + rank();
-    matrix told;
-    multiply_transposed(told, Z, root);
-    const auto at = [&](Eigen::Index i, Eigen::Index j) { return i < n ? told(i, j) : T(i - n == j ? 1 : 0); };
-    const auto square = [&](Eigen::Index i) {
-      T sum = 0;
-      for (Eigen::Index j = 0; j < rank(); ++j) sum += at(i, j) * at(i, j);
-      return sum;
-    };
-    std::vector<Eigen::Index> rows;
-    for (Eigen::Index i = 0; i < all; ++i) {
-      auto before = rows.begin();
-      while (before != rows.end() && square(*before) > square(i)) ++before;
-      rows.insert(before, i);
-    }
-    matrix triangle(all, rank());
+    matrix told, prior;
+    multiply_transposed(told, root, Z);
+    set_identity(prior, rank(), rank());
+    vector units(rank());
+    std::fill_n(units.data(), rank(), T(1));
+    equations<T> all(v.size() + rank(), units);
+    for (Eigen::Index i = 0; i < v.size(); ++i) all.add(told.col(i), v(i));
+    for (Eigen::Index i = 0; i < rank(); ++i) all.add(prior.col(i), T(0));
     belief x;
-    set_zero(x.mean, all, 1);
-    for (Eigen::Index i = 0; i < all; ++i) {
-      const Eigen::Index from = rows[static_cast<std::size_t>(i)];
-      for (Eigen::Index j = 0; j < rank(); ++j) triangle(i, j) = at(from, j);
-      if (from < n) x.mean(i, 0) = v(from);
-    }
-    const auto order = triangulate(triangle, x.mean, 0);
-    set_identity(x.root, rank(), rank());
-    solve_triangle(x.root, triangle, order, rank());
-    solve_triangle(x.mean, triangle, order, rank());
+    all.solve(x.mean, x.root);
     return x;
   }
 

@@ -54,7 +54,8 @@ void predict(square_root_element<T, N>& x, const Eigen::Matrix<T, N, N>& F, cons
   x.U = root_of_sum(times(F, x.U), root);
 }
 
-/// An observation y = h'x + N(0, d) of what x leads to.
+/// An observation y = h'x + N(0, d) of what x leads to. What it tells of the state before an element is passed on as an
+/// equation row'x = value + N(0, 1) to `tell`, which adds it to the element's likelihood unless it is given.
 template <class T, int N>
 void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
   const root_update<T, N> update(x.root, h, d);
@@ -62,25 +63,32 @@ void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y
   x.mean += (y - h.dot(x.mean)) * update.gain();
   update.apply(x.root);
 }
-template <class T, int N>
-void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
+template <class T, int N, class Tell>
+void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y, Tell tell) {
   const root_update<T, N> update(x.U, h, d);
   if (!update.tells()) return;
   const Eigen::Vector<T, N> row = times(transposed(x.A), h);
   const T v = y - h.dot(x.b), deviation = std::sqrt(update.s);
-  add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row / deviation, v / deviation);
+  tell(Eigen::Vector<T, N>(row / deviation), v / deviation);
   const Eigen::Vector<T, N> gain = update.gain();
   x.A -= times(gain, transposed(row));
   x.b += v * gain;
   update.apply(x.U);
 }
 
+template <class T, int N>
+void observe(square_root_element<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
+  observe<T, N>(x, h, d, y, [&x](const Eigen::Vector<T, N>& row, T value) {
+    add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(x.Z, x.w, row, value);
+  });
+}
+
 /// The likelihood |Z'x - w|^2 of what comes later: n observations with noise of variance one.
-template <class State, class T, int N>
-void observe_likelihood(State& x, const Eigen::Matrix<T, N, N>& Z, const Eigen::Vector<T, N>& w) {
+template <class State, class T, int N, class... Tell>
+void observe_likelihood(State& x, const Eigen::Matrix<T, N, N>& Z, const Eigen::Vector<T, N>& w, Tell... tell) {
   for (Eigen::Index i = 0; i < w.size(); ++i) {
     const Eigen::Vector<T, N> z = column(Z, i);
-    if (!is_zero(z)) observe<T, N>(x, z, T(1), w(i));
+    if (!is_zero(z)) observe<T, N>(x, z, T(1), w(i), tell...);
   }
 }
 

@@ -5,8 +5,8 @@
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
 #include <cmath>
+#include <kalscan/kalman/linalg/equations.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
-#include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/support/numbers.hpp>
 
 namespace kalscan::detail {
@@ -46,38 +46,30 @@ struct exact_equations {
     pivots(count++) = pivot;
   }
 
-  /// Leaves to Z'x = w + N(0, I) only what these equations do not tell: information along what they tell may double
-  /// with every step, and would take the digits of the other entries of its column.
-  void take_from(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w) const {
-    if (count == 0) return;
-    const Eigen::Matrix<T, N, N> given = Z;
-    const Eigen::Vector<T, N> of = w;
-    Z.setZero();
-    w.setZero();
-    for (Eigen::Index j = 0; j < of.size(); ++j) {
-      Eigen::Vector<T, N> row = column(given, j);
-      T value = of(j);
-      for (Eigen::Index k = 0; k < count; ++k) eliminate(k, row, value);
-      add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row, value);
-    }
+  /// Leaves to row'x = value + N(0, 1) only what these equations do not tell: information along what they tell may double
+  /// with every step, and would take the digits of the other entries of its row.
+  template <class Row>
+  void take_from(Row& row, T& value) const {
+    for (Eigen::Index k = 0; k < count; ++k) eliminate(k, row, value);
   }
 
-  /// Adds them to Z'x = w, each with an error of `tolerance` beside its terms.
-  void add_to(Eigen::Matrix<T, N, N>& Z, Eigen::Vector<T, N>& w, const Eigen::Vector<T, N>& size, T tolerance) const {
+  /// Adds them to equations with errors of variance one, each with an error of `tolerance` beside its terms.
+  void add_to(equations<T>& others, const Eigen::Vector<T, N>& size, T tolerance) const {
     for (Eigen::Index k = 0; k < count; ++k) {
       const Eigen::Vector<T, N> row = column(rows, k);
       const T error = tolerance * sum_of_terms(row, size);
-      add_equation<Eigen::Matrix<T, N, N>, Eigen::Vector<T, N>>(Z, w, row / error, values(k) / error);
+      others.add(Eigen::Vector<T, N>(row / error), values(k) / error);
     }
   }
 
  private:
   /// Takes that multiple of equation k from another one which leaves nothing of its pivot, and returns the factor.
-  T eliminate(Eigen::Index k, Eigen::Vector<T, N>& row, T& value) const {
-    const T factor = row(pivots(k)) / rows(pivots(k), k);
+  template <class Row>
+  T eliminate(Eigen::Index k, Row& row, T& value) const {
+    const T factor = row[pivots(k)] / rows(pivots(k), k);
     if (equal(factor, 0)) return factor;
-    for (Eigen::Index i = 0; i < row.size(); ++i) row(i) -= factor * rows(i, k);
-    row(pivots(k)) = 0;
+    for (Eigen::Index i = 0; i < rows.rows(); ++i) row[i] -= factor * rows(i, k);
+    row[pivots(k)] = 0;
     value -= factor * values(k);
     return factor;
   }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <kalscan/kalman/elements/square_root_element.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
+#include <kalscan/kalman/linalg/equations.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>
 #include <kalscan/kalman/linalg/roots.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -83,7 +84,13 @@ struct square_root_smoother_sweep {
     }
     void finish(state_type x) const {
       if (result->filtered.beginning.size() == 0) return;
-      if (sweep->noiseless) x.exact.add_to(x.Z, x.w, column(x.largest, first()), tolerance());
+      if (sweep->noiseless) {
+        const Eigen::Vector<wide, N> size = column(x.largest, first());
+        equations<wide> all(x.w.size() + x.exact.count, size);
+        for (Eigen::Index i = 0; i < x.w.size(); ++i) all.add(column(x.Z, i), x.w(i));
+        x.exact.add_to(all, size, tolerance());
+        all.condense(x.Z, x.w);
+      }
       dense_matrix<T>& Z = sweep->later_Z[static_cast<std::size_t>(series)];
       dense_vector<T>& v = sweep->later_v[static_cast<std::size_t>(series)];
       Z.resize(x.w.size(), x.w.size());
@@ -141,14 +148,19 @@ struct square_root_smoother_sweep {
     /// Of the terms of an equation without error, what counts as their rounding: it is taken from step to step.
     static wide tolerance() { return static_cast<wide>(std::pow(std::numeric_limits<T>::epsilon(), T(0.75))); }
 
-    /// Of each state up to each step; what is new in the step counts, too.
+    /// Of each state up to each step, after the first one before its readings, too.
     Eigen::Matrix<wide, N, Eigen::Dynamic> largest_deviations() const {
       const auto& P = result->filtered.covariance;
       Eigen::Matrix<wide, N, Eigen::Dynamic> x(steps->model.states(), std::ssize(P));
+      Eigen::Vector<wide, N> before = Eigen::Vector<wide, N>::Zero(x.rows());
       for (Eigen::Index t = 0; t < x.cols(); ++t) {
+        const Eigen::Matrix<wide, N, N> F = steps->model.F[t].template cast<wide>();
+        const Eigen::Vector<wide, N> moved = magnitudes(F, before);
         for (Eigen::Index i = 0; i < x.rows(); ++i) {
-          const wide own = std::sqrt(wide(P[static_cast<std::size_t>(t)](i, i)) + wide(steps->model.Q[t](i, i)));
-          x(i, t) = t > 0 ? (std::max)(own, x(i, t - 1)) : own;
+          const wide variance = P[static_cast<std::size_t>(t)](i, i);
+          before(i) = std::sqrt(variance);
+          x(i, t) = (std::max)(std::sqrt(variance + wide(steps->model.Q[t](i, i))), moved(i));
+          if (t > 0) x(i, t) = (std::max)(x(i, t), x(i, t - 1));
         }
       }
       return x;
@@ -190,6 +202,9 @@ struct square_root_smoother_sweep {
       steps->template predict<wide>(t, step);
       const Eigen::Vector<wide, N> noise = row_lengths(step.U);
       Eigen::Vector<wide, N> size = magnitudes(F, row_lengths(root));
+      const auto o = steps->observe(t, column(result->filtered.y, t));
+      equations<wide> told(o.count + x.exact.count + x.w.size(), Eigen::Vector<wide, N>(column(x.largest, t - 1)));
+      const auto tell = [&](const Eigen::Vector<wide, N>& row, wide value) { told.add(row, value); };
       const auto take = [&](const Eigen::Vector<wide, N>& h, const Eigen::Vector<wide, N>& entries, wide d, wide y,
                             wide least) {
         const root_update<wide, N> update(step.U, h, d);
@@ -198,7 +213,7 @@ struct square_root_smoother_sweep {
           const Eigen::Vector<wide, N> gain = update.gain();
           Eigen::Matrix<wide, N, N> U = step.U;
           rounding.update(h, gain, update, U);
-          detail::observe<wide, N>(step, h, d, y);
+          detail::observe<wide, N>(step, h, d, y, tell);
           step.U = U;
           for (Eigen::Index j = 0; j < size.size(); ++j) size(j) += std::abs(gain(j)) * terms;
           return;
@@ -209,7 +224,6 @@ struct square_root_smoother_sweep {
         if (variance <= 4 * (before.along(row) + unit * terms * terms)) return;
         exact.add(row, y - h.dot(step.b), column(x.largest, t - 1), tolerance());
       };
-      const auto o = steps->observe(t, column(result->filtered.y, t));
       for (Eigen::Index i = 0; i < o.count; ++i) {
         const Eigen::Vector<wide, N> h = o.H.row(i).transpose().template cast<wide>();
         take(h, h, wide(o.d(i)), wide(o.y(i)), 0);
@@ -219,10 +233,13 @@ struct square_root_smoother_sweep {
       for (Eigen::Index k = 0; k < x.exact.count; ++k) {
         take(column(x.exact.rows, k), entries, 0, x.exact.values(k), tolerance());
       }
-      observe_likelihood<element, wide, N>(step, x.Z, x.w);
-      x.Z = step.Z, x.w = step.w;
+      observe_likelihood<element, wide, N>(step, x.Z, x.w, tell);
       x.exact = exact;
-      x.exact.take_from(x.Z, x.w);
+      for (Eigen::Index k = 0; k < told.count(); ++k) {
+        wide* const row = told.row(k);
+        exact.take_from(row, told.value(k));
+      }
+      told.condense(x.Z, x.w);
     }
 
     void absorb(std::int64_t s, element& x) const {
