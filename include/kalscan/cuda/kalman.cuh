@@ -23,14 +23,14 @@
 //
 // which kalscan::cuda_many_states does in CMake.
 //
-// With policy.chunk > 0 every series is cut in time into chunks of so many steps. Where it is 0, filter and smoother
-// choose a chunk each, by the sizes and the type of the model; then 4096 series or more, and series of at most 32
-// steps, are not cut: a thread takes each of them. Every verb enqueues its work in policy.stream and returns: it
-// neither allocates nor waits, and may be captured into a graph. Its workspace must have filter_workspace<Model>(...)
-// bytes. Results have the same bits on every run: they depend on shapes and policy.chunk. Wrong sizes, host memory and
-// a small workspace throw std::invalid_argument before anything is enqueued; what CUDA refuses throws
-// kalscan::cuda_error. What goes wrong in a step is told by the status of its series, in device memory: results from
-// that step on mean nothing.
+// With policy.chunk > 0 every series is cut in time into chunks of so many steps, but for the ends of long series of
+// planned models (below). Where it is 0, filter and smoother choose a chunk each, by the sizes and the type of the
+// model; then 4096 series or more, and series of at most 32 steps, are not cut: a thread takes each of them. Every verb
+// enqueues its work in policy.stream and returns: it neither allocates nor waits, and may be captured into a graph. Its
+// workspace must have filter_workspace<Model>(...) bytes. Results have the same bits on every run: they depend on
+// shapes and policy.chunk. Wrong sizes, host memory and a small workspace throw std::invalid_argument before anything
+// is enqueued; what CUDA refuses throws kalscan::cuda_error. What goes wrong in a step is told by the status of its
+// series, in device memory: results from that step on mean nothing.
 //
 // Models of constant F, Q, H and R (model.constant) with 7 states or more and a proper prior, in covariance form, are
 // planned: filter and smooth compute what does not depend on data once a call, on the host, which asks the model for these

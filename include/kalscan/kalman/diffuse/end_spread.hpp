@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/linalg/equations.hpp>
 #include <kalscan/kalman/linalg/fixed.hpp>

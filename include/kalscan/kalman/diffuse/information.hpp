@@ -18,7 +18,7 @@ namespace kalscan::detail {
 /// error, the data tell R d = z + N(0, I).
 ///
 /// The coordinates of d change by elimination: d_pivot is replaced, and the others stay. Elimination, unlike rotation,
-/// commutes with a change of units by powers of two.
+/// commutes with a change of units by powers of two. Their origin may move (move_origin).
 template <class T>
 class diffuse_information {
  public:
@@ -82,14 +82,17 @@ class diffuse_information {
 
   /// Whether the likeliest d is so many deviations from zero that digits are lost to them.
   bool is_far() const {
-    return std::any_of(seen_.begin(), seen_.end(), [&](Eigen::Index j) { return std::abs(rows_(j, rows_.cols() - 1)) > 32; });
+    const Eigen::Index z = rows_.cols() - 1;
+    return std::any_of(seen_.begin(), seen_.end(), [&](Eigen::Index j) { return std::abs(rows_(j, z)) > 32; });
   }
   /// The seen coordinates are what is left of d beside `by` from now on, which is 0 for the others.
   void move_origin(const vector& by) {
     const Eigen::Index q = rows_.rows();
     for (std::size_t k = 0; k < seen_.size(); ++k) {
       T &left = rows_(seen_[k], q), rest = 0;
-      for (std::size_t i = k; i < seen_.size(); ++i) subtract_product(left, rest, rows_(seen_[k], seen_[i]), by(seen_[i]));
+      for (std::size_t i = k; i < seen_.size(); ++i) {
+        subtract_product(left, rest, rows_(seen_[k], seen_[i]), by(seen_[i]));
+      }
       round_sum(left, rest);
     }
     for (Eigen::Index j = 0; j < q; ++j) add_to_basis(q, by(j), j);

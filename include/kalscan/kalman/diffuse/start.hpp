@@ -67,8 +67,8 @@ class diffuse_start {
   diffuse_start& operator=(diffuse_start&&) = default;
   [[gnu::noinline]] ~diffuse_start() = default;
 
-  /// `noise`: a root of Q. Given unknowns far from what the data have told of them, b would follow the data by noise: it
-  /// is given the likeliest ones. (In noiseless models begin_part does that.)
+  /// `noise`: a root of Q. Before the step the origin of d moves to its likeliest value, if that is far, so that A d
+  /// stays small: else A d and b would be large and cancel. (In noiseless models begin_part does that.)
   void predict(const view& F, const view& offset, const view& noise, history_type& history) {
     gained_ = 0;
     if (!noiseless_) unknowns_.move_origin(given_.b(), history);

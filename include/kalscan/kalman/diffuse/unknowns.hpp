@@ -24,7 +24,7 @@ namespace kalscan::detail {
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
-/// error leaves. Whether an entry of A is zero decides what is seen, hence the rounding errors of unseen columns are
+/// error leaves. The origin of seen ones moves to their likeliest values where these are far from it. Whether an entry of A is zero decides what is seen, hence the rounding errors of unseen columns are
 /// tracked.
 template <class T>
 class diffuse_unknowns {
@@ -132,9 +132,9 @@ class diffuse_unknowns {
     }
   }
 
-  /// Where the likeliest values of seen unknowns are far from zero, these become the new origin, and what A d was for them
-  /// is added to b: A d is then no more than what is not known of it. For unseen unknowns the choice would depend on the
-  /// units of states.
+  /// Where the likeliest values of seen unknowns are far from zero, these become the new origin, and what A d was for
+  /// them is added to b: A d is then no more than what is not known of it. For unseen unknowns the choice would depend on
+  /// the units of states.
   [[gnu::noinline]] void move_origin(compensated_matrix<T>& b, history_type& history) {
     if (!information_.is_far()) return;
     vector likely;

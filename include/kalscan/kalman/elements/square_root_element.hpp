@@ -54,8 +54,8 @@ void predict(square_root_element<T, N>& x, const Eigen::Matrix<T, N, N>& F, cons
   x.U = root_of_sum(times(F, x.U), root);
 }
 
-/// An observation y = h'x + N(0, d) of what x leads to. What it tells of the state before an element is passed on as an
-/// equation row'x = value + N(0, 1) to `tell`, which adds it to the element's likelihood unless it is given.
+/// An observation y = h'x + N(0, d) of what x leads to. For an element, `tell(row, value)` gets what it tells of the state
+/// before: row'x = value + N(0, 1). Without `tell` that is added to the element's own Z and w.
 template <class T, int N>
 void observe(square_root_belief<T, N>& x, const Eigen::Vector<T, N>& h, T d, T y) {
   const root_update<T, N> update(x.root, h, d);

@@ -12,9 +12,10 @@
 
 namespace kalscan::detail {
 
-/// Equations row'x = value, each with an error of variance one. Reflections turn them into a triangle, the largest of them
-/// first, and by those components of x first that are largest in what is left: so small equations keep their digits beside
-/// far larger ones (Cox and Higham, BIT 38, 1998). Numbers of x count in the units given, which are about their size.
+/// Equations row'x = value, each with an error of variance one. Reflections turn them into a triangle, the largest of
+/// them first, and by those components of x first that are largest in what is left: so small equations keep their
+/// digits beside far larger ones (Cox and Higham, BIT 38, 1998). Numbers of x count in the units given, which are about
+/// their size.
 template <class T>
 class equations {
  public:
@@ -36,11 +37,13 @@ class equations {
   void condense(Matrix& Z, Vector& w) const {
     const Eigen::Index n = rows_.rows();
     dense_matrix<T> triangle, all(count_, n + 1);
+    T sum = 0;
     for (Eigen::Index k = 0; k < count_; ++k) {
-      for (Eigen::Index i = 0; i < n; ++i) all(k, i) = rows_(i, k);
-      all(k, n) = values_(k);
+      for (Eigen::Index i = 0; i < n; ++i) sum += all(k, i) = rows_(i, k);
+      sum += all(k, n) = values_(k);
     }
     turn(triangle, all);
+    if (!std::isfinite(sum)) std::fill_n(all.data(), count_ * (n + 1), sum);  // seen later
     for (Eigen::Index k = 0; k < n; ++k) {
       for (Eigen::Index i = 0; i < n; ++i) Z(i, k) = k < count_ ? all(k, i) : T(0);
       w(k) = k < count_ ? all(k, n) : T(0);

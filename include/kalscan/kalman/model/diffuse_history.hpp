@@ -91,7 +91,7 @@ struct diffuse_history {
     ++readings_;
   }
   void add_change(Eigen::Index pivot, const vector& row, T known) {
-    changes.push_back({size(), readings_, pivot, row, known});
+    if (kept) changes.push_back({size(), readings_, pivot, row, known});
   }
 
   void add_move(const vector& by) {

@@ -148,7 +148,7 @@ struct square_root_smoother_sweep {
     /// Of the terms of an equation without error, what counts as their rounding: it is taken from step to step.
     static wide tolerance() { return static_cast<wide>(std::pow(std::numeric_limits<T>::epsilon(), T(0.75))); }
 
-    /// Of each state up to each step, after the first one before its readings, too.
+    /// The largest deviation of each state up to each step: filtered and, from the second step on, predicted.
     Eigen::Matrix<wide, N, Eigen::Dynamic> largest_deviations() const {
       const auto& P = result->filtered.covariance;
       Eigen::Matrix<wide, N, Eigen::Dynamic> x(steps->model.states(), std::ssize(P));
