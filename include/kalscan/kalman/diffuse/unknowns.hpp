@@ -24,8 +24,8 @@ namespace kalscan::detail {
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
 /// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
-/// error leaves. The origin of seen ones moves to their likeliest values where these are far from it. Whether an entry of A is zero decides what is seen, hence the rounding errors of unseen columns are
-/// tracked.
+/// error leaves. The origin of seen ones moves to their likeliest values where these are far from it. Whether an entry
+/// of A is zero decides what is seen, hence the rounding errors of unseen columns are tracked.
 template <class T>
 class diffuse_unknowns {
  public:

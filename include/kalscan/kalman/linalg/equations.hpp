@@ -70,15 +70,13 @@ class equations {
   /// The triangle in these units, see `triangulate`; `beside`, with a row for each equation, is reflected with it.
   [[gnu::noinline]] std::vector<Eigen::Index> turn(dense_matrix<T>& triangle, dense_matrix<T>& beside) const {
     const Eigen::Index n = rows_.rows();
-    const auto size = [&](Eigen::Index k) {
-      T most = 0;
-      for (Eigen::Index i = 0; i < n; ++i) most = (std::max)(most, std::abs(rows_(i, k)) * units_(i));
-      return most;
-    };
+    dense_vector<T> sizes;
+    set_zero(sizes, count_);
     std::vector<Eigen::Index> from;
     for (Eigen::Index k = 0; k < count_; ++k) {
+      for (Eigen::Index i = 0; i < n; ++i) sizes(k) = (std::max)(sizes(k), std::abs(rows_(i, k)) * units_(i));
       auto smaller = from.begin();
-      while (smaller != from.end() && size(*smaller) >= size(k)) ++smaller;
+      while (smaller != from.end() && sizes(*smaller) >= sizes(k)) ++smaller;
       from.insert(smaller, k);
     }
     const dense_matrix<T> given = beside;
