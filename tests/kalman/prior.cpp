@@ -117,15 +117,27 @@ TEST_CASE("a series under a diffuse prior filtered in two parts is the same seri
   for (const std::uint64_t seed : {610U, 764U, 394U}) check(diffuse_families::all[0], seed);
 }
 
-TEST_CASE("directions that readings tell apart only over many steps go on with all their digits where a series is cut") {
+TEST_CASE("what readings tell apart only over many steps goes on with all its digits where a series is cut") {
   const data_type y{{1, 4, 2, 5, 3, 1, 4, 2}};
-  const auto sum_of = [](const Eigen::VectorXd& decays) {
+  const auto check = [&](const Eigen::VectorXd& decays, double variance, double bound) {
+    CAPTURE(variance);
     const Index n = decays.size();
-    return model_type{matrix(decays.asDiagonal()), matrix(matrix::Zero(n, n)), matrix(matrix::Ones(1, n)),
-                      matrix(matrix::Ones(1, 1)), prior_type::all_diffuse(n)};
+    const model_type model{matrix(decays.asDiagonal()), matrix(variance * matrix::Identity(n, n)),
+                           matrix(matrix::Ones(1, n)), matrix(matrix::Ones(1, 1)), prior_type::all_diffuse(n)};
+    check_parts(model, y, y.cols() - 1, bound);
+    double sum = 0;  // of the log-densities of single steps, each filtered with what those before tell
+    auto step = model.steps(0, 1);
+    for (Index t = 0; t < y.cols(); ++t) {
+      const auto result = kalscan::filter(kalscan::seq{}, step, y.col(t).eval());
+      sum += result.log_likelihood;
+      step.prior = kalscan::prior_after(result);
+    }
+    CHECK(std::abs(sum - kalscan::log_likelihood(kalscan::seq{}, model, y)) < 1e-11);
   };
-  check_parts(sum_of(Eigen::Vector3d(1, 1 - 0x1p-24, 1 - 0x1p-25)), y, 2, 1e-6);
-  check_parts(sum_of(Eigen::Vector4d(1, 1 - 0x1p-10, 1 - 0x1p-11, 1 - 0x1p-12)), y, 3, 1e-8);
+  for (const double variance : {0.0, 1e-6}) {
+    check(Eigen::Vector3d(1, 1 - 0x1p-24, 1 - 0x1p-25), variance, 1e-7);  // some mean that the data allow at step 1
+    check(Eigen::Vector4d(1, 1 - 0x1p-10, 1 - 0x1p-11, 1 - 0x1p-12), variance, 1e-12);
+  }
 }
 
 TEST_CASE("a series filtered in two parts remembers which directions were read without noise") {
@@ -293,6 +305,9 @@ TEST_CASE("a root that is not that of the prior's covariance is refused") {
         "kalscan: the prior's root does not belong to its covariance: row 1 has the squared length 9, the variance is 4");
   model.prior.root = matrix::Ones(3, 1);
   CHECK(message_of(filter) == "kalscan: the prior's root is 3 x 1, its covariance 2 x 2");
+  model.prior.root = matrix(2 * matrix::Identity(2, 2));
+  model.prior.rest = matrix::Zero(2, 2);
+  CHECK(message_of(filter) == "kalscan: the prior's rest is 2 x 2, not 2 x 3");
 }
 
 TEST_CASE("a part of a model that it does not have is refused") {

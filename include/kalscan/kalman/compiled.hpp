@@ -61,6 +61,8 @@ KALSCAN_COMPILED_HERE template std::string text_of_failure(std::int64_t, std::in
   KALSCAN_COMPILED_HERE template state_given_next<T> given_next(const dense_view<T>&, const dense_view<T>&,   \
                                                                 const dense_view<T>&);                        \
   KALSCAN_COMPILED_HERE template dense_matrix<T> root_of<T>(view_of<T>);                                      \
+  KALSCAN_COMPILED_HERE template dense_matrix<T> narrowed(const dense_matrix<T>&);                            \
+  KALSCAN_COMPILED_HERE template compensated_matrix<T> narrowed(compensated_matrix<T>);                       \
   KALSCAN_COMPILED_HERE template void multiply(dense_matrix<T>&, view_of<T>, view_of<T>);                     \
   KALSCAN_COMPILED_HERE template void add_outer(dense_matrix<T>&, T, view_of<T>, view_of<T>);                 \
   KALSCAN_COMPILED_HERE template void triangulate_columns(T*, Eigen::Index, Eigen::Index, Eigen::Index);      \

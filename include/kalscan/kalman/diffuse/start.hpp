@@ -49,11 +49,15 @@ class diffuse_start {
 
   /// The state is mean + directions d + N(0, root root'), d diffuse. `rounding`: of the directions, or empty.
   /// `noiseless`: some reading may have no noise. `errors` then bounds the errors that mean and root have already, in
-  /// the form of a covariance; empty: they have none but the rounding of their last digits.
+  /// the form of a covariance; empty: they have none but the rounding of their last digits. `rest`: what [mean root] is
+  /// more, or empty.
   [[gnu::noinline]] diffuse_start(const view& mean, const view& root, const view& directions, const view& rounding,
-                                  bool noiseless, const view& errors)
-      : noiseless_(noiseless), given_(mean.rows, noiseless), unknowns_(root, directions, rounding) {
+                                  bool noiseless, const view& errors, const view& rest = matrix())
+      : noiseless_(noiseless),
+        given_(mean.rows, noiseless),
+        unknowns_(root, directions, rounding, rest.cols > 0 ? view(rest.col(1), rest.rows, rest.cols - 1) : rest) {
     std::copy_n(mean.data, mean.rows, given_.b().value.data());
+    if (rest.cols > 0) std::copy_n(rest.data, rest.rows, given_.b().rest.data());
     mean_ = given_.b().value;
     set_zero(deviations_, mean.rows);
     for (Eigen::Index i = 0; i < mean.rows; ++i) {
@@ -191,17 +195,24 @@ class diffuse_start {
   /// Starts a new part of the history: the current belief becomes the prior, with new unknowns d. So the errors of the
   /// state given d, which grow from step to step, start anew as well.
   void begin_part(history_type& history) {
-    end(history);
+    unknowns_.end(history);
     const belief x = current();
     const end_spread<T> spread(history.A, history.root, given_.root());
     *this = diffuse_start(x.mean, spread.root, history.directions, history.directions_rounding, true, rounding());
     history.begin_part();
   }
 
-  /// Leaves to the history what the data tell of d.
+  /// Leaves to the history what the data tell of d, and of the state, whose mean `current` returned last.
   [[gnu::noinline]] void end(history_type& history) const {
     unknowns_.end(history);
-    history.end_root = narrowed(side_by_side<T>(cleared_product<T>(history.A, history.root), given_.root()));
+    compensated_matrix<T> mean = given_.b();
+    unknowns_.add_known(mean, history.mean);
+    add_to_column(mean, {-1, 0}, mean_.data());
+    history.end_mean_rest.swap(mean.value);
+    const matrix& U = given_.root();
+    history.end_root.set_zero(U.rows(), history.root.cols() + U.cols());
+    std::copy_n(U.data(), U.size(), history.end_root.value.col(history.root.cols()));
+    unknowns_.add_known(history.end_root, history.root);
     history.rounding = rounding();
   }
 

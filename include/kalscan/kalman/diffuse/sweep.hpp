@@ -74,7 +74,7 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
   const diffuse_directions<T> prior(given);
   const dense_matrix<T> root = given.root.cols > 0 ? dense_matrix<T>() : root_of<T>(given.covariance);
   diffuse_start<T> x(prior.mean, given.root.cols > 0 ? given.root : root, prior.directions, prior.rounding,
-                     noiseless, given.rounding);
+                     noiseless, given.rounding, given.rest);
   typename diffuse_start<T>::vector h(prior.mean.size());
   latest_root<T> noise;
   std::int64_t proper_steps = 0;

@@ -34,9 +34,10 @@ class diffuse_unknowns {
   using view = dense_view<T>;
   using history_type = diffuse_history<T>;
 
-  /// The directions of diffuse unknowns, and a root of the covariance beside them. Where the rounding of directions is
-  /// given, they are what unknowns before these left unseen, in coordinates that are orthonormal.
-  diffuse_unknowns(const view& root, const view& directions, const view& rounding)
+  /// The directions of diffuse unknowns, and a root of the covariance beside them, which is more by `root_rest` unless
+  /// that is empty. Where the rounding of directions is given, they are what unknowns before these left unseen, in
+  /// coordinates that are orthonormal.
+  diffuse_unknowns(const view& root, const view& directions, const view& rounding, const view& root_rest)
       : information_(directions.cols, root.cols),
         errors_(directions.rows, directions.cols),
         orthonormal_(rounding.cols > 0) {
@@ -45,6 +46,7 @@ class diffuse_unknowns {
     set_zero(largest_, flat + root.cols);
     std::copy_n(directions.data, n * flat, A_.value.data());
     std::copy_n(root.data, n * root.cols, A_.value.data() + n * flat);
+    std::copy_n(root_rest.data, n * root_rest.cols, A_.rest.data() + n * flat);
     if (!orthonormal_) return;
     std::copy_n(rounding.data, n * flat, A_.rest.data());
     errors_ = sampled_rounding<T>(rounding);
@@ -140,11 +142,13 @@ class diffuse_unknowns {
     vector likely;
     set_zero(likely, A().cols());
     information_.solve(likely);
-    for (const Eigen::Index j : information_.seen()) add_multiple(b, 0, likely(j), T(0), A().col(j), A_.rest.col(j));
-    round_column(b, 0);
+    add_product(b, A_, likely);
     information_.move_origin(likely);
     history.add_move(likely);
   }
+
+  /// y += A x, for the first columns of y.
+  void add_known(compensated_matrix<T>& y, const matrix& x) const { add_product(y, A_, x); }
 
   /// Leaves to the history what the data tell of d.
   void end(history_type& history) const {

@@ -5,6 +5,7 @@
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
 
+#include <algorithm>
 #include <cmath>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <limits>
@@ -111,6 +112,17 @@ template <class T>
   }
 }
 
+/// y += x F, for as many columns as F has.
+template <class T>
+[[gnu::noinline]] void add_product(compensated_matrix<T>& y, const compensated_matrix<T>& x, view_of<T> F) {
+  for (Eigen::Index j = 0; j < F.cols; ++j) {
+    for (Eigen::Index k = 0; k < F.rows; ++k) {
+      if (!equal(F(k, j), 0)) add_multiple(y, j, F(k, j), T(0), x.value.col(k), x.rest.col(k));
+    }
+    round_column(y, j);
+  }
+}
+
 /// y = F x.
 template <class T>
 void multiply(compensated_matrix<T>& y, view_of<T> F, const compensated_matrix<T>& x) {
@@ -153,6 +165,39 @@ compensated<T> quotient(compensated<T> x, compensated<T> y) {
   T left = x.value, rest = x.rest - rounded * y.rest;
   subtract_product(left, rest, rounded, y.value);
   return {rounded, (left + rest) / y.value};
+}
+
+/// A root of X X' of no more columns than rows, by Householder reflections. A reflection with the digits of T leaves its
+/// rounding of what it is to clear; a second one leaves no more than the square of that.
+template <class T>
+[[gnu::noinline]] compensated_matrix<T> narrowed(compensated_matrix<T> X) {
+  const Eigen::Index n = X.value.rows(), q = X.value.cols();
+  if (q <= n) return X;
+  dense_vector<T> v(q);
+  compensated_matrix<T> along;
+  for (Eigen::Index k = 0; k < n; ++k) {
+    for (int pass = 0; pass < 2; ++pass) {
+      T largest = 0, squares = 0;
+      for (Eigen::Index j = k; j < q; ++j) largest = (std::max)(largest, std::abs(X.value(k, j)));
+      if (equal(largest, 0)) break;
+      for (Eigen::Index j = k; j < q; ++j) {
+        v(j) = X.value(k, j) / largest;
+        squares += v(j) * v(j);
+      }
+      const T norm = std::sqrt(squares), first = std::abs(v(k)) + norm;
+      v(k) = v(k) < 0 ? -first : first;
+      along.set_zero(n);
+      for (Eigen::Index j = k; j < q; ++j) add_multiple(along, 0, v(j), T(0), X.value.col(j), X.rest.col(j));
+      round_column(along, 0);
+      for (Eigen::Index j = k; j < q; ++j) {
+        add_multiple(X, j, -v(j) / (norm * first), T(0), along.value.data(), along.rest.data());
+        round_column(X, j);
+      }
+    }
+    for (Eigen::Index j = k + 1; j < q; ++j) X.clear(k, j);
+  }
+  using view = dense_view<T>;
+  return {dense_matrix<T>(view(X.value.data(), n, n)), dense_matrix<T>(view(X.rest.data(), n, n))};
 }
 
 }  // namespace kalscan::detail

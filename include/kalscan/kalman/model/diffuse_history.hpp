@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <vector>
 
@@ -44,7 +45,8 @@ struct diffuse_history {
   matrix A{}, root{}, free{};
   matrix directions{};   // A free
   matrix directions_rounding{};  // as in gaussian_prior
-  matrix end_root{};     // of the covariance of x after the last step, of no more columns than states
+  compensated_matrix<T> end_root{};  // of the covariance of x after the last step, of any number of columns
+  matrix end_mean_rest{};            // what the mean of x after the last step is beyond its numbers in the result
   matrix rounding{};     // a bound on the errors of the mean and of end_root, as a covariance; where R is singular
   vector mean{};
   std::vector<Eigen::Index> unseen{};  ///< the coordinates that no reading depends on

@@ -58,6 +58,9 @@ struct gaussian_prior {
   /// Optional, n x 4 q, what `prior_after` knows of the directions beyond their numbers. The first q columns are what they
   /// are more than these; each of three times q are a sample of the errors that rounded F and H may have brought them.
   Eigen::Matrix<T, N, Eigen::Dynamic> directions_rounding = {};
+  /// Optional, n x (1 + r), what `prior_after` knows of mean and root beyond their numbers: what the mean is more, and
+  /// then what each column of the root is more. The first steps under a diffuse or vague prior begin with it.
+  Eigen::Matrix<T, N, Eigen::Dynamic> rest = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
   template <class Mean, class Covariance>
@@ -100,7 +103,7 @@ namespace detail {
 /// The parts of a prior of any size.
 template <class T>
 struct prior_view {
-  dense_view<T> mean, covariance, directions, rounding, root, directions_rounding;
+  dense_view<T> mean, covariance, directions, rounding, root, directions_rounding, rest;
   const std::vector<bool>& diffuse;
   const void* covariance_matrix;
   semidefinite_test<T> semidefinite;
@@ -113,6 +116,7 @@ struct prior_view {
         rounding(prior.rounding),
         root(prior.root),
         directions_rounding(prior.directions_rounding),
+        rest(prior.rest),
         diffuse(prior.diffuse),
         covariance_matrix(&prior.covariance),
         semidefinite(is_semidefinite<Eigen::Matrix<T, N, N>>) {}
@@ -205,6 +209,11 @@ void check_prior(const prior_view<T>& prior, Eigen::Index n) {
   if (prior.rounding.rows > 0) require_size("rounding", prior.rounding);
   require_finite("the prior's rounding", prior.rounding);
   check_root(prior.root, prior.covariance);
+  if (prior.rest.cols > 0 && (prior.rest.rows != n || prior.rest.cols != 1 + prior.root.cols)) {
+    bad_model({"the prior's rest is ", shape(prior.rest.rows, prior.rest.cols), ", not ",
+               shape(n, 1 + prior.root.cols)});
+  }
+  require_finite("the prior's rest", prior.rest);
 }
 
 }  // namespace detail

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/kalman/model/check.hpp>
 #include <kalscan/kalman/model/filter_result.hpp>
@@ -17,9 +18,10 @@ namespace kalscan {
 /// The belief after the last step of `result`, as the prior of a model whose first step is the next one. With it, what
 /// follows is filtered as one series would have been, and the log-likelihoods add up: to the rounding of the numbers in
 /// `result`, and with the bits of the one series where the prior was proper and no roots are carried. An improper
-/// belief is handed on with the directions that are still unknown; a covariance by its root where that is known. F, Q,
-/// H, R, B, D and u of the steps that follow are `model.steps(length, ...)`. Throws std::invalid_argument where the
-/// result is empty.
+/// belief is handed on with the directions that are still unknown; a covariance by its root where that is known. Where
+/// the result ends within the first steps under a diffuse or vague prior, these go on with twice the digits. F, Q, H, R,
+/// B, D and u of the steps that follow are `model.steps(length, ...)`. Throws std::invalid_argument where the result is
+/// empty.
 template <class T, int N, int M>
 [[nodiscard]] gaussian_prior<T, N> prior_after(const filter_result<T, N, M>& result) {
   if (result.covariance.empty()) detail::bad_model("the filter result is empty: it has no last belief");
@@ -32,12 +34,14 @@ template <class T, int N, int M>
     prior.directions = detail::to_eigen<directions>(beginning.directions);
     prior.directions_rounding = detail::to_eigen<directions>(beginning.directions_rounding);
   }
-  if (!result.covariance_root.empty()) {
-    prior.root = result.covariance_root.back();
-  } else if (beginning.size() == last + 1) {
-    prior.root = detail::to_eigen<directions>(beginning.end_root);
+  if (beginning.size() == last + 1) {
+    const auto root = detail::narrowed(beginning.end_root);
+    prior.root = detail::to_eigen<directions>(root.value);
+    prior.rest = detail::to_eigen<directions>(detail::side_by_side<T>(beginning.end_mean_rest, root.rest));
     prior.covariance = detail::times(prior.root, detail::transposed(prior.root));
     if (beginning.rounding.size() > 0) prior.rounding = detail::to_eigen<Eigen::Matrix<T, N, N>>(beginning.rounding);
+  } else if (!result.covariance_root.empty()) {
+    prior.root = result.covariance_root.back();
   }
   return prior;
 }

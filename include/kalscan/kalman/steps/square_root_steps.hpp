@@ -49,7 +49,7 @@ class square_root_steps {
     const Eigen::Index columns = prior.root.cols();
     return columns == 0 || columns > prior.root.rows() ? root_of(prior.covariance) : square(prior.root);
   }
-  static matrix root_after(const diffuse_history<T>& beginning) { return square(beginning.end_root); }
+  static matrix root_after(const diffuse_history<T>& beginning) { return square(narrowed(beginning.end_root.value)); }
 
   scalar_observations<T, N, M> observe(std::int64_t t, const Eigen::Vector<T, M>& y) const {
     return observer_.observe(t, y);
