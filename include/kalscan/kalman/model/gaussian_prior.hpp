@@ -59,7 +59,8 @@ struct gaussian_prior {
   /// are more than these; each of three times q are a sample of the errors that rounded F and H may have brought them.
   Eigen::Matrix<T, N, Eigen::Dynamic> directions_rounding = {};
   /// Optional, n x (1 + r), what `prior_after` knows of mean and root beyond their numbers: what the mean is more, and
-  /// then what each column of the root is more. The first steps under a diffuse or vague prior begin with it.
+  /// then what each column of the root is more. The first steps under a diffuse or vague prior begin with it. Who clears
+  /// the root clears this, too.
   Eigen::Matrix<T, N, Eigen::Dynamic> rest = {};
 
   /// The state at the first observation is N(mean, covariance): the convention of the state-space literature.
@@ -211,7 +212,7 @@ void check_prior(const prior_view<T>& prior, Eigen::Index n) {
   check_root(prior.root, prior.covariance);
   if (prior.rest.cols > 0 && (prior.rest.rows != n || prior.rest.cols != 1 + prior.root.cols)) {
     bad_model({"the prior's rest is ", shape(prior.rest.rows, prior.rest.cols), ", not ",
-               shape(n, 1 + prior.root.cols)});
+               shape(n, 1 + prior.root.cols), ": a column for the mean, and one for each of the root"});
   }
   require_finite("the prior's rest", prior.rest);
 }
