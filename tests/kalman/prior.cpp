@@ -307,7 +307,7 @@ TEST_CASE("a root that is not that of the prior's covariance is refused") {
   CHECK(message_of(filter) == "kalscan: the prior's root is 3 x 1, its covariance 2 x 2");
   model.prior.root = matrix(2 * matrix::Identity(2, 2));
   model.prior.rest = matrix::Zero(2, 2);
-  CHECK(message_of(filter) == "kalscan: the prior's rest is 2 x 2, not 2 x 3");
+  CHECK(message_of(filter) == "kalscan: the prior's rest is 2 x 2, not 2 x 3: a column for the mean, and one for each of the root");
 }
 
 TEST_CASE("a part of a model that it does not have is refused") {
