@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <kalscan/kalman/square_root.hpp>
 #include <random>
 
 #include "diffuse_oracle.hpp"
@@ -35,10 +36,14 @@ oracle::real largest_deviation(const problem_type& p) {
   return std::sqrt(p.model.prior.covariance.diagonal().maxCoeff() + p.model.Q[0].diagonal().maxCoeff());
 }
 
+enum class carried { as_covariances, as_roots };
+
 template <class Policy>
-errors errors_of(const Policy& policy, const problem_type& p, const oracle::beliefs& expected) {
+errors errors_of(const Policy& policy, const problem_type& p, const oracle::beliefs& expected,
+                 carried how = carried::as_covariances) {
   const oracle::real largest = largest_deviation(p);
-  const auto s = kalscan::smooth(policy, p.model, p.y);
+  const auto s = how == carried::as_roots ? kalscan::smooth(policy, kalscan::square_root{p.model}, p.y)
+                                          : kalscan::smooth(policy, p.model, p.y);
   const auto& f = s.filtered;
   errors e;
   e.filtered = oracle::error_in_deviations(f.mean, f.covariance, expected.mean, expected.covariance, largest);
@@ -177,6 +182,55 @@ TEST_CASE("vague priors in any direction, beside other states that are known wel
       g.lose_some(p.y);
       return p;
     }, 30);
+  }
+}
+
+/// Heights of which differences are read, or sums that differ in one state, beside a prior that is wide in all directions.
+problem_type sums_alone(generator& g, Eigen::Index n, Eigen::Index) {
+  n = std::max<Eigen::Index>(n, 2);
+  const auto power = [&](Eigen::Index low, Eigen::Index high) { return std::exp2(static_cast<double>(g.between(low, high))); };
+  MatrixXd H = MatrixXd::Zero(2, n);
+  if (g.between(0, 1)) {
+    H.row(0) = g.eighths(1, n);
+    H(0, 0) = 1;
+    H.row(1) = H.row(0);
+    H(1, g.between(0, n - 1)) += power(-20, -4);
+  } else {
+    for (Eigen::Index i = 0; i < 2; ++i) {
+      H(i, g.between(0, n - 2)) = 1;
+      H(i, n - 1) = -1;
+    }
+  }
+  const VectorXd Q = VectorXd::NullaryExpr(n, [&] { return g.between(0, 2) ? power(-40, -20) : 0.0; });
+  const VectorXd R = VectorXd::NullaryExpr(2, [&] { return power(-36, 0); });
+  problem_type p{{identity(n), MatrixXd(Q.asDiagonal()), H, MatrixXd(R.asDiagonal()),
+                  prior_type::of_first_state(VectorXd::Zero(n), power(27, 40) * identity(n))},
+                 MatrixXd(2, 20)};
+  VectorXd x = 100 * g.normal(n, 1);
+  for (Eigen::Index t = 0; t < p.y.cols(); ++t, x += Q.cwiseSqrt().cwiseProduct(g.normal(n, 1).col(0))) {
+    p.y.col(t) = H * x + R.cwiseSqrt().cwiseProduct(g.normal(2, 1).col(0));
+  }
+  g.lose_some(p.y);
+  return p;
+}
+
+TEST_CASE("sums of states that are read a million times more precisely than the states are known") {
+  const char* other = std::getenv("KALSCAN_SEED");
+  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
+  for (std::uint64_t seed = first; seed < first + model_families::at_most(60); ++seed) {
+    CAPTURE(seed);
+    const problem_type p = model_families::draw(sums_alone, seed);
+    const auto expected = joint(p);
+    for (const auto& policy : policies) {
+      for (const carried how : {carried::as_covariances, carried::as_roots}) {
+        const errors e = errors_of(policy, p, expected, how);
+        CAPTURE(policy.chunk);
+        CAPTURE(how == carried::as_roots);
+        CAPTURE(e.filtered);
+        CAPTURE(e.smoothed);
+        CHECK(e.worst() < bound);
+      }
+    }
   }
 }
 

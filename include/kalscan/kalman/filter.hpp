@@ -125,7 +125,7 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
-                                                 bool keeps, beginning which,
+                                                 bool keeps,
                                                  std::vector<vague_states<T, N, M>> vague = {}) {
   if (vague.empty()) {
     for (const auto& stepper : steppers) vague.emplace_back(stepper.model);
@@ -135,9 +135,9 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
     if (keeps) copy_data(p, series[i], results[i].y);
   }
-  const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, which, vague};
+  const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, vague};
   if (beginnings.any()) run_sweep(p, beginnings);
-  for (std::size_t i = 0; i < series.size() && which != beginning::diffuse; ++i) {  // else roots are carried: no growth
+  for (std::size_t i = 0; i < series.size(); ++i) {
     results[i].first_variances =
         first_variances(of_series(steppers, static_cast<std::int64_t>(i)).model.prior, results[i]);
   }
@@ -195,7 +195,7 @@ std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalm
                                                 bool keeps) {
   const auto list = list_of(models);
   const std::vector<filter_step<T, N, M>> steppers(list.begin(), list.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::wherever_better);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
   stretch_sums<T> sums, root_sums;
   auto watches = growth_watches<T, N, M>(largest_noise(models), results);
   const std::span<const filter_step<T, N, M>> all(steppers);

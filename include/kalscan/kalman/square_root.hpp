@@ -47,7 +47,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   check_filter(form.models, series, form.one_each);
   const auto models = list_of(form.models);
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, beginning::diffuse);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
   stretch_sums<T> sums;
   for (const bool noiseless : {false, true}) {
     const auto chosen = choose<T, N, M>(results, series, noiseless, [&](std::int64_t i) {
@@ -65,7 +65,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 
 /// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
 /// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled.
-/// The beginning of a series under a diffuse prior is filtered as there, and its covariances factored. See README
+/// The beginning of a series under a diffuse or vague prior is filtered as there, and its covariances factored. See README
 /// for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(

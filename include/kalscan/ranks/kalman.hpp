@@ -115,7 +115,7 @@ struct scales_of_ranks {
       }
       vague.emplace_back(precision);
       noise.push_back(most);
-      begins.push_back(has_beginning(filter_step<T, N, M>(models[k]), beginning::wherever_better, vague[k]));
+      begins.push_back(has_beginning(filter_step<T, N, M>(models[k]), vague[k]));
     }
   }
   bool begins_series(std::size_t i) const { return begins[begins.size() == 1 ? 0 : i]; }
@@ -238,8 +238,7 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   attempt work;
   work([&] {
     steppers = std::vector<filter_step<T, N, M>>(own.begin(), own.end());
-    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, beginning::wherever_better,
-                                           scales.vague);
+    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, scales.vague);
     for (const auto& result : results) {
       begun.steps.push_back(result.beginning.size());
       begun.variances.push_back(result.first_variances);

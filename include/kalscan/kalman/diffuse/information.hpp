@@ -10,6 +10,7 @@
 #include <kalscan/kalman/linalg/compensated.hpp>
 #include <kalscan/kalman/linalg/dense.hpp>
 #include <kalscan/support/numbers.hpp>
+#include <span>
 #include <vector>
 
 namespace kalscan::detail {
@@ -39,11 +40,14 @@ class diffuse_information {
       seen_.push_back(j);
       rows_(j, j) = 1;
     }
+    vague_ = seen_.size();
     find_norms();
   }
 
   const indices& unseen() const { return unseen_; }
   const indices& seen() const { return seen_; }  ///< those that were seen last come first
+  /// Those with a prior N(0, 1) that are not known much better yet.
+  std::span<const Eigen::Index> vague() const { return std::span(seen_).last(vague_); }
 
   /// Takes a'd = v + N(0, 1), given as the row [a v] in seen coordinates. Rotates it into the triangle; returns half
   /// the square of what is left of v, a residual, and adds to `gained` by how much the determinant's logarithm grew.
@@ -69,6 +73,29 @@ class diffuse_information {
   /// Column j of the coordinates loses this multiple of column `pivot`.
   void eliminate(Eigen::Index j, Eigen::Index pivot, T multiple) {
     add_to_basis(j, -multiple, pivot);
+  }
+
+  /// The vague coordinate `pivot` is so no longer: the old one is change'd, with d in the new coordinates.
+  [[gnu::noinline]] void know(Eigen::Index pivot, const vector& change) {
+    const Eigen::Index q = rows_.rows(), k = nearest_.rows();
+    const auto first = seen_.end() - static_cast<std::ptrdiff_t>(vague_);
+    for (const Eigen::Index j : vague()) {
+      if (j == pivot) continue;
+      for (const Eigen::Index i : seen_) rows_(i, j) += rows_(i, pivot) * change(j);
+      add_multiple(nearest_.data() + j * k, k, change(j), nearest_.data() + pivot * k);
+    }
+    std::rotate(first, std::find(first, seen_.end(), pivot), std::find(first, seen_.end(), pivot) + 1);
+    const matrix rows = rows_;
+    for (const Eigen::Index i : vague()) {
+      for (Eigen::Index j = 0; j <= q; ++j) rows_(i, j) = 0;
+    }
+    vector row(q + 1);
+    for (const Eigen::Index i : vague()) {
+      for (Eigen::Index j = 0; j <= q; ++j) row(j) = rows(i, j);
+      T unused = 0;
+      absorb(row, unused);
+    }
+    --vague_;
   }
 
   /// An unseen coordinate is seen first by this row, which no other unseen coordinate is in. Adds to the log-density
@@ -103,6 +130,7 @@ class diffuse_information {
   /// d_pivot = known + change'd, with the coefficients after all eliminations.
   void impose(Eigen::Index pivot, const vector& change, T known, T& log_density) {
     add_to_basis(basis_.cols() - 1, known, pivot);
+    vague_ -= static_cast<std::size_t>(std::ranges::count(vague(), pivot));
     if (std::erase(unseen_, pivot) == 0) substitute(pivot, change, known, log_density);
     log_density -= find_norms();
   }
@@ -195,6 +223,7 @@ class diffuse_information {
   }
 
   indices unseen_{}, seen_{};
+  std::size_t vague_ = 0;  // how many of seen_, its last
   matrix rows_{};   // [R z], row j at the coordinate j; R is an upper triangle in the order of seen_
   matrix basis_{};  // the diffuse components are basis [d 1]
   matrix nearest_{}, orthonormal_{};

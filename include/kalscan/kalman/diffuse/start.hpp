@@ -106,7 +106,7 @@ class diffuse_start {
     if (pivot >= 0) {
       unknowns_.see(pivot, o.v.value, o.s, history, log_density);
     } else {
-      gained_ += unknowns_.absorb(o.v.value, o.s, log_density);
+      gained_ += unknowns_.absorb(o.v.value, o.s, history, log_density);
     }
     history.add_reading(o.f, unknowns_.a(), o.s, o.v.value, d);
     unknowns_.reduce(o.gain);

@@ -20,18 +20,12 @@
 
 namespace kalscan::detail {
 
-/// Which series begin with steps of another kind. diffuse: those whose prior is diffuse in part; wherever_better: those
-/// with a vague prior, too, unless they are carried as roots.
-enum class beginning { diffuse, wherever_better };
-
-/// Whether the first steps are not ordinary ones: the prior is diffuse in part; or, with beginning::wherever_better, it
-/// is vague and the model is neither noiseless nor sharp, so that it is not carried as roots.
+/// Whether the first steps are not ordinary ones: the prior is diffuse in part, or vague. Noiseless models under a vague
+/// prior are carried as roots from their first step on, whose errors stay bounded.
 template <class T, int N, int M>
-bool has_beginning(const filter_step<T, N, M>& stepper, beginning which, const vague_states<T, N, M>& vague) {
+bool has_beginning(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
-  if (prior.has_diffuse()) return true;
-  if (which == beginning::diffuse || stepper.noiseless || stepper.sharp) return false;
-  return vague.is_vague(prior.covariance);
+  return prior.has_diffuse() || (!stepper.noiseless && vague.is_vague(prior.covariance));
 }
 
 /// One series of a model of any sizes, as the steps of its beginning see it: these compile once for each number type.
@@ -182,7 +176,6 @@ struct diffuse_sweep {
   std::span<const observations<T, M>> data;
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
-  beginning which;
   std::span<const vague_states<T, N, M>> vague;  // likewise
 
   struct nothing {};
@@ -196,7 +189,7 @@ struct diffuse_sweep {
 
   bool any() const {
     for (std::int64_t i = 0; i < lanes(); ++i) {
-      if (has_beginning(of_series(steppers, i), which, of_series(vague, i))) return true;
+      if (has_beginning(of_series(steppers, i), of_series(vague, i))) return true;
     }
     return false;
   }
@@ -214,7 +207,7 @@ struct diffuse_sweep {
 
     /// Filters the series until ordinary steps are safe, or to its end.
     void replay(std::int64_t, nothing&) const {
-      if (!has_beginning(*stepper, sweep->which, vague)) return;
+      if (!has_beginning(*stepper, vague)) return;
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
       beginning_of<T, N, M> steps(*stepper, vague, sweep->data[static_cast<std::size_t>(series)], record);

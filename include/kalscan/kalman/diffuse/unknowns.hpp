@@ -23,9 +23,10 @@ namespace kalscan::detail {
 /// The part A d of a state, for unknowns d of which the first have a flat prior and the others are N(0, I).
 ///
 /// The coordinates of d are changed by elimination whenever a reading sees a direction of d for the first time: one
-/// coordinate then becomes seen, and the reading says nothing of those that stay unseen. One that is known without
-/// error leaves. The origin of seen ones moves to their likeliest values where these are far from it. Whether an entry
-/// of A is zero decides what is seen, hence the rounding errors of unseen columns are tracked.
+/// coordinate then becomes seen, and the reading says nothing of those that stay unseen. Likewise where a reading first
+/// tells far more of a direction than the prior N(0, I): it says nothing of the coordinates that stay vague. One that is
+/// known without error leaves. The origin of seen ones moves to their likeliest values where these are far from it.
+/// Whether an entry of A is zero decides what is seen, hence the rounding errors of unseen columns are tracked.
 template <class T>
 class diffuse_unknowns {
  public:
@@ -100,7 +101,19 @@ class diffuse_unknowns {
   }
 
   /// The reading tells of unknowns that were seen. Returns by how much the logarithm of the determinant of R grows.
-  [[gnu::noinline]] T absorb(T v, T f, T& log_density) {
+  [[gnu::noinline]] T absorb(T v, T f, history_type& history, T& log_density) {
+    if (const Eigen::Index pivot = pivot_among_vague(std::sqrt(f)); pivot >= 0) {
+      vector change;
+      set_zero(change, a().size());
+      change(pivot) = 1;
+      for (const Eigen::Index j : information_.vague()) {
+        if (j == pivot || equal(a()(j), 0)) continue;
+        change(j) = take_multiple(j, pivot);
+        a_.clear(j);
+      }
+      history.add_change(pivot, change, T(0));
+      information_.know(pivot, change);
+    }
     vector row = scaled_reading(v, f);
     T gained = 0;
     log_density -= information_.absorb(row, gained);
@@ -193,6 +206,19 @@ class diffuse_unknowns {
         most = size;
         best = j;
       }
+    }
+    return best;
+  }
+  /// The vague unknown to eliminate with a reading whose noise has this deviation: that with the largest coefficient, if
+  /// the reading tells far more of it than its prior. Later readings of the same sum of states then say nothing of the
+  /// others, of which they might else tell as much as their own rounding. -1: there is none.
+  [[gnu::noinline]] Eigen::Index pivot_among_vague(T deviation) const {
+    Eigen::Index best = -1;
+    T most = 64 * deviation;
+    for (const Eigen::Index j : information_.vague()) {
+      if (!(std::abs(a()(j)) > most)) continue;
+      most = std::abs(a()(j));
+      best = j;
     }
     return best;
   }
