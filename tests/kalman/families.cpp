@@ -234,6 +234,34 @@ TEST_CASE("sums of states that are read a million times more precisely than the 
   }
 }
 
+TEST_CASE("what was not known before the first of many readings takes no digits of smoothed variances long after it") {
+  constexpr Eigen::Index n = 4;
+  MatrixXd F = identity(n), Q = zero(n), H = MatrixXd::Zero(1, n);  // position is read, the third derivative driven
+  for (Eigen::Index i = 0; i < n; ++i) {
+    for (Eigen::Index j = i + 1; j < n; ++j) F(i, j) = F(i, j - 1) * 64 / static_cast<double>(j - i);
+  }
+  Q(n - 1, n - 1) = 1.6;
+  H(0, 0) = 1;
+  model_type model{F, Q, H, MatrixXd(1e-4 * identity(1)), prior_type::of_first_state(VectorXd::Zero(n), identity(n))};
+  const MatrixXd y = MatrixXd::Zero(1, 60);
+  const auto expected = kalscan::smooth(kalscan::seq{}, model, y);
+  const auto compare = [&] {
+    for (const auto& s : {kalscan::smooth(kalscan::seq{}, model, y),
+                          kalscan::smooth(kalscan::seq{}, kalscan::square_root{model}, y)}) {
+      for (std::size_t t = 20; t < 40; ++t) {
+        CAPTURE(t);
+        const auto ratio = s.covariance[t].diagonal().array() / expected.covariance[t].diagonal().array();
+        CHECK((ratio - 1).abs().maxCoeff() < 1e-12);
+      }
+    }
+  };
+  compare();
+  model.prior = prior_type::all_diffuse(n);
+  compare();
+  model.prior = prior_type::of_first_state(VectorXd::Zero(n), 1e10 * identity(n));
+  compare();
+}
+
 TEST_CASE("states that grow in gaps") {
   check_family(model_families::growing(16, true), 30);
   // Combinations that no sensor ever reads grow over the whole series, here to 1e6 times the others' variance.

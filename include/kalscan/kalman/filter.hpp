@@ -120,12 +120,12 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
   for (std::int64_t k = 0; k < parts; ++k) copy(k);
 }
 
-/// Makes room for the results, and filters the beginnings that are not ordinary steps. `vague` has an entry for each of the
-/// steppers; over ranks the caller makes it, from the steps of all ranks.
+/// Makes room for the results, and filters the beginnings that are not ordinary steps. `roots`: all series are carried as
+/// roots then. `vague` has an entry for each of the steppers; over ranks the caller makes it, from the steps of all ranks.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
-                                                 bool keeps,
+                                                 bool keeps, bool roots,
                                                  std::vector<vague_states<T, N, M>> vague = {}) {
   if (vague.empty()) {
     for (const auto& stepper : steppers) vague.emplace_back(stepper.model);
@@ -135,7 +135,7 @@ std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const fil
     make_room(results[i], of_series(steppers, static_cast<std::int64_t>(i)), series[i], outputs, keeps);
     if (keeps) copy_data(p, series[i], results[i].y);
   }
-  const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, vague};
+  const diffuse_sweep<T, N, M> beginnings{steppers, series, results, outputs, vague, roots};
   if (beginnings.any()) run_sweep(p, beginnings);
   for (std::size_t i = 0; i < series.size(); ++i) {
     results[i].first_variances =
@@ -195,7 +195,7 @@ std::vector<filter_result<T, N, M>> filter_here(const P& p, std::span<const kalm
                                                 bool keeps) {
   const auto list = list_of(models);
   const std::vector<filter_step<T, N, M>> steppers(list.begin(), list.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, false);
   stretch_sums<T> sums, root_sums;
   auto watches = growth_watches<T, N, M>(largest_noise(models), results);
   const std::span<const filter_step<T, N, M>> all(steppers);

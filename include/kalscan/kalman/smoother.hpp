@@ -100,7 +100,7 @@ void smooth_again(const P& p, const model_list<T, N, M>& all_models, const std::
   const filter_outputs outputs{.predictions = !given.predicted_covariance.empty(),
                                .innovations = !given.innovation_covariance.empty()};
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
-  auto filtered = start_filter<P, T, N, M>(p, steppers, series, outputs, true);
+  auto filtered = start_filter<P, T, N, M>(p, steppers, series, outputs, true, true);
   stretch_sums<T> sums;
   const auto all = choose<T, N, M>(filtered, series, true, [](std::int64_t) { return true; });
   filter_roots<true, P, T, N, M>(p, models, series, filtered, outputs, sums, true, all);

@@ -47,7 +47,7 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
   check_filter(form.models, series, form.one_each);
   const auto models = list_of(form.models);
   const std::vector<filter_step<T, N, M>> steppers(models.begin(), models.end());
-  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps);
+  auto results = start_filter<P, T, N, M>(p, steppers, series, outputs, keeps, true);
   stretch_sums<T> sums;
   for (const bool noiseless : {false, true}) {
     const auto chosen = choose<T, N, M>(results, series, noiseless, [&](std::int64_t i) {

@@ -238,7 +238,7 @@ std::vector<filter_result<T, N, M>> run_filter_over(const ranks<Communicator, In
   attempt work;
   work([&] {
     steppers = std::vector<filter_step<T, N, M>>(own.begin(), own.end());
-    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, scales.vague);
+    results = start_filter<Inner, T, N, M>(p.inner, steppers, series, outputs, keeps, false, scales.vague);
     for (const auto& result : results) {
       begun.steps.push_back(result.beginning.size());
       begun.variances.push_back(result.first_variances);

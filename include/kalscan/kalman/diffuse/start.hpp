@@ -168,6 +168,9 @@ class diffuse_start {
   /// models.
   const matrix& rounding() const { return given_.rounding_of_mean(); }
 
+  /// By how much the readings of the last step raised the logarithm of the deviations of d.
+  T gained() const { return gained_; }
+
   /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the
   /// last step said no more of d than was known already, so that later covariances are not differences of far larger
   /// ones, and when the correlation of the states is far from singular, but for directions without any variance. With P

@@ -46,6 +46,7 @@ class beginning_steps {
   std::int64_t length = 0;
   bool predicts_first = false, asks_predictions = false;
   bool noiseless = false;         // something may be read without noise
+  bool roots = false;             // what follows is carried as roots
   std::int64_t least = 1;         // proper steps, where noiseless
   view precision{nullptr, 0, 0};  // these two: see vague_states
   T enough = 0;
@@ -92,12 +93,14 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
     steps.write_filtered(t, filtered, log_density);
     if (noiseless && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
     if (filtered.proper) {
-      // Asks after each of the first 16 proper steps, then after every 16th. A noiseless model takes `least` proper
+      // Asks after each of the first 16 proper steps, then after every 16th. Roots need no regular covariance, and smooth
+      // steps of which later data tell far more with more digits than a beginning does. A noiseless model takes `least` proper
       // steps here: if its H or R changes, directions that are known exactly are told apart better here than by roots.
       const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
       const bool asks = !noiseless && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
       ++proper_steps;
-      const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough && x.safe(filtered);
+      const bool known = asks && reading_deviation<T>(steps.precision, unknown) <= steps.enough &&
+                         (steps.roots ? x.gained() <= std::log(steps.enough) : x.safe(filtered));
       if (noiseless ? proper_steps >= steps.least : known) {
         if (noiseless) steps.write_rounding(t, x.rounding());
         break;
@@ -120,16 +123,17 @@ class beginning_of final : public beginning_steps<T> {
 
   /// `vague` outlives this.
   beginning_of(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague, const observations<T, M>& y,
-               const filter_recorder<T, N, M>& record)
+               const filter_recorder<T, N, M>& record, bool roots)
       : stepper_(stepper), y_(y), record_(record) {
     const auto& model = stepper.model;
     this->length = y.cols();
     this->predicts_first = predicts(model, 0);
     this->asks_predictions = record.outputs.predictions || record.outputs.innovations;
     this->noiseless = stepper.noiseless;
+    this->roots = roots || stepper.sharp;
     this->least = model.H.constant() && model.R.constant() ? 1 : 64;
     this->precision = vague.precision();
-    this->enough = vague.enough();
+    this->enough = this->roots ? vague.enough_for_roots() : vague.enough();
   }
 
   transition leading_to(std::int64_t t) override {
@@ -177,6 +181,7 @@ struct diffuse_sweep {
   std::span<filter_result<T, N, M>> results;
   filter_outputs outputs;
   std::span<const vague_states<T, N, M>> vague;  // likewise
+  bool roots;  // all series are carried as roots
 
   struct nothing {};
   static constexpr bool has_outputs = true, whole_lanes = true;
@@ -210,7 +215,8 @@ struct diffuse_sweep {
       if (!has_beginning(*stepper, vague)) return;
       auto& result = sweep->results[static_cast<std::size_t>(series)];
       const filter_recorder<T, N, M> record{&result, sweep->outputs, series};
-      beginning_of<T, N, M> steps(*stepper, vague, sweep->data[static_cast<std::size_t>(series)], record);
+      beginning_of<T, N, M> steps(*stepper, vague, sweep->data[static_cast<std::size_t>(series)], record,
+                                  sweep->roots);
       result.beginning.kept = record.keeps();
       filter_beginning<T>(steps, prior_view<T>(stepper->model.prior), result.beginning);
     }

@@ -58,9 +58,11 @@ class vague_states {
     return deviation([&](Eigen::Index j) { return P(j, j); }) > much();
   }
   /// Above much() a prior is vague. A beginning goes on at least until what its unknowns add is below enough(): there
-  /// further steps of it are cheap.
+  /// further steps of it are cheap. Where roots follow it ends below enough_for_roots(): they lose the digits of a ratio
+  /// of deviations, covariances those of its square.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
+  static T enough_for_roots() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.25)); }
 
  private:
   template <class Matrix>
