@@ -238,11 +238,11 @@ TEST_CASE("what was not known before the first of many readings takes no digits 
   constexpr Eigen::Index n = 4;
   MatrixXd F = identity(n), Q = zero(n), H = MatrixXd::Zero(1, n);  // position is read, the third derivative driven
   for (Eigen::Index i = 0; i < n; ++i) {
-    for (Eigen::Index j = i + 1; j < n; ++j) F(i, j) = F(i, j - 1) * 64 / static_cast<double>(j - i);
+    for (Eigen::Index j = i + 1; j < n; ++j) F(i, j) = F(i, j - 1) * 32 / static_cast<double>(j - i);
   }
-  Q(n - 1, n - 1) = 1.6;
+  Q(n - 1, n - 1) = 16;
   H(0, 0) = 1;
-  model_type model{F, Q, H, MatrixXd(1e-4 * identity(1)), prior_type::of_first_state(VectorXd::Zero(n), identity(n))};
+  model_type model{F, Q, H, MatrixXd(1e-8 * identity(1)), prior_type::of_first_state(VectorXd::Zero(n), identity(n))};
   const MatrixXd y = MatrixXd::Zero(1, 60);
   const auto expected = kalscan::smooth(kalscan::seq{}, model, y);
   const auto compare = [&] {
@@ -251,7 +251,7 @@ TEST_CASE("what was not known before the first of many readings takes no digits 
       for (std::size_t t = 20; t < 40; ++t) {
         CAPTURE(t);
         const auto ratio = s.covariance[t].diagonal().array() / expected.covariance[t].diagonal().array();
-        CHECK((ratio - 1).abs().maxCoeff() < 1e-12);
+        CHECK((ratio - 1).abs().maxCoeff() < 3e-6);  // roundings of the filter make 3e-7
       }
     }
   };

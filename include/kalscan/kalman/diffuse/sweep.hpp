@@ -123,14 +123,14 @@ class beginning_of final : public beginning_steps<T> {
 
   /// `vague` outlives this.
   beginning_of(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague, const observations<T, M>& y,
-               const filter_recorder<T, N, M>& record, bool roots)
+               const filter_recorder<T, N, M>& record, bool as_roots)
       : stepper_(stepper), y_(y), record_(record) {
     const auto& model = stepper.model;
     this->length = y.cols();
     this->predicts_first = predicts(model, 0);
     this->asks_predictions = record.outputs.predictions || record.outputs.innovations;
     this->noiseless = stepper.noiseless;
-    this->roots = roots || stepper.sharp;
+    this->roots = as_roots || stepper.sharp;
     this->least = model.H.constant() && model.R.constant() ? 1 : 64;
     this->precision = vague.precision();
     this->enough = this->roots ? vague.enough_for_roots() : vague.enough();
