@@ -283,6 +283,20 @@ TEST_CASE("a sensor without noise that is read twice in a step tells nothing the
   }
 }
 
+TEST_CASE("what readings without noise tell keeps its digits, and the rounding of what was read before tells nothing") {
+  for (const std::uint64_t seed : {1'620'024U, 42'101'563U, 44'303'131U, 50'901'347U, 50'902'532U}) {
+    for (const std::int64_t chunk : {1000, 1}) {
+      CAPTURE(seed);
+      CAPTURE(chunk);
+      diffuse_families::source draw(seed);
+      const auto p = family_of("noisy and exact readings of one direction").make(draw);
+      const auto x = by_functions::smooth(p.model, p.y, chunk);
+      CHECK(x.filter_failure == kalscan::step_failure::none);
+      CHECK(errors_of(x.smoothed, diffuse_oracle::conditioning(p.model, p.y)).filtered < 1e-8);
+    }
+  }
+}
+
 TEST_CASE("later data without noise, of a state without variance, are refused and not left out") {
   diffuse_families::source draw(122'360);
   const auto p = family_of("priors diffuse in part").make(draw);
