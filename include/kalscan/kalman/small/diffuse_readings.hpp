@@ -73,16 +73,22 @@ KALSCAN_HD void reduce_vague(small_diffuse_belief<T, N>& x, const small_vector<T
 }
 
 /// What is read without noise is known then: what rounding left of it in the vague columns, of terms that may have been far
-/// larger than what is left of them, would be read again as if it told something. K is the gain: h'K = 1. Of states that
-/// are known exactly nothing is left.
+/// larger than what is left of them, would be read again as if it told something. Each entry bears it in proportion to
+/// its term. Of states that are known exactly nothing is left.
 template <class T, int N>
-KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, const small_vector<T, N>& K) {
+KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h) {
   unrolled<N>([&](int j) {
     if (!is_vague(x, j)) return;
-    const T left = sum_of<T, N>([&](int i) { return h(i) * x.directions(i, j); });
+    T left = 0, terms = 0;
+    unrolled<N>([&](int i) {
+      left += h(i) * x.directions(i, j);
+      terms += std::abs(h(i) * x.directions(i, j));
+    });
+    if (equal(left, T(0))) return;
+    const T share = left / terms;
     unrolled<N>([&](int i) {
       T& g = x.directions(i, j);
-      if (!equal(g, T(0))) g -= K(i) * left;
+      if (!equal(h(i), T(0))) g -= std::copysign(g, h(i)) * share;
     });
   });
 }
@@ -162,23 +168,21 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_di
     if (is_zero(told.diffuse) && is_zero(told.vague)) {
       const step_failure now = observe_component<residues::rounded>(o, k, h, x.mean, x.covariance, seen);
       if (wrong == step_failure::none) wrong = now;
-      return;
-    }
-    small_innovation<T, N> own = innovation_of(h, d, o.y(k), x.mean, x.covariance);
-    if (!(own.s > d) || equal(d, T(0))) {
-      // What is not told of known parts may be told of the unknown ones.
-      const step_failure now = judge_innovation(h, d, o.terms(k), x.mean, x.covariance, own);
-      if (wrong == step_failure::none && now == step_failure::innovation) wrong = now;
-    }
-    small_innovation<T, N> innovation{};
-    if (is_zero(told.diffuse)) {
-      innovation = take_vague_reading(x, h, d, told.vague, own);
     } else {
-      innovation = take_first_reading(x, h, d, told, own);
-      proper = is_proper(x);
+      small_innovation<T, N> own = innovation_of(h, d, o.y(k), x.mean, x.covariance);
+      if (!(own.s > d) || equal(d, T(0))) {
+        // What is not told of known parts may be told of the unknown ones.
+        const step_failure now = judge_innovation(h, d, o.terms(k), x.mean, x.covariance, own);
+        if (wrong == step_failure::none && now == step_failure::innovation) wrong = now;
+      }
+      if (is_zero(told.diffuse)) {
+        seen(k, h, d, take_vague_reading(x, h, d, told.vague, own));
+      } else {
+        seen(k, h, d, take_first_reading(x, h, d, told, own));
+        proper = is_proper(x);
+      }
     }
-    if (equal(d, T(0))) clear_along(x, h, innovation.K);
-    seen(k, h, d, innovation);
+    if (equal(d, T(0))) clear_along(x, h);
   });
   clear_null_variances(x.covariance);
   join_if_known(x);
