@@ -283,6 +283,27 @@ TEST_CASE("a sensor without noise that is read twice in a step tells nothing the
   }
 }
 
+TEST_CASE("what readings without noise tell keeps its digits, and the rounding of what was read before tells nothing") {
+  const char* exact = "noisy and exact readings of one direction";
+  const char* partly = "priors diffuse in part";
+  for (const drawn& x : {drawn{exact, 1'620'024}, drawn{exact, 41'001'992}, drawn{exact, 42'101'563},
+                         drawn{exact, 44'303'131}, drawn{exact, 50'901'347}, drawn{exact, 50'902'532},
+                         drawn{exact, 71'000'899}, drawn{partly, 42'100'230}, drawn{partly, 72'000'955},
+                         drawn{partly, 73'000'832}, drawn{partly, 83'000'751}}) {
+    for (const std::int64_t chunk : {1000, 1}) {
+      CAPTURE(x.seed);
+      CAPTURE(chunk);
+      diffuse_families::source draw(x.seed);
+      const auto p = family_of(x.family).make(draw);
+      const auto s = by_functions::smooth(p.model, p.y, chunk);
+      CHECK(s.filter_failure == kalscan::step_failure::none);
+      const auto e = errors_of(s.smoothed, diffuse_oracle::conditioning(p.model, p.y));
+      CHECK(e.filtered < 1e-8);
+      CHECK(e.log_likelihood < 1e-8);
+    }
+  }
+}
+
 TEST_CASE("later data without noise, of a state without variance, are refused and not left out") {
   diffuse_families::source draw(122'360);
   const auto p = family_of("priors diffuse in part").make(draw);

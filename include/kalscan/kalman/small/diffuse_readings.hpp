@@ -13,7 +13,8 @@
 namespace kalscan::detail {
 
 /// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others. Entries that may
-/// be rounding are zero; errors of h are relative to `size`, entry by entry.
+/// be rounding are zero; errors of h are relative to `size`, entry by entry. Those of vague columns are relative to the
+/// sizes of their common rows, since reflections mix them.
 template <class T, int N>
 struct seen_directions {
   small_vector<T, N> diffuse, vague;
@@ -22,6 +23,11 @@ template <class T, int N>
 KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
                                                     const small_vector<T, N>& size) {
   seen_directions<T, N> seen{};
+  T terms_of_vague = 0;
+  unrolled<N>([&](int j) {
+    if (!is_vague(x, j)) return;
+    unrolled<N>([&](int i) { terms_of_vague += size(i) * std::abs(x.directions(i, j)); });
+  });
   unrolled<N>([&](int j) {
     T a = 0, terms = 0;
     unrolled<N>([&](int i) {
@@ -29,7 +35,7 @@ KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T
       terms += size(i) * std::abs(x.directions(i, j));
     });
     const bool vague = is_vague(x, j);
-    if (std::abs(a) <= (vague ? rounding_of_sums<T, N> : rounding_of_terms<T>) * terms) return;
+    if (std::abs(a) <= (vague ? rounding_of_sums<T, N> * terms_of_vague : rounding_of_terms<T> * terms)) return;
     (vague ? seen.vague : seen.diffuse)(j) = a;
   });
   return seen;
@@ -67,16 +73,22 @@ KALSCAN_HD void reduce_vague(small_diffuse_belief<T, N>& x, const small_vector<T
 }
 
 /// What is read without noise is known then: what rounding left of it in the vague columns, of terms that may have been far
-/// larger than what is left of them, would be read again as if it told something. K is the gain: h'K = 1. Of states that
-/// are known exactly nothing is left.
+/// larger than what is left of them, would be read again as if it told something. Each entry bears it in proportion to
+/// its term. Of states that are known exactly nothing is left.
 template <class T, int N>
-KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, const small_vector<T, N>& K) {
+KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h) {
   unrolled<N>([&](int j) {
     if (!is_vague(x, j)) return;
-    const T left = sum_of<T, N>([&](int i) { return h(i) * x.directions(i, j); });
+    T left = 0, terms = 0;
+    unrolled<N>([&](int i) {
+      left += h(i) * x.directions(i, j);
+      terms += std::abs(h(i) * x.directions(i, j));
+    });
+    if (equal(left, T(0))) return;
+    const T share = left / terms;
     unrolled<N>([&](int i) {
       T& g = x.directions(i, j);
-      if (!equal(g, T(0))) g -= K(i) * left;
+      if (!equal(h(i), T(0))) g -= std::copysign(g, h(i)) * share;
     });
   });
 }
@@ -88,33 +100,20 @@ KALSCAN_HD void clear_along(small_diffuse_belief<T, N>& x, const small_vector<T,
 template <class T, int N>
 KALSCAN_HD small_innovation<T, N> take_first_reading(small_diffuse_belief<T, N>& x, const small_vector<T, N>& h, T d,
                                                      const seen_directions<T, N>& told, small_innovation<T, N> own) {
-  constexpr T rounding = rounding_of_sums<T, N>;
   const small_vector<T, N>& a = told.diffuse;
   const T length = length_of(a);
-  const small_vector<T, N> along = times(x.directions, a);
+  const small_vector<T, N> along = times<residues::rounded>(x.directions, a);
   small_innovation<T, N> seen{};
   seen.s = length * length;
   seen.scale = 1 / length;
   unrolled<N>([&](int i) { seen.K(i) = along(i) / length / length; });
   add(x.mean, seen.K, own.v);
   small_vector<T, N> g{};
-  if (equal(d, T(0))) {
-    // (I - K h') P (I - K h')': P is known to the rounding of its terms, not to that of what was left of it.
-    auto& P = x.covariance;
-    const small_symmetric<T, N> before = P;
-    small_vector<T, N> w = times(P, h);
-    add(w, seen.K, -dot(h, w) / 2);
-    for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= seen.K(i) * w(j) + w(i) * seen.K(j); });
-    unrolled<N>([&](int i) {
-      const T terms = before(i, i) + std::abs(2 * seen.K(i) * w(i));
-      if (P(i, i) <= rounding * terms) P(i, i) = 0;
-    });
-    clear_null_variances(P);
-  } else {
+  if (!equal(own.s, T(0))) {
     const T deviation = std::sqrt(own.s);
-    unrolled<N>([&](int i) { g(i) = own.q(i) - deviation * seen.K(i); });
+    unrolled<N>([&](int i) { g(i) = sum_of_two<residues::rounded>(own.q(i), -deviation * seen.K(i)); });
     own.v = 0;
-    take_reading(x.mean, x.covariance, h, d, own);
+    take_reading<residues::rounded>(x.mean, x.covariance, h, d, own);
   }
   reduce_vague(x, seen.K, told.vague);
   const auto terms = [&](int i, int j) { return std::abs(x.directions(i, j)); };
@@ -134,7 +133,7 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
   seen.scale = inverse_root(seen.s);
   if (own.s > 0) {
     own.v = 0;
-    take_reading(x.mean, x.covariance, h, d, own);
+    take_reading<residues::rounded>(x.mean, x.covariance, h, d, own);
     reduce_vague(x, own.K, f);
   }
   // Given the innovation, the mean of f d / length is length v / s, and its variance own.s / s.
@@ -148,7 +147,6 @@ KALSCAN_HD small_innovation<T, N> take_vague_reading(small_diffuse_belief<T, N>&
   add(x.mean, seen.K, v);
   const auto terms = [&](int i, int j) { return std::abs(x.directions(i, j)); };
   put_vague(x, remove_direction(x.directions, f, length, along, rounding, terms), g);
-  if (equal(d, T(0))) clear_along(x, h, seen.K);
   return seen;
 }
 
@@ -168,22 +166,23 @@ KALSCAN_HD step_failure observe(const independent_readings<T, N, M>& o, small_di
     seen_directions<T, N> told{};
     if (!proper) told = seen_of_directions(x, h, size);
     if (is_zero(told.diffuse) && is_zero(told.vague)) {
-      const step_failure now = observe_component(o, k, h, x.mean, x.covariance, seen);
+      const step_failure now = observe_component<residues::rounded>(o, k, h, x.mean, x.covariance, seen);
       if (wrong == step_failure::none) wrong = now;
-      return;
-    }
-    small_innovation<T, N> own = innovation_of(h, d, o.y(k), x.mean, x.covariance);
-    if (!(own.s > d) || equal(d, T(0))) {
-      // What is not told of known parts may be told of the unknown ones.
-      const step_failure now = judge_innovation(h, d, o.terms(k), x.mean, x.covariance, own);
-      if (wrong == step_failure::none && now == step_failure::innovation) wrong = now;
-    }
-    if (is_zero(told.diffuse)) {
-      seen(k, h, d, take_vague_reading(x, h, d, told.vague, own));
     } else {
-      seen(k, h, d, take_first_reading(x, h, d, told, own));
-      proper = is_proper(x);
+      small_innovation<T, N> own = innovation_of(h, d, o.y(k), x.mean, x.covariance);
+      if (!(own.s > d) || equal(d, T(0))) {
+        // What is not told of known parts may be told of the unknown ones.
+        const step_failure now = judge_innovation(h, d, o.terms(k), x.mean, x.covariance, own);
+        if (wrong == step_failure::none && now == step_failure::innovation) wrong = now;
+      }
+      if (is_zero(told.diffuse)) {
+        seen(k, h, d, take_vague_reading(x, h, d, told.vague, own));
+      } else {
+        seen(k, h, d, take_first_reading(x, h, d, told, own));
+        proper = is_proper(x);
+      }
     }
+    if (equal(d, T(0))) clear_along(x, h);
   });
   clear_null_variances(x.covariance);
   join_if_known(x);

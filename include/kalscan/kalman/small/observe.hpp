@@ -125,8 +125,9 @@ KALSCAN_HD void clear_null_variances(small_symmetric<T, N>& P) {
 
 /// The belief after a scalar observation with innovation x, for entries of h that are zero before `first`. P - q q'
 /// alone would lose d where h'P h / d nears 1 / epsilon. What rounding left of P along h is seen in its product with h,
-/// which should be d K, and taken back on both sides.
-template <class T, int N>
+/// which should be d K, and taken back on both sides. Under a diffuse prior `Residues` is not `kept`: a variance counts as
+/// zero then where the rounding of h'P h, which comes to it through the gain, may be all of it.
+template <residues Residues = residues::kept, class T, int N>
 KALSCAN_HD void take_reading(small_vector<T, N>& mean, small_symmetric<T, N>& P, const small_vector<T, N>& h, T d,
                              const small_innovation<T, N>& x, int first = 0) {
   add(mean, x.K, x.v);
@@ -138,8 +139,13 @@ KALSCAN_HD void take_reading(small_vector<T, N>& mean, small_symmetric<T, N>& P,
   for_each_entry<small_symmetric<T, N>>([&](int i, int j) { P(i, j) -= x.K(i) * w(j) + w(i) * x.K(j); });
   if (!equal(d, T(0))) return;
   // Of a state that is known exactly now nothing may be left: it would be read again as if it told something.
+  T rounding = rounding_of_sums<T, N>;
+  if constexpr (Residues != residues::kept) {
+    const T terms = sum_of<T, N>([&](int i) { return h(i) * h(i) * (P(i, i) + x.q(i) * x.q(i)); });
+    rounding *= 1 + terms / x.s;
+  }
   unrolled<N>([&](int i) {
-    if (P(i, i) <= rounding_of_sums<T, N> * x.q(i) * x.q(i)) P(i, i) = 0;
+    if (P(i, i) <= rounding * x.q(i) * x.q(i)) P(i, i) = 0;
   });
   clear_null_variances(P);
 }
@@ -186,7 +192,7 @@ KALSCAN_HD step_failure judge_innovation(const small_vector<T, N>& h, T d, T ter
 
 /// Takes component k of the observations of a step, h its row of H, and calls seen(k, h, d, x), where x.s = 0 if it
 /// says nothing new.
-template <class T, int N, int M, class Seen>
+template <residues Residues = residues::kept, class T, int N, int M, class Seen>
 KALSCAN_HD step_failure observe_component(const independent_readings<T, N, M>& o, int k, const small_vector<T, N>& h,
                                           small_vector<T, N>& mean, small_symmetric<T, N>& P, Seen& seen) {
   step_failure wrong = step_failure::none;
@@ -194,7 +200,7 @@ KALSCAN_HD step_failure observe_component(const independent_readings<T, N, M>& o
   small_innovation<T, N> x = innovation_of(h, d, o.y(k), mean, P);
   if (!(x.s > d) || equal(d, T(0))) wrong = judge_innovation(h, d, o.terms(k), mean, P, x);
   if (!(x.s <= (std::numeric_limits<T>::max)()) && wrong == step_failure::none) wrong = step_failure::innovation;
-  if (!equal(x.s, T(0))) take_reading(mean, P, h, d, x);
+  if (!equal(x.s, T(0))) take_reading<Residues>(mean, P, h, d, x);
   seen(k, h, d, x);
   return wrong;
 }
