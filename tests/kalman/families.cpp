@@ -185,10 +185,13 @@ TEST_CASE("vague priors in any direction, beside other states that are known wel
   }
 }
 
-/// Heights of which differences are read, or sums that differ in one state, beside a prior that is wide in all directions.
+/// Heights of which differences are read, or sums that differ in one state, beside a prior that is wide in all
+/// directions.
 problem_type sums_alone(generator& g, Eigen::Index n, Eigen::Index) {
   n = std::max<Eigen::Index>(n, 2);
-  const auto power = [&](Eigen::Index low, Eigen::Index high) { return std::exp2(static_cast<double>(g.between(low, high))); };
+  const auto power = [&](Eigen::Index low, Eigen::Index high) {
+    return std::exp2(static_cast<double>(g.between(low, high)));
+  };
   MatrixXd H = MatrixXd::Zero(2, n);
   if (g.between(0, 1)) {
     H.row(0) = g.eighths(1, n);
@@ -414,6 +417,48 @@ TEST_CASE("the first steps of states far from what the prior says lose no digits
     }
     CHECK(right);
   }
+}
+
+/// Coefficients far from 0 of regressors that change from step to step, which are constant or walk.
+problem_type far_coefficients(generator& g, Eigen::Index, Eigen::Index) {
+  constexpr Eigen::Index length = 30;
+  std::uniform_real_distribution<> unit(0, 1);
+  const auto power = [&](double low, double high) { return std::exp2(low + (high - low) * unit(g.engine)); };
+  const Eigen::Index n = g.between(2, 4);
+  const bool walk = g.between(0, 1) == 1;
+  const VectorXd size = VectorXd::NullaryExpr(n, [&] { return power(-4, 4); });
+  const VectorXd Q = VectorXd::NullaryExpr(n, [&] { return walk ? power(-20, 0) : 0.0; });
+  const double R = power(-20, 0);
+  std::vector<MatrixXd> H(length);
+  problem_type p{{identity(n), MatrixXd(Q.asDiagonal()), zero(1), MatrixXd(R * identity(1)), prior_type::all_diffuse(n)},
+                 MatrixXd(1, length)};
+  VectorXd x = power(10, 20) * g.normal(n, 1);
+  for (Eigen::Index t = 0; t < length; ++t, x += Q.cwiseSqrt().cwiseProduct(g.normal(n, 1).col(0))) {
+    auto& h = H[static_cast<std::size_t>(t)];
+    h = g.normal(1, n).cwiseProduct(size.transpose());
+    p.y(0, t) = (h * x)(0) + std::sqrt(R) * g.normal(1, 1)(0);
+  }
+  p.model.H = H;
+  return p;
+}
+
+TEST_CASE("the first steps of states far from 0 are right to half a unit of the readings' last digits") {
+  int beyond = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    const problem_type p = model_families::draw(far_coefficients, seed);
+    const diffuse_oracle::conditioning expected(p.model, p.y);
+    const auto f = kalscan::filter(kalscan::seq{}, p.model, p.y);
+    double worst = 0;
+    for (std::size_t t = 0; t < expected.filtered.size(); ++t) {
+      const auto& exact = expected.filtered[t];
+      if (!exact.proper) continue;
+      const Eigen::ArrayXd error = (f.mean.col(static_cast<Eigen::Index>(t)) - exact.mean).array().abs();
+      const Eigen::ArrayXd deviation = exact.covariance.diagonal().array().sqrt();
+      worst = std::max(worst, ((error - 0x1p-50 * exact.mean.array().abs()) / deviation).maxCoeff());
+    }
+    beyond += worst > 0x1p-53 * p.y.cwiseAbs().maxCoeff() / std::sqrt(p.model.R[0](0, 0)) ? 1 : 0;
+  }
+  CHECK(beyond <= 8);  // of 60; if the origin of unknowns did not move, 27
 }
 
 /// A local trend with a vague prior, read after times of any magnitude, but not at the second of them.
