@@ -120,8 +120,9 @@ void copy_data(const P& p, const observations<T, M>& from, observations<T, M>& t
   for (std::int64_t k = 0; k < parts; ++k) copy(k);
 }
 
-/// Makes room for the results, and filters the beginnings that are not ordinary steps. `roots`: all series are carried as
-/// roots then. `vague` has an entry for each of the steppers; over ranks the caller makes it, from the steps of all ranks.
+/// Makes room for the results, and filters the beginnings that are not ordinary steps. `roots`: whether all series are
+/// carried as roots after that. `vague` has an entry for each of the steppers; over ranks the caller makes it, from the
+/// steps of all ranks.
 template <host_policy P, class T, int N, int M>
 std::vector<filter_result<T, N, M>> start_filter(const P& p, std::span<const filter_step<T, N, M>> steppers,
                                                  std::span<const observations<T, M>> series, filter_outputs outputs,
@@ -284,11 +285,13 @@ constexpr void explain_data() {
 ///                 step or where transitions have brought it to a reading: as roots
 ///     outgrown    a combination of states has grown beyond the digits of the others, or one reading has told as much
 ///                 more than was known: filtered again, as roots
-///     diffuse     the prior is diffuse in part: the first steps, until the states' correlations are far from singular,
-///                 in a form of their own, at two to three times the cost of an ordinary step
+///     diffuse     the prior is diffuse in part: the first steps in a form of their own, at two to three times the cost
+///                 of an ordinary step. Covariances follow once the states' correlations are far from singular, roots
+///                 once the unknowns add no more than 8,000 deviations to a reading (50 in float); where R is singular,
+///                 after the first proper step (64 of them if H or R changes)
 ///     vague       the prior is proper, but with its deviations some reading may deviate by more than 220 times (11 in
 ///                 float) the deviation that the step's own noise and the reading's give it, sqrt(R) + |H| sqrt(Q); and
-///                 the model is neither noiseless nor sharp: the first steps as under a diffuse prior
+///                 R is regular: the first steps as under a diffuse prior
 ///     all others  as covariances
 ///
 /// Roots and the first steps under a diffuse or vague prior are taken in sequence. Under a diffuse prior the

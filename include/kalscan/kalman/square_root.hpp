@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The Kalman filter and smoother in square-root form: for float, for long series with little noise, for vague beliefs.
+// The Kalman filter and smoother in square-root form: beliefs that are semi-definite whatever the rounding, with their
+// roots.
 #pragma once
 
 #include <kalscan/kalman/linalg/eigen.hpp>  // first: says what to do where there is no Eigen
@@ -65,8 +66,8 @@ std::vector<filter_result<T, N, M>> run_square_root_filter(const P& p, const squ
 
 /// As filter(p, model, ...), with covariances carried as roots: semi-definite whatever the rounding, and with the
 /// digits that a covariance loses where its eigenvalues differ by more than 1 / epsilon. `covariance_root` is filled.
-/// The beginning of a series under a diffuse or vague prior is filtered as there, and its covariances factored. See README
-/// for when to take which form, and what it costs.
+/// The first steps under a diffuse or vague prior are filtered as there, but end sooner, and their covariances are
+/// factored. See README for when to take which form, and what it costs.
 template <host_policy P, class T, int N, int M>
 [[nodiscard]] std::vector<filter_result<T, N, M>> filter(
     const P& p, const square_root<kalman_model<T, N, M>>& form, std::type_identity_t<std::span<const observations<T, M>>> series,

@@ -45,8 +45,8 @@ class diffuse_information {
   }
 
   const indices& unseen() const { return unseen_; }
-  const indices& seen() const { return seen_; }  ///< those that were seen last come first
-  /// Those with a prior N(0, 1) that are not known much better yet.
+  const indices& seen() const { return seen_; }  ///< those that were seen last come first, the vague ones last
+  /// Those with a prior N(0, 1), however narrow in the state's units, of which no reading has told far more yet.
   std::span<const Eigen::Index> vague() const { return std::span(seen_).last(vague_); }
 
   /// Takes a'd = v + N(0, 1), given as the row [a v] in seen coordinates. Rotates it into the triangle; returns half
@@ -75,7 +75,8 @@ class diffuse_information {
     add_to_basis(j, -multiple, pivot);
   }
 
-  /// The vague coordinate `pivot` is so no longer: the old one is change'd, with d in the new coordinates.
+  /// A reading tells far more of d_pivot than its prior: it is vague no longer. The old d_pivot is change'd, with d in
+  /// the new coordinates; change(pivot) is 1, and beside it only vague entries are not zero.
   [[gnu::noinline]] void know(Eigen::Index pivot, const vector& change) {
     const Eigen::Index q = rows_.rows(), k = nearest_.rows();
     const auto first = seen_.end() - static_cast<std::ptrdiff_t>(vague_);

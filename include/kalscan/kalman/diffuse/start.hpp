@@ -168,7 +168,8 @@ class diffuse_start {
   /// models.
   const matrix& rounding() const { return given_.rounding_of_mean(); }
 
-  /// By how much the readings of the last step raised the logarithm of the deviations of d.
+  /// By how much the readings of the last step lowered the logarithm of the product of the deviations of d: infinity, if
+  /// they saw a direction of d first.
   T gained() const { return gained_; }
 
   /// Whether ordinary steps lose little from here, given what `current` returned last. They do when the readings of the

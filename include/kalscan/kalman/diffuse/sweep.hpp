@@ -21,7 +21,7 @@
 namespace kalscan::detail {
 
 /// Whether the first steps are not ordinary ones: the prior is diffuse in part, or vague. Noiseless models under a vague
-/// prior are carried as roots from their first step on, whose errors stay bounded.
+/// prior are carried as roots from their first step on: these come with a bound on their errors.
 template <class T, int N, int M>
 bool has_beginning(const filter_step<T, N, M>& stepper, const vague_states<T, N, M>& vague) {
   const auto& prior = stepper.model.prior;
@@ -49,7 +49,7 @@ class beginning_steps {
   bool roots = false;             // what follows is carried as roots
   std::int64_t least = 1;         // proper steps, where noiseless
   view precision{nullptr, 0, 0};  // these two: see vague_states
-  T enough = 0;
+  T enough = 0;                   // also bounds what the readings of one step may tell before roots follow
 
   virtual transition leading_to(std::int64_t t) = 0;
   virtual readings observe(std::int64_t t) = 0;
@@ -62,7 +62,7 @@ class beginning_steps {
   ~beginning_steps() = default;
 };
 
-/// Filters a series until ordinary steps are safe, or to its end.
+/// Filters a series until ordinary steps, or those with roots, lose no digits, or to its end.
 template <class T>
 void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, diffuse_history<T>& history) {
   const bool noiseless = steps.noiseless;
@@ -93,8 +93,9 @@ void filter_beginning(beginning_steps<T>& steps, const prior_view<T>& given, dif
     steps.write_filtered(t, filtered, log_density);
     if (noiseless && t + 1 == steps.length) steps.write_rounding(t, x.rounding());
     if (filtered.proper) {
-      // Asks after each of the first 16 proper steps, then after every 16th. Roots need no regular covariance, and smooth
-      // steps of which later data tell far more with more digits than a beginning does. A noiseless model takes `least` proper
+      // Asks after each of the first 16 proper steps, then after every 16th. Where roots follow,
+      // the covariance need not be regular, and the beginning ends early: roots smooth a step of which later data tell far
+      // more with more digits than a beginning does. A noiseless model takes `least` proper
       // steps here: if its H or R changes, directions that are known exactly are told apart better here than by roots.
       const auto unknown = [&](Eigen::Index j) { return x.unknown_variance(j); };
       const bool asks = !noiseless && o.count > 0 && (proper_steps < 16 || proper_steps % 16 == 0);
@@ -210,7 +211,7 @@ struct diffuse_sweep {
     nothing lift(std::int64_t) const { return {}; }
     void absorb(std::int64_t, nothing&) const {}
 
-    /// Filters the series until ordinary steps are safe, or to its end.
+    /// As filter_beginning.
     void replay(std::int64_t, nothing&) const {
       if (!has_beginning(*stepper, vague)) return;
       auto& result = sweep->results[static_cast<std::size_t>(series)];

@@ -59,7 +59,7 @@ class vague_states {
   }
   /// Above much() a prior is vague. A beginning goes on at least until what its unknowns add is below enough(): there
   /// further steps of it are cheap. Where roots follow it ends below enough_for_roots(): they lose the digits of a ratio
-  /// of deviations, covariances those of its square.
+  /// of deviations, covariances those of its square. Behind a cut there a series of roots may begin so again.
   static T much() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.15)); }
   static T enough() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.1)); }
   static T enough_for_roots() { return std::pow(std::numeric_limits<T>::epsilon(), T(-0.25)); }

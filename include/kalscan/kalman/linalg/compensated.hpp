@@ -168,7 +168,8 @@ compensated<T> quotient(compensated<T> x, compensated<T> y) {
 }
 
 /// A root of X X' of no more columns than rows, by Householder reflections. A reflection with the digits of T leaves its
-/// rounding of what it is to clear; a second one leaves no more than the square of that.
+/// rounding of what it is to clear; a second one leaves no more than the square of that. X X' is right to the digits of T,
+/// in the variance of each sum of states relative to itself.
 template <class T>
 [[gnu::noinline]] compensated_matrix<T> narrowed(compensated_matrix<T> X) {
   const Eigen::Index n = X.value.rows(), q = X.value.cols();

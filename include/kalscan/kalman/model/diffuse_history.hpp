@@ -45,6 +45,7 @@ struct diffuse_history {
   matrix A{}, root{}, free{};
   matrix directions{};   // A free
   matrix directions_rounding{};  // as in gaussian_prior
+  // These three of the last part alone:
   compensated_matrix<T> end_root{};  // of the covariance of x after the last step, of any number of columns
   matrix end_mean_rest{};            // what the mean of x after the last step is beyond its numbers in the result
   matrix rounding{};     // a bound on the errors of the mean and of end_root, as a covariance; where R is singular

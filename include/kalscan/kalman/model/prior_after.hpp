@@ -17,7 +17,8 @@ namespace kalscan {
 
 /// The belief after the last step of `result`, as the prior of a model whose first step is the next one. With it, what
 /// follows is filtered as one series would have been, and the log-likelihoods add up: to the rounding of the numbers in
-/// `result`, and with the bits of the one series where the prior was proper and no roots are carried. An improper
+/// `result`, and with the bits of the one series where the prior was neither diffuse nor vague and no roots are
+/// carried. An improper
 /// belief is handed on with the directions that are still unknown; a covariance by its root where that is known. Where
 /// the result ends within the first steps under a diffuse or vague prior, these go on with twice the digits. F, Q, H, R,
 /// B, D and u of the steps that follow are `model.steps(length, ...)`. Throws std::invalid_argument where the result is

@@ -12,13 +12,13 @@
 
 namespace kalscan::detail {
 
-/// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others. Entries that may
-/// be rounding are zero; errors of h are relative to `size`, entry by entry. Those of vague columns are relative to the
-/// sizes of their common rows, since reflections mix them.
+/// What a reading h x tells of d: a d, a = directions' h, the vague entries of d apart from the others.
 template <class T, int N>
 struct seen_directions {
   small_vector<T, N> diffuse, vague;
 };
+/// Of the reading h x. Entries that may be rounding are zero: errors of h are relative to `size`, entry by entry, those of
+/// a diffuse column to its own terms, and those of a vague one to the terms of all, since reflections mix these.
 template <class T, int N>
 KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
                                                     const small_vector<T, N>& size) {

@@ -112,9 +112,9 @@ inline constexpr T rounding_of_terms = sizeof(T) == 4 ? T(0x1p-17) : T(0x1p-39);
 template <class T, int N>
 inline constexpr T rounding_of_sums = rounding_of_sum<T>(N);
 
-/// What becomes of sums that may be rounding alone: they are kept, or set to zero where they are no more than
-/// rounding_of_sums, or rounding_of_terms, of their terms. Under a diffuse prior the last is done: a variance that grows
-/// without bound would multiply whatever is left. `cleared_as_float`: in sums of a wider type than that of a model in
+/// What becomes of sums that may be rounding alone: they are kept, or zero where they are no more than rounding_of_sums of
+/// their terms (`rounded`: readings under a diffuse prior), or no more than rounding_of_terms of them (`cleared`: elements
+/// under a diffuse prior, as a variance that grows without bound would multiply whatever is left). `cleared_as_float`: in sums of a wider type than that of a model in
 /// float, whose numbers are no more exact than that.
 enum class residues { kept, rounded, cleared, cleared_as_float };
 
