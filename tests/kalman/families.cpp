@@ -22,6 +22,12 @@ using float_model = kalscan::kalman_model<float, Dynamic, Dynamic>;
 using model_families::generator, model_families::identity, model_families::zero;
 using model_families::prior_type, model_families::problem_type;
 
+/// KALSCAN_SEED: other models.
+std::uint64_t first_seed(std::uint64_t otherwise) {
+  const char* other = std::getenv("KALSCAN_SEED");
+  return other ? std::strtoull(other, nullptr, 10) : otherwise;
+}
+
 const std::array policies{kalscan::omp{1, 1 << 20}, kalscan::omp{2, 7}};
 
 constexpr double bound = 1e-8;
@@ -134,9 +140,8 @@ oracle::beliefs joint(const problem_type& p) { return beliefs_of(diffuse_oracle:
 /// So many models: no error beyond `bound`, unless a few roundings of the inputs make as much; nothing thrown, and no
 /// smoothed variance above the filtered one.
 void check_family(const model_families::draw_type& draw, int count = 100) {
-  // KALSCAN_SEED and KALSCAN_MODELS: other models, and more.
-  const char *other = std::getenv("KALSCAN_SEED"), *models = std::getenv("KALSCAN_MODELS");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
+  const char* models = std::getenv("KALSCAN_MODELS");  // more of them
+  const std::uint64_t first = first_seed(1000);
   if (models) count = std::min(std::atoi(models), 3 * count);
   for (int k = 0; k < count; ++k) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(k);
@@ -218,8 +223,7 @@ problem_type sums_alone(generator& g, Eigen::Index n, Eigen::Index) {
 }
 
 TEST_CASE("sums of states that are read ten thousand times and more as precisely as the states are known") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1000;
+  const std::uint64_t first = first_seed(1000);
   for (std::uint64_t seed = first; seed < first + model_families::at_most(60); ++seed) {
     CAPTURE(seed);
     const problem_type p = model_families::draw(sums_alone, seed);
@@ -361,8 +365,7 @@ problem_type irregular_steps(generator& g, Eigen::Index, Eigen::Index) {
 }
 
 TEST_CASE("states that are read after times of any magnitude are smoothed as well as they are filtered") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  const std::uint64_t first = first_seed(1);
   for (std::uint64_t seed = first; seed < first + model_families::at_most(30); ++seed) {
     CAPTURE(seed);
     const problem_type p = model_families::draw(irregular_steps, seed);
@@ -517,8 +520,7 @@ TEST_CASE("in a beginning, too, a difference that cancels is not kept, even wher
 }
 
 TEST_CASE("states that no sensor reads grow over pieces of a series, and step by step, as over all of it") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 62'000;
+  const std::uint64_t first = first_seed(62'000);
   for (const Eigen::Index most : {14, 16, 18}) {
     for (std::uint64_t seed = first; seed < first + model_families::at_most(30); ++seed) {
       CAPTURE(most);
@@ -699,8 +701,7 @@ TEST_CASE("exact readings, of the same or of new combinations, until nothing is 
 /// Deviations that fade are compared down to 1e-8 of the prior's, where the states' own rounding is 1e-7 of them, and
 /// errors add up from step to step.
 void check_exact_family(const model_families::draw_type& draw, std::uint64_t count) {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  const std::uint64_t first = first_seed(1);
   for (std::uint64_t seed = first; seed < first + model_families::at_most(count); ++seed) {
     CAPTURE(seed);
     const problem_type p = model_families::draw(draw, seed);
@@ -728,8 +729,7 @@ TEST_CASE("one shock moves all states, read without noise: the inverse system ma
 }
 
 TEST_CASE("more exact sensors than shocks: what is known stays known where the inverse of each of them is unstable") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  const std::uint64_t first = first_seed(1);
   oracle::matrix states;
   for (const auto& [shocks, sensors, steps_of_all] : {std::array{1, 2, 20}, {1, 2, 100}, {2, 3, 40}}) {
     const int length = steps_of_all;
@@ -816,8 +816,7 @@ TEST_CASE("a shock that hardly moves what is read is known to its own digits und
 }
 
 TEST_CASE("one shock and a diffuse prior: what is known in the end, and the states given all data") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  const std::uint64_t first = first_seed(1);
   const auto check = [](std::uint64_t seed) {
     CAPTURE(seed);
     problem_type p = model_families::draw(model_families::one_shock(20), seed);
@@ -891,8 +890,7 @@ struct beside_diffuse {
 };
 
 TEST_CASE("exact readings of one or two shocks beside a diffuse state that has nothing to do with them") {
-  const char* other = std::getenv("KALSCAN_SEED");
-  const std::uint64_t first = other ? std::strtoull(other, nullptr, 10) : 1;
+  const std::uint64_t first = first_seed(1);
   struct kind { Eigen::Index shocks, sensors, length; bool varying; };
   for (const kind& of : {kind{1, 1, 60, false}, {1, 2, 60, false}, {2, 3, 40, false}, {1, 2, 60, true}}) {
     const Eigen::Index shocks = of.shocks, sensors = of.sensors, length = of.length;

@@ -85,7 +85,8 @@ class diffuse_information {
       for (const Eigen::Index i : seen_) rows_(i, j) += rows_(i, pivot) * change(j);
       add_multiple(nearest_.data() + j * k, k, change(j), nearest_.data() + pivot * k);
     }
-    std::rotate(first, std::find(first, seen_.end(), pivot), std::find(first, seen_.end(), pivot) + 1);
+    const auto at = std::find(first, seen_.end(), pivot);
+    std::rotate(first, at, at + 1);
     const matrix rows = rows_;
     for (const Eigen::Index i : vague()) {
       for (Eigen::Index j = 0; j <= q; ++j) rows_(i, j) = 0;

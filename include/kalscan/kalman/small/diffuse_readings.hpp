@@ -17,7 +17,7 @@ template <class T, int N>
 struct seen_directions {
   small_vector<T, N> diffuse, vague;
 };
-/// Of the reading h x. Entries that may be rounding are zero: errors of h are relative to `size`, entry by entry, those of
+/// What the reading h x tells. Entries that may be rounding are zero: errors of h are relative to `size`, entry by entry, those of
 /// a diffuse column to its own terms, and those of a vague one to the terms of all, since reflections mix these.
 template <class T, int N>
 KALSCAN_HD seen_directions<T, N> seen_of_directions(const small_diffuse_belief<T, N>& x, const small_vector<T, N>& h,
